@@ -1,0 +1,86 @@
+/** Messages between openshelld and the services on the control channel: one JSON object per SEQPACKET packet, descriptors attached to the packet. Golden vectors in contract/vectors/control. */
+
+/** Service -> openshelld, first packet after start and after every reset. */
+export interface Hello {
+  readonly t: 'hello';
+  readonly role: 'gateway' | 'worker' | 'ledger';
+  readonly pid: number;
+}
+
+// ---- openshelld -> any service
+export type FromOpenshelld =
+  /** fds: [stream socket to the peer]. `peer` e.g. gateway, worker:1, ledger, openshelld. */
+  | { readonly t: 'link'; readonly peer: string }
+  | { readonly t: 'peer.gone'; readonly peer: string }
+  /** openshelld restarted; state follows (inventory to the gateway, attach to the workers). */
+  | { readonly t: 'reset' }
+  | { readonly t: 'reply'; readonly id: number; readonly ok: true; readonly result: unknown }
+  | { readonly t: 'reply'; readonly id: number; readonly ok: false; readonly error: string; readonly code: string }
+  // -> worker. fds: [tcp transparent listener, udp dns socket]
+  | { readonly t: 'attach'; readonly sandbox: string }
+  | { readonly t: 'detach'; readonly sandbox: string }
+  // -> ledger
+  | { readonly t: 'signed'; readonly id: number; readonly count: number; readonly head: string; readonly signature: string }
+  // -> gateway
+  | { readonly t: 'inventory'; readonly sandboxes: readonly { readonly sandbox: string; readonly init: number; readonly uid: number; readonly execs: readonly string[] }[]; readonly holds: readonly SyscallHold[]; readonly workers: readonly string[] }
+  | { readonly t: 'hold'; readonly hold: SyscallHold }
+  | { readonly t: 'hold.ended'; readonly sandbox: string; readonly holdId: string; readonly outcome: 'performed' | 'denied' | 'timeout' | 'agent-gone' | 'changed'; readonly errno: number }
+  | { readonly t: 'exec.exited'; readonly sandbox: string; readonly execId: string; readonly code: number | null; readonly signal: string | null }
+  | { readonly t: 'sandbox.gone'; readonly sandbox: string; readonly why: string }
+  | { readonly t: 'workspace.registered'; readonly registration: Registration };
+
+/** A held system call; `path`/`toPath` as the agent sees them, resolved; object identity is what an approval binds to. */
+export interface SyscallHold {
+  readonly sandbox: string;
+  readonly holdId: string;
+  readonly op: 'delete' | 'rename';
+  readonly syscall: string;
+  readonly path: string;
+  readonly toPath: string | null;
+  readonly dev: number;
+  readonly ino: number;
+  readonly pid: number;
+  readonly exe: string;
+  /** Index of the escalate rule of the plan that named it. */
+  readonly rule: number;
+  /** CLOCK_BOOTTIME ms. */
+  readonly deadline: number;
+}
+
+export interface Registration {
+  readonly id: string;
+  readonly uid: number;
+  readonly gid: number;
+  /** As the registering person named it; shown, never opened again by name. */
+  readonly path: string;
+}
+
+// ---- any service -> openshelld (all with an `id` are answered by reply)
+export type ToOpenshelld =
+  | Hello
+  // ledger
+  | { readonly t: 'sign'; readonly id: number; readonly count: number; readonly head: string; readonly why: 'interval' | 'commit' | 'stop' }
+  // gateway
+  /** `plan` is the LaunchPlan of contract/src/plan.ts; `registration` names the workspace, or '' for none. Reply result: CreateResult. */
+  | { readonly t: 'sandbox.create'; readonly id: number; readonly sandbox: string; readonly plan: unknown; readonly registration: string; readonly worker: string }
+  /** Reply fds: tty given: [pty master]; else [stdin write end, stdout read end, stderr read end]. Result {execId, pid}. */
+  | { readonly t: 'exec'; readonly id: number; readonly sandbox: string; readonly execId: string; readonly argv: readonly string[]; readonly env: readonly string[]; readonly cwd: string; readonly tty: { readonly rows: number; readonly cols: number } | null }
+  | { readonly t: 'exec.signal'; readonly id: number; readonly sandbox: string; readonly execId: string; readonly signal: number }
+  | { readonly t: 'exec.resize'; readonly id: number; readonly sandbox: string; readonly execId: string; readonly rows: number; readonly cols: number }
+  | { readonly t: 'sandbox.freeze'; readonly id: number; readonly sandbox: string; readonly frozen: boolean }
+  | { readonly t: 'sandbox.destroy'; readonly id: number; readonly sandbox: string }
+  /** On 'allow' openshelld performs the operation on the object that was shown, then answers the call. `reply` when done. */
+  | { readonly t: 'hold.answer'; readonly id: number; readonly sandbox: string; readonly holdId: string; readonly verdict: 'allow' | 'deny' }
+  /** Host facts for doctor/status: tier, landlock ABI, kernel, cgroup, identities. */
+  | { readonly t: 'host'; readonly id: number }
+  | { readonly t: 'workspaces'; readonly id: number };
+
+export interface CreateResult {
+  readonly sandbox: string;
+  readonly init: number;
+  readonly uid: number;
+  /** Outcome of the enforcement probe, by name; every one must be true or create fails with code `probe`. */
+  readonly probe: Readonly<Record<string, boolean>>;
+  /** ms by phase, for people and benchmarks. */
+  readonly phases: Readonly<Record<string, number>>;
+}

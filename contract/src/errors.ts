@@ -1,0 +1,81 @@
+/** The one table of errors that a person can get: a stable code, a plain title and how to fix it. */
+
+/** Where in a person's input something is wrong; 1-based line and column. */
+export interface Where {
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+}
+
+export interface ErrorEntry {
+  readonly title: string;
+  readonly fix: string;
+  /** Exit code of the CLI: 1 failed, 2 usage, 3 denied by policy, 4 waiting for approval, 5 no daemon. */
+  readonly exit: 1 | 2 | 3 | 4 | 5;
+}
+
+const table = {
+  // general
+  NEMO_E_USAGE: { title: 'The command was not understood', fix: 'Run the command with --help.', exit: 2 },
+  NEMO_E_NO_DAEMON: { title: 'NemoClaw is not running', fix: 'Run `nemoclaw up`.', exit: 5 },
+  NEMO_E_INTERNAL: { title: 'Something failed inside NemoClaw', fix: 'Run `nemoclaw doctor` and look at `nemoclaw logs`.', exit: 1 },
+  // policy files
+  NEMO_E_POLICY_YAML: { title: 'The file is not valid YAML', fix: 'Correct the syntax at the place shown.', exit: 2 },
+  NEMO_E_POLICY_UNKNOWN_FIELD: { title: 'Unknown field', fix: 'Remove the field, or correct its name.', exit: 2 },
+  NEMO_E_POLICY_TYPE: { title: 'Wrong type or value', fix: 'Use one of the values the message names.', exit: 2 },
+  NEMO_E_POLICY_PATTERN: { title: 'Pattern not accepted', fix: 'Use a narrower pattern.', exit: 2 },
+  NEMO_E_POLICY_NEEDS: { title: 'The policy needs what this host cannot enforce', fix: 'Run on a host that can, or say `enforcement: best-effort`.', exit: 2 },
+  NEMO_E_POLICY_SINK: { title: 'Unknown audit destination', fix: 'Configure the sink by this name, or use siem://security-events.', exit: 2 },
+  NEMO_E_POLICY_CHANNEL: { title: 'Unknown approval channel', fix: 'Configure the channel, or use `terminal`.', exit: 2 },
+} as const satisfies Record<string, ErrorEntry>;
+
+export type ErrorCode = keyof typeof table;
+
+/** Every error code with its entry, for documentation and tests. */
+export const errorTable: Readonly<Record<ErrorCode, ErrorEntry>> = table;
+
+export interface NemoErrorDetails {
+  /** What happened, one sentence, safe to show; never a secret. */
+  readonly what: string;
+  readonly where?: Where;
+  /** Why it is refused. */
+  readonly why?: string;
+  /** How to fix it; the table's line when left out. */
+  readonly fix?: string;
+  /** For the log only. */
+  readonly cause?: unknown;
+}
+
+/** The only error class that reaches a person. */
+export class NemoError extends Error {
+  readonly code: ErrorCode;
+  readonly where: Where | undefined;
+  readonly why: string | undefined;
+  readonly fix: string;
+
+  constructor(code: ErrorCode, details: NemoErrorDetails) {
+    super(details.what, { cause: details.cause });
+    this.name = 'NemoError';
+    this.code = code;
+    this.where = details.where;
+    this.why = details.why;
+    this.fix = details.fix ?? errorTable[code].fix;
+  }
+
+  get exit(): number {
+    return errorTable[this.code].exit;
+  }
+
+  toJSON(): { code: ErrorCode; what: string; where: Where | undefined; why: string | undefined; fix: string } {
+    return { code: this.code, what: this.message, where: this.where, why: this.why, fix: this.fix };
+  }
+}
+
+/** The plain-text form: what, where, why, how to fix, code; one line each. */
+export function renderError(error: NemoError): string {
+  const lines = [`error: ${error.message}`];
+  if (error.where) lines.push(`  at:  ${error.where.file}:${error.where.line}:${error.where.column}`);
+  if (error.why) lines.push(`  why: ${error.why}`);
+  lines.push(`  fix: ${error.fix}`, `  code: ${error.code}`);
+  return lines.join('\n');
+}

@@ -1,0 +1,8 @@
+/** Door of `contract`: every word two rooms share. */
+export * from './control.ts';
+export * from './decision.ts';
+export * from './errors.ts';
+export * from './events.ts';
+export * from './framing.ts';
+export * from './link.ts';
+export * from './ports.ts';

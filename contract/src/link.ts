@@ -1,0 +1,94 @@
+/** Messages on the links between services (worker, gateway, ledger); framed by `framing.ts`. Nothing here lets a worker approve, change policy, or name a sandbox it was not given. */
+import type { Sensitivity } from './decision.ts';
+import type { LedgerEvent } from './events.ts';
+import type { HoldOutcome, HoldRequest } from './ports.ts';
+
+/** Any source -> ledger. `seq` counts per source from 1, without gaps. */
+export interface EventMessage {
+  readonly t: 'event';
+  readonly seq: number;
+  readonly event: LedgerEvent;
+  /** Ask for a durable acknowledgement. */
+  readonly commit?: true;
+}
+/** Ledger -> source: everything up to `seq` is written (`durable`: and synced). */
+export interface EventAck {
+  readonly t: 'ack';
+  readonly seq: number;
+  readonly durable: boolean;
+}
+/** Gateway -> ledger, over its own link: read side. Replies carry the same `id`. */
+export interface LedgerQuery {
+  readonly t: 'query';
+  readonly id: number;
+  readonly q:
+    | { readonly kind: 'tail'; readonly sandbox?: string; readonly after: number; readonly limit: number }
+    | { readonly kind: 'status' }
+    | { readonly kind: 'checkpoint' };
+}
+export interface LedgerReply {
+  readonly t: 'reply';
+  readonly id: number;
+  readonly ok: boolean;
+  readonly result: unknown;
+}
+
+/** How the worker reaches one model provider; secrets stay in the worker's memory only while a sandbox uses it. */
+export interface ProviderPlan {
+  readonly name: string;
+  readonly kind: 'demo' | 'nvidia' | 'nim' | 'vllm' | 'ollama' | 'openai' | 'anthropic' | 'compatible';
+  readonly dialect: 'openai-chat';
+  /** Base URL up to and including the version, e.g. http://127.0.0.1:8930/v1 */
+  readonly baseUrl: string;
+  readonly apiKey: string;
+  readonly model: string;
+  readonly location: 'local' | 'cloud';
+  /** PEM of an extra trust anchor for the provider's certificate. */
+  readonly caPem?: string;
+}
+
+/** Everything a worker needs to own a sandbox; sent at attach and with every policy version. */
+export interface SandboxConfig {
+  readonly sandbox: string;
+  readonly name: string;
+  readonly role: string;
+  readonly task: string;
+  readonly version: number;
+  /** base64 of the encoded CompiledPolicy (`@nemoclaw/decide`). */
+  readonly policy: string;
+  /** Intermediate CA, name-constrained to what this version intercepts; the root's key stays with the gateway. */
+  readonly ca: { readonly certPem: string; readonly keyPem: string; readonly rootPem: string };
+  readonly providers: readonly ProviderPlan[];
+  /** What the agent must present at inference.local, and what identifies its sandbox's own placeholder credentials. */
+  readonly placeholderKey: string;
+  /** Credentials that are inserted outside: placeholder seen by the agent -> value, bound to host (+ optional path prefix, header). */
+  readonly credentials: readonly { readonly placeholder: string; readonly value: string; readonly host: string; readonly header: string; readonly pathPrefix: string }[];
+  /** Names resolved to fixed addresses by policy (`addresses:`), and trust anchors per host. */
+  readonly upstreams: readonly { readonly host: string; readonly addresses: readonly string[]; readonly caPem?: string }[];
+  readonly label: Sensitivity;
+  /** ms: model streams (with keep-alive) and plain HTTP. */
+  readonly patience: { readonly streamMs: number; readonly httpMs: number; readonly keepAliveMs: number };
+}
+
+export type GatewayToWorker =
+  | { readonly t: 'configure'; readonly config: SandboxConfig }
+  | { readonly t: 'remove'; readonly sandbox: string }
+  | { readonly t: 'hold.outcome'; readonly sandbox: string; readonly holdId: string; readonly outcome: HoldOutcome }
+  | { readonly t: 'ok'; readonly id: number }
+  | { readonly t: 'no'; readonly id: number; readonly reason: string }
+  /** Pending keys known to the gateway, so that a repeat re-attaches: sent with configure and on change. */
+  | { readonly t: 'pending'; readonly sandbox: string; readonly entries: readonly { readonly key: string; readonly approvalId: string }[] };
+
+export type WorkerToGateway =
+  | { readonly t: 'configured'; readonly sandbox: string; readonly version: number; readonly error?: string }
+  | { readonly t: 'hold'; readonly hold: HoldRequestWire }
+  | { readonly t: 'hold.withdrawn'; readonly sandbox: string; readonly holdId: string; readonly why: string }
+  /** Recorded before the request it belongs to is forwarded; answered by ok/no. */
+  | { readonly t: 'label.raise'; readonly id: number; readonly sandbox: string; readonly to: Sensitivity; readonly why: string }
+  | { readonly t: 'grant.consume'; readonly id: number; readonly sandbox: string; readonly key: string }
+  | { readonly t: 'usage'; readonly sandbox: string; readonly requests: number; readonly bytesOut: number; readonly tokens: number };
+
+/** HoldRequest as JSON: maps become entry lists. */
+export type HoldRequestWire = Omit<HoldRequest, 'request'> & {
+  readonly request: Omit<HoldRequest['request'], 'params' | 'provenance' | 'history'> & { readonly params: readonly (readonly [string, unknown])[] };
+};
