@@ -27,6 +27,24 @@ const table = {
   NEMO_E_POLICY_NEEDS: { title: 'The policy needs what this host cannot enforce', fix: 'Run on a host that can, or say `enforcement: best-effort`.', exit: 2 },
   NEMO_E_POLICY_SINK: { title: 'Unknown audit destination', fix: 'Configure the sink by this name, or use siem://security-events.', exit: 2 },
   NEMO_E_POLICY_CHANNEL: { title: 'Unknown approval channel', fix: 'Configure the channel, or use `terminal`.', exit: 2 },
+  // gateway and its API
+  NEMO_E_NAME: { title: 'Name not accepted', fix: 'Choose another name, e.g. my-assistant.', exit: 2 },
+  NEMO_E_BODY: { title: 'The request was not understood', fix: 'Send the fields that the API describes.', exit: 2 },
+  NEMO_E_NOT_FOUND: { title: 'There is no such thing', fix: 'Look at `nemoclaw list`.', exit: 1 },
+  NEMO_E_CONFLICT: { title: 'It is no longer as it was', fix: 'Look at the present state and try again.', exit: 1 },
+  NEMO_E_DECIDED: { title: 'Already decided', fix: 'Look at it with `nemoclaw approvals show`.', exit: 1 },
+  NEMO_E_PEER: { title: 'This user may not use NemoClaw', fix: 'Ask the administrator to add you to the group nemoclaw-operators.', exit: 3 },
+  NEMO_E_STATE: { title: 'The sandbox is not in the right state for this', fix: 'Look at `nemoclaw list`.', exit: 1 },
+  NEMO_E_PROVIDER: { title: 'The model provider cannot be used', fix: 'Choose another provider, or give its endpoint, model and key.', exit: 2 },
+  NEMO_E_BLUEPRINT: { title: 'The blueprint cannot be used', fix: 'Look at `nemoclaw blueprint list`.', exit: 2 },
+  NEMO_E_DEMO_ANSWERS: { title: 'Scripted approvals are only for the demo provider', fix: 'Remove `demo.approvedRequests` from the blueprint, or use the provider demo.', exit: 2 },
+  NEMO_E_WORKSPACE: { title: 'The workspace cannot be used', fix: 'Register the folder again.', exit: 1 },
+  NEMO_E_CREATE: { title: 'The sandbox could not be made', fix: 'Run `nemoclaw doctor`.', exit: 1 },
+  NEMO_E_PROBE: { title: 'The sandbox did not prove that it holds', fix: 'Run `nemoclaw doctor`; nothing was started.', exit: 1 },
+  NEMO_E_APPLY: { title: 'The policy could not be put in force', fix: 'The former version is still in force; run `nemoclaw doctor`.', exit: 1 },
+  NEMO_E_EXEC: { title: 'The command could not be started', fix: 'Check the command and that the sandbox runs.', exit: 1 },
+  NEMO_E_RECORD: { title: 'The record cannot be written', fix: 'Run `nemoclaw doctor`; nothing is approved or changed without the record.', exit: 1 },
+  NEMO_E_BACKEND: { title: 'openshelld did not answer', fix: 'Run `nemoclaw doctor`.', exit: 1 },
 } as const satisfies Record<string, ErrorEntry>;
 
 export type ErrorCode = keyof typeof table;

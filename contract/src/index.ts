@@ -1,4 +1,5 @@
 /** Door of `contract`: every word two rooms share. */
+export * from './api.ts';
 export * from './control.ts';
 export * from './decision.ts';
 export * from './errors.ts';
