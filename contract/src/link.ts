@@ -92,3 +92,28 @@ export type WorkerToGateway =
 export type HoldRequestWire = Omit<HoldRequest, 'request'> & {
   readonly request: Omit<HoldRequest['request'], 'params' | 'provenance' | 'history'> & { readonly params: readonly (readonly [string, unknown])[] };
 };
+
+/** Source -> ledger, first message on every link: `run` names one life of the source's numbering, so that a reconnect (same run: duplicates are dropped) is told from a restart (new run: numbering starts at 1, and the record says so). */
+export interface SourceHello {
+  readonly t: 'source';
+  readonly run: string;
+}
+/** Gateway -> ledger: records after `after` and every later one, until `unfollow` or the link ends. Answered by `records` with the same `id`, then again for each batch. */
+export interface LedgerFollow {
+  readonly t: 'follow';
+  readonly id: number;
+  readonly sandbox?: string;
+  readonly after: number;
+}
+export interface LedgerUnfollow {
+  readonly t: 'unfollow';
+  readonly id: number;
+}
+/** Ledger -> gateway: OCSF records in order of `metadata.sequence`. */
+export interface LedgerRecords {
+  readonly t: 'records';
+  readonly id: number;
+  readonly records: readonly Readonly<Record<string, unknown>>[];
+}
+export type ToLedger = SourceHello | EventMessage | LedgerQuery | LedgerFollow | LedgerUnfollow;
+export type FromLedger = EventAck | LedgerReply | LedgerRecords;
