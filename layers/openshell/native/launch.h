@@ -1,0 +1,60 @@
+/* Launching a sandbox: turns a LaunchPlan (contract/src/plan.ts) into a confined init process. */
+#ifndef NEMOCLAW_LAUNCH_H
+#define NEMOCLAW_LAUNCH_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#define LAUNCH_PROBES_MAX 48
+#define LAUNCH_PHASES_MAX 8
+
+/* What the caller gives beside the plan: descriptors and bounds that no policy may choose. */
+struct launch_in {
+  int workspace_fd; /* O_PATH directory, or -1: the sandbox has no workspace from the host */
+  uid_t workspace_uid; /* owner that the workspace's files keep on disk */
+  gid_t workspace_gid;
+  uid_t agent_uid; /* host uid and gid of the sandbox; never 0 */
+  gid_t agent_gid;
+  const int *procs_fds; /* cgroup.procs files (v1 or v2), writable; the init writes "0" into each before anything else */
+  size_t procs_count;
+  const char *const *bind_roots; /* NULL-terminated: a bind step's source must be one of these or lie below; NULL: /usr, /opt, /etc */
+  bool allow_layer_switches; /* host config `testing: true` */
+};
+
+struct launch_probe {
+  const char *name; /* "layer.what", static storage */
+  bool stopped;
+};
+
+struct launch_phase {
+  const char *name; /* static storage */
+  double ms;
+};
+
+/* What the caller owns after success. All descriptors are O_CLOEXEC. */
+struct launched {
+  pid_t init; /* in the caller's pid namespace; the caller must reap it */
+  int pidfd;
+  int notify_fd; /* seccomp listener; -1 when the layer is switched off. The caller answers from now on (launch answers EPERM during the probe) */
+  int exec_fd; /* SOCK_SEQPACKET to init, see init.h; closing it ends the sandbox */
+  int listener_fds[2]; /* [tcp transparent listener, udp dns socket], or -1, -1 */
+  int pts_fd; /* the sandbox's devpts directory: openat(pts_fd, "ptmx") makes a terminal that is visible inside; slave by TIOCGPTPEER */
+  struct launch_probe probe[LAUNCH_PROBES_MAX];
+  size_t probe_count;
+  struct launch_phase phases[LAUNCH_PHASES_MAX];
+  size_t phase_count;
+  const char *code; /* after a failure: plan | host | idmap-refused | view | network | confine | probe | internal; static storage */
+};
+
+/*
+ * Launches the sandbox. Needs root with full capabilities; keeps none of its own (the caller drops them afterwards).
+ * Blocks until the probe has passed. 0: `out` is filled. -1: nothing is left behind, `err` says "step: what: errno", out->code names the kind.
+ */
+int launch_sandbox(json_t *plan, const struct launch_in *in, struct launched *out, char *err, size_t errlen);
+
+/* Kills the init (and so everything in the sandbox), reaps it, closes every descriptor of `out`. */
+void launch_destroy(struct launched *out);
+
+#endif
