@@ -1,4 +1,5 @@
 /** Door of `contract`: every word two rooms share. */
+export * from './agent-text.ts';
 export * from './api.ts';
 export * from './control.ts';
 export * from './decision.ts';
@@ -6,4 +7,5 @@ export * from './errors.ts';
 export * from './events.ts';
 export * from './framing.ts';
 export * from './link.ts';
+export * from './plan.ts';
 export * from './ports.ts';

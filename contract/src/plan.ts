@@ -1,0 +1,77 @@
+/** LaunchPlan: everything a sandbox is made of, computed in TypeScript, checked against the host's bounds and carried out by the C launcher. */
+
+/** One step of building the sandbox's root, in order. Paths are absolute inside the sandbox, without `.`, `..` or empty segments; no step follows a symbolic link. */
+export type ViewStep =
+  | { readonly do: 'dir'; readonly path: string; readonly mode: number }
+  /** `%UID%` and `%GID%` in the text become the ids that the agent sees. */
+  | { readonly do: 'file'; readonly path: string; readonly mode: number; readonly text: string }
+  | { readonly do: 'link'; readonly path: string; readonly to: string }
+  /** Private, nosuid, nodev; owned by the agent or by root. `exec` false adds noexec. */
+  | { readonly do: 'tmpfs'; readonly path: string; readonly mode: number; readonly bytes: number; readonly owner: 'agent' | 'root'; readonly exec: boolean }
+  /** A host file or folder, always read-only, nosuid, nodev; not its submounts. `source` must lie below the host's bind roots. */
+  | { readonly do: 'bind'; readonly path: string; readonly source: string; readonly optional: boolean }
+  /** A new file: the host file `source` (below the bind roots; may be missing) followed by `text`. */
+  | { readonly do: 'concat'; readonly path: string; readonly source: string; readonly text: string }
+  /** null, zero, full, random, urandom, tty, ptmx, fd, stdin, stdout, stderr, pts, shm. */
+  | { readonly do: 'dev'; readonly path: string; readonly shmBytes: number }
+  /** Of the sandbox's own pid namespace, read-only, other people's processes invisible. */
+  | { readonly do: 'proc'; readonly path: string }
+  /** The registered folder, idmapped to the agent, nosuid, nodev. */
+  | { readonly do: 'workspace'; readonly path: string; readonly readOnly: boolean }
+  /** Makes a folder a mount point of its own, so that renaming it gives EBUSY. */
+  | { readonly do: 'pin'; readonly path: string }
+  /** Read-only from here down, locked. */
+  | { readonly do: 'freeze'; readonly path: string }
+  /** Hides what is there, locked: an empty read-only folder, or /dev/null over a file. `missing`: make a placeholder to hide, or skip. */
+  | { readonly do: 'mask'; readonly path: string; readonly missing: 'create-dir' | 'create-file' | 'skip' };
+
+export interface LandlockRule {
+  readonly path: string;
+  /** LANDLOCK_ACCESS_FS_* bits; the C drops those that the kernel or a non-folder does not know. */
+  readonly rights: number;
+}
+
+/** An operation on anything at or below `path` waits for a person. */
+export interface EscalateRule {
+  readonly path: string;
+  readonly on: readonly ('delete' | 'rename')[];
+}
+
+export interface PlanLimits {
+  /** RLIMIT_NOFILE. */
+  readonly openFiles: number;
+  /** Processes and threads: cgroup pids.max, and RLIMIT_NPROC since the uid is the sandbox's own. */
+  readonly pids: number;
+  readonly memoryBytes: number;
+  /** Thousandths of a CPU: 2000 = two CPUs. */
+  readonly cpuMillis: number;
+}
+
+/** Layers that a test may switch off one at a time; refused unless the host says `testing: true`. */
+export const layerSwitches = ['landlock', 'seccomp', 'uid', 'caps', 'view', 'netns', 'pidns'] as const;
+export type LayerSwitch = (typeof layerSwitches)[number];
+
+export interface LaunchPlan {
+  readonly version: 1;
+  readonly hostname: string;
+  /** `capture`: TCP to our listener, DNS to our socket, all else rejected. `none`: loopback only, without TCP. */
+  readonly network: 'none' | 'capture';
+  readonly view: readonly ViewStep[];
+  /** Bytes of the root tmpfs (synthesised files). */
+  readonly rootBytes: number;
+  readonly landlock: { readonly rules: readonly LandlockRule[]; readonly handleTcp: boolean };
+  /** `filter`: struct sock_filter[] as hex, little endian, 8 bytes an instruction. */
+  readonly seccomp: { readonly level: string; readonly filter: string };
+  /** `seen`: the uid and gid shown inside (a user namespace of one entry), or null: the host uid. */
+  readonly identity: { readonly seen: number | null };
+  readonly limits: PlanLimits;
+  readonly escalate: readonly EscalateRule[];
+  /** Layers switched off, for tests only; [] otherwise. */
+  readonly off: readonly LayerSwitch[];
+  /** Environment that every exec starts from, "K=V". */
+  readonly env: readonly string[];
+  /** Working directory of execs that name none. */
+  readonly cwd: string;
+  /** What the policy asks for that this plan cannot enforce or had to narrow, one plain sentence each. */
+  readonly notes: readonly string[];
+}
