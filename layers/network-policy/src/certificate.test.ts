@@ -1,0 +1,81 @@
+/** The chain verifies strictly, and a stolen intermediate vouches for nothing else. */
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { connect, createServer } from 'node:tls';
+import type { AddressInfo } from 'node:net';
+import { createIntermediate, createLeafKey, createRootCa, mintLeaf } from './certificate.ts';
+
+const now = Date.parse(new Date().toISOString());
+const folder = mkdtempSync(join(tmpdir(), 'nemoclaw-chain-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+const root = createRootCa('desk', now);
+const names = ['api.example.com', '*.salesforce.com', 'example.org', 'deep.example.org'];
+const intermediate = createIntermediate(root, names, now);
+const key = createLeafKey();
+
+function verify(host: string): { ok: boolean; text: string } {
+  const [leaf = '', middle = ''] = mintLeaf(intermediate, host, key, now).split(/(?<=-----END CERTIFICATE-----\n)/);
+  const paths = [leaf, middle, root.certPem].map((text, i) => {
+    const path = join(folder, `${i}.pem`);
+    writeFileSync(path, text);
+    return path;
+  });
+  const run = spawnSync('openssl', ['verify', '-x509_strict', '-purpose', 'sslserver', '-verify_hostname', host, '-CAfile', paths[2] ?? '', '-untrusted', paths[1] ?? '', paths[0] ?? ''], { encoding: 'utf8' });
+  return { ok: run.status === 0, text: run.stdout + run.stderr };
+}
+
+async function handshake(host: string): Promise<string> {
+  const server = createServer({ key: key.keyPem, cert: mintLeaf(intermediate, host, key, now) }, (socket) => socket.end());
+  server.on('tlsClientError', () => undefined);
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  try {
+    return await new Promise<string>((done) => {
+      const socket = connect({ port: (server.address() as AddressInfo).port, host: '127.0.0.1', servername: host, ca: root.certPem });
+      socket.once('secureConnect', () => { socket.destroy(); done('ok'); });
+      socket.once('error', (error: NodeJS.ErrnoException) => done(error.code ?? error.message));
+    });
+  } finally {
+    server.close();
+  }
+}
+
+for (const host of ['api.example.com', 'acme.my.salesforce.com', 'a.salesforce.com', 'inference.local', 'example.org', 'deep.example.org']) {
+  test(`openssl and Node accept ${host}`, async () => {
+    const result = verify(host);
+    assert.ok(result.ok, result.text);
+    assert.equal(await handshake(host), 'ok');
+  });
+}
+
+for (const host of ['evil.test', 'api.example.com.evil.test', 'xapi.example.com', 'sub.api.example.com', 'salesforce.com', 'evilsalesforce.com', 'example.com', 'x.inference.local', 'com']) {
+  test(`a stolen intermediate cannot vouch for ${host}`, async () => {
+    const result = verify(host);
+    assert.ok(!result.ok);
+    assert.match(result.text, /permitted subtree violation|excluded subtree violation/);
+    assert.notEqual(await handshake(host), 'ok');
+  });
+}
+
+test('no leaf is made for an address or a name with odd characters', () => {
+  for (const host of ['127.0.0.1', '::1', '', 'a b', 'a/b', 'a\0b', '.x', `${'a'.repeat(254)}`]) assert.throws(() => mintLeaf(intermediate, host, key, now), RangeError);
+});
+
+test('the fields are what they should be', () => {
+  const path = join(folder, 'intermediate.pem');
+  writeFileSync(path, intermediate.certPem);
+  const text = execFileSync('openssl', ['x509', '-in', path, '-noout', '-text'], { encoding: 'utf8' });
+  assert.match(text, /CA:TRUE, pathlen:0/);
+  assert.match(text, /Name Constraints: critical/);
+  assert.match(text, /IP:0\.0\.0\.0\/0\.0\.0\.0/);
+  assert.match(text, /DNS:api\.example\.com/);
+});
+
+test('two roots of the same name differ', () => {
+  const other = createRootCa('desk', now);
+  assert.notEqual(other.certPem, root.certPem);
+  assert.notEqual(other.keyPem, root.keyPem);
+});
