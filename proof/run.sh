@@ -1,0 +1,16 @@
+#!/bin/sh
+# Runs one folder of proof: attacks, bench, evaluate or stories. Arguments after the name go to it.
+set -eu
+here=$(cd "$(dirname "$0")/.." && pwd -P)
+cd "$here"
+[ $# -ge 1 ] || { echo 'usage: proof/run.sh attacks|bench|evaluate|stories [arguments]' >&2; exit 2; }
+case $1 in
+  attacks | evaluate | stories) folder=$1 ;;
+  bench) folder=performance ;;
+  *) echo "error: no such proof: $1 (attacks, bench, evaluate, stories)" >&2; exit 2 ;;
+esac
+shift
+[ "${1:-}" != -- ] || shift
+[ -f "proof/$folder/main.ts" ] || { echo "error: proof/$folder has no main.ts" >&2; exit 1; }
+./nemoclaw --bootstrap
+exec node_modules/.bin/node "proof/$folder/main.ts" "$@"
