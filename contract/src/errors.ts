@@ -27,6 +27,8 @@ const table = {
   NEMO_E_POLICY_NEEDS: { title: 'The policy needs what this host cannot enforce', fix: 'Run on a host that can, or say `enforcement: best-effort`.', exit: 2 },
   NEMO_E_POLICY_SINK: { title: 'Unknown audit destination', fix: 'Configure the sink by this name, or use siem://security-events.', exit: 2 },
   NEMO_E_POLICY_CHANNEL: { title: 'Unknown approval channel', fix: 'Configure the channel, or use `terminal`.', exit: 2 },
+  NEMO_E_POLICY_FOREIGN: { title: 'A policy format that is not read yet', fix: 'Write it as kind: SandboxPolicy and networkPolicy.', exit: 2 },
+  NEMO_E_POLICY_DAMAGED: { title: 'A compiled policy is damaged', fix: 'Apply the policy again.', exit: 1 },
   // gateway and its API
   NEMO_E_NAME: { title: 'Name not accepted', fix: 'Choose another name, e.g. my-assistant.', exit: 2 },
   NEMO_E_BODY: { title: 'The request was not understood', fix: 'Send the fields that the API describes.', exit: 2 },
@@ -35,6 +37,7 @@ const table = {
   NEMO_E_DECIDED: { title: 'Already decided', fix: 'Look at it with `nemoclaw approvals show`.', exit: 1 },
   NEMO_E_PEER: { title: 'This user may not use NemoClaw', fix: 'Ask the administrator to add you to the group nemoclaw-operators.', exit: 3 },
   NEMO_E_STATE: { title: 'The sandbox is not in the right state for this', fix: 'Look at `nemoclaw list`.', exit: 1 },
+  NEMO_E_SELF_APPROVAL: { title: 'Nobody approves what their own agent asks', fix: 'Ask another operator to decide.', exit: 3 },
   NEMO_E_PROVIDER: { title: 'The model provider cannot be used', fix: 'Choose another provider, or give its endpoint, model and key.', exit: 2 },
   NEMO_E_BLUEPRINT: { title: 'The blueprint cannot be used', fix: 'Look at `nemoclaw blueprint list`.', exit: 2 },
   NEMO_E_DEMO_ANSWERS: { title: 'Scripted approvals are only for the demo provider', fix: 'Remove `demo.approvedRequests` from the blueprint, or use the provider demo.', exit: 2 },

@@ -9,3 +9,4 @@ export * from './framing.ts';
 export * from './link.ts';
 export * from './plan.ts';
 export * from './ports.ts';
+export * from './policy/index.ts';

@@ -1,0 +1,11 @@
+/** Policy files: schemas, loaders, and what a loaded policy asks of the host. */
+export * from './approvals.ts';
+export * from './attribute.ts';
+export * from './blueprint.ts';
+export * from './catalogue.ts';
+export * from './inference.ts';
+export * from './network.ts';
+export * from './sandbox.ts';
+export { whereOf, sourceKey, type Path, type SourceMap } from './source.ts';
+export type { Loaded } from './issue.ts';
+export { nearest } from './nearest.ts';
