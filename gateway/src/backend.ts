@@ -1,0 +1,52 @@
+/** What the gateway asks of openshelld and of the record; real clients and the fakes of the tests both fit. */
+import type { CreateResult, LedgerEvent, OcsfClassName, Registration } from '@nemoclaw/contract';
+
+/** One command inside a sandbox; descriptors are the reader's to close. With a terminal: [pty master]; else [stdin, stdout, stderr]. */
+export interface Started {
+  readonly execId: string;
+  readonly pid: number;
+  readonly fds: readonly number[];
+}
+export interface ExecRequest {
+  readonly sandbox: string;
+  readonly execId: string;
+  readonly argv: readonly string[];
+  /** `NAME=value`. */
+  readonly env: readonly string[];
+  readonly cwd: string;
+  readonly tty: { readonly rows: number; readonly cols: number } | null;
+}
+
+/** openshelld, as promises. Every one rejects when openshelld refuses or is gone. */
+export interface Backend {
+  host(): Promise<Readonly<Record<string, unknown>>>;
+  workspaces(): Promise<readonly Registration[]>;
+  create(request: { readonly sandbox: string; readonly plan: unknown; readonly registration: string; readonly worker: string }): Promise<CreateResult>;
+  exec(request: ExecRequest): Promise<Started>;
+  signal(sandbox: string, execId: string, signal: number): Promise<void>;
+  resize(sandbox: string, execId: string, rows: number, cols: number): Promise<void>;
+  destroy(sandbox: string): Promise<void>;
+  answerHold(sandbox: string, holdId: string, verdict: 'allow' | 'deny'): Promise<void>;
+}
+
+/** A record as the ledger keeps it: OCSF, with `metadata.sequence`. */
+export type OcsfRecord = Readonly<Record<string, unknown>>;
+
+/** The read side of the ledger. */
+export interface RecordReader {
+  /** Up to `limit` records with sequence > `after`, in order. */
+  tail(query: { readonly sandbox?: string; readonly after: number; readonly limit: number }): Promise<readonly OcsfRecord[]>;
+  /** Records after `after` and then live, until the signal aborts. */
+  follow(query: { readonly sandbox?: string; readonly after: number }, onRecords: (records: readonly OcsfRecord[]) => void, signal: AbortSignal): void;
+  status(): Promise<{ readonly up: boolean; readonly count: number; readonly head: string }>;
+}
+
+/** An event of the gateway itself, with what is the same for all of them filled in. */
+export function gatewayEvent(
+  time: number,
+  sandbox: string,
+  message: string,
+  more: Partial<Omit<LedgerEvent, 'time' | 'sandbox' | 'message'>> & { readonly class?: OcsfClassName } = {},
+): LedgerEvent {
+  return { time, class: 'applicationLifecycle', activity: 99, severity: 1, layer: 'gateway', ...more, sandbox, message };
+}
