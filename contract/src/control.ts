@@ -1,4 +1,5 @@
 /** Messages between openshelld and the services on the control channel: one JSON object per SEQPACKET packet, descriptors attached to the packet. Golden vectors in contract/vectors/control. */
+import type { LedgerEvent } from './events.ts';
 
 /** Service -> openshelld, first packet after start and after every reset. */
 export interface Hello {
@@ -20,6 +21,8 @@ export type FromOpenshelld =
   | { readonly t: 'attach'; readonly sandbox: string }
   | { readonly t: 'detach'; readonly sandbox: string }
   // -> ledger
+  /** openshelld's own events; the ledger acknowledges nothing here. `seq` is without gaps across restarts of openshelld. */
+  | { readonly t: 'event'; readonly seq: number; readonly event: LedgerEvent }
   | { readonly t: 'signed'; readonly id: number; readonly count: number; readonly head: string; readonly signature: string }
   // -> gateway
   | { readonly t: 'inventory'; readonly sandboxes: readonly { readonly sandbox: string; readonly init: number; readonly uid: number; readonly execs: readonly string[] }[]; readonly holds: readonly SyscallHold[]; readonly workers: readonly string[] }
@@ -65,6 +68,8 @@ export type ToOpenshelld =
   | { readonly t: 'sandbox.create'; readonly id: number; readonly sandbox: string; readonly plan: unknown; readonly registration: string; readonly worker: string }
   /** Reply fds: tty given: [pty master]; else [stdin write end, stdout read end, stderr read end]. Result {execId, pid}. */
   | { readonly t: 'exec'; readonly id: number; readonly sandbox: string; readonly execId: string; readonly argv: readonly string[]; readonly env: readonly string[]; readonly cwd: string; readonly tty: { readonly rows: number; readonly cols: number } | null }
+  /** Outputs of a running exec after the gateway was restarted. Reply fds: tty: [pty master]; else [stdout read end, stderr read end]. Result {execId, pid}. */
+  | { readonly t: 'exec.attach'; readonly id: number; readonly sandbox: string; readonly execId: string }
   | { readonly t: 'exec.signal'; readonly id: number; readonly sandbox: string; readonly execId: string; readonly signal: number }
   | { readonly t: 'exec.resize'; readonly id: number; readonly sandbox: string; readonly execId: string; readonly rows: number; readonly cols: number }
   | { readonly t: 'sandbox.freeze'; readonly id: number; readonly sandbox: string; readonly frozen: boolean }

@@ -10,3 +10,4 @@ export * from './link.ts';
 export * from './plan.ts';
 export * from './ports.ts';
 export * from './policy/index.ts';
+export * from './register.ts';

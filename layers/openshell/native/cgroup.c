@@ -1,5 +1,4 @@
 /* Control groups of one sandbox; v1 controllers where they are mounted, v2 for what it has. */
-#define _GNU_SOURCE
 #include "cgroup.h"
 #include "openshelld_text.h"
 

@@ -1,0 +1,166 @@
+/** Typed promises for every request of the control channel; everything else that openshelld says goes to the listener. */
+import type { CreateResult, FromOpenshelld, Hello, Registration, ToOpenshelld } from '@nemoclaw/contract';
+import { closeFd } from './native.ts';
+
+type Reply = Extract<FromOpenshelld, { t: 'reply' }>;
+type Signed = Extract<FromOpenshelld, { t: 'signed' }>;
+/** A request without the id that the client chooses. */
+type Bare<T> = T extends { readonly id: number } ? Omit<T, 'id'> : never;
+export type OpenshelldRequest = Bare<ToOpenshelld>;
+/** What is not the answer to a request. */
+export type OpenshelldNews = Exclude<FromOpenshelld, Reply | Signed>;
+
+/** The part of ControlChannel that the client uses. */
+export interface ControlPort {
+  onMessage(listener: (message: FromOpenshelld, fds: number[]) => void): void;
+  onClose(listener: (error: Error | undefined) => void): void;
+  send(message: ToOpenshelld, fds?: readonly number[]): void;
+}
+
+/** openshelld said no, or restarted before it answered (`code: 'reset'`: the request may have been carried out or not). */
+export class OpenshelldError extends Error {
+  readonly code: string;
+  constructor(code: string, message: string) {
+    super(message);
+    this.name = 'OpenshelldError';
+    this.code = code;
+  }
+}
+
+/** Facts about this host, as openshelld found them. */
+export interface HostReport {
+  readonly tier: 'A' | 'B' | 'C';
+  readonly landlock: number;
+  readonly kernel: string;
+  readonly cgroup: Readonly<Record<'v2' | 'memory' | 'pids' | 'cpu' | 'freezer', boolean>>;
+  readonly testing: boolean;
+  readonly sandboxes: number;
+  readonly sandboxLimit: number;
+  readonly services: readonly { readonly name: string; readonly pid: number; readonly uid: number; readonly restarts: number }[];
+}
+
+/** The descriptors belong to the caller: [pty master], or [stdin, stdout, stderr]. */
+export interface ExecStarted {
+  readonly execId: string;
+  /** As seen inside the sandbox. */
+  readonly pid: number;
+  readonly fds: readonly number[];
+}
+export interface ExecOptions {
+  readonly argv: readonly string[];
+  readonly env: readonly string[];
+  readonly cwd: string;
+  readonly tty: { readonly rows: number; readonly cols: number } | null;
+}
+
+interface Waiting {
+  resolve(value: { readonly result: unknown; readonly fds: number[] }): void;
+  reject(error: OpenshelldError): void;
+}
+
+export class OpenshelldClient {
+  readonly #port: ControlPort;
+  readonly #hello: Hello;
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #news: (message: OpenshelldNews, fds: number[]) => void;
+  #next = 1;
+
+  /** Says hello now, and again after every reset. `news` gets links, holds, inventory and the like; descriptors given to it belong to it. */
+  constructor(port: ControlPort, role: Hello['role'], pid: number, news: (message: OpenshelldNews, fds: number[]) => void) {
+    this.#port = port;
+    this.#hello = { t: 'hello', role, pid };
+    this.#news = news;
+    port.onMessage((message, fds) => this.#take(message, fds));
+    port.onClose(() => this.#failAll('closed', 'openshelld closed the control channel'));
+    port.send(this.#hello);
+  }
+
+  /** `plan` is a LaunchPlan; `registration` a workspace's id or ''. Rejects with the code of the failed step. */
+  async create(sandbox: string, plan: unknown, registration: string, worker: string): Promise<CreateResult> {
+    return (await this.#ask({ t: 'sandbox.create', sandbox, plan, registration, worker })).result as CreateResult;
+  }
+
+  /** Starts a command in a running sandbox; its end comes as `exec.exited`. */
+  async exec(sandbox: string, execId: string, options: ExecOptions): Promise<ExecStarted> {
+    const { result, fds } = await this.#ask({ t: 'exec', sandbox, execId, ...options });
+    return { ...(result as { execId: string; pid: number }), fds };
+  }
+
+  /** The outputs of a command that still runs, after this process was restarted: [pty master] or [stdout, stderr]. */
+  async execAttach(sandbox: string, execId: string): Promise<ExecStarted> {
+    const { result, fds } = await this.#ask({ t: 'exec.attach', sandbox, execId });
+    return { ...(result as { execId: string; pid: number }), fds };
+  }
+
+  async execSignal(sandbox: string, execId: string, signal: number): Promise<void> {
+    await this.#ask({ t: 'exec.signal', sandbox, execId, signal });
+  }
+
+  async execResize(sandbox: string, execId: string, rows: number, cols: number): Promise<void> {
+    await this.#ask({ t: 'exec.resize', sandbox, execId, rows, cols });
+  }
+
+  async freeze(sandbox: string, frozen: boolean): Promise<void> {
+    await this.#ask({ t: 'sandbox.freeze', sandbox, frozen });
+  }
+
+  /** Resolves when nothing of the sandbox is left. */
+  async destroy(sandbox: string): Promise<void> {
+    await this.#ask({ t: 'sandbox.destroy', sandbox });
+  }
+
+  /** Resolves with how the hold ended: `performed`, `denied`, `changed` or `agent-gone`. Rejects with `no-hold` if it has already ended. */
+  async answerHold(sandbox: string, holdId: string, verdict: 'allow' | 'deny'): Promise<{ readonly outcome: string; readonly errno: number }> {
+    return (await this.#ask({ t: 'hold.answer', sandbox, holdId, verdict })).result as { outcome: string; errno: number };
+  }
+
+  async host(): Promise<HostReport> {
+    return (await this.#ask({ t: 'host' })).result as HostReport;
+  }
+
+  async workspaces(): Promise<readonly Registration[]> {
+    return (await this.#ask({ t: 'workspaces' })).result as Registration[];
+  }
+
+  /** Signs a checkpoint of the record; the hex Ed25519 signature. Rejects with `checkpoint-refused` if it would rewrite one. */
+  async sign(count: number, head: string, why: 'interval' | 'commit' | 'stop'): Promise<string> {
+    return (await this.#ask({ t: 'sign', count, head, why })).result as string;
+  }
+
+  #ask(request: OpenshelldRequest): Promise<{ readonly result: unknown; readonly fds: number[] }> {
+    const id = this.#next;
+    this.#next += 1;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      try {
+        this.#port.send({ ...request, id } as ToOpenshelld);
+      } catch (error) {
+        this.#waiting.delete(id);
+        reject(new OpenshelldError('send', error instanceof Error ? error.message : String(error)));
+      }
+    });
+  }
+
+  #take(message: FromOpenshelld, fds: number[]): void {
+    if (message.t === 'reply' || message.t === 'signed') {
+      const waiting = this.#waiting.get(message.id);
+      this.#waiting.delete(message.id);
+      if (!waiting) for (const fd of fds) closeFd(fd);
+      else if (message.t === 'signed') waiting.resolve({ result: message.signature, fds });
+      else if (message.ok) waiting.resolve({ result: message.result, fds });
+      else waiting.reject(new OpenshelldError(message.code, message.error));
+      return;
+    }
+    if (message.t === 'reset') {
+      this.#failAll('reset', 'openshelld restarted before it answered');
+      this.#port.send(this.#hello);
+    }
+    this.#news(message, fds);
+  }
+
+  #failAll(code: string, text: string): void {
+    const all = [...this.#waiting.values()];
+    this.#waiting.clear();
+    for (const waiting of all) waiting.reject(new OpenshelldError(code, text));
+  }
+}
