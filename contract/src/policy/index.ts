@@ -9,3 +9,6 @@ export * from './sandbox.ts';
 export { whereOf, sourceKey, type Path, type SourceMap } from './source.ts';
 export type { Loaded } from './issue.ts';
 export { nearest } from './nearest.ts';
+export * from './folder.ts';
+export * from './lint.ts';
+export * from './unenforced.ts';

@@ -1,0 +1,90 @@
+/** What a policy asks that this host or this version does not enforce: never silently ignored. */
+import { NemoError, type Where } from '../errors.ts';
+import type { Inference } from './inference.ts';
+import type { NetworkPolicyFile } from './network.ts';
+import type { SandboxPolicy } from './sandbox.ts';
+import { whereOf, type Path } from './source.ts';
+
+/** What of the host's facts the check needs. A: root + BPF LSM, B: root, C: rootless. */
+export interface PolicyHostFacts {
+  readonly tier: 'A' | 'B' | 'C';
+}
+
+/** The other files of a bundle, where there are any. */
+export interface OtherPolicies {
+  readonly network?: NetworkPolicyFile;
+  readonly inference?: Inference;
+}
+
+interface Gap {
+  readonly text: string;
+  readonly where: Where | undefined;
+}
+
+/** One plain sentence for each thing that would not be enforced; empty if all of it is. */
+export function unenforced(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolicies = {}): string[] {
+  return gaps(policy, facts, others).map((gap) => gap.text);
+}
+
+/**
+ * Throws NEMO_E_POLICY_NEEDS if the policy requires a higher tier, or asks for something unenforced without `enforcement: best-effort`.
+ * A tier that is required is required in any case.
+ */
+export function checkHost(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolicies = {}): void {
+  const lacking = policy.spec.requires.findIndex((need) => need === 'tier-a' ? facts.tier !== 'A' : facts.tier === 'C');
+  if (lacking >= 0) {
+    const where = whereOf(policy, ['spec', 'requires', lacking]);
+    throw new NemoError('NEMO_E_POLICY_NEEDS', {
+      what: `The policy requires ${String(policy.spec.requires[lacking])}; this host is tier ${facts.tier}.`,
+      ...(where ? { where } : {}),
+      fix: 'Run it on a host of that tier, or remove the requirement. `nemoclaw doctor` says what this host has.',
+    });
+  }
+  if (policy.spec.enforcement === 'best-effort') return;
+  const found = gaps(policy, facts, others);
+  const first = found[0];
+  if (first === undefined) return;
+  throw new NemoError('NEMO_E_POLICY_NEEDS', {
+    what: found.length > 1 ? `${first.text} (and ${found.length - 1} more)` : first.text,
+    ...(first.where ? { where: first.where } : {}),
+    why: 'A rule that is not enforced must not look as if it were.',
+    fix: 'Remove it, or say `enforcement: best-effort` and look at what `status` lists as not enforced.',
+  });
+}
+
+function gaps(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolicies): Gap[] {
+  const out: Gap[] = [];
+  const spec = policy.spec;
+  const gap = (path: Path, text: string): number => out.push({ text, where: whereOf(policy, ['spec', ...path]) });
+  if (spec.process.exec.escalate.length > 0) gap(['process', 'exec', 'escalate'], 'process.exec.escalate: this version cannot hold the start of a program.');
+  if (spec.syscalls.escalate.length > 0) gap(['syscalls', 'escalate'], 'syscalls.escalate: this version holds only delete and rename, by filesystem.escalate.');
+  if (spec.resources.gpuAccess === 'full') gap(['resources', 'gpuAccess'], 'resources.gpuAccess: full: this version gives no sandbox a GPU device.');
+  if (spec.filesystem.labels.length > 0) gap(['filesystem', 'labels'], 'filesystem.labels: this version does not raise the label of a sandbox when it reads a labelled folder.');
+  spec.filesystem.escalate.forEach((rule, index) => {
+    const other = rule.on.filter((op) => op !== 'delete' && op !== 'rename');
+    if (other.length > 0) gap(['filesystem', 'escalate', index, 'on'], `filesystem.escalate[${index}]: this version holds delete and rename, not ${other.join(', ')}.`);
+    else if (facts.tier === 'C') gap(['filesystem', 'escalate', index], `filesystem.escalate[${index}]: a rootless host cannot perform what was approved.`);
+  });
+  if (spec.resources.maxDisk !== undefined) gap(['resources', 'maxDisk'], 'resources.maxDisk: the size of the workspace is not limited by this version; private file systems are.');
+  if (spec.resources.timeout !== undefined) gap(['resources', 'timeout'], 'resources.timeout: this version does not end a run by time.');
+  if (spec.auditLog.syscalls === 'full') gap(['auditLog', 'syscalls'], 'auditLog.syscalls: full: this version does not record every system call.');
+  if (!spec.auditLog.enabled) gap(['auditLog', 'enabled'], 'auditLog.enabled: false: the record is always kept.');
+  if (spec.mode === 'monitor') gap(['mode'], 'mode: monitor: this version always enforces.');
+  if (others.network !== undefined) networkGaps(others.network, out);
+  if (others.inference?.privacyRouter !== undefined && others.inference.privacyRouter.residencyRules.length > 0) {
+    out.push({ text: 'privacyRouter.residencyRules: this version does not route by region.', where: whereOf(others.inference, ['privacyRouter', 'residencyRules']) });
+  }
+  return out;
+}
+
+function networkGaps(file: NetworkPolicyFile, out: Gap[]): void {
+  const policy = file.networkPolicy;
+  const at = (...path: Path): Where | undefined => whereOf(file, ['networkPolicy', ...path]);
+  if (policy.ingress.allow.length > 0) out.push({ text: 'ingress.allow: this version serves no incoming requests; all are refused.', where: at('ingress', 'allow') });
+  if (policy.inspection.logPayloads) out.push({ text: 'inspection.logPayloads: this version never records payloads.', where: at('inspection', 'logPayloads') });
+  for (const list of ['allow', 'escalate', 'deny'] as const) {
+    policy.egress[list].forEach((rule, index) => {
+      if (rule.binaries !== undefined) out.push({ text: `egress.${list}[${index}].binaries: this version does not see which program opened a connection.`, where: at('egress', list, index, 'binaries') });
+    });
+  }
+}
