@@ -1,2 +1,9 @@
-/** Door of the room. */
-export {};
+/** Door of `network-policy` (Layer 4): the egress of a sandbox and the certificates it needs. */
+export { isPublicAddress } from './addresses.ts';
+export { createIntermediate, createLeafKey, createRootCa, inferenceHost, LeafMinter, mintLeaf } from './certificate.ts';
+export type { Intermediate, Issuer, LeafKey } from './certificate.ts';
+export { defaultLimits } from './core.ts';
+export type { EgressConfig, Limits } from './core.ts';
+export { createJudgedEgress } from './egress.ts';
+export type { Destination, Egress, EgressStats, JudgedEgressOptions, LocalHandler } from './egress.ts';
+export type { Handling, HttpResource, Judge } from './judge.ts';

@@ -1,0 +1,152 @@
+/** Takes a captured connection: finds its name, looks at its first bytes, and gives it to HTTP, to TLS, to a splice, or to nobody. */
+import type { Socket } from 'node:net';
+import { isIP } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import { readClientHello } from './client-hello.ts';
+import type { TlsContexts } from './contexts.ts';
+import type { Core } from './core.ts';
+import { refusal } from './core.ts';
+import { connectionRecord } from './records.ts';
+import type { Place } from './request-check.ts';
+import { Splice } from './splice.ts';
+import type { TokenBucket } from './token-bucket.ts';
+
+export interface CaptureOptions {
+  readonly core: Core;
+  readonly contexts: TlsContexts;
+  readonly handshakes: TokenBucket;
+  /** Whether we answer this name ourselves. */
+  readonly isLocal: (name: string) => boolean;
+  /** A connection that speaks HTTP from its next byte on. */
+  readonly http: (socket: Socket, place: Place) => void;
+}
+
+// How long a client on a raw port may stay silent before the server is taken to speak first.
+const serverFirstMs = 150;
+// TLS alerts: fatal, unrecognized_name and access_denied (RFC 8446 §6).
+const unrecognizedName = Buffer.from([0x15, 3, 3, 0, 2, 2, 112]);
+const accessDenied = Buffer.from([0x15, 3, 3, 0, 2, 2, 49]);
+const tlsHandshake = 0x16;
+
+/** `name` undefined: a synthetic address that was never given out. */
+export function capture(options: CaptureOptions, socket: Socket, name: string | undefined, port: number): void {
+  const { core } = options;
+  socket.on('error', () => undefined);
+  if (name === undefined) {
+    refuse(core, socket, { name: 'unknown', port, tls: false }, 'proxy.unknown-address', 'no name belongs to this address');
+    return;
+  }
+  const local = options.isLocal(name);
+  const handling = local ? 'inspect' : core.ports.judge.handling(name, port);
+  peek(socket, core.ports.limits.helloMs, handling === 'raw' ? serverFirstMs : 0, (first) => {
+    try {
+      if (first === 'silent') void new Splice(core, { name, port, tls: false }, socket).run();
+      else if (first === 'late') refuse(core, socket, { name, port, tls: false }, 'proxy.silent', 'nothing was sent in time');
+      else if (first[0] === tlsHandshake) takeTls(options, socket, first, { name, port, tls: true }, handling === 'passthrough', local);
+      else if (looksLikeHttp(first) && !(handling === 'raw' && !isRequestLine(first))) options.http(socket, { name, port, tls: false });
+      else if (handling === 'raw') void new Splice(core, { name, port, tls: false }, socket).run();
+      else refuse(core, socket, { name, port, tls: false }, 'proxy.protocol', 'neither TLS nor HTTP');
+    } catch {
+      // One connection's failure stays its own.
+      socket.destroy();
+    }
+  });
+}
+
+function takeTls(options: CaptureOptions, socket: Socket, first: Buffer, place: Place, passthrough: boolean, local: boolean): void {
+  const { core } = options;
+  const timer = setTimeout(() => refuse(core, socket, place, 'proxy.hello-late', 'the ClientHello did not come in time'), core.ports.limits.helloMs);
+  const look = (bytes: Buffer): void => {
+    const hello = readClientHello(bytes);
+    if (hello.state === 'more') {
+      socket.once('readable', () => {
+        const next: unknown = socket.read();
+        if (Buffer.isBuffer(next)) look(next);
+        else if (!socket.readableEnded && !socket.destroyed) look(bytes);
+      });
+      // Unread again, so that whoever takes the connection sees it whole.
+      socket.unshift(bytes);
+      return;
+    }
+    clearTimeout(timer);
+    if (hello.state === 'bad') refuse(core, socket, place, 'proxy.hello', hello.why, accessDenied);
+    else if (isIP(place.name) !== 0 && !passthrough) refuse(core, socket, place, 'proxy.address-literal', 'TLS to an address without a name', accessDenied);
+    else if (isIP(place.name) === 0 && hello.serverName === undefined) refuse(core, socket, place, 'proxy.server-name', 'TLS without a server name', unrecognizedName);
+    else if (hello.serverName !== undefined && hello.serverName !== place.name) refuse(core, socket, place, 'proxy.server-name', 'the server name is not the name that was looked up', unrecognizedName);
+    else if (!options.handshakes.take()) refuse(core, socket, place, 'proxy.handshake-rate', 'too many handshakes at once');
+    else {
+      socket.unshift(bytes);
+      if (passthrough && !local) void new Splice(core, place, socket).run();
+      else decrypt(options, socket, place);
+    }
+  };
+  socket.once('close', () => clearTimeout(timer));
+  look(first);
+}
+
+function decrypt(options: CaptureOptions, socket: Socket, place: Place): void {
+  const { core, contexts } = options;
+  const tls = new TLSSocket(socket, { isServer: true, secureContext: contexts.for(place.name), ALPNProtocols: ['http/1.1'] });
+  const timer = setTimeout(() => tls.destroy(), core.ports.limits.helloMs);
+  let secure = false;
+  tls.on('error', () => undefined);
+  tls.on('_tlsError', () => tls.destroy());
+  tls.once('close', () => {
+    clearTimeout(timer);
+    socket.destroy();
+    if (!secure) {
+      const seen = core.seen(core.ports.ids.next('conn'));
+      core.ports.audit.emit({ ...connectionRecord(seen, place, 'allow', 'the client gave up the TLS handshake; it may not trust the sandbox certificate authority'), severity: 2 });
+    }
+  });
+  tls.once('secure', () => {
+    secure = true;
+    clearTimeout(timer);
+    core.counts.handshakes += 1;
+    options.http(tls, place);
+  });
+}
+
+/** Hands over the first bytes without taking them from HTTP or a splice: they are put back for those. */
+function peek(socket: Socket, lateMs: number, silentMs: number, done: (first: Buffer | 'silent' | 'late') => void): void {
+  let over = false;
+  const finish = (first: Buffer | 'silent' | 'late'): void => {
+    if (over) return;
+    over = true;
+    clearTimeout(timer);
+    socket.off('readable', read);
+    socket.off('close', gone);
+    done(first);
+  };
+  const gone = (): void => {
+    over = true;
+    clearTimeout(timer);
+  };
+  const read = (): void => {
+    const bytes: unknown = socket.read();
+    if (!Buffer.isBuffer(bytes)) {
+      if (socket.readableEnded) socket.destroy();
+      return;
+    }
+    if (bytes[0] !== tlsHandshake) socket.unshift(bytes);
+    finish(bytes);
+  };
+  const timer = setTimeout(() => finish(silentMs > 0 ? 'silent' : 'late'), silentMs > 0 ? silentMs : lateMs);
+  socket.on('readable', read);
+  socket.once('end', () => { if (!over) socket.destroy(); });
+  socket.once('close', gone);
+}
+
+const looksLikeHttp = (bytes: Buffer): boolean => (bytes[0] ?? 0) >= 0x41 && (bytes[0] ?? 0) <= 0x5a;
+/** On a raw port only a whole method and a space is taken for HTTP: SMTP and others start with letters too. */
+const isRequestLine = (bytes: Buffer): boolean => /^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|CONNECT|TRACE) /.test(bytes.toString('latin1', 0, 16));
+
+function refuse(core: Core, socket: Socket, place: Place, rule: string, why: string, alert?: Buffer): void {
+  core.counts.refused += 1;
+  core.ports.audit.emit(connectionRecord(core.seen(core.ports.ids.next('conn')), place, 'deny', why, refusal(core.config.version, rule, `${why}.`, '')));
+  if (alert && socket.writable) {
+    socket.end(alert);
+    socket.resume();
+    setTimeout(() => socket.destroy(), 200).unref();
+  } else socket.destroy();
+}

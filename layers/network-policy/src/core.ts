@@ -1,0 +1,109 @@
+/** What every connection of one sandbox shares: the policy in force, the ports it was given, its limits and its open work. */
+import type { ActionRequest, Approver, AuditSink, Clock, Decision, Ids } from '@nemoclaw/contract';
+import { emptyHistory, unlabelled } from '@nemoclaw/contract';
+import type { History, Resource, SandboxConfig } from '@nemoclaw/contract';
+import { KnownSecrets } from './known-secrets.ts';
+import type { Judge } from './judge.ts';
+import type { Seen } from './records.ts';
+import type { Upstreams } from './upstreams.ts';
+
+/** The part of a sandbox's configuration that the egress uses. */
+export type EgressConfig = Pick<SandboxConfig, 'role' | 'task' | 'version' | 'ca' | 'credentials' | 'upstreams'> & { readonly patience: { readonly httpMs: number } };
+
+export interface Limits {
+  readonly connections: number;
+  readonly handshakesPerSecond: number;
+  readonly questionsPerSecond: number;
+  readonly heldRequests: number;
+  /** Bytes of one body that may be kept to decide on it. */
+  readonly bodyBytes: number;
+  /** Bytes of all bodies kept at once. */
+  readonly bufferedBytes: number;
+  /** ms until the first bytes, a whole ClientHello, a finished handshake. */
+  readonly helloMs: number;
+  /** ms until a whole request head. */
+  readonly headMs: number;
+  readonly idleMs: number;
+  readonly upstreamConnections: number;
+}
+
+export const defaultLimits: Limits = {
+  connections: 4096, handshakesPerSecond: 2000, questionsPerSecond: 500, heldRequests: 64, bodyBytes: 1 << 20, bufferedBytes: 32 << 20,
+  helloMs: 10_000, headMs: 15_000, idleMs: 65_000, upstreamConnections: 128,
+};
+
+/** Work that a policy change may end: an exchange or a spliced connection. */
+export interface Reconsidered {
+  reconsider(): void;
+}
+
+export interface Ports {
+  readonly sandbox: string;
+  readonly judge: Judge;
+  readonly approver: Approver;
+  readonly audit: AuditSink;
+  readonly clock: Clock;
+  readonly ids: Ids;
+  readonly upstreams: Upstreams;
+  readonly limits: Limits;
+  readonly history?: (() => History) | undefined;
+}
+
+export class Core {
+  readonly ports: Ports;
+  config: EgressConfig;
+  secrets: KnownSecrets;
+  readonly open = new Set<Reconsidered>();
+  held = 0;
+  buffered = 0;
+  readonly counts = { requests: 0, allowed: 0, denied: 0, held: 0, refused: 0, bytesIn: 0, bytesOut: 0, handshakes: 0, connections: 0 };
+
+  constructor(ports: Ports, config: EgressConfig) {
+    this.ports = ports;
+    this.config = config;
+    this.secrets = secretsOf(config);
+  }
+
+  update(config: EgressConfig): void {
+    this.config = config;
+    this.secrets = secretsOf(config);
+  }
+
+  request(source: ActionRequest['source'], resource: Resource): ActionRequest {
+    const { ports, config } = this;
+    return {
+      sandbox: ports.sandbox, role: config.role, task: config.task, source, action: '', resource, params: noParams, labels: unlabelled, provenance: noProvenance,
+      history: ports.history?.() ?? emptyHistory,
+    };
+  }
+
+  /** Decides; whatever goes wrong is a denial. */
+  decide(request: ActionRequest): Decision {
+    try {
+      return this.ports.judge.decide(request);
+    } catch {
+      return refusal(this.config.version, 'error', 'the decision failed', 'Ask the operator to look at the log.');
+    }
+  }
+
+  seen(correlation: string): Seen {
+    return { sandbox: this.ports.sandbox, time: this.ports.clock.now(), correlation };
+  }
+
+  close(): void {
+    this.open.clear();
+  }
+}
+
+const noParams: ReadonlyMap<string, unknown> = new Map();
+const noProvenance: ActionRequest['provenance'] = new Map();
+
+/** A denial that no policy rule made; `rule` is its stable id. */
+export function refusal(policyVersion: number, rule: string, reason: string, hint: string): Decision {
+  return { verdict: 'deny', action: '', rules: [{ id: rule }], reason, hint, intent: unlabelled, policyVersion, decidedBy: 'error', micros: 0 };
+}
+
+/** Real values only: a placeholder out of place is found where credentials are put in, and in bodies below. */
+function secretsOf(config: EgressConfig): KnownSecrets {
+  return new KnownSecrets(config.credentials.flatMap(({ value, placeholder }) => [value, placeholder]));
+}

@@ -1,0 +1,76 @@
+/** Puts real credentials in the place of their placeholders, only where each is bound to, and takes them out of what comes back. */
+
+export interface Credential {
+  readonly placeholder: string;
+  readonly value: string;
+  readonly host: string;
+  /** Header it may stand in; any case. */
+  readonly header: string;
+  /** '' for the whole host. */
+  readonly pathPrefix: string;
+}
+
+/** Where a request goes, as far as a binding asks. */
+export interface Destination {
+  readonly host: string;
+  /** Every reading of the path: the prefix has to hold for all of them. */
+  readonly paths: readonly string[];
+  /** Whether the way there is encrypted, or to an address the policy names. */
+  readonly confidential: boolean;
+}
+
+/** `used`: credentials that were put in. `misplaced`: a placeholder stands where it is not bound to. */
+export type Insertion = { readonly state: 'done'; readonly used: readonly Credential[] } | { readonly state: 'misplaced'; readonly where: string };
+
+/** Replaces placeholders in `headers` (name, value, …) in place. */
+export function insertCredentials(headers: string[], target: string, credentials: readonly Credential[], to: Destination): Insertion {
+  if (credentials.length === 0) return { state: 'done', used: [] };
+  const used: Credential[] = [];
+  for (const credential of credentials) {
+    if (mentions(target, credential.placeholder)) return { state: 'misplaced', where: 'the URL' };
+    for (let i = 0; i + 1 < headers.length; i += 2) {
+      const name = headers[i] ?? '';
+      const value = headers[i + 1] ?? '';
+      const basic = basicContent(name, value);
+      const text = basic ?? value;
+      if (!mentions(text, credential.placeholder)) continue;
+      const lower = name.toLowerCase();
+      const bound = lower === credential.header.toLowerCase() && to.host === credential.host.toLowerCase() && to.paths.every((path) => under(path, credential.pathPrefix));
+      if (!bound || !to.confidential || !text.includes(credential.placeholder)) return { state: 'misplaced', where: `the ${lower} header` };
+      const replaced = text.split(credential.placeholder).join(credential.value);
+      headers[i + 1] = basic === undefined ? replaced : `Basic ${Buffer.from(replaced, 'utf8').toString('base64')}`;
+      used.push(credential);
+    }
+  }
+  return { state: 'done', used };
+}
+
+/** `value` with every credential's value replaced by its placeholder. */
+export function maskCredentials(value: string, credentials: readonly Credential[]): string {
+  let out = value;
+  for (const { value: secret, placeholder } of credentials) if (secret !== '' && out.includes(secret)) out = out.split(secret).join(placeholder);
+  return out;
+}
+
+function mentions(text: string, placeholder: string): boolean {
+  if (text.includes(placeholder)) return true;
+  if (!text.includes('%')) return false;
+  // A broken escape ends decoding; what is undecodable is refused elsewhere.
+  try {
+    return decodeURIComponent(text).includes(placeholder);
+  } catch {
+    return false;
+  }
+}
+
+function basicContent(name: string, value: string): string | undefined {
+  if (!/^(proxy-)?authorization$/i.test(name)) return undefined;
+  const match = /^basic +([A-Za-z0-9+/=_-]+) *$/i.exec(value);
+  return match?.[1] === undefined ? undefined : Buffer.from(match[1], 'base64').toString('utf8');
+}
+
+function under(path: string, prefix: string): boolean {
+  if (prefix === '' || prefix === '/') return true;
+  const base = prefix.endsWith('/') ? prefix.slice(0, -1) : prefix;
+  return path === base || path.startsWith(`${base}/`);
+}

@@ -1,0 +1,110 @@
+/** The sandbox's resolver: synthetic addresses for allowed names, nothing for the rest, and never a question to anybody else. */
+import { createSocket } from 'node:dgram';
+import type { Socket } from 'node:dgram';
+import type { AuditSink, Clock, Decision, Ids } from '@nemoclaw/contract';
+import { readQuery, recordType, responseCode, writeAnswer } from './dns-packet.ts';
+import type { DnsQuery } from './dns-packet.ts';
+import { dnsRecord } from './records.ts';
+import type { SyntheticAddresses } from './synthetic.ts';
+import { TokenBucket } from './token-bucket.ts';
+
+export interface DnsOptions {
+  readonly sandbox: string;
+  /** Whether a name gets an address, by the policy in force now. */
+  readonly allowed: (name: string) => boolean;
+  /** The decision on a name that gets none: its rule and reason go on record. */
+  readonly explain: (name: string) => Decision;
+  readonly synthetic: SyntheticAddresses;
+  readonly audit: AuditSink;
+  readonly clock: Clock;
+  readonly ids: Ids;
+  /** Questions answered per second; the rest is dropped. */
+  readonly perSecond: number;
+}
+
+const ttlSeconds = 30;
+const recordEvery = 1000;
+
+export class DnsResponder {
+  readonly #options: DnsOptions;
+  readonly #bucket: TokenBucket;
+  readonly #recent = new Map<string, { at: number; more: number }>();
+  #socket: Socket | undefined;
+  answered = 0;
+  refused = 0;
+
+  constructor(options: DnsOptions) {
+    this.#options = options;
+    this.#bucket = new TokenBucket(options.clock, options.perSecond, options.perSecond * 2);
+  }
+
+  /** Serves on an inherited, bound UDP descriptor. */
+  serve(fd: number): Promise<void> {
+    const socket = createSocket('udp4');
+    this.#socket = socket;
+    socket.on('message', (packet, from) => {
+      const answer = this.answer(packet);
+      if (answer) socket.send(answer, from.port, from.address, () => undefined);
+    });
+    return new Promise((resolve, reject) => {
+      socket.once('error', reject);
+      socket.bind({ fd }, () => {
+        socket.off('error', reject);
+        socket.on('error', () => undefined);
+        resolve();
+      });
+    });
+  }
+
+  close(): void {
+    this.#socket?.close();
+    this.#socket = undefined;
+  }
+
+  /** The answer to one packet, or undefined where none is sent. */
+  answer(packet: Buffer): Buffer | undefined {
+    if (!this.#bucket.take()) {
+      this.#record('', 0, 'too many questions');
+      return undefined;
+    }
+    const query = readQuery(packet);
+    if (!query) return undefined;
+    if (query.opcode !== 0) return writeAnswer(query, responseCode.notImplemented);
+    if (query.class !== 1) return this.#refuse(query, responseCode.refused, 'only the internet class is answered');
+    if (!this.#options.allowed(query.name)) {
+      const decision = this.#options.explain(query.name);
+      return this.#refuse(query, responseCode.nameError, decision.reason, decision);
+    }
+    if (query.type === recordType.aaaa) return this.#give(query, undefined);
+    if (query.type !== recordType.a) return this.#refuse(query, responseCode.refused, 'only addresses are answered');
+    const address = this.#options.synthetic.addressOf(query.name);
+    if (address === undefined) return this.#refuse(query, responseCode.refused, 'this sandbox has asked for too many names');
+    return this.#give(query, address);
+  }
+
+  #give(query: DnsQuery, address: string | undefined): Buffer {
+    this.answered += 1;
+    return writeAnswer(query, responseCode.ok, address, ttlSeconds);
+  }
+
+  #refuse(query: DnsQuery, code: number, why: string, decision?: Decision): Buffer {
+    this.refused += 1;
+    this.#record(query.name, query.type, why, decision);
+    return writeAnswer(query, code);
+  }
+
+  /** One event per name and second at most, each with the number of questions since the last: a flood cannot drown the record. */
+  #record(name: string, type: number, why: string, decision?: Decision): void {
+    const { clock, audit, ids, sandbox } = this.#options;
+    const now = clock.monotonic();
+    const known = this.#recent.get(name);
+    if (known && now - known.at < recordEvery) {
+      known.more += 1;
+      return;
+    }
+    if (this.#recent.size >= 1024) this.#recent.clear();
+    this.#recent.set(name, { at: now, more: 0 });
+    const count = 1 + (known?.more ?? 0);
+    audit.emit(dnsRecord({ sandbox, time: clock.now(), correlation: ids.next('dns') }, name, type, why, count, decision));
+  }
+}

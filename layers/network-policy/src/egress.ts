@@ -1,0 +1,252 @@
+/** The egress of one sandbox: its captured TCP, its DNS, and every decision on what leaves. */
+import { lookup } from 'node:dns/promises';
+import { createServer as createHttp } from 'node:http';
+import type { IncomingMessage, Server as HttpServer, ServerResponse } from 'node:http';
+import { createServer } from 'node:net';
+import type { Server, Socket } from 'node:net';
+import type { Approver, AuditSink, Clock, History, Ids } from '@nemoclaw/contract';
+import { answerJson, rawAnswer } from './answers.ts';
+import { capture } from './capture.ts';
+import { inferenceHost } from './certificate.ts';
+import { TlsContexts } from './contexts.ts';
+import { Core, defaultLimits, refusal } from './core.ts';
+import type { EgressConfig, Limits } from './core.ts';
+import { DnsResponder } from './dns-server.ts';
+import { Exchange } from './exchange.ts';
+import type { Judge } from './judge.ts';
+import { connectionRecord } from './records.ts';
+import { checkRequest, isProblem } from './request-check.ts';
+import type { Place } from './request-check.ts';
+import { isSynthetic, SyntheticAddresses } from './synthetic.ts';
+import { TokenBucket } from './token-bucket.ts';
+import { Upstreams } from './upstreams.ts';
+import type { Resolve } from './upstreams.ts';
+
+export type LocalHandler = (req: IncomingMessage, res: ServerResponse) => void;
+/** Address and port that a captured connection was made to. */
+export type Destination = (socket: Socket) => { readonly address: string; readonly port: number };
+
+export interface JudgedEgressOptions {
+  readonly sandbox: string;
+  /** Inherited descriptors: the transparent TCP listener and the DNS socket. */
+  readonly listenFd: number;
+  readonly dnsFd: number;
+  readonly judge: Judge;
+  readonly config: EgressConfig;
+  readonly approver: Approver;
+  readonly audit: AuditSink;
+  readonly clock: Clock;
+  readonly ids: Ids;
+  /** Hosts that we answer ourselves, on ports 80 and 443. */
+  readonly local: ReadonlyMap<string, LocalHandler>;
+  readonly history?: () => History;
+  readonly limits?: Partial<Limits>;
+  readonly resolve?: Resolve;
+  /** By default what the kernel says: with tproxy the local end is the original destination. */
+  readonly destination?: Destination;
+}
+
+export interface EgressStats {
+  readonly requests: number;
+  readonly allowed: number;
+  readonly denied: number;
+  readonly held: number;
+  readonly refused: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  readonly handshakes: number;
+  readonly connections: number;
+  readonly open: number;
+  readonly minted: number;
+  readonly dns: { readonly answered: number; readonly refused: number };
+}
+
+export interface Egress {
+  /** Resolves when both descriptors are served; rejects if one cannot be. */
+  readonly ready: Promise<void>;
+  /** The policy that `judge` now answers by is in force; ends exactly what it decides otherwise. */
+  update(config: EgressConfig): void;
+  close(): Promise<void>;
+  stats(): EgressStats;
+}
+
+/** Starts the egress; until `ready`, nothing is accepted. */
+export function createJudgedEgress(options: JudgedEgressOptions): Egress {
+  return new SandboxEgress(options);
+}
+
+class SandboxEgress implements Egress {
+  readonly ready: Promise<void>;
+  readonly #options: JudgedEgressOptions;
+  readonly #core: Core;
+  readonly #contexts: TlsContexts;
+  readonly #dns: DnsResponder;
+  readonly #synthetic = new SyntheticAddresses();
+  readonly #tcp: Server;
+  readonly #http: HttpServer;
+  readonly #raw = new Set<Socket>();
+  readonly #places = new Map<Socket, Place>();
+
+  constructor(options: JudgedEgressOptions) {
+    this.#options = options;
+    const { judge, clock, audit, ids, sandbox, local } = options;
+    const limits = { ...defaultLimits, ...options.limits };
+    const upstreams = new Upstreams({ resolve: options.resolve ?? resolveBySystem, clock, pins: options.config.upstreams, connections: limits.upstreamConnections });
+    this.#core = new Core({ sandbox, judge, approver: options.approver, audit, clock, ids, upstreams, limits, history: options.history }, options.config);
+    this.#contexts = new TlsContexts(options.config.ca, clock);
+    this.#dns = new DnsResponder({
+      sandbox, audit, clock, ids, synthetic: this.#synthetic, perSecond: limits.questionsPerSecond,
+      allowed: (name) => local.has(name) || judge.nameAllowed(name),
+      explain: (name) => this.#core.decide(this.#core.request('dns', { kind: 'host', host: name, port: 443 })),
+    });
+    this.#http = this.#createHttp(limits);
+    const handshakes = new TokenBucket(clock, limits.handshakesPerSecond, limits.handshakesPerSecond);
+    const captured = { core: this.#core, contexts: this.#contexts, handshakes, isLocal: (name: string) => local.has(name), http: (socket: Socket, place: Place) => this.#serve(socket, place) };
+    this.#tcp = createServer({ noDelay: true }, (socket) => {
+      if (this.#raw.size >= limits.connections) {
+        socket.destroy();
+        return;
+      }
+      this.#raw.add(socket);
+      this.#core.counts.connections += 1;
+      socket.once('close', () => this.#raw.delete(socket));
+      const { address, port } = (options.destination ?? kernelDestination)(socket);
+      capture(captured, socket, isSynthetic(address) ? this.#synthetic.nameOf(address) : address, port);
+    });
+    this.ready = this.#start();
+  }
+
+  update(config: EgressConfig): void {
+    this.#core.update(config);
+    this.#contexts.replace(config.ca);
+    this.#core.ports.upstreams.update(config.upstreams);
+    for (const work of [...this.#core.open]) work.reconsider();
+    // Connections with nothing in flight to a name that is not allowed any more have no use.
+    for (const [socket, place] of this.#places) {
+      if (!this.#options.local.has(place.name) && !this.#options.judge.nameAllowed(place.name) && !this.#busy.has(socket)) socket.destroy();
+    }
+  }
+
+  readonly #busy = new Map<Socket, number>();
+
+  async close(): Promise<void> {
+    this.#dns.close();
+    const closed = this.#tcp.listening ? new Promise<void>((done) => this.#tcp.close(() => done())) : Promise.resolve();
+    this.#http.close();
+    for (const socket of this.#raw) socket.destroy();
+    this.#core.close();
+    await this.#core.ports.upstreams.close();
+    await closed;
+  }
+
+  stats(): EgressStats {
+    return { ...this.#core.counts, open: this.#raw.size, minted: this.#contexts.minted, dns: { answered: this.#dns.answered, refused: this.#dns.refused } };
+  }
+
+  async #start(): Promise<void> {
+    const listening = new Promise<void>((resolve, reject) => {
+      this.#tcp.once('error', reject);
+      this.#tcp.listen({ fd: this.#options.listenFd }, () => {
+        this.#tcp.off('error', reject);
+        this.#tcp.on('error', () => undefined);
+        resolve();
+      });
+    });
+    await Promise.all([listening, this.#dns.serve(this.#options.dnsFd)]);
+  }
+
+  #createHttp(limits: Limits): HttpServer {
+    const server = createHttp({
+      insecureHTTPParser: false, requireHostHeader: false, maxHeaderSize: 32 * 1024, headersTimeout: limits.headMs, requestTimeout: 0, keepAliveTimeout: limits.idleMs,
+      connectionsCheckingInterval: Math.min(limits.headMs, 5000), noDelay: true,
+    });
+    server.maxHeadersCount = 256;
+    server.on('request', (req, res) => this.#take(req, res, false));
+    server.on('checkContinue', (req, res) => this.#take(req, res, true));
+    server.on('connect', (req, socket) => this.#turnAway(socket as Socket, 405, 'Method Not Allowed', 'method', 'CONNECT is not served here; connect to the destination directly', req.method));
+    server.on('upgrade', (req, socket) => this.#turnAway(socket as Socket, 501, 'Not Implemented', 'upgrade', 'the protocol upgrade is not supported', req.method));
+    server.on('clientError', (error: NodeJS.ErrnoException, socket) => this.#malformed(error, socket as Socket));
+    // The sockets come from elsewhere, so the server never listens; this starts its check for slow heads.
+    server.emit('listening');
+    return server;
+  }
+
+  #serve(socket: Socket, place: Place): void {
+    this.#places.set(socket, place);
+    socket.once('close', () => {
+      this.#places.delete(socket);
+      this.#busy.delete(socket);
+    });
+    this.#http.emit('connection', socket);
+  }
+
+  #take(req: IncomingMessage, res: ServerResponse, expects: boolean): void {
+    const place = this.#places.get(req.socket);
+    req.on('error', () => undefined);
+    res.on('error', () => undefined);
+    if (!place) {
+      res.destroy();
+      return;
+    }
+    const socket = req.socket;
+    this.#busy.set(socket, (this.#busy.get(socket) ?? 0) + 1);
+    res.once('close', () => this.#idle(socket));
+    const local = this.#options.local.get(place.name);
+    if (!local) {
+      new Exchange(this.#core, place, req, res, expects).run();
+      return;
+    }
+    const checked = checkRequest(req, place);
+    if (isProblem(checked)) {
+      answerJson(req, res, checked.status, { error: checked.code, reason: checked.why, layer: 'proxy' }, { connection: 'close' });
+      return;
+    }
+    if (expects) res.writeContinue();
+    req.url = checked.target;
+    try {
+      local(req, res);
+    } catch {
+      answerJson(req, res, 500, { error: 'internal', reason: 'the request failed here', layer: 'router' });
+    }
+  }
+
+  #idle(socket: Socket): void {
+    const left = (this.#busy.get(socket) ?? 1) - 1;
+    if (left > 0) this.#busy.set(socket, left);
+    else this.#busy.delete(socket);
+  }
+
+  #malformed(error: NodeJS.ErrnoException, socket: Socket): void {
+    if (error.code === 'ECONNRESET' || !socket.writable) {
+      socket.destroy();
+      return;
+    }
+    if (error.code === 'HPE_HEADER_OVERFLOW') this.#turnAway(socket, 431, 'Request Header Fields Too Large', 'head-too-large', 'the request head is too large', undefined);
+    else if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') this.#turnAway(socket, 408, 'Request Timeout', 'head-late', 'the request head did not come in time', undefined);
+    else this.#turnAway(socket, 400, 'Bad Request', 'malformed', 'the request is not well-formed HTTP', undefined);
+  }
+
+  #turnAway(socket: Socket, status: 400 | 405 | 408 | 431 | 501, phrase: string, code: string, why: string, method: string | undefined): void {
+    const core = this.#core;
+    core.counts.refused += 1;
+    const place = this.#places.get(socket) ?? { name: 'unknown', port: 0, tls: false };
+    const decision = refusal(core.config.version, `proxy.${code}`, `${why}.`, 'Send a plain HTTP/1.1 request.');
+    core.ports.audit.emit(connectionRecord(core.seen(core.ports.ids.next('conn')), place, 'deny', why, decision, method === undefined ? {} : { method }));
+    socket.on('error', () => undefined);
+    // If an earlier answer on this connection is under way, bytes here would become part of it.
+    if (this.#busy.has(socket)) socket.destroy();
+    else {
+      socket.end(rawAnswer(status, phrase, { error: code, rule: `proxy.${code}`, reason: why, layer: 'proxy' }));
+      setTimeout(() => socket.destroy(), 500).unref();
+    }
+  }
+}
+
+const kernelDestination: Destination = (socket) => ({ address: (socket.localAddress ?? '').replace(/^::ffff:/, ''), port: socket.localPort ?? 0 });
+
+async function resolveBySystem(host: string): Promise<readonly string[]> {
+  const found = await lookup(host, { all: true, order: 'ipv4first' });
+  return found.map(({ address }) => address);
+}
+
+export { inferenceHost };

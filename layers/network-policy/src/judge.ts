@@ -1,0 +1,32 @@
+/** What the proxy asks of the policy in force; the one seam between this room and `decide`. */
+import { isIP } from 'node:net';
+import type { ActionLabels, ActionRequest, Decision, Resource } from '@nemoclaw/contract';
+
+export type HttpResource = Extract<Resource, { kind: 'http' }>;
+/** `inspect`: HTTP, decrypted where it is TLS. `passthrough`: TLS is spliced unread. `raw`: any protocol is spliced. */
+export type Handling = 'inspect' | 'passthrough' | 'raw';
+
+export interface Judge {
+  /** Whether any request to this name could be allowed or escalated. */
+  nameAllowed(host: string): boolean;
+  handling(host: string, port: number): Handling;
+  /** Whether what leaves is searched for the sandbox's own secrets. */
+  readonly scan: boolean;
+  needsBody(resource: HttpResource): boolean;
+  action(resource: HttpResource, body: ReadonlyMap<string, unknown>): { readonly action: string; readonly params: ReadonlyMap<string, unknown>; readonly labels: ActionLabels } | undefined;
+  decide(request: ActionRequest): Decision;
+  key(request: ActionRequest): string;
+}
+
+const rank = { allow: 0, escalate: 1, deny: 2 } as const;
+
+/** Of two decisions on two readings of one request, the stricter. */
+export function stricter<T extends { readonly decision: Decision }>(a: T, b: T): T {
+  return rank[b.decision.verdict] > rank[a.decision.verdict] ? b : a;
+}
+
+/** How a place is written in a URL or message. */
+export function authority(place: { readonly name: string; readonly port: number; readonly tls: boolean }): string {
+  const host = isIP(place.name) === 6 ? `[${place.name}]` : place.name;
+  return place.port === (place.tls ? 443 : 80) ? host : `${host}:${place.port}`;
+}

@@ -1,0 +1,49 @@
+/** Events of the proxy and the DNS responder, OCSF activities and words in one place. Pure. */
+import type { Decision, LedgerEvent } from '@nemoclaw/contract';
+import { authority } from './judge.ts';
+import { plainText } from './plain-text.ts';
+import type { Place } from './request-check.ts';
+
+// OCSF HTTP Activity ids.
+const httpActivities: ReadonlyMap<string, number> = new Map([['CONNECT', 1], ['DELETE', 2], ['GET', 3], ['HEAD', 4], ['OPTIONS', 5], ['POST', 6], ['PUT', 7], ['TRACE', 8], ['PATCH', 9]]);
+
+type Recorded = NonNullable<LedgerEvent['verdict']>;
+
+export interface Seen {
+  readonly sandbox: string;
+  readonly time: number;
+  readonly correlation: string;
+}
+
+function decided(decision: Decision | undefined): Pick<LedgerEvent, 'decision'> {
+  if (!decision) return {};
+  const { action, rules, reason, policyVersion, decidedBy, micros } = decision;
+  return { decision: { action, rules, reason, policyVersion, decidedBy, micros } };
+}
+
+/** One HTTP request and what became of it. `path` without its query: parameters may be anything. */
+export function httpRecord(seen: Seen, place: Place, method: string, path: string, verdict: Recorded, message: string, decision?: Decision, more: Readonly<Record<string, unknown>> = {}): LedgerEvent {
+  const shown = plainText(path, 300);
+  return {
+    time: seen.time, class: 'httpActivity', activity: httpActivities.get(method) ?? 99, severity: verdict === 'deny' ? 3 : 1, sandbox: seen.sandbox, layer: 'proxy',
+    message: `${method} ${place.tls ? 'https' : 'http'}://${authority(place)}${shown}: ${message}`, verdict, ...decided(decision), correlation: seen.correlation,
+    data: { method, host: place.name, port: place.port, path: shown, tls: place.tls, ...more },
+  };
+}
+
+/** A connection that never became a request, or that is passed through. */
+export function connectionRecord(seen: Seen, place: Place, verdict: Recorded, message: string, decision?: Decision, more: Readonly<Record<string, unknown>> = {}): LedgerEvent {
+  return {
+    time: seen.time, class: 'networkActivity', activity: verdict === 'deny' ? 5 : 1, severity: verdict === 'deny' ? 3 : 1, sandbox: seen.sandbox, layer: 'proxy',
+    message: `connection to ${plainText(place.name)}:${place.port}: ${message}`, verdict, ...decided(decision), correlation: seen.correlation, data: { host: place.name, port: place.port, ...more },
+  };
+}
+
+/** A name that was asked for and not given. `count`: how many such questions this event stands for. */
+export function dnsRecord(seen: Seen, name: string, type: number, why: string, count: number, decision?: Decision): LedgerEvent {
+  const shown = plainText(name, 255);
+  return {
+    time: seen.time, class: 'dnsActivity', activity: 1, severity: 3, sandbox: seen.sandbox, layer: 'dns', verdict: 'deny', ...decided(decision), correlation: seen.correlation,
+    message: `DNS question for ${shown}: ${why}`, data: { name: shown, type, count },
+  };
+}

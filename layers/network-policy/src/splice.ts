@@ -1,0 +1,102 @@
+/** A connection whose bytes are not read: decided once by host and port, then joined to the checked address. */
+import type { Socket } from 'node:net';
+import type { Decision } from '@nemoclaw/contract';
+import type { Core, Reconsidered } from './core.ts';
+import { refusal } from './core.ts';
+import { authority } from './judge.ts';
+import { plainText } from './plain-text.ts';
+import { connectionRecord } from './records.ts';
+import type { Place } from './request-check.ts';
+import { AddressRefused } from './upstreams.ts';
+
+export class Splice implements Reconsidered {
+  readonly #core: Core;
+  readonly #place: Place;
+  readonly #client: Socket;
+  readonly #correlation: string;
+  readonly #withdraw = new AbortController();
+  #approved = false;
+  #upstream: Socket | undefined;
+  #done = false;
+
+  constructor(core: Core, place: Place, client: Socket) {
+    this.#core = core;
+    this.#place = place;
+    this.#client = client;
+    this.#correlation = core.ports.ids.next('conn');
+  }
+
+  /** `client` is paused, with every byte it sent so far still unread. Never rejects. */
+  async run(): Promise<void> {
+    this.#core.open.add(this);
+    this.#client.once('close', () => this.#end());
+    try {
+      await this.#decide();
+    } catch (error) {
+      this.#refuse(refusal(this.#core.config.version, error instanceof AddressRefused ? 'network.addresses' : 'error', error instanceof Error ? error.message : 'the connection failed', ''), 'the upstream could not be reached');
+    }
+  }
+
+  reconsider(): void {
+    if (this.#done) return;
+    const decision = this.#judge();
+    if (decision.verdict === 'allow' || (decision.verdict === 'escalate' && (this.#approved || !this.#upstream))) return;
+    this.#refuse(decision, 'ended by the new policy');
+  }
+
+  #judge(): Decision {
+    return this.#core.decide(this.#core.request('connect', { kind: 'host', host: this.#place.name, port: this.#place.port }));
+  }
+
+  async #decide(): Promise<void> {
+    const { approver, sandbox, judge, ids, audit, upstreams } = this.#core.ports;
+    const decision = this.#judge();
+    if (decision.verdict === 'deny') {
+      this.#refuse(decision, 'denied');
+      return;
+    }
+    if (decision.verdict === 'escalate') {
+      const request = this.#core.request('connect', { kind: 'host', host: this.#place.name, port: this.#place.port });
+      const key = judge.key(request);
+      if (!(await approver.consumeGrant(sandbox, key))) {
+        const where = plainText(authority(this.#place));
+        const outcome = await approver.ask({ holdId: ids.next('hold'), sandbox, kind: 'http', request, decision, key, summary: `connect to ${where}`, detail: `An unread connection to ${where}.`, patienceMs: this.#core.config.patience.httpMs }, this.#withdraw.signal);
+        if (outcome.verdict !== 'allow') {
+          this.#refuse({ ...decision, verdict: 'deny' }, outcome.verdict === 'deny' ? `rejected by ${outcome.by}` : 'not approved in time');
+          return;
+        }
+      }
+      this.#approved = true;
+    }
+    if (this.#done) return;
+    const event = connectionRecord(this.#core.seen(this.#correlation), this.#place, this.#approved ? 'approved' : 'allow', 'passed through unread', decision);
+    if (this.#approved) await audit.commit(event);
+    else audit.emit(event);
+    const upstream = await upstreams.connect(this.#place.name, this.#place.port, false);
+    if (this.#done) {
+      upstream.destroy();
+      return;
+    }
+    this.#upstream = upstream;
+    upstream.once('close', () => this.#end());
+    this.#client.pipe(upstream).pipe(this.#client);
+    this.#client.resume();
+  }
+
+  #refuse(decision: Decision, message: string): void {
+    if (this.#done) return;
+    this.#core.counts.denied += 1;
+    this.#core.ports.audit.emit(connectionRecord(this.#core.seen(this.#correlation), this.#place, 'deny', message, decision));
+    this.#end();
+  }
+
+  #end(): void {
+    if (this.#done) return;
+    this.#done = true;
+    this.#core.open.delete(this);
+    this.#withdraw.abort();
+    // What is on its way is still flushed towards a side that ended in order.
+    this.#client.destroySoon();
+    this.#upstream?.destroySoon();
+  }
+}

@@ -1,0 +1,184 @@
+/** Connections to the outside: resolved once, checked, and made to exactly the address that was checked. */
+import { isIP, connect as connectTcp } from 'node:net';
+import type { Socket } from 'node:net';
+import { connect as connectTls, createSecureContext } from 'node:tls';
+import type { SecureContext } from 'node:tls';
+import { Pool } from 'undici';
+import type { Dispatcher } from 'undici';
+import type { Clock } from '@nemoclaw/contract';
+import { isPublicAddress } from './addresses.ts';
+
+/** A name fixed to addresses by the policy. `caPem`: its certificate has to come from this anchor instead of the public ones. */
+export interface Pin {
+  readonly host: string;
+  readonly addresses: readonly string[];
+  readonly caPem?: string;
+}
+/** All addresses of a name, IPv4 first. */
+export type Resolve = (host: string) => Promise<readonly string[]>;
+
+/** The name leads to an address that the policy does not name. */
+export class AddressRefused extends Error {}
+
+const connectTimeout = 10_000;
+const resolvedFor = 30_000;
+const poolLimit = 256;
+
+export interface UpstreamOptions {
+  readonly resolve: Resolve;
+  readonly clock: Clock;
+  readonly pins: readonly Pin[];
+  /** Connections per origin. */
+  readonly connections: number;
+}
+
+export class Upstreams {
+  readonly #options: UpstreamOptions;
+  #pins = new Map<string, Pin>();
+  readonly #pools = new Map<string, { readonly pool: Pool; readonly host: string }>();
+  readonly #resolved = new Map<string, { readonly addresses: readonly string[]; readonly until: number }>();
+  readonly #sessions = new Map<string, Buffer>();
+  readonly #anchors = new Map<string, SecureContext>();
+  readonly #public = createSecureContext({ minVersion: 'TLSv1.2' });
+
+  constructor(options: UpstreamOptions) {
+    this.#options = options;
+    this.#pins = byHost(options.pins);
+  }
+
+  /** Whether the policy names the addresses of `host`. */
+  pinned(host: string): boolean {
+    return (this.#pins.get(host)?.addresses.length ?? 0) > 0;
+  }
+
+  /** The pool for one origin of this sandbox. */
+  pool(host: string, port: number, tls: boolean): Dispatcher {
+    const origin = `${tls ? 'https' : 'http'}://${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
+    const known = this.#pools.get(origin);
+    if (known) return known.pool;
+    const pool = new Pool(origin, {
+      connections: this.#options.connections, pipelining: 1, keepAliveTimeout: 30_000, headersTimeout: 300_000, bodyTimeout: 0, maxHeaderSize: 64 * 1024,
+      connect: (_options, callback) => {
+        this.connect(host, port, tls).then((socket) => callback(null, socket), (error: unknown) => callback(error instanceof Error ? error : new Error(String(error)), null));
+      },
+    });
+    this.#pools.set(origin, { pool, host });
+    if (this.#pools.size > poolLimit) this.#dropIdlePool(origin);
+    return pool;
+  }
+
+  /** A connected (and, with `tls`, verified) socket to `host`. Rejects with AddressRefused or the network's error. */
+  async connect(host: string, port: number, tls: boolean): Promise<Socket> {
+    const addresses = await this.#addresses(host);
+    let failure: unknown = new Error('the name has no address');
+    for (const address of addresses.slice(0, 4)) {
+      try {
+        const plain = await open(address, port);
+        return tls ? await this.#secure(plain, host, port) : plain;
+      } catch (error) {
+        failure = error;
+      }
+    }
+    throw failure;
+  }
+
+  /** New pins; connections to hosts whose pin changed are not used again. */
+  update(pins: readonly Pin[]): void {
+    const before = this.#pins;
+    this.#pins = byHost(pins);
+    this.#resolved.clear();
+    for (const [origin, { pool, host }] of this.#pools) {
+      if (samePin(before.get(host), this.#pins.get(host))) continue;
+      this.#pools.delete(origin);
+      // Streams that run are decided elsewhere; close lets them end.
+      void pool.close().catch(() => undefined);
+    }
+  }
+
+  async close(): Promise<void> {
+    const pools = [...this.#pools.values()];
+    this.#pools.clear();
+    await Promise.all(pools.map(({ pool }) => pool.destroy().catch(() => undefined)));
+  }
+
+  async #addresses(host: string): Promise<readonly string[]> {
+    const pin = this.#pins.get(host);
+    if (pin && pin.addresses.length > 0) return pin.addresses;
+    const now = this.#options.clock.monotonic();
+    const known = this.#resolved.get(host);
+    if (known && known.until > now) return known.addresses;
+    const all = isIP(host) === 0 ? await this.#options.resolve(host) : [host];
+    const addresses = all.filter(isPublicAddress);
+    if (addresses.length === 0 && all.length > 0) throw new AddressRefused(`${host} leads to ${all[0] ?? 'no address'}, which is not a public address`);
+    if (addresses.length === 0) throw new Error(`${host} has no address`);
+    if (this.#resolved.size >= 4096) this.#resolved.clear();
+    this.#resolved.set(host, { addresses, until: now + resolvedFor });
+    return addresses;
+  }
+
+  async #secure(plain: Socket, host: string, port: number): Promise<Socket> {
+    const key = `${host}:${port}`;
+    const session = this.#sessions.get(key);
+    const socket = connectTls({
+      socket: plain, host, ...(isIP(host) === 0 ? { servername: host } : {}), ALPNProtocols: ['http/1.1'], secureContext: this.#anchor(host), ...(session ? { session } : {}),
+    });
+    socket.on('session', (fresh: Buffer) => {
+      if (this.#sessions.size >= 1024) this.#sessions.clear();
+      this.#sessions.set(key, fresh);
+    });
+    return ready(socket, 'secureConnect');
+  }
+
+  #anchor(host: string): SecureContext {
+    const caPem = this.#pins.get(host)?.caPem;
+    if (caPem === undefined) return this.#public;
+    let context = this.#anchors.get(caPem);
+    if (!context) {
+      context = createSecureContext({ minVersion: 'TLSv1.2', ca: caPem });
+      this.#anchors.set(caPem, context);
+    }
+    return context;
+  }
+
+  #dropIdlePool(keep: string): void {
+    for (const [origin, { pool }] of this.#pools) {
+      if (origin === keep || pool.stats.running + pool.stats.pending + pool.stats.queued > 0) continue;
+      this.#pools.delete(origin);
+      void pool.close().catch(() => undefined);
+      return;
+    }
+  }
+}
+
+function open(address: string, port: number): Promise<Socket> {
+  const socket = connectTcp({ host: address, port, noDelay: true, autoSelectFamily: false });
+  socket.setKeepAlive(true, 60_000);
+  return ready(socket, 'connect');
+}
+
+function ready<T extends Socket>(socket: T, event: string): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => socket.destroy(new Error('the connection took too long')), connectTimeout);
+    const fail = (error: Error): void => {
+      clearTimeout(timer);
+      reject(error);
+    };
+    const gone = (): void => fail(new Error('the connection was closed at once'));
+    socket.once('error', fail);
+    socket.once('close', gone);
+    socket.once(event, () => {
+      clearTimeout(timer);
+      socket.off('error', fail);
+      socket.off('close', gone);
+      // Whoever takes the socket adds a handler of its own; until then an error must not be unhandled.
+      socket.on('error', () => undefined);
+      resolve(socket);
+    });
+  });
+}
+
+const byHost = (pins: readonly Pin[]): Map<string, Pin> => new Map(pins.map((pin) => [pin.host.toLowerCase(), pin]));
+
+function samePin(a: Pin | undefined, b: Pin | undefined): boolean {
+  return a?.caPem === b?.caPem && (a?.addresses ?? []).join() === (b?.addresses ?? []).join();
+}
