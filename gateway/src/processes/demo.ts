@@ -1,0 +1,40 @@
+/** The demo process (uid nemoclaw-demo): the scripted model and the demo company's services, on loopback only. */
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createSecureContext } from 'node:tls';
+import { createIntermediate, createLeafKey, createRootCa, LeafMinter } from '@nemoclaw/network-policy';
+import { createModelServer } from '../demo/model-server.ts';
+import { createServices } from '../demo/services.ts';
+import { systemClock } from '../clock.ts';
+
+const modelPort = 8930;
+const servicesPort = 8931;
+const names = ['crm', 'tickets', 'mail', 'billing', 'status', 'warehouse'].map((service) => `${service}.acme.example`);
+
+const dir = process.env['NEMOCLAW_DEMO_DIR'];
+if (!dir) throw new Error('NEMOCLAW_DEMO_DIR is not set');
+mkdirSync(dir, { recursive: true });
+
+const root = createRootCa('demo services', systemClock.now());
+const minter = new LeafMinter(createIntermediate(root, names, systemClock.now()), createLeafKey());
+const contexts = new Map(names.map((name) => [name, { key: minter.keyPem, cert: minter.mint(name, systemClock.now()) }]));
+// renamed into place, so that a reader never sees half a certificate
+writeFileSync(join(dir, 'demo-ca.pem.new'), root.certPem, { mode: 0o644 });
+renameSync(join(dir, 'demo-ca.pem.new'), join(dir, 'demo-ca.pem'));
+
+const services = createServices({
+  tls: {
+    // one certificate a name; an unknown name gets no handshake
+    SNICallback: (name, done) => {
+      const pair = contexts.get(name);
+      if (pair) done(null, createSecureContext(pair));
+      else done(new Error('unknown name'));
+    },
+  },
+  logFile: join(dir, 'services.jsonl'),
+  now: () => systemClock.now(),
+});
+
+services.listen(servicesPort, '127.0.0.1');
+createModelServer().listen(modelPort, '127.0.0.1');
+process.on('SIGTERM', () => process.exit(0));
