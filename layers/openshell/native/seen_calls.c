@@ -1,0 +1,64 @@
+/* Table of the calls whose refusal is told one by one. */
+#include "seen_calls.h"
+#include <fcntl.h>
+#include <stddef.h>
+#include <sys/syscall.h>
+
+static unsigned by_flags(uint64_t flags) {
+  unsigned mode = flags & O_ACCMODE;
+  return (mode != O_WRONLY ? SEEN_READ : 0) | (mode != O_RDONLY || (flags & O_TRUNC) ? SEEN_WRITE : 0);
+}
+static unsigned open_wants(const struct seen_event *event) { return by_flags(event->args[1]); }
+static unsigned openat_wants(const struct seen_event *event) { return by_flags(event->args[2]); }
+static unsigned wants_write(const struct seen_event *event) {
+  (void)event;
+  return SEEN_WRITE;
+}
+static unsigned wants_read(const struct seen_event *event) {
+  (void)event;
+  return SEEN_READ;
+}
+static unsigned wants_execute(const struct seen_event *event) {
+  (void)event;
+  return SEEN_EXECUTE;
+}
+
+static const struct seen_call calls[] = {
+  {SYS_open, "open", SEEN_FILE, 1, false, false, open_wants},
+  {SYS_openat, "openat", SEEN_FILE, 2, false, false, openat_wants},
+  {SYS_openat2, "openat2", SEEN_FILE, 2, false, false, wants_read},
+  {SYS_creat, "creat", SEEN_FILE, 1, false, false, wants_write},
+  {SYS_truncate, "truncate", SEEN_FILE, 1, false, false, wants_write},
+  {SYS_execve, "execve", SEEN_FILE, 1, false, false, wants_execute},
+  {SYS_chdir, "chdir", SEEN_FILE, 1, false, false, wants_execute},
+  {SYS_mkdir, "mkdir", SEEN_FILE, 1, true, false, wants_write},
+  {SYS_mkdirat, "mkdirat", SEEN_FILE, 2, true, false, wants_write},
+  {SYS_rmdir, "rmdir", SEEN_FILE, 1, true, false, wants_write},
+  {SYS_unlink, "unlink", SEEN_FILE, 1, true, false, wants_write},
+  {SYS_unlinkat, "unlinkat", SEEN_FILE, 2, true, false, wants_write},
+  {SYS_rename, "rename", SEEN_FILE, 1, true, false, wants_write},
+  {SYS_renameat, "renameat", SEEN_FILE, 2, true, false, wants_write},
+  {SYS_renameat2, "renameat2", SEEN_FILE, 2, true, false, wants_write},
+  {SYS_link, "link", SEEN_FILE, 2, true, false, wants_write},
+  {SYS_linkat, "linkat", SEEN_FILE, 2, true, false, wants_write},
+  {SYS_symlink, "symlink", SEEN_FILE, 2, true, false, wants_write},
+  {SYS_mknod, "mknod", SEEN_FILE, 1, true, false, wants_write},
+  {SYS_mknodat, "mknodat", SEEN_FILE, 2, true, false, wants_write},
+  {SYS_chmod, "chmod", SEEN_FILE, 1, false, true, wants_write},
+  {SYS_fchmodat, "fchmodat", SEEN_FILE, 2, false, true, wants_write},
+  {SYS_chown, "chown", SEEN_FILE, 1, false, true, wants_write},
+  {SYS_lchown, "lchown", SEEN_FILE, 1, false, true, wants_write},
+  {SYS_fchownat, "fchownat", SEEN_FILE, 2, false, true, wants_write},
+  {SYS_utimensat, "utimensat", SEEN_FILE, 2, false, true, wants_write},
+  {SYS_setxattr, "setxattr", SEEN_FILE, 1, false, true, wants_write},
+  {SYS_connect, "connect", SEEN_NETWORK, 0, false, false, wants_write},
+  {SYS_sendto, "sendto", SEEN_NETWORK, 0, false, false, wants_write},
+  {SYS_kill, "kill", SEEN_SIGNAL, 0, false, false, wants_write},
+  {SYS_tgkill, "tgkill", SEEN_SIGNAL, 0, false, false, wants_write},
+};
+
+const struct seen_call *seen_call(int nr) {
+  for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
+    if (calls[i].nr == nr) return &calls[i];
+  return NULL;
+}

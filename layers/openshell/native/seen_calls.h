@@ -1,0 +1,19 @@
+/* The system calls whose refusal is told one by one: name, where the path stands, what permission they ask for. */
+#pragma once
+#include "seen.h"
+
+enum seen_kind { SEEN_FILE, SEEN_NETWORK, SEEN_SIGNAL };
+enum { SEEN_EXECUTE = 1, SEEN_WRITE = 2, SEEN_READ = 4 };
+
+struct seen_call {
+  int nr;
+  const char *name;
+  enum seen_kind kind;
+  int path; /* 1 first argument, 2 second, 0 none */
+  bool changes_parent; /* makes or removes a name: the folder's permission counts */
+  bool owner_only; /* EPERM means: only the owner may */
+  unsigned (*wants)(const struct seen_event *event);
+};
+
+/* NULL: counted only. */
+const struct seen_call *seen_call(int nr);
