@@ -1,2 +1,11 @@
-/** Door of the room. */
-export {};
+/** Door of the room: compile a policy, ship it, decide by it. */
+export { compilePolicy, type PolicyInput } from './compile.ts';
+export { decide } from './decide.ts';
+export { encodePolicy, decodePolicy, policyDigest } from './codec.ts';
+export { requestKey } from './key.ts';
+export { resolveTool, resolveHttp, needsBody, type CompiledPolicy } from './policy.ts';
+export { canonicalJson } from './canonical.ts';
+export { canonicalHost } from './hosts.ts';
+export type { Resolved } from './actions.ts';
+export type { Handling, NetworkView, Upstream } from './network.ts';
+export type { PolicyIr } from './ir.ts';

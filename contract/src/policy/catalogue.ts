@@ -10,11 +10,11 @@ const tool = z.string().max(256).superRefine((given, ctx) => {
   if (!/^[A-Za-z0-9_./:-]+\*?$/.test(given)) ctx.addIssue({ code: 'custom', message: `${JSON.stringify(given)} is not a tool name.`, params: problem('NEMO_E_POLICY_PATTERN', 'A wildcard stands only at the end, after at least one character.', 'Write e.g. crm_read or crm_delete_*') });
 });
 
-/** `/tickets/{ticketId}/resolve`: `{name}` is one segment and becomes a parameter; `*` within a segment, `**` across. */
+/** `/tickets/{ticketId}/resolve`: `{name}` is one segment and becomes a parameter; `*` within a segment; `**`, a whole segment, any number of them. */
 const pathTemplate = z.string().max(2048).superRefine((given, ctx) => {
   const plain = given.replace(/\{[A-Za-z_][A-Za-z0-9_]*\}/g, 'x');
   const whole = given.split('/').every((s) => !/[{}]/.test(s) || /^\{[A-Za-z_][A-Za-z0-9_]*\}$/.test(s));
-  if (!plain.startsWith('/') || /[{}?#\s\\]/.test(plain) || /\*\*\*/.test(plain) || !whole || plain.split('/').some((s) => s === '.' || s === '..')) {
+  if (!plain.startsWith('/') || /[{}?#\s\\]/.test(plain) || plain.split('/').some((s) => s.includes('**') && s !== '**') || !whole || plain.split('/').some((s) => s === '.' || s === '..')) {
     ctx.addIssue({ code: 'custom', message: `${JSON.stringify(given)} is not a path.`, params: problem('NEMO_E_POLICY_PATTERN', 'A parameter is a whole segment.', 'Write e.g. /tickets/{ticketId}/resolve') });
   }
 });

@@ -68,9 +68,9 @@ export const method = z.string().superRefine((given, ctx) => {
   if (!/^[A-Z][A-Z-]{0,23}$/.test(given)) ctx.addIssue({ code: 'custom', message: `${JSON.stringify(given)} is not a method.`, params: problem('NEMO_E_POLICY_TYPE', 'Methods are upper case.', /^[a-z-]+$/i.test(given) ? `Write ${given.toUpperCase()}.` : 'Write e.g. GET.') });
 });
 
-/** A URL path pattern: `*` within one segment, `**` across segments. */
+/** A URL path pattern: `*` within one segment; `**`, a whole segment, stands for any number of segments. */
 export const urlPath = z.string().max(2048).superRefine((given, ctx) => {
-  if (!given.startsWith('/') || /[?#\s\\]/.test(given) || given.split('/').some((s) => s === '.' || s === '..') || /\*\*\*/.test(given)) {
+  if (!given.startsWith('/') || /[?#\s\\]/.test(given) || given.split('/').some((s) => s === '.' || s === '..') || given.split('/').some((s) => s.includes('**') && s !== '**')) {
     ctx.addIssue({ code: 'custom', message: `${JSON.stringify(given)} is not a path pattern.`, params: problem('NEMO_E_POLICY_PATTERN', 'It must start with / and hold no query, fragment, space or dot segment.', 'Write e.g. /v1/orders/* or /v1/**') });
   }
 });

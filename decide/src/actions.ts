@@ -1,0 +1,175 @@
+/** Actions: which tool or request is which, what is permitted, what asks a person. */
+import { actionMatches, evaluateAttribute, unlabelled, type ActionLabels, type Resource, type RuleRef } from '@nemoclaw/contract';
+import { captures, compilePath, loosen, looseSegments, matchPath, strictSegments, type PathPattern } from './glob.ts';
+import { canonicalHost, HostIndex } from './hosts.ts';
+import type { ActionIr, NamedRuleIr, PolicyIr, TriggerIr } from './ir.ts';
+
+/** What the policy says of one action name, worked out once. */
+export interface ActionPlan {
+  readonly name: string;
+  readonly ir: ActionIr | undefined;
+  readonly local: boolean;
+  readonly deniedBy: RuleRef | undefined;
+  readonly allowedBy: RuleRef | undefined;
+  /** A trigger without a condition. */
+  readonly always: TriggerIr | undefined;
+  /** Triggers with a condition on attributes: decided by Cedar. */
+  readonly conditional: readonly TriggerIr[];
+  readonly labels: ActionLabels;
+}
+
+interface HttpMatch {
+  readonly method: string;
+  readonly path: PathPattern | undefined;
+  readonly loose: PathPattern | undefined;
+  readonly wildHost: boolean;
+  readonly plan: ActionPlan;
+}
+
+export interface Resolved {
+  /** Dotted name, or '' for a tool nobody listed. */
+  readonly action: string;
+  /** The arguments, the parameters of path and query, and the catalogue's attributes. */
+  readonly params: ReadonlyMap<string, unknown>;
+  readonly labels: ActionLabels;
+  readonly local: boolean;
+}
+
+export interface ActionTable {
+  plan(name: string): ActionPlan;
+  tools(name: string): readonly ActionPlan[];
+  http(resource: Extract<Resource, { kind: 'http' }>, host: string): readonly ActionPlan[];
+  hasHttp(host: string): boolean;
+  resolveTool(name: string, args: ReadonlyMap<string, unknown>): Resolved;
+  resolveHttp(resource: Extract<Resource, { kind: 'http' }>, body: ReadonlyMap<string, unknown>): Resolved | undefined;
+  /** The same for a request that only an egress rule (`as:`) gives a name. */
+  nameHttp(action: string, resource: Extract<Resource, { kind: 'http' }>, body: ReadonlyMap<string, unknown>): Resolved;
+}
+
+const none: readonly never[] = [];
+
+export function buildActions(ir: PolicyIr): ActionTable {
+  const plans = new Map<string, ActionPlan>();
+  const exactTools = new Map<string, ActionPlan[]>();
+  const prefixTools: { prefix: string; plan: ActionPlan }[] = [];
+  const https = new HostIndex<HttpMatch[]>();
+  const allowed = new NameIndex(ir.allowed);
+  const denied = new NameIndex(ir.denied);
+  const make = (name: string, entry: ActionIr | undefined): ActionPlan => {
+    const triggers = ir.triggers.filter((t) => actionMatches(t.pattern, name));
+    return {
+      name,
+      ir: entry,
+      local: entry?.local ?? /^(fs|process)\./.test(name),
+      deniedBy: denied.find(name)?.ref,
+      allowedBy: allowed.find(name)?.ref,
+      always: triggers.find((t) => t.threshold.kind === 'always'),
+      conditional: triggers.filter((t) => t.threshold.kind !== 'always'),
+      labels: entry?.labels ?? unlabelled,
+    };
+  };
+  for (const entry of ir.actions) {
+    const plan = make(entry.name, entry);
+    plans.set(entry.name, plan);
+    for (const tool of entry.tools) {
+      if (tool.endsWith('*')) prefixTools.push({ prefix: tool.slice(0, -1), plan });
+      else exactTools.set(tool, [...(exactTools.get(tool) ?? []), plan]);
+    }
+    for (const match of entry.http) {
+      const path = match.path === '' ? undefined : compilePath(match.path);
+      https.at(match.host, () => []).push({ method: match.method, path, loose: path && loosen(path), wildHost: match.host.includes('*'), plan });
+    }
+  }
+  prefixTools.sort((a, b) => b.prefix.length - a.prefix.length);
+  const tools = (name: string): readonly ActionPlan[] => {
+    const exact = exactTools.get(name) ?? none;
+    if (prefixTools.length === 0) return exact;
+    const more = prefixTools.filter((t) => name.startsWith(t.prefix)).map((t) => t.plan);
+    return more.length === 0 ? exact : [...new Set([...exact, ...more])];
+  };
+  const matches = (resource: Extract<Resource, { kind: 'http' }>, host: string): readonly HttpMatch[] => {
+    const lists = https.covering(host);
+    if (lists.length === 0) return none;
+    let segments: readonly string[] | undefined;
+    return lists.flatMap((list) =>
+      list.filter((m) => {
+        if (m.method !== '' && m.method !== resource.method) return false;
+        if (m.loose === undefined) return true;
+        segments ??= looseSegments(resource.path);
+        return matchPath(m.loose, segments);
+      }),
+    );
+  };
+  return {
+    // names that nobody listed come from agents, so they are not kept
+    plan: (name) => plans.get(name) ?? make(name, undefined),
+    tools,
+    http: (resource, host) => {
+      const found = matches(resource, host);
+      return found.length === 0 ? none : [...new Set(found.map((m) => m.plan))];
+    },
+    hasHttp: (host) => https.covering(host).length > 0,
+    resolveTool: (name, args) => {
+      const plan = tools(name)[0];
+      if (plan === undefined) return { action: '', params: args, labels: unlabelled, local: false };
+      return { action: plan.name, params: withAttributes(plan, args), labels: plan.labels, local: plan.local };
+    },
+    resolveHttp: (resource, body) => {
+      const found = matches(resource, canonicalHost(resource.host));
+      const first = found[0];
+      if (first === undefined) return undefined;
+      const params = new Map(body);
+      for (const [name, value] of resource.query) add(params, name, value);
+      const strict = strictSegments(resource.path);
+      const bound = first.path?.exact === true && matchPath(first.path, strict);
+      if (bound && first.path) for (const [name, value] of captures(first.path, strict)) add(params, name, value);
+      // what the match leaves open must still be part of the request's identity
+      if (!bound) add(params, '$path', resource.path);
+      if (first.wildHost) add(params, '$host', resource.host);
+      if (first.method === '') add(params, '$method', resource.method);
+      return { action: first.plan.name, params: withAttributes(first.plan, params), labels: first.plan.labels, local: false };
+    },
+    nameHttp: (action, resource, body) => {
+      const plan = plans.get(action) ?? make(action, undefined);
+      const params = new Map(body);
+      for (const [name, value] of resource.query) add(params, name, value);
+      add(params, '$path', resource.path);
+      add(params, '$host', resource.host);
+      add(params, '$method', resource.method);
+      return { action, params: withAttributes(plan, params), labels: plan.labels, local: false };
+    },
+  };
+}
+
+/** A name that says different things in body, query and path keeps all of them: no reader of it can be fooled by one. */
+function add(params: Map<string, unknown>, name: string, value: string): void {
+  const there = params.get(name);
+  if (there === undefined && !params.has(name)) params.set(name, value);
+  else if (typeof there === 'object' || String(there) !== value) params.set(name, [there, value]);
+}
+
+function withAttributes(plan: ActionPlan, document: ReadonlyMap<string, unknown>): ReadonlyMap<string, unknown> {
+  if (plan.ir === undefined || plan.ir.attributes.length === 0) return document;
+  const out = new Map(document);
+  for (const [name, expression] of plan.ir.attributes) {
+    const value = evaluateAttribute(expression, document);
+    // an argument that happens to have the attribute's name stays part of the request's identity
+    if (document.has(name) && document.get(name) !== value) out.set(`$arg.${name}`, document.get(name));
+    if (value === undefined) out.delete(name);
+    else out.set(name, value);
+  }
+  return out;
+}
+
+/** Names and `prefix.*` groups; the first rule by position wins as the one that is shown. */
+class NameIndex {
+  readonly #rules = new Map<string, NamedRuleIr>();
+  constructor(rules: readonly NamedRuleIr[]) {
+    for (const rule of rules) if (!this.#rules.has(rule.pattern)) this.#rules.set(rule.pattern, rule);
+  }
+  find(name: string): NamedRuleIr | undefined {
+    let found = this.#rules.get(name.endsWith('*') ? '' : name) ?? this.#rules.get('*');
+    for (let dot = name.indexOf('.'); dot >= 0 && found === undefined; dot = name.indexOf('.', dot + 1)) found = this.#rules.get(`${name.slice(0, dot)}.*`);
+    return found;
+  }
+}

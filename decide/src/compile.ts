@@ -1,0 +1,96 @@
+/** Turns loaded policy files into the IR. */
+import { parseAttribute, whereOf, type ApprovalPolicy, type Catalogue, type EgressRule, type FileOp, type NetworkPolicyFile, type Path, type RuleRef, type SandboxPolicy } from '@nemoclaw/contract';
+import type { ActionIr, EgressRuleIr, FileRuleIr, PolicyIr } from './ir.ts';
+import { buildPolicy, type CompiledPolicy } from './policy.ts';
+
+/** What `compilePolicy` reads; a `BlueprintFolder` or `PolicyBundle` of the contract is one. */
+export interface PolicyInput {
+  readonly sandboxPolicy: SandboxPolicy;
+  readonly network?: NetworkPolicyFile;
+  readonly approvals?: ApprovalPolicy;
+  readonly catalogue?: Catalogue;
+  /** '' = any role. */
+  readonly role: string;
+  /** Not read here: rule places come with the loaded policies. */
+  readonly files?: ReadonlyMap<string, string>;
+}
+
+/** Compiles a bundle into an immutable policy. `version` is the number shown in every decision. No network file: no host may be reached. */
+export function compilePolicy(input: PolicyInput, version: number): CompiledPolicy {
+  const spec = input.sandboxPolicy.spec;
+  const here = (id: string, ...path: Path): RuleRef => ref(id, input.sandboxPolicy, ['spec', ...path]);
+  const names = (list: 'allowedAPIs' | 'deniedAPIs') => spec.permissions[list].map((pattern, i) => ({ ref: here(`permissions.${list}[${i}]`, 'permissions', list, i), pattern }));
+  const files = (id: string, list: readonly string[], ...path: Path): FileRuleIr[] => list.map((pattern, i) => fileRule(here(`${id}[${i}]`, ...path, i), pattern, []));
+  const inspection = input.network?.networkPolicy.inspection;
+  const ir: PolicyIr = {
+    format: 1,
+    version,
+    name: input.sandboxPolicy.metadata.name,
+    role: input.role,
+    networkNone: spec.isolation.network === 'none' ? here('isolation.network', 'isolation', 'network') : null,
+    egress: input.network === undefined ? [] : egress(input.network),
+    inspection: { tlsDecrypt: inspection?.tlsDecrypt ?? true, logPayloads: inspection?.logPayloads ?? false, scanForPII: inspection?.scanForPII ?? true },
+    allowed: names('allowedAPIs'),
+    denied: names('deniedAPIs'),
+    triggers: (input.approvals?.triggers ?? []).map((t, i) => ({ ref: ref(`approvals.triggers[${i}]`, input.approvals, ['triggers', i]), pattern: t.action, threshold: t.threshold })),
+    organization: (input.catalogue?.organization.domains ?? []).toSorted(),
+    actions: (input.catalogue?.actions ?? []).map((a, i) => action(a, ref(`actions[${i}]`, input.catalogue, ['actions', i]))),
+    files: {
+      workspaceWritable: spec.isolation.filesystem === 'workspace',
+      readOnly: files('filesystem.readOnly', spec.filesystem.readOnly, 'filesystem', 'readOnly'),
+      readWrite: files('filesystem.readWrite', spec.filesystem.readWrite, 'filesystem', 'readWrite'),
+      deny: files('filesystem.deny', spec.filesystem.deny, 'filesystem', 'deny'),
+      escalate: spec.filesystem.escalate.map((e, i) => fileRule(here(`filesystem.escalate[${i}]`, 'filesystem', 'escalate', i), e.path, e.on)),
+      execAllow: files('process.exec.allow', spec.process.exec.allow, 'process', 'exec', 'allow'),
+      execEscalate: files('process.exec.escalate', spec.process.exec.escalate, 'process', 'exec', 'escalate'),
+    },
+  };
+  return buildPolicy(ir);
+}
+
+function ref(id: string, policy: object | undefined, path: Path): RuleRef {
+  const where = policy === undefined ? undefined : whereOf(policy, path);
+  return where === undefined ? { id } : { id, file: where.file, line: where.line };
+}
+
+function fileRule(r: RuleRef, pattern: string, on: readonly FileOp[]): FileRuleIr {
+  const subtree = pattern.endsWith('/**');
+  return { ref: r, path: subtree ? pattern.slice(0, -3) : pattern, subtree, on };
+}
+
+function egress(file: NetworkPolicyFile): EgressRuleIr[] {
+  const lists = file.networkPolicy.egress;
+  return (['deny', 'escalate', 'allow'] as const).flatMap((effect) =>
+    lists[effect].map((given, i): EgressRuleIr => {
+      const rule: EgressRule = given;
+      return {
+        ref: ref(`egress.${effect}[${i}]`, file, ['networkPolicy', 'egress', effect, i]),
+        effect,
+        domain: rule.domain,
+        ports: rule.ports ?? (effect === 'deny' ? [] : [80, 443]),
+        methods: rule.methods ?? [],
+        paths: rule.paths ?? [],
+        ...(rule.query === undefined ? {} : { query: Object.entries(rule.query).map(([name, values]) => [name, typeof values === 'string' ? [values] : values] as const) }),
+        addresses: rule.addresses ?? [],
+        ca: rule.ca ?? '',
+        tls: rule.tls ?? '',
+        as: rule.as ?? '',
+      };
+    }),
+  );
+}
+
+function action(given: Catalogue['actions'][number], r: RuleRef): ActionIr {
+  return {
+    ref: r,
+    name: given.name,
+    local: given.local !== undefined,
+    tools: given.match.flatMap((m) => (m.tool === undefined ? [] : [m.tool])),
+    http: given.match.flatMap((m) => (m.http === undefined ? [] : [{ host: m.http.host, method: m.http.method ?? '', path: m.http.path ?? '' }])),
+    attributes: Object.entries(given.attributes).flatMap(([name, text]) => {
+      const expression = parseAttribute(text);
+      return expression === undefined ? [] : [[name, expression] as const];
+    }),
+    labels: given.labels,
+  };
+}

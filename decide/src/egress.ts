@@ -1,0 +1,154 @@
+/**
+ * Egress rules as an index by domain. The most specific domain that has something to say decides: there deny wins over escalate, escalate over allow.
+ * A domain with an allow rule is closed: what none of its rules matches is denied. A domain with only deny and escalate rules narrows:
+ * what they do not match is left to the less specific domains. Nothing said at all: denied.
+ */
+import type { RuleRef } from '@nemoclaw/contract';
+import { compilePath, loosen, matchPath, matchText, type PathPattern } from './glob.ts';
+import { HostIndex } from './hosts.ts';
+import type { EgressRuleIr, PolicyIr } from './ir.ts';
+
+export interface EgressRule {
+  readonly ir: EgressRuleIr;
+  readonly ports: ReadonlySet<number> | undefined;
+  readonly methods: ReadonlySet<string> | undefined;
+  readonly paths: readonly PathPattern[];
+  /** Says something about what is inside a connection. */
+  readonly conditional: boolean;
+  readonly refs: readonly RuleRef[];
+  readonly allowReason: string;
+}
+
+export interface EgressGroup {
+  readonly domain: string;
+  readonly deny: EgressRule[];
+  readonly escalate: EgressRule[];
+  readonly allow: EgressRule[];
+}
+
+/** What an HTTP request shows to the rules; `strict` and `loose` are its path's segments, made once, when first asked. */
+export interface HttpView {
+  readonly port: number;
+  readonly method: string;
+  readonly query: readonly (readonly [string, string])[];
+  strict(): readonly string[];
+  loose(): readonly string[];
+}
+
+export interface EgressVerdict {
+  readonly verdict: 'allow' | 'deny' | 'escalate';
+  readonly refs: readonly RuleRef[];
+  readonly reason: string;
+  readonly rule: EgressRule | undefined;
+}
+
+export function buildEgress(ir: PolicyIr): HostIndex<EgressGroup> {
+  const index = new HostIndex<EgressGroup>();
+  for (const rule of ir.egress) {
+    const group = index.at(rule.domain, () => ({ domain: rule.domain, deny: [], escalate: [], allow: [] }));
+    group[rule.effect].push(prepare(rule));
+  }
+  return index;
+}
+
+function prepare(ir: EgressRuleIr): EgressRule {
+  const paths = ir.paths.map(compilePath);
+  return {
+    ir,
+    ports: ir.ports.length === 0 ? undefined : new Set(ir.ports),
+    methods: ir.methods.length === 0 ? undefined : new Set(ir.methods),
+    paths: ir.effect === 'allow' ? paths : paths.map(loosen),
+    conditional: ir.methods.length > 0 || ir.paths.length > 0 || ir.query !== undefined,
+    refs: [ir.ref],
+    allowReason: `${ir.domain} is allowed by ${ir.ref.id}.`,
+  };
+}
+
+/** Whether a rule matches an HTTP request to a host of its group. */
+export function matchesHttp(rule: EgressRule, view: HttpView): boolean {
+  if (rule.ports !== undefined && !rule.ports.has(view.port)) return false;
+  if (rule.methods !== undefined && !rule.methods.has(view.method)) return false;
+  if (rule.paths.length > 0) {
+    const segments = rule.ir.effect === 'allow' ? view.strict() : view.loose();
+    if (!rule.paths.some((p) => matchPath(p, segments))) return false;
+  }
+  return rule.ir.query === undefined || queryHolds(rule.ir, view.query);
+}
+
+/** Allow: no parameter but the named ones, each with an accepted value. Escalate, deny: one of the named ones occurs with such a value. */
+export function queryHolds(ir: EgressRuleIr, query: readonly (readonly [string, string])[]): boolean {
+  const accepted = (name: string, value: string): boolean => ir.query?.some(([n, values]) => n === name && values.some((v) => matchText(v, value))) === true;
+  return ir.effect === 'allow' ? query.every(([name, value]) => accepted(name, value)) : query.some(([name, value]) => accepted(name, value));
+}
+
+const nothing: readonly RuleRef[] = [{ id: 'egress.default' }];
+
+/** The verdict on a request inside a connection. */
+export function decideHttp(index: HostIndex<EgressGroup>, host: string, view: HttpView): EgressVerdict {
+  for (const group of index.covering(host)) {
+    for (const rule of group.deny) if (matchesHttp(rule, view)) return denied(rule, host);
+    for (const rule of group.escalate) if (matchesHttp(rule, view)) return asked(rule, host);
+    for (const rule of group.allow) if (matchesHttp(rule, view)) return { verdict: 'allow', refs: rule.refs, reason: rule.allowReason, rule };
+    const closed = group.allow[0];
+    if (closed !== undefined) return closedHttp(group, closed, host, view);
+  }
+  return unnamed(host);
+}
+
+/** The verdict on opening a connection, before anything is known of what is inside: allowed where some request could be allowed or escalated. */
+export function decideConnect(index: HostIndex<EgressGroup>, host: string, port: number): EgressVerdict {
+  for (const group of index.covering(host)) {
+    for (const rule of group.deny) if (!rule.conditional && atPort(rule, port)) return denied(rule, host);
+    for (const rule of group.escalate) if (!rule.conditional && atPort(rule, port)) return asked(rule, host);
+    for (const rule of group.allow) if (atPort(rule, port)) return { verdict: 'allow', refs: rule.refs, reason: rule.allowReason, rule };
+    for (const rule of group.escalate) if (atPort(rule, port)) return { verdict: 'allow', refs: rule.refs, reason: `Some requests to ${host} may be made after approval (${rule.ir.ref.id}).`, rule };
+    const closed = group.allow[0];
+    if (closed !== undefined) return { verdict: 'deny', refs: closed.refs, reason: portReason(group, host, port), rule: closed };
+  }
+  return unnamed(host);
+}
+
+/** The verdict on resolving a name: allowed where some connection could be. */
+export function decideName(index: HostIndex<EgressGroup>, host: string): EgressVerdict {
+  for (const group of index.covering(host)) {
+    for (const rule of group.deny) if (isBlanket(rule)) return denied(rule, host);
+    const open = group.allow[0] ?? group.escalate[0];
+    if (open !== undefined) return { verdict: 'allow', refs: open.refs, reason: `${host} is named by ${open.ir.ref.id}.`, rule: open };
+  }
+  return unnamed(host);
+}
+
+/** Denies whatever goes to its domain. */
+export function isBlanket(rule: EgressRule): boolean {
+  return !rule.conditional && rule.ports === undefined;
+}
+export function atPort(rule: EgressRule, port: number): boolean {
+  return rule.ports === undefined || rule.ports.has(port);
+}
+
+function denied(rule: EgressRule, host: string): EgressVerdict {
+  const why = rule.ir.domain === '*' ? `${host} is not among the allowed hosts.` : `${host} is denied by ${rule.ir.ref.id}.`;
+  return { verdict: 'deny', refs: rule.refs, reason: why, rule };
+}
+function asked(rule: EgressRule, host: string): EgressVerdict {
+  return { verdict: 'escalate', refs: rule.refs, reason: `A person decides on requests to ${host} (${rule.ir.ref.id}).`, rule };
+}
+function unnamed(host: string): EgressVerdict {
+  return { verdict: 'deny', refs: nothing, reason: host === '' ? 'The host is not a plain name or address.' : `${host} is not among the allowed hosts.`, rule: undefined };
+}
+
+/** Why nothing in a closed group matched: the first condition that fails for all of its allow rules. */
+function closedHttp(group: EgressGroup, first: EgressRule, host: string, view: HttpView): EgressVerdict {
+  const atThisPort = group.allow.filter((r) => atPort(r, view.port));
+  if (atThisPort.length === 0) return { verdict: 'deny', refs: first.refs, reason: portReason(group, host, view.port), rule: first };
+  const byMethod = atThisPort.filter((r) => r.methods === undefined || r.methods.has(view.method));
+  const near = byMethod[0] ?? atThisPort[0] ?? first;
+  const reason =
+    byMethod.length === 0
+      ? `${host} is allowed for ${[...new Set(atThisPort.flatMap((r) => r.ir.methods))].join(', ')}, not for ${view.method}.`
+      : `${host} is allowed for other ${near.paths.length > 0 ? 'paths' : 'queries'} only.`;
+  return { verdict: 'deny', refs: near.refs, reason, rule: near };
+}
+function portReason(group: EgressGroup, host: string, port: number): string {
+  return `${host} is allowed on port ${[...new Set(group.allow.flatMap((r) => r.ir.ports))].join(', ')}, not ${port}.`;
+}

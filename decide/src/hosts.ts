@@ -1,0 +1,74 @@
+/** Index of things by domain pattern: exact names and `*.suffix` in maps, so that a look-up costs one probe per label. */
+
+/** Whether `host` is an address or a name of non-empty labels in small letters, the only ones that can match a rule. */
+export function isPlainHost(host: string): boolean {
+  if (host.length === 0 || host.length > 253) return false;
+  let labelLength = 0;
+  for (let i = 0; i < host.length; i += 1) {
+    const c = host.charCodeAt(i);
+    if (c === 46) {
+      if (labelLength === 0) return false;
+      labelLength = 0;
+    } else if ((c >= 97 && c <= 122) || (c >= 48 && c <= 57) || c === 45 || c === 95 || c === 58) labelLength += 1;
+    else return false;
+  }
+  return labelLength > 0;
+}
+
+/** Lower case and without the dot at the end; '' for what is no host. */
+export function canonicalHost(host: string): string {
+  const lower = host.toLowerCase();
+  const name = lower.endsWith('.') ? lower.slice(0, -1) : lower;
+  return isPlainHost(name) ? name : '';
+}
+
+/** Whether an address: names never consist of digits and dots alone, or hold a colon. */
+function isAddress(host: string): boolean {
+  return /^[0-9.]+$/.test(host) || host.includes(':');
+}
+
+export class HostIndex<T> {
+  readonly #exact = new Map<string, T>();
+  readonly #below = new Map<string, T>();
+  #all: T | undefined;
+  #none: readonly T[] = [];
+
+  /** The value at `domain` (exact, `*.suffix` or `*`), made by `make` if there is none. */
+  at(domain: string, make: () => T): T {
+    if (domain === '*') {
+      this.#all ??= make();
+      this.#none = [this.#all];
+      return this.#all;
+    }
+    const [map, key] = domain.startsWith('*.') ? [this.#below, domain.slice(2)] : [this.#exact, domain];
+    let value = map.get(key);
+    if (value === undefined) {
+      value = make();
+      map.set(key, value);
+    }
+    return value;
+  }
+
+  /** Values whose domain covers the canonical `host`, the most specific first. */
+  covering(host: string): readonly T[] {
+    if (host === '') return [];
+    const exact = this.#exact.get(host);
+    if (this.#below.size === 0 || isAddress(host)) return exact === undefined ? this.#none : [exact, ...this.#none];
+    const out: T[] = exact === undefined ? [] : [exact];
+    for (let dot = host.indexOf('.'); dot >= 0; dot = host.indexOf('.', dot + 1)) {
+      const value = this.#below.get(host.slice(dot + 1));
+      if (value !== undefined) out.push(value);
+    }
+    if (this.#all !== undefined) out.push(this.#all);
+    return out;
+  }
+}
+
+/** True if every host that `inner` covers is covered by `outer`, and they differ. */
+export function narrower(inner: string, outer: string): boolean {
+  if (inner === outer) return false;
+  if (outer === '*') return true;
+  if (!outer.startsWith('*.')) return false;
+  const suffix = outer.slice(1);
+  return inner.startsWith('*.') ? inner.slice(1).endsWith(suffix) : inner !== '*' && inner.endsWith(suffix);
+}

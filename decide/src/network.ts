@@ -1,0 +1,65 @@
+/** What the network layer asks of a policy besides decisions: names, ports, interception, upstream addresses. */
+import { decideConnect, decideName, isBlanket, type EgressGroup } from './egress.ts';
+import { canonicalHost, type HostIndex } from './hosts.ts';
+import type { PolicyIr } from './ir.ts';
+
+/** `inspect`: HTTP, decrypted where it is TLS. `passthrough`: TLS is spliced unread. `raw`: any protocol is spliced. */
+export type Handling = 'inspect' | 'passthrough' | 'raw';
+
+export interface Upstream {
+  /** [] = resolve the name, public addresses only. */
+  readonly addresses: readonly string[];
+  /** File name of an extra trust anchor, or ''. */
+  readonly ca: string;
+}
+
+export interface NetworkView {
+  /** Whether any request to this host could be allowed or escalated. */
+  isNameAllowed(host: string): boolean;
+  /** Ports on which something could be allowed or escalated, rising. */
+  portsFor(host: string): readonly number[];
+  /** Whether TLS to this host is opened. */
+  interceptFor(host: string): boolean;
+  /** Raw: a port other than 80 and 443 whose rules say nothing about methods, paths or queries, where no action of the catalogue is carried out. */
+  handlingFor(host: string, port: number): Handling;
+  upstreamsFor(host: string): Upstream;
+  /** Domain patterns (`name` or `*.suffix`) whose TLS is opened: the name constraints of the sandbox's intermediate. */
+  readonly interceptNames: readonly string[];
+  readonly inspection: PolicyIr['inspection'];
+}
+
+export function networkView(ir: PolicyIr, index: HostIndex<EgressGroup>, hasHttpActions: (host: string) => boolean): NetworkView {
+  const none = ir.networkNone !== null;
+  const opens = (group: EgressGroup): boolean => [...group.allow, ...group.escalate].some((r) => (r.ir.tls === '' ? ir.inspection.tlsDecrypt : r.ir.tls === 'intercept'));
+  /** Groups that can let something through, the most specific first, up to the first that closes the host. */
+  const open = (given: string): EgressGroup[] => {
+    if (none) return [];
+    const out: EgressGroup[] = [];
+    for (const group of index.covering(canonicalHost(given))) {
+      if (group.deny.some(isBlanket)) break;
+      if (group.allow.length + group.escalate.length > 0) out.push(group);
+      if (group.allow.length > 0) break;
+    }
+    return out;
+  };
+  const interceptNames = [...new Set(ir.egress.filter((r) => r.effect !== 'deny' && r.domain !== '*' && (r.tls === '' ? ir.inspection.tlsDecrypt : r.tls === 'intercept')).map((r) => r.domain))].toSorted();
+  return {
+    isNameAllowed: (host) => !none && decideName(index, canonicalHost(host)).verdict === 'allow',
+    portsFor: (host) => [...new Set(open(host).flatMap((g) => [...g.allow, ...g.escalate].flatMap((r) => r.ir.ports)))].filter((port) => decideConnect(index, canonicalHost(host), port).verdict !== 'deny').toSorted((a, b) => a - b),
+    interceptFor: (host) => open(host).some(opens),
+    handlingFor: (host, port) => {
+      const rules = open(host).flatMap((g) => [...g.allow, ...g.escalate]).filter((r) => r.ir.ports.includes(port));
+      if (rules.length === 0) return 'inspect';
+      if (rules.every((r) => r.ir.tls === 'passthrough')) return 'passthrough';
+      const plain = rules.every((r) => r.ir.tls === '' && !r.conditional && r.ir.as === '');
+      if (plain && port !== 80 && port !== 443 && !hasHttpActions(canonicalHost(host))) return 'raw';
+      return port === 443 && plain && !ir.inspection.tlsDecrypt ? 'passthrough' : 'inspect';
+    },
+    upstreamsFor: (host) => {
+      const rules = open(host).flatMap((g) => [...g.allow, ...g.escalate]);
+      return { addresses: [...new Set(rules.flatMap((r) => r.ir.addresses))], ca: rules.find((r) => r.ir.ca !== '')?.ir.ca ?? '' };
+    },
+    interceptNames,
+    inspection: ir.inspection,
+  };
+}

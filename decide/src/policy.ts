@@ -1,0 +1,96 @@
+/** One policy version ready to decide: the IR and the indexes built from it. Immutable, free of I/O. */
+import type { ActionRequest, Resource } from '@nemoclaw/contract';
+import { buildActions, type ActionPlan, type ActionTable, type Resolved } from './actions.ts';
+import { sliceOf, warm, type CedarSlice } from './cedar.ts';
+import { buildEgress, decideHttp, type EgressGroup, type HttpView } from './egress.ts';
+import { looseSegments, strictSegments } from './glob.ts';
+import { canonicalHost, type HostIndex } from './hosts.ts';
+import type { PolicyIr } from './ir.ts';
+import { networkView, type NetworkView } from './network.ts';
+
+export interface CompiledPolicy {
+  readonly version: number;
+  /** Of the sandbox policy. */
+  readonly name: string;
+  readonly role: string;
+  readonly ir: PolicyIr;
+  readonly network: NetworkView;
+  readonly actions: ActionTable;
+  readonly egress: HostIndex<EgressGroup>;
+  /** The Cedar slice of an action with conditional triggers. */
+  slice(plan: ActionPlan): CedarSlice;
+}
+
+/** Builds the indexes; loads and warms Cedar only if a rule of the catalogue's actions needs it. */
+export function buildPolicy(ir: PolicyIr): CompiledPolicy {
+  const actions = buildActions(ir);
+  const egress = buildEgress(ir);
+  const slices = new Map<string, CedarSlice>();
+  const slice = (plan: ActionPlan): CedarSlice => {
+    // names that are in no catalogue come from outside, so only those of the catalogue are kept
+    const made = slices.get(plan.name) ?? sliceOf(plan, ir.organization);
+    if (plan.ir !== undefined) slices.set(plan.name, made);
+    return made;
+  };
+  for (const action of ir.actions) {
+    const plan = actions.plan(action.name);
+    if (plan.conditional.length > 0 && plan.allowedBy !== undefined && plan.deniedBy === undefined) warm(slice(plan));
+  }
+  return { version: ir.version, name: ir.name, role: ir.role, ir, network: networkView(ir, egress, actions.hasHttp), actions, egress, slice };
+}
+
+type Http = Extract<Resource, { kind: 'http' }>;
+
+/** An HTTP resource as the egress rules see it. */
+export function viewOf(resource: Http): HttpView {
+  let strict: readonly string[] | undefined;
+  let loose: readonly string[] | undefined;
+  return {
+    port: resource.port,
+    method: resource.method,
+    query: resource.query,
+    strict: () => (strict ??= strictSegments(resource.path)),
+    loose: () => (loose ??= looseSegments(resource.path)),
+  };
+}
+
+/** Tool name and arguments -> action, by the catalogue. An unlisted tool has the action '' and is denied. Never throws. */
+export function resolveTool(policy: CompiledPolicy, name: string, args: ReadonlyMap<string, unknown>): Resolved {
+  return policy.actions.resolveTool(name, args);
+}
+
+/** The action that an HTTP request carries out: by the catalogue, else by an egress rule's `as`; undefined if neither names one. `body`: fields of a JSON body, empty if not read. */
+export function resolveHttp(policy: CompiledPolicy, resource: Http, body: ReadonlyMap<string, unknown>): Resolved | undefined {
+  const found = policy.actions.resolveHttp(resource, body);
+  if (found !== undefined) return found;
+  const as = decideHttp(policy.egress, canonicalHost(resource.host), viewOf(resource)).rule?.ir.as ?? '';
+  return as === '' ? undefined : policy.actions.nameHttp(as, resource, body);
+}
+
+/** Whether the body must be read before the request can be decided: a rule wants attributes of it, or an approval would have to bind to it. */
+export function needsBody(policy: CompiledPolicy, resource: Http): boolean {
+  const host = canonicalHost(resource.host);
+  const network = decideHttp(policy.egress, host, viewOf(resource));
+  if (network.verdict === 'deny' || policy.ir.networkNone !== null) return false;
+  const plans = httpPlans(policy, resource, host, network.rule?.ir.as ?? '');
+  if (plans.some((plan) => plan.deniedBy !== undefined || plan.allowedBy === undefined)) return false;
+  return network.verdict === 'escalate' || plans.some((plan) => plan.always !== undefined || plan.conditional.length > 0);
+}
+
+/** Every action that a request counts as. */
+export function httpPlans(policy: CompiledPolicy, resource: Http, host: string, as: string): readonly ActionPlan[] {
+  const plans = policy.actions.http(resource, host);
+  return plans.length > 0 || as === '' ? plans : [policy.actions.plan(as)];
+}
+
+/** Every action that a request names or carries out, the request's own first; undefined where it is a tool that nobody listed. */
+export function plansOf(policy: CompiledPolicy, request: ActionRequest, as: string): readonly ActionPlan[] | undefined {
+  const resource = request.resource;
+  let found: readonly ActionPlan[] = [];
+  if (resource.kind === 'tool') {
+    found = policy.actions.tools(resource.name);
+    if (found.length === 0) return undefined;
+  } else if (resource.kind === 'http') found = httpPlans(policy, resource, canonicalHost(resource.host), as);
+  if (request.action === '' || found.some((plan) => plan.name === request.action)) return found;
+  return [policy.actions.plan(request.action), ...found];
+}
