@@ -1,2 +1,13 @@
-/** Door of the room. */
-export {};
+/** Door of `ledger`: the record (OCSF events in a hash chain), its reader, its verification, its sinks, and the way to it from other processes. */
+export { openLedger, type LedgerOptions, type LedgerStatus, type LedgerWriter, type SourceHandle } from './writer.ts';
+export { LedgerReader, type TailQuery } from './reader.ts';
+export { LinkSink, type LinkSinkOptions } from './link-sink.ts';
+export { serveLink, type LinkSourceOptions } from './link-source.ts';
+export { redactor, type Json, type JsonObject, type Redact, type RedactorOptions } from './redactor.ts';
+export { verifyLedger, type Finding, type FindingKind, type Report, type VerifyOptions } from './verify.ts';
+export { checkpointFile, checkpointText, publicKeyFile, publicKeyFromHex } from './checkpoints.ts';
+export { resolveSink, type SinkConfig } from './sinks.ts';
+export { feedSink, fileDelivery, type SinkFeed } from './sink-feed.ts';
+export { toOcsf, controls, recordUid, type Place } from './ocsf.ts';
+export type { RecentRecord } from './recent.ts';
+export type { Sign, Why } from './checkpoint-signer.ts';

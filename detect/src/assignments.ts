@@ -1,0 +1,113 @@
+/** Secrets by where they stand: behind `password=` and its kin, in `Authorization:` headers, and as `user:password@` in URLs. */
+import { isAlnum } from './characters.ts';
+import type { Finding } from './finding.ts';
+
+const keyword = /(?:passw(?:or)?d|passwd|pwd|passphrase|secret|api[-_ ]?key|access[-_]?key|secret[-_]?key|private[-_]?key|(?:access|auth|refresh|bearer|api|session|id)[-_]?token|_token|^token|credentials?|client[-_]?secret|account[-_]?key)$/i;
+/** Values that stand for a secret instead of being one. */
+const placeholder = /^(?:\$|<|\{|\[redacted|\*{3}|x{4,}|%[({s]|process\.env|os\.environ|env[.[(]|null$|nil$|none$|true$|false$|undefined$|your[-_ ]|example|changeme|placeholder|getenv|string$|str$|required|optional)/i;
+
+/** The value behind the `=` or `:` at `i` if the name before it is that of a secret. */
+export function assignmentAt(text: string, i: number): Finding | undefined {
+  let p = i - 1;
+  // `key" :`, `key :=`, `key ::`; at most four characters between name and sign.
+  while (p > i - 5 && isNameGap(text.charCodeAt(p))) p -= 1;
+  const last = text.charCodeAt(p) | 32;
+  // Every keyword ends in one of d e l n s t y.
+  if (last !== 100 && last !== 101 && last !== 110 && last !== 115 && last !== 116 && last !== 121) return undefined;
+  let start = p;
+  while (start > 0 && p - start < 40 && isNameChar(text.charCodeAt(start - 1))) start -= 1;
+  const name = text.slice(start, p + 1);
+  if (/^(?:proxy-)?authorization$/i.test(name)) return authorization(text, i + 1);
+  if (!keyword.test(name)) return undefined;
+  return value(text, i);
+}
+
+function isNameGap(c: number): boolean {
+  return c === 32 || c === 34 || c === 39 || c === 96 || c === 58 || c === 93 || c === 92;
+}
+
+function isNameChar(c: number): boolean {
+  return isAlnum(c) || c === 95 || c === 45;
+}
+
+function value(text: string, i: number): Finding | undefined {
+  let p = i + 1;
+  const sign = text[i];
+  if (text[p] === '=' || text[p] === '>' || text[p] === '~') {
+    if (sign === '=' && text[p] !== '>') return undefined;
+    p += 1;
+  }
+  let spaces = 0;
+  while (text.charCodeAt(p) === 32 && spaces < 4) {
+    p += 1;
+    spaces += 1;
+  }
+  const escaped = text[p] === '\\' && (text[p + 1] === '"' || text[p + 1] === "'");
+  if (escaped) p += 1;
+  const quote = text[p];
+  const quoted = quote === '"' || quote === "'" || quote === '`';
+  if (quoted) p += 1;
+  const end = quoted ? closing(text, p, quote, escaped) : bare(text, p);
+  const found = text.slice(p, end);
+  if (found.length < (quoted ? 4 : 6) || found.length > 512 || placeholder.test(found)) return undefined;
+  // `password: please choose one` and `token = nextToken(…)` are prose and code.
+  if (!quoted && (!/[\d!@#$%^&*+/~]/.test(found) || /^[\w.]+\(/.test(found))) return undefined;
+  if (quoted && /\s/.test(found) && !/\d/.test(found)) return undefined;
+  return { type: 'secret', start: p, end, confidence: quoted ? 0.85 : 0.75, kind: 'assignment' };
+}
+
+function closing(text: string, from: number, quote: string, escaped: boolean): number {
+  for (let p = from; p < from + 513 && p < text.length; p += 1) {
+    const c = text[p];
+    if (c === '\n') return from;
+    if (c === '\\' && !escaped) p += 1;
+    else if (c === quote) return escaped && text[p - 1] === '\\' ? p - 1 : p;
+  }
+  return from;
+}
+
+function bare(text: string, from: number): number {
+  let p = from;
+  for (; p < text.length && p - from <= 513; p += 1) {
+    const c = text.charCodeAt(p);
+    if (c <= 32 || c === 34 || c === 39 || c === 38 || c === 44 || c === 59 || c === 96 || c === 125 || c === 60 || c === 62) break;
+  }
+  return p;
+}
+
+function authorization(text: string, from: number): Finding | undefined {
+  const match = /^["'\\]{0,2}\s{0,4}["'\\]{0,2}(?:bearer|basic|token|apikey|digest)\s+/i.exec(text.slice(from, from + 24));
+  if (!match) return undefined;
+  const start = from + match[0].length;
+  const end = bare(text, start);
+  if (end - start < 8 || placeholder.test(text.slice(start, end))) return undefined;
+  return { type: 'secret', start, end, confidence: 0.95, kind: 'authorization' };
+}
+
+/** The password in `scheme://user:password@host`, from the colon at `i`. */
+export function userinfoAt(text: string, i: number): Finding | undefined {
+  if (text.charCodeAt(i + 1) !== 47 || text.charCodeAt(i + 2) !== 47) return undefined;
+  let sign = -1;
+  for (let p = i + 3; p < text.length && p < i + 3 + 256; p += 1) {
+    const c = text.charCodeAt(p);
+    if (c === 64) {
+      if (sign < 0 || p - sign < 2) return undefined;
+      const found = text.slice(sign + 1, p);
+      return placeholder.test(found) ? undefined : { type: 'secret', start: sign + 1, end: p, confidence: 0.95, kind: 'url-userinfo' };
+    }
+    if (c <= 32 || c === 47 || c === 63 || c === 35 || c === 34 || c === 39 || c === 60 || c === 62 || c === 92) return undefined;
+    if (c === 58 && sign < 0) sign = p;
+  }
+  return undefined;
+}
+
+const begin = /^-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----/;
+const end = /-----END (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----/;
+
+/** A private key block from the dash at `i`; where its end is missing, everything up to 16 Ki is taken. */
+export function pemAt(text: string, i: number): Finding | undefined {
+  if (!text.startsWith('-----BEGIN ', i) || !begin.test(text.slice(i, i + 64))) return undefined;
+  const block = text.slice(i, i + 16 * 1024);
+  const match = end.exec(block);
+  return { type: 'secret', start: i, end: match ? i + match.index + match[0].length : i + block.length, confidence: 0.99, kind: 'pem' };
+}

@@ -1,0 +1,37 @@
+/** One table that says what each UTF-16 unit means to the scanner. */
+export const other = 0;
+export const digit = 1;
+export const letter = 2;
+export const at = 3;
+export const colon = 4;
+export const equals = 5;
+export const dash = 6;
+
+const table = new Uint8Array(65536);
+for (let c = 48; c < 58; c += 1) table[c] = digit;
+for (let c = 65; c < 91; c += 1) table[c] = table[c + 32] = letter;
+// Letters of other scripts are letters: a digit behind one does not start a number.
+for (let c = 0xc0; c < 0x2000; c += 1) table[c] = letter;
+table[0xd7] = table[0xf7] = other;
+table[95] = letter;
+table[64] = at;
+table[58] = colon;
+table[61] = equals;
+table[45] = dash;
+
+export const classOf: Readonly<Uint8Array> = table;
+
+export function isDigit(c: number): boolean {
+  return c >= 48 && c < 58;
+}
+
+/** ASCII letter or digit. */
+export function isAlnum(c: number): boolean {
+  return (c >= 48 && c < 58) || (c >= 65 && c < 91) || (c >= 97 && c < 123);
+}
+
+/** Letter or digit of any script, or underscore. NaN (past the end) is none. */
+export function isWord(c: number): boolean {
+  const k = table[c];
+  return k === digit || k === letter;
+}

@@ -1,0 +1,49 @@
+/** What a detector reports. */
+
+/** `secret`: looks like a credential; `known-secret`: is one the caller named, in any of its usual encodings. */
+export type FindingType = 'email' | 'credit-card' | 'us-ssn' | 'iban' | 'ip' | 'phone' | 'secret' | 'known-secret';
+
+export const findingTypes: readonly FindingType[] = ['email', 'credit-card', 'us-ssn', 'iban', 'ip', 'phone', 'secret', 'known-secret'];
+
+export interface Finding {
+  readonly type: FindingType;
+  /** Offsets into what was scanned: UTF-16 units of a string, bytes of a buffer; `end` is exclusive. */
+  readonly start: number;
+  readonly end: number;
+  /** 0 to 1; validated forms (Luhn, mod-97, a token's own format) stand at 0.9 and more. */
+  readonly confidence: number;
+  /** Which detector of its type, e.g. `github`, `pem`, `assignment`. */
+  readonly kind: string;
+}
+
+/** The same places judged by several detectors: the stronger type wins, then the longer finding. Sorted, without overlaps. */
+export function settle(findings: Finding[]): Finding[] {
+  if (findings.length < 2) return findings;
+  const byStrength = findings.toSorted((a, b) => strength(b) - strength(a) || b.end - b.start - (a.end - a.start) || a.start - b.start);
+  const kept: Finding[] = [];
+  // Findings are few and near each other only in dense text: a sorted insert keeps the overlap check logarithmic.
+  for (const finding of byStrength) {
+    const at = position(kept, finding.start);
+    const before = kept[at - 1];
+    const next = kept[at];
+    if ((before && before.end > finding.start) || (next && next.start < finding.end)) continue;
+    kept.splice(at, 0, finding);
+  }
+  return kept;
+}
+
+function position(sorted: readonly Finding[], start: number): number {
+  let low = 0;
+  let high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((sorted[middle]?.start ?? Infinity) < start) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+const order: Readonly<Record<FindingType, number>> = { 'known-secret': 8, secret: 7, iban: 6, 'credit-card': 5, 'us-ssn': 4, ip: 3, email: 2, phone: 1 };
+function strength(finding: Finding): number {
+  return order[finding.type];
+}

@@ -1,0 +1,155 @@
+/** Runs of digits: payment cards, US social security numbers, IPv4 addresses; what is left may be a phone. */
+import { isDigit, isWord } from './characters.ts';
+import { isCardRange, isSsn, luhn } from './checks.ts';
+import { nearest } from './context.ts';
+import type { Finding } from './finding.ts';
+import { phoneIn } from './phone.ts';
+
+/** Digits and the separators between them, as they stand in the text. */
+export interface Group {
+  readonly start: number;
+  readonly end: number;
+  readonly digits: string;
+}
+
+const maxGroups = 14;
+
+/** Reads the run that starts with the digit at `i`, reports what it holds, and returns where it ends. */
+export function numbersAt(text: string, i: number, out: Finding[]): number {
+  const groups: Group[] = [];
+  let p = i;
+  let end = i;
+  while (groups.length < maxGroups) {
+    while (isDigit(text.charCodeAt(p))) p += 1;
+    const start = groups.length === 0 ? i : end;
+    groups.push({ start, end: p, digits: text.slice(start, p) });
+    const gap = gapAt(text, p);
+    if (gap === 0) break;
+    p += gap;
+    end = p;
+  }
+  const last = groups.at(-1);
+  const stop = last ? last.end : i + 1;
+  if (groups.length === 1 && stop - i < 7) return stop;
+  // `123abc` and hex strings are names, not numbers: the part that touches a letter is not looked at.
+  const tail = text.charCodeAt(stop);
+  const touching = isWord(tail) && !(tail === 120 && isDigit(text.charCodeAt(stop + 1)));
+  const usable = touching ? groups.slice(0, -1) : groups;
+  judge(text, usable, out);
+  return stop;
+}
+
+/** Length of the separator at `p` if another digit group follows it: at most two of space - . ( ) /, or a closing bracket and space. */
+function gapAt(text: string, p: number): number {
+  for (let n = 1; n <= 3; n += 1) {
+    if (n > 1 && isDigit(text.charCodeAt(p + n - 1))) return n - 1;
+    if (!isSeparator(text.charCodeAt(p + n - 1))) return 0;
+  }
+  return 0;
+}
+
+function isSeparator(c: number): boolean {
+  return c === 32 || c === 45 || c === 46 || c === 40 || c === 41 || c === 47 || c === 0xa0 || c === 0x2011;
+}
+
+function judge(text: string, groups: readonly Group[], out: Finding[]): void {
+  let i = 0;
+  let from = 0;
+  const leave = (upTo: number): void => {
+    if (upTo > from) phoneIn(text, groups.slice(from, upTo), out);
+  };
+  while (i < groups.length) {
+    const found = ipv4(text, groups, i) ?? card(text, groups, i) ?? ssn(text, groups, i);
+    if (!found && !isDate(text, groups, i)) {
+      i += 1;
+      continue;
+    }
+    leave(i);
+    if (found) out.push(found.finding);
+    i += found?.used ?? 3;
+    from = i;
+  }
+  leave(groups.length);
+}
+
+type Found = { readonly finding: Finding; readonly used: number } | undefined;
+
+/** The one separator character between groups `i` and `i + 1`, or '' where it is none or longer. */
+function separator(text: string, groups: readonly Group[], i: number): string {
+  const [a, b] = [groups[i], groups[i + 1]];
+  return a && b && b.start - a.end === 1 ? (text[a.end] ?? '') : '';
+}
+
+function ipv4(text: string, groups: readonly Group[], i: number): Found {
+  const parts = groups.slice(i, i + 4);
+  const [first, last] = [parts[0], parts[3]];
+  if (!first || !last) return undefined;
+  if (text[first.start - 1] === '.' || (text[last.end] === '.' && isDigit(text.charCodeAt(last.end + 1)))) return undefined;
+  for (let k = 0; k < 4; k += 1) {
+    const digits = parts[k]?.digits ?? '';
+    if (digits.length > 3 || Number(digits) > 255 || (digits.length > 1 && digits.startsWith('0'))) return undefined;
+    if (k < 3 && separator(text, groups, i + k) !== '.') return undefined;
+  }
+  if (nearest(text, first.start, 'version')) return undefined;
+  // 1.2.3.4 is how versions and sections are numbered, too; a real address rarely has four one-digit parts.
+  const small = parts.every(({ digits }) => digits.length === 1);
+  return { finding: { type: 'ip', start: first.start, end: last.end, confidence: small ? 0.6 : 0.97, kind: 'ipv4' }, used: 4 };
+}
+
+function card(text: string, groups: readonly Group[], i: number): Found {
+  const first = groups[i];
+  if (!first || first.digits.length < 4 || first.digits.length > 19) return undefined;
+  const mark = separator(text, groups, i);
+  let digits = '';
+  for (let k = i; k < groups.length && digits.length < 19; k += 1) {
+    const group = groups[k];
+    if (!group || (k > i && (separator(text, groups, k - 1) !== mark || (mark !== ' ' && mark !== '-') || group.digits.length < 2))) break;
+    digits += group.digits;
+    if (digits.length < 12 || digits.length > 19 || !luhn(digits) || /^(\d)\1+$/.test(digits)) continue;
+    if (k > i && !isPrintedAs(groups.slice(i, k + 1).map((g) => g.digits.length))) continue;
+    const word = nearest(text, first.start, 'card');
+    // Beside the word, any issuer is taken: new ranges appear, and test data ignores them.
+    if (word === undefined && (digits.length < 14 || !isCardRange(digits) || nearest(text, first.start, 'otherNumber'))) continue;
+    if (text[first.start - 1] === '.' || text[first.start - 1] === '+') continue;
+    return { finding: { type: 'credit-card', start: first.start, end: group.end, confidence: word ? 0.99 : 0.93, kind: 'luhn' }, used: k - i + 1 };
+  }
+  return undefined;
+}
+
+/** How cards are printed: fours with a rest, or 4-6-5 and 4-6-4. */
+function isPrintedAs(lengths: readonly number[]): boolean {
+  if (lengths[0] !== 4) return false;
+  if (lengths[1] === 6) return lengths.length === 3 && ((lengths[2] ?? 0) === 5 || (lengths[2] ?? 0) === 4);
+  return lengths.slice(1, -1).every((n) => n === 4) && (lengths.at(-1) ?? 0) <= 4;
+}
+
+function ssn(text: string, groups: readonly Group[], i: number): Found {
+  const [a, b, c] = [groups[i], groups[i + 1], groups[i + 2]];
+  if (!a) return undefined;
+  if (a.digits.length === 9) {
+    if (!isSsn(a.digits.slice(0, 3), a.digits.slice(3, 5), a.digits.slice(5)) || !nearest(text, a.start, 'ssn')) return undefined;
+    return { finding: { type: 'us-ssn', start: a.start, end: a.end, confidence: 0.9, kind: 'ssn' }, used: 1 };
+  }
+  if (!b || !c || a.digits.length !== 3 || b.digits.length !== 2 || c.digits.length !== 4) return undefined;
+  const mark = separator(text, groups, i);
+  if ((mark !== '-' && mark !== ' ') || separator(text, groups, i + 1) !== mark || !isSsn(a.digits, b.digits, c.digits)) return undefined;
+  // One more group behind it makes it a longer number; a plus or bracket before it a phone.
+  if (separator(text, groups, i + 2) === mark || /[-.+(]/.test(text[a.start - 1] ?? '')) return undefined;
+  if (mark === ' ' && !nearest(text, a.start, 'ssn')) return undefined;
+  if (mark === '-' && !nearest(text, a.start, 'ssn') && nearest(text, a.start, 'phone')) return undefined;
+  return { finding: { type: 'us-ssn', start: a.start, end: c.end, confidence: 0.95, kind: 'ssn' }, used: 3 };
+}
+
+/** year-month-day or day/month/year with one kind of separator. */
+function isDate(text: string, groups: readonly Group[], i: number): boolean {
+  const [a, b, c] = [groups[i], groups[i + 1], groups[i + 2]];
+  if (!a || !b || !c) return false;
+  const mark = separator(text, groups, i);
+  if (!'-./'.includes(mark) || mark === '' || separator(text, groups, i + 1) !== mark) return false;
+  const year = (g: Group): boolean => g.digits.length === 4 && g.digits >= '1000' && g.digits < '2200';
+  const small = (g: Group): boolean => g.digits.length <= 2 && Number(g.digits) >= 1 && Number(g.digits) <= 31;
+  if (year(a) && small(b) && small(c)) return true;
+  if (!small(a) || !small(b)) return false;
+  // Four pairs with one separator are a phone in several countries, not a date.
+  return year(c) || (c.digits.length === 2 && separator(text, groups, i + 2) !== mark && (Number(a.digits) <= 12 || Number(b.digits) <= 12));
+}

@@ -1,0 +1,204 @@
+/** An AuditSink over a link to the ledger: numbers events, keeps what is not acknowledged, sends it again over a new link, and says when it cannot keep more. */
+import type { Duplex } from 'node:stream';
+import { FrameDecoder, type AuditSink, type Clock, type Ids, type LedgerEvent } from '@nemoclaw/contract';
+import { maskKnown } from '@nemoclaw/detect';
+
+export interface LinkSinkOptions {
+  readonly clock: Clock;
+  readonly ids: Ids;
+  /** Bytes (characters of JSON) that may wait for acknowledgement. Default 4 MiB. */
+  readonly maxBuffered?: number;
+  /** Secrets that never leave this process, masked before an event is queued. */
+  readonly known?: () => readonly string[];
+  /** Told when the record starts to refuse (`refusing` true) and when it takes events again. */
+  readonly onAuditFailure?: (state: { readonly refusing: boolean; readonly refused: number; readonly why: string }) => void;
+}
+
+interface Waiting {
+  readonly seq: number;
+  /** JSON of the event. */
+  event: string;
+  readonly size: number;
+  commit: { readonly resolve: () => void; readonly reject: (error: Error) => void } | undefined;
+}
+
+/** Largest single event; beyond it only its words are kept. */
+const maxEvent = 256 * 1024;
+
+export class LinkSink implements AuditSink {
+  readonly #options: LinkSinkOptions;
+  readonly #max: number;
+  readonly #run: string;
+  #link: Duplex | undefined;
+  #seq = 0;
+  /** Not yet durable, by rising seq; entries before `#first` are done. */
+  #waiting: Waiting[] = [];
+  #first = 0;
+  /** Index in `#waiting` of the first entry not yet sent over the current link. */
+  #unsent = 0;
+  #buffered = 0;
+  #refused = 0;
+  #refusedTotal = 0;
+  #scheduled = false;
+
+  constructor(options: LinkSinkOptions) {
+    this.#options = options;
+    this.#max = options.maxBuffered ?? 4 * 1024 * 1024;
+    this.#run = options.ids.next('run');
+  }
+
+  /** Uses a new link; a former one is dropped. Everything unacknowledged is sent again in order. */
+  attach(link: Duplex): void {
+    const former = this.#link;
+    this.#link = link;
+    former?.destroy();
+    const decoder = new FrameDecoder();
+    link.on('data', (chunk: Buffer) => {
+      try {
+        for (const message of decoder.push(chunk)) if (this.#link === link) this.#heard(message);
+      } catch {
+        link.destroy();
+      }
+    });
+    link.on('error', () => this.#gone(link));
+    link.on('close', () => this.#gone(link));
+    link.on('end', () => this.#gone(link));
+    link.write(frame(`{"t":"source","run":${JSON.stringify(this.#run)}}`));
+    this.#unsent = this.#first;
+    this.#flush();
+  }
+
+  /** Counts for `status`: characters waiting, events refused so far, whether a link is up. */
+  stats(): { readonly buffered: number; readonly refused: number; readonly connected: boolean; readonly lastSeq: number } {
+    return { buffered: this.#buffered, refused: this.#refusedTotal, connected: this.#link !== undefined, lastSeq: this.#seq };
+  }
+
+  /** What may still happen: `commit` needs a live link, `append` room in the buffer. */
+  get takes(): { readonly commit: boolean; readonly append: boolean } {
+    const append = this.#buffered < this.#max;
+    return { commit: append && this.#link !== undefined, append };
+  }
+
+  emit(event: LedgerEvent): void {
+    const text = this.#encode(event);
+    if (!this.#room(text)) return;
+    this.#add(text, undefined);
+  }
+
+  commit(event: LedgerEvent): Promise<void> {
+    if (!this.#link) return Promise.reject(new Error('the ledger is not reachable'));
+    const text = this.#encode(event);
+    if (!this.#room(text)) return Promise.reject(new Error('the audit buffer is full'));
+    return new Promise((resolve, reject) => this.#add(text, { resolve, reject }));
+  }
+
+  #encode(event: LedgerEvent): string {
+    let text: string;
+    try {
+      text = JSON.stringify(event);
+    } catch {
+      text = JSON.stringify({ ...event, data: { withheld: 'the data could not be serialised' } });
+    }
+    const known = this.#options.known?.() ?? [];
+    if (known.length > 0) text = maskKnown(text, known);
+    if (text.length <= maxEvent) return text;
+    const { time, class: cls, activity, severity, sandbox, layer, verdict, correlation } = event;
+    const slim = { time, class: cls, activity, severity, sandbox, layer, verdict, correlation, message: event.message.slice(0, 1024) };
+    const cut = JSON.stringify({ ...slim, data: { withheld: 'the event was too large', characters: text.length } });
+    return known.length > 0 ? maskKnown(cut, known) : cut;
+  }
+
+  /** False (and counted) where the buffer is full; the first event that fits again is preceded by one that admits the loss. */
+  #room(text: string): boolean {
+    if (this.#buffered + text.length > this.#max) {
+      this.#refused += 1;
+      this.#refusedTotal += 1;
+      if (this.#refused === 1) this.#tell(true, 'the audit buffer is full');
+      return false;
+    }
+    if (this.#refused > 0) {
+      const lost = this.#refused;
+      this.#refused = 0;
+      this.#add(JSON.stringify(lossEvent(this.#options.clock.now(), lost)), undefined);
+      this.#tell(false, `${lost} events were refused`);
+    }
+    return true;
+  }
+
+  #tell(refusing: boolean, why: string): void {
+    this.#options.onAuditFailure?.({ refusing, refused: this.#refusedTotal, why });
+  }
+
+  #add(event: string, commit: Waiting['commit']): void {
+    this.#seq += 1;
+    this.#waiting.push({ seq: this.#seq, event, size: event.length, commit });
+    this.#buffered += event.length;
+    if (!this.#link || this.#scheduled) return;
+    this.#scheduled = true;
+    // One write per turn of the loop, however many events it brings.
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    if (!this.#link || this.#unsent >= this.#waiting.length) return;
+    const frames: Buffer[] = [];
+    for (; this.#unsent < this.#waiting.length; this.#unsent += 1) {
+      const entry = this.#waiting[this.#unsent];
+      if (entry) frames.push(frame(`{"t":"event","seq":${entry.seq},"event":${entry.event}${entry.commit ? ',"commit":true' : ''}}`));
+    }
+    this.#link.write(Buffer.concat(frames));
+  }
+
+  #heard(message: unknown): void {
+    const { t, seq, durable } = (message ?? {}) as { t?: unknown; seq?: unknown; durable?: unknown };
+    if (t !== 'ack' || typeof seq !== 'number' || durable !== true) return;
+    for (let entry = this.#waiting[this.#first]; entry && entry.seq <= seq && this.#first < this.#unsent; entry = this.#waiting[this.#first]) {
+      this.#first += 1;
+      this.#buffered -= entry.size;
+      entry.commit?.resolve();
+    }
+    if (this.#first > 1024 && this.#first * 2 > this.#waiting.length) this.#compact();
+    else if (this.#first === this.#waiting.length) this.#compact();
+  }
+
+  #compact(): void {
+    this.#waiting = this.#waiting.slice(this.#first);
+    this.#unsent -= this.#first;
+    this.#first = 0;
+  }
+
+  /** The writer is gone: nothing that must be durable first may go on. What was queued is kept, and says that its effect was refused. */
+  #gone(link: Duplex): void {
+    if (this.#link !== link) return;
+    this.#link = undefined;
+    link.destroy();
+    for (let i = this.#first; i < this.#waiting.length; i += 1) {
+      const entry = this.#waiting[i];
+      if (!entry?.commit) continue;
+      const { reject } = entry.commit;
+      entry.commit = undefined;
+      entry.event = markUncommitted(entry.event);
+      reject(new Error('the ledger went away before the event was durable'));
+    }
+  }
+}
+
+function markUncommitted(text: string): string {
+  const event = JSON.parse(text) as LedgerEvent;
+  return JSON.stringify({ ...event, data: { ...event.data, uncommitted: 'the writer went away; the effect was refused' } });
+}
+
+function lossEvent(time: number, lost: number): LedgerEvent {
+  return { time, class: 'detectionFinding', activity: 1, severity: 5, sandbox: '', layer: 'ledger', message: `${lost} events were refused because the audit buffer was full.`, data: { kind: 'source.refused', lost } };
+}
+
+function frame(text: string): Buffer {
+  const size = Buffer.byteLength(text);
+  const out = Buffer.allocUnsafe(4 + size);
+  out.writeUInt32BE(size, 0);
+  out.write(text, 4, 'utf8');
+  return out;
+}

@@ -1,0 +1,46 @@
+/** The files of the record: JSONL segments named by the sequence of their first record, so that their names sort in order and a missing one shows. */
+import { mkdirSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+
+export interface Segment {
+  readonly file: string;
+  readonly path: string;
+  /** Sequence of the first record. */
+  readonly first: number;
+}
+
+const shape = /^events-(\d{16})\.jsonl$/;
+
+/** File name of the segment that starts with record `first`. */
+export function segmentName(first: number): string {
+  return `events-${String(first).padStart(16, '0')}.jsonl`;
+}
+
+/** All segments of a folder, oldest first; makes the folder (0750) where it is missing and `create` is set. */
+export function listSegments(dir: string, create = false): Segment[] {
+  if (create) mkdirSync(dir, { recursive: true, mode: 0o750 });
+  const found: Segment[] = [];
+  for (const file of readdirSync(dir)) {
+    const match = shape.exec(file);
+    if (match?.[1] !== undefined) found.push({ file, path: join(dir, file), first: Number(match[1]) });
+  }
+  return found.sort((a, b) => a.first - b.first);
+}
+
+/** Bytes of all segments together. */
+export function segmentBytes(segments: readonly Segment[]): number {
+  return segments.reduce((sum, segment) => sum + statSync(segment.path).size, 0);
+}
+
+/** Calls `onLine(line, number, offset)` for each newline-ended line; returns the bytes after the last newline. Offsets in bytes, numbers from 1. */
+export function eachLine(bytes: Buffer, onLine: (line: string, number: number, offset: number) => void): Buffer {
+  let offset = 0;
+  let number = 0;
+  for (;;) {
+    const end = bytes.indexOf(10, offset);
+    if (end < 0) return bytes.subarray(offset);
+    number += 1;
+    onLine(bytes.toString('utf8', offset, end), number, offset);
+    offset = end + 1;
+  }
+}
