@@ -1,11 +1,14 @@
 /** What the gateway asks of openshelld and of the record; real clients and the fakes of the tests both fit. */
+import type { Readable, Writable } from 'node:stream';
 import type { CreateResult, LedgerEvent, OcsfClassName, Registration } from '@nemoclaw/contract';
 
-/** One command inside a sandbox; descriptors are the reader's to close. With a terminal: [pty master]; else [stdin, stdout, stderr]. */
+/** One command inside a sandbox. With a terminal all output is on `stdout` and `stderr` is null. */
 export interface Started {
   readonly execId: string;
   readonly pid: number;
-  readonly fds: readonly number[];
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  readonly stderr: Readable | null;
 }
 export interface ExecRequest {
   readonly sandbox: string;

@@ -1,0 +1,76 @@
+/** Turns what workers and openshelld hold into questions on the desk, in the gateway's own words. */
+import { unlabelled, type ActionRequest, type GatewayToWorker, type HoldRequestWire, type SyscallHold } from '@nemoclaw/contract';
+import type { House } from '../house.ts';
+import type { LiveSandbox } from '../sandboxes/live.ts';
+import { onlyDemo } from '../sandboxes/providers.ts';
+import type { DeskSandbox } from './desk.ts';
+import { asRequest, type RequestWire } from './record.ts';
+import { summaryOf, syscallDetail } from './summary.ts';
+
+/** What the desk may know of a sandbox. */
+export function deskSandbox(live: LiveSandbox): DeskSandbox {
+  const { bundle, inForce } = live;
+  const scripted = onlyDemo(live.record.value.providers) ? new Set(bundle.blueprint.demo.approvedRequests) : new Set<string>();
+  return {
+    name: live.record.value.name,
+    agent: bundle.blueprint.agent.kind,
+    createdByUid: live.record.value.createdBy,
+    timeoutMs: bundle.approvals?.timeout ?? 15 * 60_000,
+    decide: (request) => inForce.decide(request),
+    seenAsHttp: (action) => bundle.catalogue?.actions.some((entry) => entry.name === action && entry.match.some((match) => match.http !== undefined)) ?? false,
+    // Sandbox and task are new each time, so a blueprint names the request as it is without them.
+    demoAnswer: (request) => (scripted.size > 0 && scripted.has(inForce.key({ ...request, sandbox: '', task: '' })) ? 'approve' : undefined),
+  };
+}
+
+/**
+ * A hold of a worker. Throws RangeError where it cannot be honest: the key is not that of the request, so that approving what is shown
+ * would let something else through; or it claims another role or task than the sandbox has.
+ */
+export async function workerHold(house: House, hold: HoldRequestWire): Promise<void> {
+  const live = house.sandboxes.get(hold.sandbox);
+  const answer = (message: Extract<GatewayToWorker, { t: 'hold.outcome' }>['outcome']): Promise<void> => {
+    const owner = house.sandboxes.ownerOf(hold.sandbox);
+    return house.workers.send(owner, { t: 'hold.outcome', sandbox: hold.sandbox, holdId: hold.holdId, outcome: message }) ? Promise.resolve() : Promise.reject(new Error('the worker is gone'));
+  };
+  if (!live || live.record.value.state !== 'running') return answer({ verdict: 'unavailable', reason: 'The sandbox is not running.' });
+  const request = asRequest(hold.request as RequestWire);
+  if (live.inForce.key(request) !== hold.key) throw new RangeError('the key is not that of the request');
+  const kindFits = hold.kind === 'tool' ? request.resource.kind === 'tool' : request.resource.kind === 'http' || request.resource.kind === 'host';
+  if (!kindFits) throw new RangeError('the kind is not that of the request');
+  await house.desk.open({ ...hold, summary: summaryOf(request, hold.decision.action) }, answer);
+}
+
+/** A held system call, as openshelld resolved it. */
+export async function syscallHold(house: House, hold: SyscallHold): Promise<void> {
+  const answer = async (verdict: 'allow' | 'deny'): Promise<void> => {
+    await house.backend.answerHold(hold.sandbox, hold.holdId, verdict);
+  };
+  const live = house.sandboxes.get(hold.sandbox);
+  if (!live) return answer('deny');
+  const request: ActionRequest = {
+    sandbox: hold.sandbox,
+    role: live.bundle.role,
+    task: live.record.value.task,
+    source: 'syscall',
+    action: '',
+    resource: { kind: 'file', path: hold.path, op: hold.op, dev: hold.dev, ino: hold.ino, ...(hold.toPath === null ? {} : { toPath: hold.toPath }) },
+    params: new Map(),
+    labels: unlabelled,
+    provenance: new Map(),
+    history: { readRestricted: false, ingestedUntrusted: false, hasEgress: false, counts: new Map() },
+  };
+  const decision = live.inForce.decide(request);
+  const wire: HoldRequestWire = {
+    holdId: hold.holdId,
+    sandbox: hold.sandbox,
+    kind: 'syscall',
+    request: { sandbox: request.sandbox, role: request.role, task: request.task, source: request.source, action: request.action, resource: request.resource, params: [], labels: request.labels },
+    decision,
+    key: live.inForce.key(request),
+    summary: summaryOf(request, decision.action),
+    detail: syscallDetail(hold),
+    patienceMs: Math.max(0, hold.deadline - house.clock.monotonic()),
+  };
+  await house.desk.open(wire, (outcome) => answer(outcome.verdict === 'allow' ? 'allow' : 'deny'), wire.patienceMs);
+}

@@ -1,0 +1,37 @@
+/** What a held request is, in the gateway's own words: the first line of the card is never taken from whoever holds the request. */
+import { safeLine, type ActionRequest, type SyscallHold } from '@nemoclaw/contract';
+
+const longest = 80;
+
+function value(given: unknown): string {
+  const text = typeof given === 'string' ? given : (JSON.stringify(given) ?? '');
+  return text.length > longest ? `${text.slice(0, longest)}…` : text;
+}
+
+/** Verb and object, one line, escaped. `action`: the catalogue's name, '' where it has none. */
+export function summaryOf(request: ActionRequest, action: string): string {
+  const { resource, params } = request;
+  const args = [...params].slice(0, 4).map(([name, given]) => `${name} ${value(given)}`).join(', ');
+  const more = params.size > 4 ? `, and ${params.size - 4} more` : '';
+  const named = action === '' ? '' : `${action}: `;
+  switch (resource.kind) {
+    case 'tool':
+      return safeLine(`${named === '' ? `${resource.name}: ` : named}${args === '' ? 'without arguments' : args}${more}`);
+    case 'http': {
+      const port = resource.port === (resource.tls ? 443 : 80) ? '' : `:${resource.port}`;
+      const query = resource.query.length === 0 ? '' : `?${resource.query.map(([name, given]) => `${name}=${given}`).join('&')}`;
+      return safeLine(`${named}${resource.method} ${resource.tls ? 'https' : 'http'}://${resource.host}${port}${resource.path}${query}${args === '' ? '' : ` with ${args}${more}`}`);
+    }
+    case 'file':
+      return safeLine(resource.toPath === undefined ? `${resource.op === 'delete' ? 'Delete' : resource.op} ${resource.path}` : `Rename ${resource.path} to ${resource.toPath}`);
+    case 'host':
+      return safeLine(`${named}connect to ${resource.host}:${resource.port}`);
+    case 'none':
+      return safeLine(`${named}${args}${more}`);
+  }
+}
+
+/** The exact system call, for the folded part of the card. */
+export function syscallDetail(hold: SyscallHold): string {
+  return JSON.stringify({ syscall: hold.syscall, path: hold.path, ...(hold.toPath === null ? {} : { toPath: hold.toPath }), object: { device: hold.dev, inode: hold.ino }, process: { pid: hold.pid, program: hold.exe } }, null, 2);
+}

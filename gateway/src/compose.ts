@@ -1,0 +1,108 @@
+/** Builds the gateway from its ports and says how news from openshelld and from workers come in. */
+import type { Duplex } from 'node:stream';
+import type { SyscallHold } from '@nemoclaw/contract';
+import { ApprovalDesk } from './approvals/desk.ts';
+import { deskSandbox, syscallHold, workerHold } from './approvals/holds.ts';
+import { gatewayEvent } from './backend.ts';
+import type { House, Ports } from './house.ts';
+import { KeyedLock } from './keyed-lock.ts';
+import { Workers } from './links/workers.ts';
+import { LiveSandboxes } from './sandboxes/live.ts';
+import { raiseLabel, sandboxGone } from './sandboxes/life.ts';
+import { configureWorker, loadSandboxes, takeInventory, type Inventory } from './sandboxes/recover.ts';
+import { Execs } from './tasks/execs.ts';
+import { Notices } from './tasks/notices.ts';
+import { loadTasks } from './tasks/task-store.ts';
+
+/** The running gateway. Every method takes news and never throws; what fails is put on record. */
+export interface Gateway {
+  readonly house: House;
+  worker(name: string, socket: Duplex): void;
+  inventory(inventory: Inventory): Promise<void>;
+  /** openshelld restarted: what it was asked is void, what it held will be named again. */
+  reset(): Promise<void>;
+  hold(hold: SyscallHold): Promise<void>;
+  holdEnded(sandbox: string, holdId: string, outcome: string): Promise<void>;
+  execExited(execId: string, code: number | null, signal: string | null): void;
+  sandboxGone(sandbox: string, why: string): Promise<void>;
+  /** Called about once a second. */
+  sweep(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Reads everything back from the store before it returns, so that no news meets an empty house. */
+export async function openGateway(ports: Ports): Promise<Gateway> {
+  const sandboxes = new LiveSandboxes();
+  const notices = new Notices();
+  const execs = new Execs(ports.backend, ports.ids);
+  const desk: ApprovalDesk = new ApprovalDesk({
+    store: ports.store,
+    audit: ports.audit,
+    clock: ports.clock,
+    ids: ports.ids,
+    people: () => ports.people(),
+    sandbox: (id) => {
+      const live = sandboxes.get(id);
+      return live && deskSandbox(live);
+    },
+    changed: (id, approval) => {
+      notices.tell(id, approval);
+      workers.send(sandboxes.ownerOf(id), { t: 'pending', sandbox: id, entries: desk.pending(id) });
+    },
+  });
+  const say = (sandbox: string, message: string, error: unknown): void =>
+    ports.audit.emit(gatewayEvent(ports.clock.now(), sandbox, message, { severity: 4, data: { error: error instanceof Error ? error.message : String(error) } }));
+
+  const workers: Workers = new Workers({
+    ownerOf: (id) => sandboxes.ownerOf(id),
+    hold: (hold) => workerHold(house, hold),
+    withdrawn: (id, holdId, why) => (livesOn(why) ? desk.release(id, holdId) : desk.withdraw(id, holdId, why)),
+    raise: (id, to, why) => raiseLabel(house, id, to, why),
+    consume: (id, key) => (sandboxes.get(id)?.record.value.state === 'running' ? desk.consumeGrant(id, key) : Promise.resolve(false)),
+    usage: (id, { requests, bytesOut, tokens }) => {
+      const live = sandboxes.get(id);
+      if (live) live.usage = { requests, bytesOut, tokens };
+    },
+    breach: (worker, why) =>
+      ports.audit.emit(gatewayEvent(ports.clock.now(), '', `The link to ${worker} was closed: ${why}`, { class: 'detectionFinding', activity: 1, severity: 5, verdict: 'deny', data: { worker, why } })),
+    up: (worker) => void configureWorker(house, worker).catch((error: unknown) => say('', `The worker ${worker} could not be configured.`, error)),
+    down: (worker) => void desk.releaseAll((record) => record.kind !== 'syscall' && sandboxes.ownerOf(record.sandbox) === worker).catch((error: unknown) => say('', 'Held requests could not be kept.', error)),
+  });
+  const house: House = { ...ports, sandboxes, desk, workers, execs, notices, lock: new KeyedLock(), startedAt: ports.clock.now() };
+  await loadSandboxes(house);
+  await desk.load();
+  await loadTasks(house);
+
+  let first = true;
+  const safely = async (what: string, sandbox: string, work: () => Promise<void>): Promise<void> => {
+    try {
+      await work();
+    } catch (error) {
+      say(sandbox, what, error);
+    }
+  };
+  return {
+    house,
+    worker: (name, socket) => workers.attach(name, socket),
+    inventory: (inventory) => {
+      const isFirst = first;
+      first = false;
+      return safely('The inventory could not be taken.', '', () => takeInventory(house, inventory, isFirst));
+    },
+    reset: () => safely('Held calls could not be released.', '', () => desk.releaseAll((record) => record.kind === 'syscall')),
+    hold: (hold) => safely('A held call could not be asked about; it is denied at its deadline.', hold.sandbox, () => syscallHold(house, hold)),
+    holdEnded: (sandbox, holdId, outcome) => safely('The end of a held call could not be recorded.', sandbox, () => desk.ended(sandbox, holdId, outcome)),
+    execExited: (execId, code, signal) => execs.exited(execId, { code, signal }),
+    sandboxGone: (sandbox, why) => safely('The end of a sandbox could not be recorded.', sandbox, () => sandboxGone(house, sandbox, why)),
+    sweep: () => safely('Expired questions could not be closed.', '', () => desk.sweep()),
+    close: async () => {
+      workers.close();
+      await ports.store.close();
+    },
+  };
+}
+
+/** Words of a worker that mean: I wait no longer, but the question stays. Everything else means that the agent gave up. */
+function livesOn(why: string): boolean {
+  return /^(patience|waiting|holder|shutdown)/.test(why);
+}

@@ -1,0 +1,79 @@
+/** What the parts of the gateway are made of and share; built once from ports, so that tests run the whole of it in one process. */
+import type { AuditSink, Clock, Ids, NetworkPolicyFile, SandboxPolicy, Store } from '@nemoclaw/contract';
+import type { ApprovalDesk } from './approvals/desk.ts';
+import type { Backend, RecordReader } from './backend.ts';
+import type { KeyedLock } from './keyed-lock.ts';
+import type { Workers } from './links/workers.ts';
+import type { Compile } from './policy/engine.ts';
+import type { LiveSandboxes } from './sandboxes/live.ts';
+import type { Secrets } from './sandboxes/secrets.ts';
+import type { Settings } from './settings.ts';
+import type { Execs } from './tasks/execs.ts';
+import type { Notices } from './tasks/notices.ts';
+
+/** What a plan is made from, beside the policy. */
+export interface PlanRequest {
+  readonly policy: SandboxPolicy;
+  readonly network: NetworkPolicyFile | undefined;
+  readonly hostFacts: Readonly<Record<string, unknown>>;
+  readonly hostname: string;
+  readonly workspace: boolean;
+  /** Trust anchors that the sandbox gets beside the public ones. */
+  readonly caPem: string;
+  /** `NAME=value` */
+  readonly env: readonly string[];
+  /** Host folders shown read-only. */
+  readonly mounts: readonly { readonly source: string; readonly path: string }[];
+  /** How long a held system call waits, ms. */
+  readonly holdMs: number;
+}
+export interface Plan {
+  readonly plan: unknown;
+  /** Where the CA bundle stands inside. */
+  readonly caBundle: string;
+  /** Working directory of commands that name none. */
+  readonly cwd: string;
+  /** What the plan cannot enforce or had to narrow. */
+  readonly notes: readonly string[];
+}
+
+interface Issuer {
+  readonly certPem: string;
+  readonly keyPem: string;
+}
+/** Certificates of the interception chain (times in ms since epoch). */
+export interface CertificateMaker {
+  root(name: string, now: number): Issuer;
+  intermediate(root: Issuer, names: readonly string[], now: number): Issuer & { readonly rootPem: string };
+}
+
+/** Everything from outside. */
+export interface Ports {
+  readonly store: Store;
+  readonly audit: AuditSink;
+  readonly record: RecordReader;
+  readonly clock: Clock;
+  readonly ids: Ids;
+  readonly backend: Backend;
+  readonly settings: Settings;
+  readonly secrets: Secrets;
+  readonly compile: Compile;
+  readonly certificates: CertificateMaker;
+  plan(request: PlanRequest): Plan;
+  /** Masks secrets and personal data in text. */
+  redact(text: string): string;
+  /** How many people may decide approvals. */
+  people(): number;
+}
+
+/** The ports and the parts. */
+export interface House extends Ports {
+  readonly sandboxes: LiveSandboxes;
+  readonly desk: ApprovalDesk;
+  readonly workers: Workers;
+  readonly execs: Execs;
+  readonly notices: Notices;
+  /** Serialises what must not overlap, by sandbox. */
+  readonly lock: KeyedLock;
+  readonly startedAt: number;
+}

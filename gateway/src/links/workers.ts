@@ -1,0 +1,114 @@
+/** All workers by name: who is reachable, and configurations that are in force only when their worker said so. */
+import type { Duplex } from 'node:stream';
+import { NemoError, type GatewayToWorker, type SandboxConfig } from '@nemoclaw/contract';
+import { WorkerLink, type WorkerEvents } from './worker-link.ts';
+
+/** What the set leaves to the gateway, with the worker's name. */
+export interface WorkersEvents {
+  /** The worker that owns the sandbox now, '' if none. */
+  ownerOf(sandbox: string): string;
+  hold: WorkerEvents['hold'];
+  withdrawn: WorkerEvents['withdrawn'];
+  raise: WorkerEvents['raise'];
+  consume: WorkerEvents['consume'];
+  usage: WorkerEvents['usage'];
+  breach(worker: string, why: string): void;
+  /** A link stands: configure what this worker owns. */
+  up(worker: string): void;
+  down(worker: string): void;
+}
+
+interface Expected {
+  readonly version: number;
+  readonly resolve: () => void;
+  readonly reject: (error: NemoError) => void;
+}
+
+/** ms a worker may take to say that a configuration is in force. */
+export const configureLimit = 5000;
+
+export class Workers {
+  readonly #events: WorkersEvents;
+  readonly #links = new Map<string, WorkerLink>();
+  /** By sandbox, in the order sent: a worker answers in order. */
+  readonly #expected = new Map<string, Expected[]>();
+
+  constructor(events: WorkersEvents) {
+    this.#events = events;
+  }
+
+  /** A new link to `worker`; a former one is closed. */
+  attach(worker: string, socket: Duplex): void {
+    this.#links.get(worker)?.close();
+    const link: WorkerLink = new WorkerLink(socket, {
+      owns: (sandbox) => this.#events.ownerOf(sandbox) === worker,
+      configured: (sandbox, version, error) => this.#configured(sandbox, version, error),
+      hold: (hold) => this.#events.hold(hold),
+      withdrawn: (sandbox, holdId, why) => this.#events.withdrawn(sandbox, holdId, why),
+      raise: (sandbox, to, why) => this.#events.raise(sandbox, to, why),
+      consume: (sandbox, key) => this.#events.consume(sandbox, key),
+      usage: (sandbox, counts) => this.#events.usage(sandbox, counts),
+      breach: (why) => this.#events.breach(worker, why),
+      closed: () => {
+        if (this.#links.get(worker) === link) this.#links.delete(worker);
+        for (const sandbox of this.#expected.keys()) if (this.#events.ownerOf(sandbox) === worker) this.#fail(sandbox, 'The worker went away.');
+        this.#events.down(worker);
+      },
+    });
+    this.#links.set(worker, link);
+    this.#events.up(worker);
+  }
+
+  get names(): readonly string[] {
+    return [...this.#links.keys()];
+  }
+
+  /** Resolves when the worker says that this version is in force. */
+  configure(worker: string, config: SandboxConfig): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const queue = this.#expected.get(config.sandbox) ?? [];
+      this.#expected.set(config.sandbox, queue);
+      const timer = setTimeout(() => expected.reject(new NemoError('NEMO_E_APPLY', { what: 'The data plane did not answer in time.' })), configureLimit);
+      const forget = (): void => {
+        clearTimeout(timer);
+        const index = queue.indexOf(expected);
+        if (index >= 0) queue.splice(index, 1);
+      };
+      const expected: Expected = {
+        version: config.version,
+        resolve: () => {
+          forget();
+          resolve();
+        },
+        reject: (error) => {
+          forget();
+          reject(error);
+        },
+      };
+      queue.push(expected);
+      if (!this.send(worker, { t: 'configure', config })) expected.reject(new NemoError('NEMO_E_APPLY', { what: 'The data plane is not running.' }));
+    });
+  }
+
+  /** False if the worker is not reachable. */
+  send(worker: string, message: GatewayToWorker): boolean {
+    return this.#links.get(worker)?.send(message) ?? false;
+  }
+
+  close(): void {
+    for (const link of [...this.#links.values()]) link.close();
+  }
+
+  #configured(sandbox: string, version: number, error: string | undefined): void {
+    const queue = this.#expected.get(sandbox) ?? [];
+    const expected = queue.find((one) => one.version === version);
+    if (!expected) return;
+    if (error === undefined) expected.resolve();
+    else expected.reject(new NemoError('NEMO_E_APPLY', { what: 'The data plane refused the configuration.', why: error }));
+  }
+
+  #fail(sandbox: string, what: string): void {
+    for (const expected of [...(this.#expected.get(sandbox) ?? [])]) expected.reject(new NemoError('NEMO_E_APPLY', { what }));
+    this.#expected.delete(sandbox);
+  }
+}

@@ -1,0 +1,126 @@
+/** A new policy for a sandbox: checked whole, stored, recorded, and in force when its worker says so. Any failure leaves the former one in force. */
+import { checkHost, loadBundle, NemoError, StoreConflict, unenforced, type PolicyApplied, type PolicyBundle, type PutPolicy } from '@nemoclaw/contract';
+import { gatewayEvent } from '../backend.ts';
+import type { House } from '../house.ts';
+import { configOf } from '../sandboxes/bring-up.ts';
+import { policyFacts } from '../sandboxes/create.ts';
+import { saveRecord, type LiveSandbox } from '../sandboxes/live.ts';
+import { interceptedNames } from '../sandboxes/reach.ts';
+import { keys, type CaRecord, type PolicyRecord } from '../sandboxes/record.ts';
+
+/** Files that may change while the sandbox lives: what it may do. Who it is (blueprint) and whom it asks (inference) are set elsewhere. */
+function changeable(bundle: PolicyBundle): ReadonlySet<string> {
+  const { sandbox, network, actions, approvals } = bundle.blueprint.files;
+  return new Set([sandbox, network, actions, approvals].filter((name): name is string => name !== undefined));
+}
+
+/** The part of a SandboxPolicy that the kernel was given at launch, as text. */
+function kernelPart(bundle: PolicyBundle): string {
+  const { isolation, resources, filesystem, process, syscalls } = bundle.sandboxPolicy.spec;
+  return JSON.stringify({ isolation, resources, filesystem, process, syscalls });
+}
+
+/** Checks the files against what is there. Throws NemoError with the place; changes nothing. */
+function checkFiles(house: House, live: LiveSandbox, given: PutPolicy): { bundle: PolicyBundle; changed: string[] } {
+  const names = changeable(live.bundle);
+  for (const name of Object.keys(given.files)) {
+    if (!names.has(name)) throw new NemoError('NEMO_E_BODY', { what: `${name} is not a policy file of this sandbox.`, fix: `Its policy files are ${[...names].join(', ')}.` });
+  }
+  const before = live.policy.value;
+  if (given.expectedVersion !== undefined && given.expectedVersion !== before.version) {
+    throw new NemoError('NEMO_E_CONFLICT', { what: `Version ${before.version} is in force, not ${given.expectedVersion}.` });
+  }
+  const files = new Map([...Object.entries(before.files), ...Object.entries(given.files)]);
+  const bundle = loadBundle(files, { channels: house.settings.channels, sinks: house.settings.sinks });
+  const changed = Object.keys(given.files).filter((name) => given.files[name] !== before.files[name]);
+  if (live.record.value.state === 'running' && kernelPart(bundle) !== kernelPart(live.bundle)) {
+    throw new NemoError('NEMO_E_STATE', {
+      what: 'What the kernel enforces (isolation, resources, filesystem, process, syscalls) cannot change while the sandbox runs.',
+      fix: `Run \`nemoclaw ${live.record.value.name} stop\`, set the policy, then \`nemoclaw ${live.record.value.name} start\`.`,
+    });
+  }
+  return { bundle, changed };
+}
+
+/** Resolves when the new version is in force. `uid`: who changes it. */
+export async function setPolicy(house: House, name: string, given: PutPolicy, uid: number): Promise<PolicyApplied> {
+  const started = house.clock.monotonic();
+  const live = house.sandboxes.must(name);
+  const { id } = live.record.value;
+  return house.lock.run(`policy/${id}`, async () => {
+    const { bundle, changed } = checkFiles(house, live, given);
+    const facts = policyFacts(await house.backend.host());
+    const others = { ...(bundle.network && { network: bundle.network }), ...(bundle.inference && { inference: bundle.inference }) };
+    checkHost(bundle.sandboxPolicy, facts, others);
+    const gaps = unenforced(bundle.sandboxPolicy, facts, others);
+
+    const version = live.record.value.lastVersion + 1;
+    const inForce = house.compile(bundle, version);
+    const names = interceptedNames(bundle.network);
+    const former: Former = { bundle: live.bundle, inForce: live.inForce, policy: live.policy.value, ca: live.ca.value, unenforced: live.record.value.unenforced };
+    const sameNames = JSON.stringify(names) === JSON.stringify(former.ca.names);
+    const ca: CaRecord = sameNames ? former.ca : { root: former.ca.root, intermediate: house.certificates.intermediate(former.ca.root, names, house.clock.now()), names };
+    const policy: PolicyRecord = { version, files: Object.fromEntries(bundle.files), changedAt: house.clock.now(), changedBy: uid };
+
+    await write(house, live, policy, ca);
+    try {
+      await house.audit
+        .commit(
+          gatewayEvent(house.clock.now(), id, `The policy of ${name} changes to version ${version}.`, {
+            class: 'configState',
+            activity: 1,
+            severity: 2,
+            data: { uid, from: former.policy.version, to: version, changed, names },
+          }),
+        )
+        .catch((cause: unknown) => {
+          throw new NemoError('NEMO_E_RECORD', { what: 'The policy was not changed, because the change could not be put on record.', cause });
+        });
+      live.bundle = bundle;
+      live.inForce = inForce;
+      await saveRecord(house.store, live, { lastVersion: version, unenforced: gaps });
+      if (live.record.value.state === 'running') await house.workers.configure(live.record.value.worker, configOf(house, live));
+    } catch (error) {
+      await revert(house, live, former, version);
+      throw error;
+    }
+    const redecided = await house.desk.redecide(id);
+    return { version, appliedMs: Math.round((house.clock.monotonic() - started) * 1000) / 1000, changed, redecided };
+  });
+}
+
+interface Former {
+  readonly bundle: PolicyBundle;
+  readonly inForce: LiveSandbox['inForce'];
+  readonly policy: PolicyRecord;
+  readonly ca: CaRecord;
+  readonly unenforced: readonly string[];
+}
+
+async function write(house: House, live: LiveSandbox, policy: PolicyRecord, ca: CaRecord): Promise<void> {
+  const { id } = live.record.value;
+  try {
+    const [policyRevision, caRevision] = await house.store.batch([
+      { op: 'put', key: keys.policy(id), value: policy, expectedRevision: live.policy.revision },
+      ...(ca === live.ca.value ? [] : [{ op: 'put', key: keys.ca(id), value: ca, expectedRevision: live.ca.revision } as const]),
+    ]);
+    live.policy.revision = policyRevision ?? live.policy.revision;
+    live.ca.revision = caRevision ?? live.ca.revision;
+  } catch (error) {
+    if (error instanceof StoreConflict) throw new NemoError('NEMO_E_CONFLICT', { what: 'The policy was changed by somebody else at the same time.', cause: error });
+    throw error;
+  }
+  live.policy.value = policy;
+  live.ca.value = ca;
+}
+
+/** Puts the former version back, in store, memory and worker; the number of the failed one is never used again. */
+async function revert(house: House, live: LiveSandbox, former: Former, failed: number): Promise<void> {
+  await write(house, live, former.policy, former.ca);
+  live.bundle = former.bundle;
+  live.inForce = former.inForce;
+  await saveRecord(house.store, live, { lastVersion: failed, unenforced: [...former.unenforced] });
+  house.audit.emit(gatewayEvent(house.clock.now(), live.record.value.id, `Version ${failed} of the policy did not come into force; version ${former.policy.version} stays.`, { class: 'configState', activity: 1, severity: 3 }));
+  // A worker that took it and could not say so gets the former one; one that is away gets it when it comes back.
+  if (live.record.value.state === 'running') house.workers.send(live.record.value.worker, { t: 'configure', config: configOf(house, live) });
+}

@@ -1,0 +1,108 @@
+/** Makes the kernel side of a recorded sandbox and hands it to its worker; nothing runs in it before both have said yes. */
+import { NemoError, type CreateResult } from '@nemoclaw/contract';
+import { gatewayEvent } from '../backend.ts';
+import type { House } from '../house.ts';
+import type { Phases } from '../phases.ts';
+import { agentEnvironment, agentFolder, insideAgents, insideBlueprint } from '../tasks/agent-command.ts';
+import { readAnchor } from './blueprints.ts';
+import { sandboxConfig, saveRecord, type LiveSandbox } from './live.ts';
+
+/** Where the CA bundle stands in every sandbox; the plan says it too, and both must agree. */
+export const caBundlePath = '/etc/ssl/certs/ca-certificates.crt';
+
+/** The environment of every command in the sandbox. */
+export function environmentOf(live: LiveSandbox): readonly string[] {
+  return agentEnvironment(live.bundle.blueprint.agent, { name: live.record.value.name, placeholderKey: live.record.value.placeholderKey, caBundle: caBundlePath });
+}
+
+/** The configuration for its worker, as of now. */
+export function configOf(house: House, live: LiveSandbox): ReturnType<typeof sandboxConfig> {
+  return sandboxConfig(
+    live,
+    (id, provider) => house.secrets.keyOf(id, provider),
+    (file) => readAnchor(file, live.record.value.blueprint.dir, house.settings),
+  );
+}
+
+/**
+ * Plan, kernel side and worker. After it the record says `running`. On any failure nothing of it is left and the record is as before.
+ * Throws NEMO_E_CREATE, NEMO_E_PROBE, NEMO_E_APPLY, NEMO_E_PROVIDER.
+ */
+export async function bringUp(house: House, live: LiveSandbox, hostFacts: Readonly<Record<string, unknown>>, phases: Phases): Promise<void> {
+  const { id, name, worker, registration, blueprint } = live.record.value;
+  const agent = live.bundle.blueprint.agent;
+  const folder = agentFolder[agent.kind];
+  const planned = await phases.time('plan', () =>
+    house.plan({
+      policy: live.bundle.sandboxPolicy,
+      network: live.bundle.network,
+      hostFacts,
+      hostname: name,
+      workspace: registration !== '',
+      caPem: live.ca.value.root.certPem,
+      env: environmentOf(live),
+      mounts: [{ source: blueprint.dir, path: insideBlueprint }, ...(folder === '' ? [] : [{ source: `${house.settings.state}/agents/${folder}`, path: `${insideAgents}/${folder}` }])],
+      holdMs: live.bundle.approvals?.timeout ?? 15 * 60_000,
+    }),
+  );
+  // The worker opens nothing before it has both the listeners and the configuration, so the two may overtake each other.
+  const [made, configured] = await Promise.allSettled([
+    phases.time('launch', () => house.backend.create({ sandbox: id, plan: planned.plan, registration, worker })),
+    phases.time('configure', () => house.workers.configure(worker, configOf(house, live))),
+  ]);
+  try {
+    if (made.status === 'rejected') throw createError(name, made.reason);
+    if (configured.status === 'rejected') throw configured.reason;
+    checkProbe(name, made.value);
+    await phases.time('record', async () => {
+      await saveRecord(house.store, live, { state: 'running', problem: '', probe: { ...made.value.probe }, phases: { ...phases.all(), ...prefixed('launch', made.value.phases) }, task: '' });
+      house.audit.emit(
+        gatewayEvent(house.clock.now(), id, `The sandbox ${name} runs.`, {
+          activity: 3,
+          data: { name, probe: made.value.probe, policyVersion: live.inForce.version, blueprint: blueprint.digest, notes: planned.notes, uid: made.value.uid },
+        }),
+      );
+    });
+  } catch (error) {
+    await takeDown(house, live, made.status === 'fulfilled');
+    throw error;
+  }
+}
+
+/** Takes the kernel side and the worker's part away; what is recorded stays. */
+export async function takeDown(house: House, live: LiveSandbox, made: boolean): Promise<void> {
+  const { id, worker } = live.record.value;
+  if (made) {
+    try {
+      await house.backend.destroy(id);
+    } catch (cause) {
+      if (!isGone(cause)) throw new NemoError('NEMO_E_BACKEND', { what: 'The sandbox could not be taken down.', why: cause instanceof Error ? cause.message : String(cause), cause });
+    }
+  }
+  house.workers.send(worker, { t: 'remove', sandbox: id });
+  house.execs.gone(id);
+}
+
+/** openshelld knows no such sandbox: what was to be removed is not there. */
+function isGone(cause: unknown): boolean {
+  return cause instanceof Error && 'code' in cause && cause.code === 'no-sandbox';
+}
+
+function createError(name: string, cause: unknown): NemoError {
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+  const why = cause instanceof Error ? cause.message : String(cause);
+  if (code === 'probe') return new NemoError('NEMO_E_PROBE', { what: `The sandbox ${name} let something through that it must stop; it was taken down.`, why, cause });
+  if (code === 'no-workspace' || code === 'idmap-refused') return new NemoError('NEMO_E_WORKSPACE', { what: 'The workspace could not be given to the sandbox.', why, cause });
+  return new NemoError('NEMO_E_CREATE', { what: `The sandbox ${name} could not be made.`, why: code === '' ? why : `${why} (${code})`, cause });
+}
+
+/** openshelld has checked it; this is the second pair of eyes. An empty probe proves nothing. */
+function checkProbe(name: string, result: CreateResult): void {
+  const failed = Object.entries(result.probe).filter(([, stopped]) => stopped !== true);
+  if (failed.length > 0) throw new NemoError('NEMO_E_PROBE', { what: `The sandbox ${name} let something through that it must stop; it was taken down.`, why: failed.map(([what]) => what).join(', ') });
+  if (Object.keys(result.probe).length === 0) throw new NemoError('NEMO_E_PROBE', { what: `Nothing was proved about the sandbox ${name}; it was taken down.` });
+}
+
+function prefixed(prefix: string, phases: Readonly<Record<string, number>>): Record<string, number> {
+  return Object.fromEntries(Object.entries(phases).map(([name, ms]) => [`${prefix}.${name}`, ms]));
+}

@@ -1,0 +1,80 @@
+/** Stop, start and destroy; what a worker reports about its sandbox. */
+import { checkHost, joinSensitivity, NemoError, type Sensitivity } from '@nemoclaw/contract';
+import { gatewayEvent } from '../backend.ts';
+import type { House } from '../house.ts';
+import { Phases } from '../phases.ts';
+import { bringUp, takeDown } from './bring-up.ts';
+import { chooseWorker, forget, policyFacts } from './create.ts';
+import { saveRecord, type LiveSandbox } from './live.ts';
+
+function note(house: House, live: LiveSandbox, message: string, uid: number, activity: number): Promise<void> {
+  const event = gatewayEvent(house.clock.now(), live.record.value.id, message, { activity, data: { name: live.record.value.name, uid } });
+  return house.audit.commit(event).catch((cause: unknown) => {
+    throw new NemoError('NEMO_E_RECORD', { what: 'It was not done, because it could not be put on record.', cause });
+  });
+}
+
+/** Ends everything in the sandbox; record, policy and workspace stay. */
+export async function stopSandbox(house: House, name: string, uid: number): Promise<LiveSandbox> {
+  const live = house.sandboxes.must(name);
+  return house.lock.run(`life/${live.record.value.id}`, async () => {
+    if (live.record.value.state === 'stopped') return live;
+    await note(house, live, `The sandbox ${name} is stopped.`, uid, 4);
+    await house.desk.close(live.record.value.id);
+    await takeDown(house, live, true);
+    await saveRecord(house.store, live, { state: 'stopped', problem: '', task: '' });
+    return live;
+  });
+}
+
+/** Makes the kernel side again from what is recorded. */
+export async function startSandbox(house: House, name: string, uid: number): Promise<LiveSandbox> {
+  const live = house.sandboxes.must(name);
+  return house.lock.run(`life/${live.record.value.id}`, async () => {
+    if (live.record.value.state === 'running') return live;
+    const phases = new Phases(house.clock);
+    const hostFacts = await phases.time('host', () => house.backend.host());
+    const { sandboxPolicy, network, inference } = live.bundle;
+    checkHost(sandboxPolicy, policyFacts(hostFacts), { ...(network && { network }), ...(inference && { inference }) });
+    await note(house, live, `The sandbox ${name} is started.`, uid, 3);
+    await saveRecord(house.store, live, { worker: chooseWorker(house) });
+    await bringUp(house, live, hostFacts, phases);
+    return live;
+  });
+}
+
+/** Removes the sandbox for good; the workspace folder and the record in the ledger stay. */
+export async function destroySandbox(house: House, name: string, uid: number): Promise<void> {
+  const live = house.sandboxes.must(name);
+  await house.lock.run(`life/${live.record.value.id}`, async () => {
+    if (house.sandboxes.get(live.record.value.id) !== live) throw new NemoError('NEMO_E_NOT_FOUND', { what: `There is no sandbox ${name}.` });
+    await note(house, live, `The sandbox ${name} is removed.`, uid, 4);
+    await house.desk.close(live.record.value.id);
+    await takeDown(house, live, live.record.value.state !== 'stopped');
+    await forget(house, live);
+  });
+}
+
+/** A rise of the sticky label, stored and on record before the promise resolves. It never falls. */
+export async function raiseLabel(house: House, id: string, to: Sensitivity, why: string): Promise<void> {
+  const live = house.sandboxes.get(id);
+  if (!live) throw new NemoError('NEMO_E_NOT_FOUND', { what: 'The sandbox is gone.' });
+  await house.lock.run(`label/${id}`, async () => {
+    const from = live.record.value.label;
+    const label = joinSensitivity(from, to);
+    if (label === from) return;
+    await house.audit.commit(gatewayEvent(house.clock.now(), id, `The label of ${live.record.value.name} rises from ${from} to ${label}.`, { class: 'dataSecurityFinding', activity: 1, severity: 2, data: { from, to: label, why } }));
+    await saveRecord(house.store, live, { label });
+  });
+}
+
+/** openshelld says that the sandbox is gone though nobody stopped it. */
+export async function sandboxGone(house: House, id: string, why: string): Promise<void> {
+  const live = house.sandboxes.get(id);
+  house.execs.gone(id);
+  if (!live || live.record.value.state !== 'running') return;
+  house.audit.emit(gatewayEvent(house.clock.now(), id, `The sandbox ${live.record.value.name} has ended by itself.`, { severity: 4, activity: 4, data: { why } }));
+  await house.desk.close(id);
+  house.workers.send(live.record.value.worker, { t: 'remove', sandbox: id });
+  await saveRecord(house.store, live, { state: 'failed', problem: why.slice(0, 300), task: '' });
+}

@@ -1,0 +1,26 @@
+/** What the data plane must know of the hosts a policy names: which names it may vouch for, and where some of them are. */
+import { NemoError, type NetworkPolicyFile, type SandboxConfig } from '@nemoclaw/contract';
+
+/** Names for which TLS is opened, sorted; the intermediate certificate is bound to exactly these. */
+export function interceptedNames(network: NetworkPolicyFile | undefined): string[] {
+  if (!network) return [];
+  const { egress, inspection } = network.networkPolicy;
+  const names = [...egress.allow, ...egress.escalate].filter((rule) => (rule.tls ?? (inspection.tlsDecrypt ? 'intercept' : 'passthrough')) === 'intercept').map((rule) => rule.domain);
+  return [...new Set(names)].sort();
+}
+
+/** Fixed addresses and extra trust anchors by host. `readAnchor` gives the PEM of a file name, undefined if there is none. Throws NEMO_E_BLUEPRINT for a missing one. */
+export function upstreamsOf(network: NetworkPolicyFile | undefined, readAnchor: (file: string) => string | undefined): SandboxConfig['upstreams'] {
+  const byHost = new Map<string, { addresses: Set<string>; caPem: string }>();
+  for (const rule of network ? [...network.networkPolicy.egress.allow, ...network.networkPolicy.egress.escalate] : []) {
+    if (rule.addresses === undefined && rule.ca === undefined) continue;
+    const host = byHost.get(rule.domain) ?? { addresses: new Set<string>(), caPem: '' };
+    byHost.set(rule.domain, host);
+    for (const address of rule.addresses ?? []) host.addresses.add(address);
+    if (rule.ca === undefined) continue;
+    const pem = readAnchor(rule.ca);
+    if (pem === undefined) throw new NemoError('NEMO_E_BLUEPRINT', { what: `The trust anchor ${rule.ca} of ${rule.domain} is not there.`, fix: 'Put the PEM file beside the policy, or into the anchors folder of the gateway.' });
+    if (!host.caPem.includes(pem)) host.caPem += pem;
+  }
+  return [...byHost].map(([host, { addresses, caPem }]) => ({ host, addresses: [...addresses], ...(caPem === '' ? {} : { caPem }) }));
+}

@@ -1,0 +1,84 @@
+/** After a restart: what the store says, what openshelld says is there, and what of it goes on. Nothing is opened by it. */
+import { loadBundle, type FromOpenshelld } from '@nemoclaw/contract';
+import { syscallHold } from '../approvals/holds.ts';
+import { gatewayEvent } from '../backend.ts';
+import type { House } from '../house.ts';
+import { KeyedLock } from '../keyed-lock.ts';
+import { configOf } from './bring-up.ts';
+import { forget } from './create.ts';
+import { saveRecord, type LiveSandbox } from './live.ts';
+import { caRecordSchema, keys, policyRecordSchema, readStored, sandboxRecordSchema } from './record.ts';
+
+export type Inventory = Extract<FromOpenshelld, { t: 'inventory' }>;
+
+/** Reads all sandboxes back. One that cannot be read is left alone and said aloud: it gets no configuration and stays closed. */
+export async function loadSandboxes(house: House): Promise<void> {
+  for (const entry of await house.store.list('sandbox/')) {
+    if (!entry.key.endsWith('/record')) continue;
+    try {
+      const record = readStored(sandboxRecordSchema, entry);
+      const id = record.value.id;
+      const policyEntry = await house.store.get(keys.policy(id));
+      const caEntry = await house.store.get(keys.ca(id));
+      if (!policyEntry || !caEntry) throw new Error('its policy or its certificates are missing');
+      const policy = readStored(policyRecordSchema, policyEntry);
+      const bundle = loadBundle(new Map(Object.entries(policy.value.files)), { channels: house.settings.channels, sinks: house.settings.sinks });
+      const live: LiveSandbox = {
+        record,
+        policy,
+        ca: readStored(caRecordSchema, caEntry),
+        bundle,
+        inForce: house.compile(bundle, policy.value.version),
+        writes: new KeyedLock(),
+        usage: { requests: 0, bytesOut: 0, tokens: 0 },
+      };
+      house.sandboxes.add(live);
+      // Its terminal and pipes ended with the former gateway; what the agent did until then is on record.
+      if (record.value.task !== '') await saveRecord(house.store, live, { task: '' });
+    } catch (error) {
+      house.audit.emit(gatewayEvent(house.clock.now(), '', `A stored sandbox could not be read (${entry.key}).`, { severity: 4, data: { error: error instanceof Error ? error.message : String(error) } }));
+    }
+  }
+}
+
+/**
+ * Brings memory and kernel together, after a start of the gateway (`first`) or of openshelld.
+ * What only one side knows is ended: an unknown sandbox is destroyed, a missing one is marked as failed, a half-made one is undone.
+ */
+export async function takeInventory(house: House, inventory: Inventory, first: boolean): Promise<void> {
+  const present = new Map(inventory.sandboxes.map((one) => [one.sandbox, one]));
+  for (const live of house.sandboxes.all()) {
+    const { id, name, state } = live.record.value;
+    if (state === 'creating' && first) {
+      if (present.delete(id)) await house.backend.destroy(id);
+      await forget(house, live);
+    } else if (state === 'running' && !present.has(id)) {
+      house.audit.emit(gatewayEvent(house.clock.now(), id, `The sandbox ${name} was gone when the gateway looked.`, { severity: 4, activity: 4 }));
+      await house.desk.close(id);
+      await saveRecord(house.store, live, { state: 'failed', problem: 'It ended while nobody watched.', task: '' });
+    }
+  }
+  for (const id of present.keys()) {
+    const live = house.sandboxes.get(id);
+    if (live && (live.record.value.state === 'running' || live.record.value.state === 'creating')) continue;
+    house.audit.emit(gatewayEvent(house.clock.now(), id, 'A sandbox that nobody owns is taken down.', { severity: 4, activity: 4 }));
+    await house.backend.destroy(id);
+  }
+  house.execs.alive(new Set(inventory.sandboxes.flatMap((one) => one.execs)));
+  await house.desk.releaseAll((record) => record.kind === 'syscall');
+  for (const hold of inventory.holds) await syscallHold(house, hold);
+}
+
+/** A worker came (back): it gets what it owns, as it is now. */
+export async function configureWorker(house: House, worker: string): Promise<void> {
+  for (const live of house.sandboxes.all()) {
+    const { id, name, state } = live.record.value;
+    if (live.record.value.worker !== worker || state !== 'running') continue;
+    try {
+      await house.workers.configure(worker, configOf(house, live));
+      house.workers.send(worker, { t: 'pending', sandbox: id, entries: house.desk.pending(id) });
+    } catch (error) {
+      house.audit.emit(gatewayEvent(house.clock.now(), id, `The sandbox ${name} has no data plane; everything it sends is refused.`, { severity: 4, data: { error: error instanceof Error ? error.message : String(error) } }));
+    }
+  }
+}

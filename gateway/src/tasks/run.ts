@@ -1,0 +1,97 @@
+/** Runs one task with the sandbox's agent, and closes it with the table of what happened. */
+import { createHash } from 'node:crypto';
+import { constants } from 'node:os';
+import { NemoError, type TaskTable } from '@nemoclaw/contract';
+import { gatewayEvent } from '../backend.ts';
+import type { House } from '../house.ts';
+import { configOf, environmentOf } from '../sandboxes/bring-up.ts';
+import { saveRecord, type LiveSandbox } from '../sandboxes/live.ts';
+import { agentCommand } from './agent-command.ts';
+import type { Ended, Running } from './execs.ts';
+import { saveTask, tableOf, type TaskRecord } from './task-store.ts';
+
+export interface RunningTask {
+  readonly id: string;
+  readonly running: Running;
+  /** After the agent's end: puts it on record and reads the table. */
+  finish(): Promise<{ readonly code: number; readonly table: TaskTable }>;
+}
+
+/** Exit code of a shell: 128 + number for a signal, 1 where nobody knows. */
+export function exitCode(ended: Ended): number {
+  if (ended.code !== null) return ended.code;
+  if (ended.signal === null) return 1;
+  const number = (constants.signals as Readonly<Record<string, number>>)[ended.signal];
+  return number === undefined ? 1 : 128 + number;
+}
+
+export function mustRun(live: LiveSandbox): void {
+  const { name, state } = live.record.value;
+  if (state !== 'running') throw new NemoError('NEMO_E_STATE', { what: `The sandbox ${name} is ${state}.`, fix: `Run \`nemoclaw ${name} start\`.` });
+}
+
+/** Starts the agent on `text`. One task at a time in a sandbox, since everything it does is recorded under the task. */
+export async function startTask(house: House, live: LiveSandbox, text: string, uid: number): Promise<RunningTask> {
+  return house.lock.run(`task/${live.record.value.id}`, async () => {
+    mustRun(live);
+    const { id: sandbox, name, task: present } = live.record.value;
+    if (present !== '') throw new NemoError('NEMO_E_STATE', { what: `The sandbox ${name} is at work on a task already.`, fix: 'Wait for its end, or use another sandbox.' });
+    const before = await house.record.status();
+    const task: TaskRecord = {
+      id: house.ids.next('tsk'),
+      sandbox,
+      sandboxName: name,
+      state: 'running',
+      text: house.redact(text),
+      sha256: createHash('sha256').update(text).digest('hex'),
+      startedAt: house.clock.now(),
+      endedAt: null,
+      code: null,
+      by: uid,
+      fromSequence: before.count,
+    };
+    await house.audit
+      .commit(gatewayEvent(task.startedAt, sandbox, `A task was given to ${name}.`, { activity: 3, correlation: task.id, data: { task: task.id, text: task.text, sha256: task.sha256, uid } }))
+      .catch((cause: unknown) => {
+        throw new NemoError('NEMO_E_RECORD', { what: 'The task was not started, because it could not be put on record.', cause });
+      });
+    await saveTask(house, task);
+    await setTask(house, live, task.id);
+    try {
+      const running = await house.execs.start({ sandbox, argv: agentCommand(live.bundle.blueprint.agent, text), env: environmentOf(live), cwd: '', tty: null });
+      return { id: task.id, running, finish: () => finish(house, live, task, running) };
+    } catch (error) {
+      await setTask(house, live, '');
+      await saveTask(house, { ...task, state: 'ended', endedAt: house.clock.now(), code: 127 });
+      throw error;
+    }
+  });
+}
+
+/** The worker must know the task before the agent's first request: keys and events carry it. */
+async function setTask(house: House, live: LiveSandbox, task: string): Promise<void> {
+  if (house.sandboxes.get(live.record.value.id) !== live) return;
+  await saveRecord(house.store, live, { task });
+  if (live.record.value.state === 'running') await house.workers.configure(live.record.value.worker, configOf(house, live));
+}
+
+async function finish(house: House, live: LiveSandbox, task: TaskRecord, running: Running): Promise<{ code: number; table: TaskTable }> {
+  const code = exitCode(await running.ended);
+  const ended: TaskRecord = { ...task, state: 'ended', endedAt: house.clock.now(), code };
+  await setTask(house, live, '').catch(() => undefined); // a worker that is away learns it when it comes back
+  await saveTask(house, ended);
+  await house.audit.commit(gatewayEvent(ended.endedAt ?? 0, task.sandbox, `The task of ${task.sandboxName} ended with ${code}.`, { activity: 4, correlation: task.id, data: { task: task.id, code } })).catch(() => undefined);
+  return { code, table: await settledTable(house, ended) };
+}
+
+/** Other processes' events may still be on their way: read until two readings agree. */
+async function settledTable(house: House, task: TaskRecord): Promise<TaskTable> {
+  let table = await tableOf(house, task);
+  for (let round = 0; round < 10; round += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    const again = await tableOf(house, task);
+    if (JSON.stringify(again) === JSON.stringify(table)) return again;
+    table = again;
+  }
+  return table;
+}
