@@ -10,7 +10,7 @@ if (args[0] === '--version' || args[0] === '-V') {
   process.stdout.write(`nemoclaw ${version()}\n`);
 } else if (Number(process.versions.node.split('.')[0]) < 24) {
   // Installed copy: PREFIX/versions/<id>/cli/bin; checkout: cli/bin.
-  const found = ['../../../../bin/node', '../../node_modules/.bin/node'].map((path) => new URL(path, import.meta.url)).find((url) => existsSync(url));
+  const found = ['../../../../node/bin/node', '../../node_modules/.bin/node'].map((path) => new URL(path, import.meta.url)).find((url) => existsSync(url));
   if (!found) {
     process.stderr.write(`error: NemoClaw runs on Node 24, this is ${process.version}\n  fix: start it with ./nemoclaw, which brings its own\n`);
     process.exitCode = 1;

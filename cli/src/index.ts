@@ -1,2 +1,2 @@
-/** Door of the room. */
-export {};
+/** Door of the command line: `run` executes one command line. */
+export { run } from './main.ts';

@@ -48,6 +48,9 @@ const table = {
   NEMO_E_EXEC: { title: 'The command could not be started', fix: 'Check the command and that the sandbox runs.', exit: 1 },
   NEMO_E_RECORD: { title: 'The record cannot be written', fix: 'Run `nemoclaw doctor`; nothing is approved or changed without the record.', exit: 1 },
   NEMO_E_BACKEND: { title: 'openshelld did not answer', fix: 'Run `nemoclaw doctor`.', exit: 1 },
+  // command line
+  NEMO_E_ROOT: { title: 'This needs root', fix: 'Run the same command with sudo.', exit: 1 },
+  NEMO_E_SETUP: { title: 'A step of the set-up failed', fix: 'Correct the cause that is shown and run the command again; what is done is kept.', exit: 1 },
 } as const satisfies Record<string, ErrorEntry>;
 
 export type ErrorCode = keyof typeof table;

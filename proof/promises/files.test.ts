@@ -29,7 +29,7 @@ test('a file begins with one sentence that says what it is for', () => {
 });
 
 test('file names are kebab-case', () => {
-  const wrong = paths(['.ts', '.c', '.h']).filter((path) => !/^[a-z0-9]+([-.][a-z0-9]+)*$/.test(path.split('/').at(-1) ?? ''));
+  const wrong = paths(['.ts', '.c', '.h']).filter((path) => !/^[a-z0-9]+([-._][a-z0-9]+)*$/.test(path.split('/').at(-1) ?? ''));
   assert.deepEqual(wrong, []);
 });
 

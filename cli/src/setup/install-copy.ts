@@ -41,7 +41,7 @@ export function installCopy({ from, prefix, id, own }: InstallRequest): void {
   linkRooms(from, to);
   copyNative(join(from, 'layers/openshell/native/build'), join(to, 'layers/openshell/native/build'));
   giveToRoot(to, own);
-  installNode(join(from, 'node_modules/node/bin/node'), join(prefix, 'bin/node'), own);
+  installNode(join(from, 'node_modules/node/bin/node'), join(prefix, 'node/bin/node'), own);
   writeWrapper(prefix, own);
   pointAt(prefix, id);
 }
@@ -94,9 +94,10 @@ function installNode(from: string, to: string, own: boolean): void {
 
 function writeWrapper(prefix: string, own: boolean): void {
   const path = join(prefix, 'bin/nemoclaw');
+  mkdirSync(dirname(path), { recursive: true });
   const root = prefix.slice(0, -'/opt/nemoclaw'.length);
   const setRoot = prefix.endsWith('/opt/nemoclaw') && root !== '' ? `NEMOCLAW_ROOT='${root.replaceAll("'", String.raw`'\''`)}'\nexport NEMOCLAW_ROOT\n` : '';
-  writeFileSync(`${path}.new`, `#!/bin/sh\n${setRoot}here=$(dirname "$(readlink -f "$0")")\nexec "$here/node" "$here/../lib/cli/bin/nemoclaw.js" "$@"\n`, { mode: 0o755 });
+  writeFileSync(`${path}.new`, `#!/bin/sh\n${setRoot}here=$(dirname "$(readlink -f "$0")")\nexec "$here/../node/bin/node" "$here/../lib/cli/bin/nemoclaw.js" "$@"\n`, { mode: 0o755 });
   if (own) chownSync(`${path}.new`, 0, 0);
   chmodSync(`${path}.new`, 0o755);
   renameSync(`${path}.new`, path);

@@ -1,0 +1,51 @@
+/** `nemoclaw policy explain <name>`: what would be decided, by which rule; changes nothing. */
+import type { Explain, Explained } from '@nemoclaw/contract';
+import type { CommonFlags } from '../command.ts';
+import { say, sayJson, type CliContext } from '../context.ts';
+import { Failure } from '../failure.ts';
+import { call } from '../gateway-client.ts';
+import { mark } from '../verdict-mark.ts';
+
+export interface ExplainFlags extends CommonFlags {
+  readonly tool?: string;
+  readonly args?: string;
+  readonly url?: string;
+  readonly method?: string;
+  readonly body?: string;
+  readonly connect?: string;
+  readonly action?: string;
+}
+
+export async function run(this: CliContext, flags: ExplainFlags, named?: string): Promise<void> {
+  const question: Explain = { sandbox: named ?? this.sandbox, request: requestFrom(flags) };
+  const answer = await call<Explained>(this, 'POST', '/v1/policy/explain', question);
+  if (flags.json) return sayJson(this, answer);
+  const word = { allow: 'Allowed', deny: 'Denied', escalate: 'Waiting' }[answer.verdict];
+  const lines = [`${mark(this, word)}${answer.verdict === 'escalate' ? ' (a person is asked)' : ''}${answer.action === '' ? '' : `  ${answer.action}`}`, `  why   ${answer.reason}`];
+  for (const rule of answer.rules) lines.push(`  rule  ${rule.id}${rule.file ? ` (${rule.file}${rule.line ? `:${rule.line}` : ''})` : ''}`);
+  if (answer.hint !== '') lines.push(`  next  ${answer.hint}`);
+  lines.push(`  by    policy version ${answer.policyVersion}`);
+  say(this, lines.join('\n'));
+}
+
+function requestFrom(flags: ExplainFlags): Explain['request'] {
+  const given = (['tool', 'url', 'connect', 'action'] as const).filter((name) => flags[name] !== undefined);
+  if (given.length !== 1) throw new Failure('NEMO_E_USAGE', { what: 'Say one thing to explain.', fix: 'Give one of --tool, --url, --connect or --action.' });
+  if (flags.tool !== undefined) return { kind: 'tool', tool: flags.tool, arguments: object(flags.args, '--args') };
+  if (flags.url !== undefined) return { kind: 'http', method: (flags.method ?? 'GET').toUpperCase(), url: flags.url, body: object(flags.body, '--body') };
+  if (flags.action !== undefined) return { kind: 'action', action: flags.action, params: object(flags.args, '--args') };
+  const [, host, port] = /^(.+):(\d{1,5})$/.exec(flags.connect ?? '') ?? [];
+  if (host === undefined || port === undefined) throw new Failure('NEMO_E_USAGE', { what: '--connect needs host:port.' });
+  return { kind: 'connect', host, port: Number(port) };
+}
+
+function object(json: string | undefined, flag: string): Record<string, unknown> {
+  if (json === undefined) return {};
+  try {
+    const value: unknown = JSON.parse(json);
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  } catch {
+    // told below, like every other value that is no object
+  }
+  throw new Failure('NEMO_E_USAGE', { what: `${flag} needs a JSON object.` });
+}

@@ -1,0 +1,29 @@
+/** `nemoclaw <name> stop|start|destroy`. */
+import type { SandboxView } from '@nemoclaw/contract';
+import type { CommonFlags } from '../command.ts';
+import { say, sayJson, type CliContext } from '../context.ts';
+import { Quit } from '../failure.ts';
+import { call } from '../gateway-client.ts';
+import { sandboxPath } from '../sandbox-path.ts';
+
+export async function stop(this: CliContext, flags: CommonFlags): Promise<void> {
+  const sandbox = await call<SandboxView>(this, 'POST', sandboxPath(this.sandbox, '/stop'));
+  if (flags.json) return sayJson(this, sandbox);
+  say(this, `${this.sandbox} is stopped. Workspace, policy and record stay.`);
+}
+
+export async function start(this: CliContext, flags: CommonFlags): Promise<void> {
+  const sandbox = await call<SandboxView>(this, 'POST', sandboxPath(this.sandbox, '/start'));
+  if (flags.json) return sayJson(this, sandbox);
+  say(this, `${this.sandbox} is ${sandbox.state}.`);
+}
+
+export async function destroy(this: CliContext, flags: CommonFlags & { readonly yes?: boolean }): Promise<void> {
+  if (!flags.yes && !flags.json && this.world.stdin.isTTY && this.world.stdout.isTTY) {
+    const { confirm } = await import('@clack/prompts');
+    if ((await confirm({ message: `Remove ${this.sandbox}? Its workspace and the record stay.`, initialValue: false })) !== true) throw new Quit(1);
+  }
+  await call(this, 'DELETE', sandboxPath(this.sandbox));
+  if (flags.json) return sayJson(this, { name: this.sandbox, destroyed: true });
+  say(this, `${this.sandbox} is removed. Its workspace and the record stay.`);
+}

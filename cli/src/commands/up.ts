@@ -1,0 +1,12 @@
+/** `nemoclaw up`: starts NemoClaw on this machine. */
+import type { CommonFlags } from '../command.ts';
+import { say, sayJson, type CliContext } from '../context.ts';
+import { needRoot, prepareIdentities, startInstance } from '../setup/start-instance.ts';
+
+export async function run(this: CliContext, flags: CommonFlags): Promise<void> {
+  needRoot(this, 'Starting NemoClaw');
+  prepareIdentities(this);
+  const { started, status } = await startInstance(this);
+  if (flags.json) return sayJson(this, { started, version: status.version, tier: status.host.tier, sandboxes: status.sandboxes.length });
+  say(this, `NemoClaw ${status.version} ${started ? 'is up' : 'was up already'}: tier ${status.host.tier}, ${status.sandboxes.length} sandboxes.`);
+}

@@ -1,0 +1,133 @@
+/** A command or task inside a sandbox, over WebSocket: its streams, its terminal, its signals and how it ended. */
+import { WebSocket, type RawData } from 'ws';
+import type { ExecClientFrame, ExecServerFrame, ExecStart, RunStart } from '@nemoclaw/contract';
+import type { CliContext, Output } from './context.ts';
+import { AnsweredFailure, Failure } from './failure.ts';
+import { unreachable } from './gateway-client.ts';
+import { sandboxPath } from './sandbox-path.ts';
+
+export type Ended = Extract<ExecServerFrame, { t: 'exit' } | { t: 'done' }>;
+
+export interface SessionOptions {
+  readonly kind: 'exec' | 'run';
+  readonly start: ExecStart | RunStart;
+  /** Where the command's output goes. */
+  readonly stdout: Output;
+  readonly stderr: Output;
+  /** The person's keys and window size go to a terminal inside. */
+  readonly terminal: boolean;
+  /** Standard input is passed on. */
+  readonly input: boolean;
+  readonly onNotice: (text: string, approvalId: string) => void;
+  readonly onStarted?: (frame: Extract<ExecServerFrame, { t: 'started' }>) => void;
+}
+
+const stream = { stdin: 0, stdout: 1, stderr: 2 } as const;
+const signalNumber = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
+
+/**
+ * Runs it and resolves with its last frame. Ctrl-C is passed on (as a byte to a terminal, else as a signal; the second one within a task breaks off).
+ * Throws AnsweredFailure or Failure; the terminal is always put back.
+ */
+export async function runSession(context: CliContext, options: SessionOptions): Promise<Ended> {
+  const { world } = context;
+  const socket = new WebSocket(`ws+unix:${context.places.gatewaySocket}:${sandboxPath(context.sandbox, `/${options.kind}`)}`, { perMessageDeflate: false });
+  const tidy: (() => void)[] = [];
+  const sendFrame = (frame: ExecClientFrame): void => {
+    if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(frame));
+  };
+  try {
+    return await new Promise<Ended>((resolve, reject) => {
+      socket.on('open', () => {
+        socket.send(JSON.stringify(options.start));
+        tidy.push(...passSignals(context, options.terminal, sendFrame, () => socket.terminate()));
+        if (options.terminal) tidy.push(...openTerminal(context, sendFrame));
+        if (options.input) tidy.push(passInput(context, socket, sendFrame));
+      });
+      socket.on('message', (data, binary) => {
+        if (binary) return passOutput(bytesOf(data), options);
+        const frame = JSON.parse(bytesOf(data).toString('utf8')) as ExecServerFrame;
+        if (frame.t === 'started') options.onStarted?.(frame);
+        else if (frame.t === 'notice') options.onNotice(frame.text, frame.approvalId);
+        else if (frame.t === 'error') reject(new AnsweredFailure(frame.error));
+        else resolve(frame);
+      });
+      socket.on('unexpected-response', (_request, response) => {
+        let text = '';
+        response.setEncoding('utf8');
+        response.on('data', (chunk: string) => (text += chunk));
+        response.on('end', () => reject(answered(text, response.statusCode ?? 0)));
+      });
+      socket.on('error', (error) => reject(unreachable(context, error)));
+      socket.on('close', () => reject(new Failure('NEMO_E_NO_DAEMON', { what: 'The connection to the gateway ended before the command did.', fix: 'The agent goes on; look at `nemoclaw status` and the logs.' })));
+    });
+  } finally {
+    for (const undo of tidy) undo();
+    world.stdin.pause();
+    socket.removeAllListeners('close');
+    socket.on('error', () => undefined);
+    socket.close();
+  }
+}
+
+function answered(text: string, status: number): Error {
+  try {
+    const body = JSON.parse(text) as { error?: AnsweredFailure['body'] };
+    if (typeof body.error?.code === 'string') return new AnsweredFailure(body.error);
+  } catch {
+    // not JSON: told with its status below
+  }
+  return new AnsweredFailure({ code: 'NEMO_E_INTERNAL', what: `The gateway answered ${status} without saying why.`, fix: 'Run `nemoclaw doctor`.' });
+}
+
+function bytesOf(data: RawData): Buffer {
+  if (Buffer.isBuffer(data)) return data;
+  return Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data);
+}
+
+function passOutput(bytes: Buffer, options: SessionOptions): void {
+  if (bytes[0] === stream.stdout) options.stdout.write(bytes.subarray(1));
+  else if (bytes[0] === stream.stderr) options.stderr.write(bytes.subarray(1));
+}
+
+function passInput(context: CliContext, socket: WebSocket, sendFrame: (frame: ExecClientFrame) => void): () => void {
+  let open = true;
+  context.world.stdin.on('data', (chunk) => {
+    if (!open || socket.readyState !== WebSocket.OPEN) return;
+    socket.send(Buffer.concat([Buffer.from([stream.stdin]), chunk]));
+  });
+  context.world.stdin.on('end', () => {
+    if (open) sendFrame({ t: 'eof' });
+  });
+  context.world.stdin.resume();
+  return () => {
+    open = false;
+  };
+}
+
+/** Raw keys and the window's size; what it gives back puts both back. */
+function openTerminal(context: CliContext, sendFrame: (frame: ExecClientFrame) => void): (() => void)[] {
+  const { stdin, stdout } = context.world;
+  stdin.setRawMode?.(true);
+  const resized = (): void => sendFrame({ t: 'resize', rows: stdout.rows ?? 24, cols: stdout.columns ?? 80 });
+  stdout.on?.('resize', resized);
+  return [() => stdin.setRawMode?.(false), () => stdout.off?.('resize', resized)];
+}
+
+function passSignals(context: CliContext, terminal: boolean, sendFrame: (frame: ExecClientFrame) => void, breakOff: () => void): (() => void)[] {
+  let interrupts = 0;
+  return (['SIGINT', 'SIGTERM', 'SIGHUP'] as const).map((name) => {
+    const passed = (): void => {
+      if (name === 'SIGINT' && !terminal && (interrupts += 1) > 2) breakOff();
+      sendFrame({ t: 'signal', signal: signalNumber[name] });
+    };
+    context.world.signals.on(name, passed);
+    return () => context.world.signals.off(name, passed);
+  });
+}
+
+/** Exit code of a shell for how a command ended: its code, or 128 and the signal's number. */
+export function exitCodeOf(ended: Extract<Ended, { t: 'exit' }>, numbers: Readonly<Record<string, number>>): number {
+  if (ended.code !== null) return ended.code;
+  return 128 + (ended.signal === null ? 0 : (numbers[ended.signal] ?? Number(ended.signal.replace(/\D/g, '') || 0)));
+}

@@ -1,0 +1,63 @@
+/** Entry of the command line: `nemoclaw <word> …` or `nemoclaw <name> <verb> …`. */
+import { ArgumentScannerError, buildApplication, ExitCode, formatMessageForArgumentScannerError, run as runApplication, text_en, type ApplicationText } from '@stricli/core';
+import type { CliContext, World } from './context.ts';
+import { placesFrom } from './places.ts';
+import { commandWords, rootRoutes } from './routes.ts';
+import { sandboxRoutes } from './sandbox-routes.ts';
+import { realWorld } from './world.ts';
+
+/** Runs one command line. Sets the exit code through `world.setExit`; never throws. */
+export async function run(args: readonly string[], world: World = realWorld()): Promise<void> {
+  const first = args[0] ?? '';
+  const named = first !== '' && !first.startsWith('-') && !commandWords.has(first);
+  let places: CliContext['places'];
+  try {
+    places = placesFrom(world.env);
+  } catch (error) {
+    world.stderr.write(`error: ${error instanceof Error ? error.message : String(error)}\n`);
+    world.setExit(2);
+    return;
+  }
+  let exit: number | string | null | undefined;
+  const context: CliContext = {
+    world,
+    places,
+    sandbox: named ? first : '',
+    process: {
+      stdout: world.stdout as CliContext['process']['stdout'],
+      stderr: world.stderr as CliContext['process']['stderr'],
+      env: world.env,
+      get exitCode() {
+        return exit ?? null;
+      },
+      set exitCode(code) {
+        exit = code;
+      },
+    },
+  };
+  const settings = {
+    scanner: { caseStyle: 'allow-kebab-for-camel', allowArgumentEscapeSequence: true },
+    localization: { text: words },
+    documentation: { disableAnsiColor: world.stdout.isTTY !== true || Boolean(world.env['NO_COLOR']) },
+  } as const;
+  const application = named ? buildApplication(sandboxRoutes, { name: `nemoclaw ${first}`, ...settings }) : buildApplication(rootRoutes, { name: 'nemoclaw', ...settings });
+  const inputs = named ? args.slice(1) : args;
+  if (named && !/^[a-z][a-z0-9-]{0,31}$/.test(first)) {
+    world.stderr.write(`error: '${first.replace(/[^\x20-\x7e]/g, '?').slice(0, 40)}' is neither a command nor a name\n  fix: run \`nemoclaw --help\`\n  code: NEMO_E_USAGE\n`);
+    world.setExit(2);
+    return;
+  }
+  await runApplication(application, inputs.length === 0 ? ['--help'] : inputs, context);
+  const usage: readonly unknown[] = [ExitCode.UnknownCommand, ExitCode.InvalidArgument];
+  if (usage.includes(exit)) world.setExit(2);
+  else if (typeof exit === 'number' && exit !== 0) world.setExit(1);
+}
+
+const usage = (what: string): string => `error: ${what}\n  fix: add --help to see what it takes\n  code: NEMO_E_USAGE`;
+
+/** What is said about a command line that cannot be read, in the form of every other error. */
+const words: ApplicationText = {
+  ...text_en,
+  noCommandRegisteredForInput: ({ input, corrections }) => usage(`There is no command '${input}'${corrections.length > 0 ? `; did you mean ${corrections.join(' or ')}?` : '.'}`),
+  exceptionWhileParsingArguments: (exc) => usage(exc instanceof ArgumentScannerError ? formatMessageForArgumentScannerError(exc, {}) : String(exc)),
+};

@@ -1,0 +1,40 @@
+/** The verbs of `nemoclaw <name> …`. */
+import { buildRouteMap } from '@stricli/core';
+import { argument, command, text, yesNo } from './command.ts';
+import type { CliContext } from './context.ts';
+import { explainExamples, explainFlags } from './routes.ts';
+import type { ExplainFlags } from './commands/policy-explain.ts';
+
+export const sandboxRoutes = buildRouteMap<string, CliContext>({
+  docs: { brief: 'One sandbox' },
+  routes: {
+    run: command<{ json?: boolean }, [string]>({
+      brief: 'Give the agent a task and wait until it ends',
+      about: 'nemoclaw my-assistant run "Answer the open tickets"\n\nEnds with a table of what was allowed, denied and approved. The exit code is 0 if the task ended, whatever was denied inside it.',
+      flags: {},
+      positional: { kind: 'tuple', parameters: [argument('task', 'The task, in words')] },
+      load: () => import('./commands/run.ts'),
+    }),
+    exec: command<{ json?: boolean }, string[]>({
+      brief: 'Run a command inside, under the same confinement as the agent',
+      about: 'nemoclaw my-assistant exec -- ls -la /workspace\n\nThe exit code is that of the command.',
+      flags: {},
+      positional: { kind: 'array', parameter: argument('command', 'Command and arguments, after --'), minimum: 1 },
+      load: () => import('./commands/exec.ts'),
+    }),
+    connect: command<{ json?: boolean; shell?: boolean }>({ brief: "Open the agent's own terminal interface", flags: { shell: yesNo('Open a shell instead') }, load: () => import('./commands/connect.ts') }),
+    status: command({ brief: 'Say what it is, what it may do and what was proved', flags: {}, load: () => import('./commands/sandbox-status.ts') }),
+    logs: command<{ json?: boolean; follow?: boolean; after?: string }>({ brief: 'Show what is on record about it', flags: { follow: yesNo('Go on as it happens'), after: text('Only after this sequence number', 'sequence') }, load: () => import('./commands/logs.ts') }),
+    stop: command({ brief: 'Stop it; workspace, policy and record stay', flags: {}, load: async () => ({ run: (await import('./commands/sandbox-life.ts')).stop }) }),
+    start: command({ brief: 'Start it again', flags: {}, load: async () => ({ run: (await import('./commands/sandbox-life.ts')).start }) }),
+    destroy: command<{ json?: boolean; yes?: boolean }>({ brief: 'Remove it; the workspace and the record stay', flags: { yes: yesNo('Ask nothing') }, load: async () => ({ run: (await import('./commands/sandbox-life.ts')).destroy }) }),
+    policy: buildRouteMap<string, CliContext>({
+      docs: { brief: 'Read, explain and change its policy' },
+      routes: {
+        get: command<{ json?: boolean; file?: string }>({ brief: 'Print the policy in force', flags: { file: text('Only this file', 'file') }, load: () => import('./commands/policy-get.ts') }),
+        set: command<{ json?: boolean }, string[]>({ brief: 'Put new policy files in force', about: 'nemoclaw my-assistant policy set network.yaml', flags: {}, positional: { kind: 'array', parameter: argument('file', 'Files, or a folder of them'), minimum: 1 }, load: () => import('./commands/policy-set.ts') }),
+        explain: command<ExplainFlags>({ brief: 'Say what would be decided, and by which rule', about: explainExamples(), flags: explainFlags(), load: () => import('./commands/policy-explain.ts') }),
+      },
+    }),
+  },
+});

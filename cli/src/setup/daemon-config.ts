@@ -1,0 +1,108 @@
+/** openshelld's configuration, written from root's bounds in host.yaml and from what this machine has. */
+import { createHash } from 'node:crypto';
+import { chownSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseDocument } from 'yaml';
+import { Failure } from '../failure.ts';
+import type { Places } from '../places.ts';
+import type { Identities } from './identities.ts';
+
+/** What root allows on this host; a policy may ask for less, never for more. 0: no bound. */
+export interface HostBounds {
+  readonly sandboxes: number;
+  readonly memoryBytes: number;
+  readonly pids: number;
+  readonly cpuMillis: number;
+  readonly workers: number;
+  readonly holdSeconds: number;
+}
+export const defaultBounds: HostBounds = { sandboxes: 512, memoryBytes: 0, pids: 0, cpuMillis: 0, workers: 1, holdSeconds: 900 };
+
+const hostYaml = `# What root allows on this host. A policy may ask for less, never for more; 0 means no bound.
+# Read by \`nemoclaw up\`.
+sandboxes: ${defaultBounds.sandboxes}
+memoryBytes: ${defaultBounds.memoryBytes}
+pids: ${defaultBounds.pids}
+cpuMillis: ${defaultBounds.cpuMillis}
+# processes that carry the sandboxes' traffic
+workers: ${defaultBounds.workers}
+# longest time a system call is held for a person
+holdSeconds: ${defaultBounds.holdSeconds}
+`;
+
+/** Bounds from the text of host.yaml; throws Failure for a field or value that is not understood. */
+export function parseBounds(text: string, file: string): HostBounds {
+  const document = parseDocument(text);
+  const value: unknown = document.errors.length > 0 ? undefined : document.toJS();
+  if (typeof value !== 'object' || value === null) throw new Failure('NEMO_E_SETUP', { what: `${file} is not a YAML mapping.`, fix: 'Correct it, or remove it: it is then written anew.' });
+  const bounds: Record<string, number> = { ...defaultBounds };
+  for (const [field, given] of Object.entries(value)) {
+    if (!Object.hasOwn(defaultBounds, field)) throw new Failure('NEMO_E_SETUP', { what: `${file} has an unknown field '${field}'.`, fix: `It may have: ${Object.keys(defaultBounds).join(', ')}.` });
+    if (typeof given !== 'number' || !Number.isSafeInteger(given) || given < 0) throw new Failure('NEMO_E_SETUP', { what: `${file}: ${field} must be a whole number from 0.` });
+    bounds[field] = given;
+  }
+  return bounds as unknown as HostBounds;
+}
+
+/** Host uids for agents: one range for the machine's own instance, another for each private root, all far above login and container uids. */
+export function agentUids(root: string): { first: number; count: number } {
+  const count = 8192;
+  if (root === '') return { first: 1_900_000_000, count };
+  return { first: 1_900_000_000 + count * (1 + (createHash('sha256').update(root).digest().readUInt32BE(0) % 20_000)), count };
+}
+
+/** The JSON openshelld reads. Its `{…}` names are filled in by openshelld. */
+export function daemonConfig(places: Places, { operatorsGid, users }: Identities, bounds: HostBounds): Record<string, unknown> {
+  const agents = agentUids(places.root);
+  const env = {
+    NEMOCLAW_RUN: '{run}',
+    NEMOCLAW_STATE: '{state}',
+    NEMOCLAW_PREFIX: '{prefix}',
+    NEMOCLAW_LIB: '{lib}',
+    NEMOCLAW_BLUEPRINTS: '{lib}/blueprints',
+    NEMOCLAW_AGENTS: '{state}/agents',
+    NEMOCLAW_DEMO_DIR: '{state}/demo',
+    NEMOCLAW_OPERATORS_GID: String(operatorsGid),
+    NEMOCLAW_SERVICE_UIDS: [users.worker, users.ledger, users.demo].map((identity) => identity.uid).join(','),
+    NEMOCLAW_AGENT_UIDS: `${agents.first}:${agents.count}`,
+  };
+  const service = (role: string): Record<string, unknown> => ({ name: role, role, argv: ['{node}', `{lib}/gateway/src/processes/${role}.ts`], env });
+  return {
+    instance: instanceName(places.root),
+    run: places.run,
+    state: places.state,
+    prefix: places.prefix,
+    node: join(places.prefix, 'node/bin/node'),
+    operatorsGid,
+    identities: users,
+    agentUids: agents,
+    workers: Math.max(1, bounds.workers),
+    services: ['ledger', 'worker', 'gateway', 'demo'].map(service),
+    limits: { sandboxes: bounds.sandboxes, memoryBytes: bounds.memoryBytes, pids: bounds.pids, cpuMillis: bounds.cpuMillis },
+    holdSeconds: Math.max(1, bounds.holdSeconds),
+    bindRoots: ['/usr', '/opt', '/etc', places.prefix, join(places.state, 'agents')],
+  };
+}
+
+/** `default`, or a short name that only this private root has: it names the cgroups. */
+export function instanceName(root: string): string {
+  return root === '' ? 'default' : `p${createHash('sha256').update(root).digest('hex').slice(0, 8)}`;
+}
+
+export const configFile = (places: Places): string => join(places.etc, 'openshelld.json');
+
+/** Writes host.yaml if there is none, then openshelld.json; makes the demo services' folder. Returns whether openshelld.json changed. */
+export function writeDaemonConfig(places: Places, identities: Identities): boolean {
+  mkdirSync(places.etc, { recursive: true, mode: 0o755 });
+  const host = join(places.etc, 'host.yaml');
+  if (!existsSync(host)) writeFileSync(host, hostYaml, { mode: 0o644 });
+  const text = `${JSON.stringify(daemonConfig(places, identities, parseBounds(readFileSync(host, 'utf8'), host)), null, 2)}\n`;
+  const demo = join(places.state, 'demo');
+  mkdirSync(demo, { recursive: true, mode: 0o755 });
+  chownSync(demo, identities.users.demo.uid, identities.users.demo.gid);
+  const file = configFile(places);
+  if (existsSync(file) && readFileSync(file, 'utf8') === text) return false;
+  writeFileSync(`${file}.new`, text, { mode: 0o644 });
+  renameSync(`${file}.new`, file);
+  return true;
+}

@@ -1,0 +1,76 @@
+/** Starting, finding and stopping the supervisor of one instance. */
+import { spawn } from 'node:child_process';
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs';
+import { join } from 'node:path';
+import type { CliContext } from '../context.ts';
+import { Failure } from '../failure.ts';
+import type { Places } from '../places.ts';
+import { configFile } from './daemon-config.ts';
+
+/** Process id of this instance's supervisor, found by its program and configuration; undefined if it does not run. */
+export function findSupervisor(places: Places): number | undefined {
+  for (const name of readdirSync('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const args = readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0');
+      if (args.includes(configFile(places)) && readlinkSync(`/proc/${name}/exe`).replace(/ \(deleted\)$/, '').endsWith('/openshell-supervisor')) return Number(name);
+    } catch {
+      // ended meanwhile, or not ours to look at
+    }
+  }
+  return undefined;
+}
+
+/** True if it runs code that is no longer the installed one. */
+export function isOutdated(places: Places, supervisor: number): boolean {
+  try {
+    return !readlinkSync(`/proc/${supervisor}/exe`).startsWith(`${realpathSync(join(places.prefix, 'lib'))}/`);
+  } catch {
+    return false;
+  }
+}
+
+/** Starts it, detached from this terminal, with its output in the state folder's log. Resolves when it has been started, not when it answers. */
+export function startSupervisor(places: Places): number {
+  const program = `${places.prefix}/lib/layers/openshell/native/build/openshell-supervisor`;
+  if (!existsSync(program)) throw new Failure('NEMO_E_SETUP', { what: 'NemoClaw is not installed on this machine.', why: `There is no ${program}.`, fix: 'Install from a checkout: sudo ./nemoclaw onboard' });
+  mkdirSync(join(places.state, 'log'), { recursive: true, mode: 0o755 });
+  const log = openSync(join(places.state, 'log/supervisor.log'), 'a', 0o640);
+  try {
+    // by its real path, so that a later look tells which copy runs
+    const child = spawn(realpathSync(program), ['--config', configFile(places)], { detached: true, stdio: ['ignore', log, log], cwd: '/', env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' } });
+    child.on('error', () => undefined);
+    child.unref();
+    if (child.pid === undefined) throw new Failure('NEMO_E_SETUP', { what: 'The supervisor could not be started.', fix: 'Run ./nemoclaw version to install the native programs again.' });
+    return child.pid;
+  } finally {
+    closeSync(log);
+  }
+}
+
+/** Stops it and waits until it is gone, at most `patienceMs`; then it is killed. False if it did not run. */
+export async function stopSupervisor(context: CliContext, patienceMs = 15_000): Promise<boolean> {
+  const pid = findSupervisor(context.places);
+  if (pid === undefined) return false;
+  process.kill(pid, 'SIGTERM');
+  for (let waited = 0; waited < patienceMs; waited += 50) {
+    if (findSupervisor(context.places) === undefined) return true;
+    await context.world.sleep(50);
+  }
+  process.kill(pid, 'SIGKILL');
+  return true;
+}
+
+/** The end of the log, for a person who must know why it did not start. */
+export function lastLogLines(places: Places, count = 12): string {
+  const lines: string[] = [];
+  for (const name of ['supervisor.log', 'openshelld.log', 'gateway.log', 'ledger.log']) {
+    try {
+      const text = readFileSync(join(places.state, 'log', name), 'utf8').trimEnd();
+      if (text !== '') lines.push(...text.split('\n').slice(-count).map((line) => `${name}: ${line}`));
+    } catch {
+      // no such log
+    }
+  }
+  return lines.slice(-3 * count).join('\n');
+}

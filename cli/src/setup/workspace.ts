@@ -1,0 +1,90 @@
+/** The folder an agent works in: made for the person if absent, filled from the blueprint if empty, registered as that person. */
+import { execFileSync } from 'node:child_process';
+import { chownSync, cpSync, existsSync, lstatSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { connect } from 'node:net';
+import { homedir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { decodeRegisterReply, encodeRegister, type RegisterReply } from '@nemoclaw/contract';
+import type { CliContext } from '../context.ts';
+import { Failure } from '../failure.ts';
+
+interface Person {
+  readonly uid: number;
+  readonly gid: number;
+  readonly home: string;
+}
+
+/** Who the workspace belongs to: the caller, or who called sudo. */
+export function personOf(context: CliContext): Person {
+  const { SUDO_UID, SUDO_GID } = context.world.env;
+  if (context.world.uid === 0 && SUDO_UID !== undefined && Number(SUDO_UID) > 0) {
+    const home = execFileSync('getent', ['passwd', SUDO_UID], { encoding: 'utf8' }).split(':')[5] ?? '/';
+    return { uid: Number(SUDO_UID), gid: Number(SUDO_GID ?? SUDO_UID), home };
+  }
+  return { uid: context.world.uid, gid: process.getgid?.() ?? context.world.uid, home: homedir() };
+}
+
+/** The folder meant: the one named, or one of the sandbox's own in the person's home (below a private root, there). */
+export function workspacePath(context: CliContext, sandbox: string, named: string | undefined): string {
+  if (named !== undefined) return resolve(context.world.cwd, named);
+  return context.places.root === '' ? join(personOf(context).home, 'nemoclaw', sandbox) : join(context.places.root, 'workspaces', sandbox);
+}
+
+/** Makes the folder if absent, for the person; copies `seed` into it if it is empty. Returns whether anything was put there. */
+export function prepareWorkspace(path: string, seed: string | undefined, person: Person): boolean {
+  const made: string[] = [];
+  for (let at = path; !existsSync(at); at = dirname(at)) made.unshift(at);
+  for (const folder of made) {
+    mkdirSync(folder, { mode: 0o755 });
+    if (process.getuid?.() === 0) chownSync(folder, person.uid, person.gid);
+  }
+  if (!statSync(path).isDirectory()) throw new Failure('NEMO_E_WORKSPACE', { what: `${path} is not a folder.`, fix: 'Name a folder with --workspace.' });
+  if (seed === undefined || !existsSync(seed) || readdirSync(path).length > 0) return false;
+  cpSync(seed, path, { recursive: true });
+  if (process.getuid?.() === 0) giveTo(path, person);
+  return true;
+}
+
+function giveTo(path: string, person: Person): void {
+  const stat = lstatSync(path);
+  if (stat.isSymbolicLink()) return;
+  chownSync(path, person.uid, person.gid);
+  if (stat.isDirectory()) for (const name of readdirSync(path)) giveTo(join(path, name), person);
+}
+
+/** Registers the folder as the person it belongs to; returns the registration's id. */
+export async function registerWorkspace(context: CliContext, path: string): Promise<string> {
+  const person = personOf(context);
+  const reply = person.uid === context.world.uid ? await register(context.places.registerSocket, path) : registerAs(person, context.places.registerSocket, path);
+  if (reply.ok) return reply.id;
+  throw new Failure('NEMO_E_WORKSPACE', { what: `${path} cannot be the workspace.`, why: `${reply.error} (${reply.code})`, fix: 'Name a folder of your own with --workspace.' });
+}
+
+/** One line each way on the registration socket. */
+export function register(socketPath: string, path: string): Promise<RegisterReply> {
+  return new Promise((done, failed) => {
+    const socket = connect(socketPath);
+    let text = '';
+    socket.setEncoding('utf8');
+    socket.on('connect', () => socket.write(encodeRegister(path)));
+    socket.on('data', (chunk: string) => (text += chunk));
+    socket.on('error', (error) => failed(new Failure('NEMO_E_NO_DAEMON', { what: 'The workspace could not be registered: openshelld does not answer.', why: error.message, cause: error })));
+    socket.on('close', () => {
+      try {
+        done(decodeRegisterReply(text));
+      } catch (error) {
+        failed(new Failure('NEMO_E_WORKSPACE', { what: 'openshelld gave no answer about the workspace.', cause: error }));
+      }
+    });
+    socket.on('data', () => {
+      if (text.includes('\n')) socket.end();
+    });
+  });
+}
+
+/** openshelld takes the identity from the socket, so a process of that person must ask. */
+function registerAs(person: Person, socketPath: string, path: string): RegisterReply {
+  const program = new URL('register-main.ts', import.meta.url).pathname;
+  const said = execFileSync('setpriv', [`--reuid=${person.uid}`, `--regid=${person.gid}`, '--init-groups', process.execPath, program, socketPath, path], { encoding: 'utf8', env: { PATH: '/usr/bin:/bin' } });
+  return decodeRegisterReply(said);
+}
