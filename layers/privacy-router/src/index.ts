@@ -1,2 +1,3 @@
-/** Door of the room. */
-export {};
+/** Door of the room: the Privacy Router of one sandbox. */
+export { defaultLimits, type Limits, type ResolvedTool, type RouterParts } from './parts.ts';
+export { routerFor, type Router } from './router.ts';
