@@ -55,20 +55,15 @@ export function capture(options: CaptureOptions, socket: Socket, name: string | 
 
 function takeTls(options: CaptureOptions, socket: Socket, first: Buffer, place: Place, passthrough: boolean, local: boolean): void {
   const { core } = options;
-  const timer = setTimeout(() => refuse(core, socket, place, 'proxy.hello-late', 'the ClientHello did not come in time'), core.ports.limits.helloMs);
-  const look = (bytes: Buffer): void => {
+  const timer = setTimeout(() => {
+    stop();
+    refuse(core, socket, place, 'proxy.hello-late', 'the ClientHello did not come in time');
+  }, core.ports.limits.helloMs);
+  let bytes = first;
+  const look = (): void => {
     const hello = readClientHello(bytes);
-    if (hello.state === 'more') {
-      socket.once('readable', () => {
-        const next: unknown = socket.read();
-        if (Buffer.isBuffer(next)) look(next);
-        else if (!socket.readableEnded && !socket.destroyed) look(bytes);
-      });
-      // Unread again, so that whoever takes the connection sees it whole.
-      socket.unshift(bytes);
-      return;
-    }
-    clearTimeout(timer);
+    if (hello.state === 'more') return;
+    stop();
     if (hello.state === 'bad') refuse(core, socket, place, 'proxy.hello', hello.why, accessDenied);
     else if (isIP(place.name) !== 0 && !passthrough) refuse(core, socket, place, 'proxy.address-literal', 'TLS to an address without a name', accessDenied);
     else if (isIP(place.name) === 0 && hello.serverName === undefined) refuse(core, socket, place, 'proxy.server-name', 'TLS without a server name', unrecognizedName);
@@ -80,8 +75,34 @@ function takeTls(options: CaptureOptions, socket: Socket, first: Buffer, place: 
       else decrypt(options, socket, place);
     }
   };
-  socket.once('close', () => clearTimeout(timer));
-  look(first);
+  const read = (): void => {
+    const next: unknown = socket.read();
+    if (!Buffer.isBuffer(next)) return;
+    bytes = Buffer.concat([bytes, next]);
+    guarded();
+  };
+  const ended = (): void => {
+    socket.destroy();
+  };
+  const stop = (): void => {
+    clearTimeout(timer);
+    socket.off('readable', read);
+    socket.off('end', ended);
+    socket.off('close', stop);
+  };
+  const guarded = (): void => {
+    try {
+      look();
+    } catch {
+      // A name that no certificate can be made for, or a failure of ours: this connection ends, no other.
+      stop();
+      socket.destroy();
+    }
+  };
+  socket.on('readable', read);
+  socket.on('end', ended);
+  socket.on('close', stop);
+  guarded();
 }
 
 function decrypt(options: CaptureOptions, socket: Socket, place: Place): void {

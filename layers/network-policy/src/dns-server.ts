@@ -38,8 +38,13 @@ export class DnsResponder {
     this.#bucket = new TokenBucket(options.clock, options.perSecond, options.perSecond * 2);
   }
 
-  /** Serves on an inherited, bound UDP descriptor. */
-  serve(fd: number): Promise<void> {
+  /** UDP port served. */
+  get port(): number {
+    return this.#socket?.address().port ?? 0;
+  }
+
+  /** Serves on an inherited, bound UDP descriptor, or on an address. */
+  serve(source: { readonly fd: number } | { readonly host: string; readonly port: number }): Promise<void> {
     const socket = createSocket('udp4');
     this.#socket = socket;
     socket.on('message', (packet, from) => {
@@ -48,7 +53,7 @@ export class DnsResponder {
     });
     return new Promise((resolve, reject) => {
       socket.once('error', reject);
-      socket.bind({ fd }, () => {
+      socket.bind('fd' in source ? source : { address: source.host, port: source.port }, () => {
         socket.off('error', reject);
         socket.on('error', () => undefined);
         resolve();

@@ -28,9 +28,9 @@ export type Destination = (socket: Socket) => { readonly address: string; readon
 
 export interface JudgedEgressOptions {
   readonly sandbox: string;
-  /** Inherited descriptors: the transparent TCP listener and the DNS socket. */
-  readonly listenFd: number;
-  readonly dnsFd: number;
+  /** The transparent TCP listener and the DNS socket, as inherited descriptors; or addresses to bind, for tests and standalone use. */
+  readonly tcp: SocketSource;
+  readonly dns: SocketSource;
   readonly judge: Judge;
   readonly config: EgressConfig;
   readonly approver: Approver;
@@ -45,6 +45,8 @@ export interface JudgedEgressOptions {
   /** By default what the kernel says: with tproxy the local end is the original destination. */
   readonly destination?: Destination;
 }
+
+export type SocketSource = { readonly fd: number } | { readonly host: string; readonly port: number };
 
 export interface EgressStats {
   readonly requests: number;
@@ -68,6 +70,8 @@ export interface Egress {
   update(config: EgressConfig): void;
   close(): Promise<void>;
   stats(): EgressStats;
+  /** Ports bound, where addresses were given instead of descriptors. */
+  bound(): { readonly tcp: number; readonly dns: number };
 }
 
 /** Starts the egress; until `ready`, nothing is accepted. */
@@ -143,16 +147,21 @@ class SandboxEgress implements Egress {
     return { ...this.#core.counts, open: this.#raw.size, minted: this.#contexts.minted, dns: { answered: this.#dns.answered, refused: this.#dns.refused } };
   }
 
+  bound(): { readonly tcp: number; readonly dns: number } {
+    const address = this.#tcp.address();
+    return { tcp: typeof address === 'object' && address ? address.port : 0, dns: this.#dns.port };
+  }
+
   async #start(): Promise<void> {
     const listening = new Promise<void>((resolve, reject) => {
       this.#tcp.once('error', reject);
-      this.#tcp.listen({ fd: this.#options.listenFd }, () => {
+      this.#tcp.listen({ ...this.#options.tcp, backlog: 1024 }, () => {
         this.#tcp.off('error', reject);
         this.#tcp.on('error', () => undefined);
         resolve();
       });
     });
-    await Promise.all([listening, this.#dns.serve(this.#options.dnsFd)]);
+    await Promise.all([listening, this.#dns.serve(this.#options.dns)]);
   }
 
   #createHttp(limits: Limits): HttpServer {
