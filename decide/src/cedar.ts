@@ -59,9 +59,9 @@ export function sliceOf(plan: ActionPlan, organization: readonly string[]): Ceda
   return { key: createHash('sha256').update(JSON.stringify(Object.entries(policies))).digest('base64'), policies, triggers };
 }
 
-/** Parses the slice ahead of the first decision; false if Cedar refuses it. */
-export function warm(slice: CedarSlice): boolean {
-  return slot(slice.key, slice.policies) !== undefined;
+/** Parses the slice ahead of the first decision, and runs it once, since the first run costs tens of ms; false if Cedar refuses it. */
+export function warm(slice: CedarSlice, plan: ActionPlan): boolean {
+  return evaluate(slice, plan, '', { recipientDomains: [], amountUsdCents: 0 }).verdict !== 'error';
 }
 
 export type CedarVerdict = { readonly verdict: 'allow' | 'escalate' | 'deny'; readonly triggers: readonly TriggerIr[] } | { readonly verdict: 'error'; readonly why: string };
@@ -82,7 +82,9 @@ export function evaluate(slice: CedarSlice, plan: ActionPlan, sandbox: string, f
   const first = ask(false);
   if (first.type !== 'success' || first.response.diagnostics.errors.length > 0) return { verdict: 'error', why: 'an approval rule failed' };
   if (first.response.decision === 'allow') return { verdict: 'allow', triggers: [] };
-  const triggers = first.response.diagnostics.reason.flatMap((id) => slice.triggers.get(id) ?? []);
+  // Cedar names the reasons in no order; ours is the file's
+  const reasons = new Set(first.response.diagnostics.reason);
+  const triggers = [...slice.triggers].filter(([id]) => reasons.has(id)).map(([, trigger]) => trigger);
   const second = ask(true);
   if (second.type !== 'success' || second.response.diagnostics.errors.length > 0) return { verdict: 'error', why: 'an approval rule failed' };
   return { verdict: second.response.decision === 'allow' ? 'escalate' : 'deny', triggers };

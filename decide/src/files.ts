@@ -27,7 +27,7 @@ const below = (folders: readonly string[], path: string): boolean => folders.som
 /** The verdict on one path; `path` is absolute and resolved. */
 export function decideFile(ir: PolicyIr, path: string, op: FileOp): FileVerdict {
   const rules = ir.files;
-  if (!path.startsWith('/') || path.split('/').slice(1).some((s, i, all) => s === '..' || s === '.' || (s === '' && !(i === 0 && all.length === 1)))) {
+  if (!isPlainPath(path)) {
     return { verdict: 'deny', refs: [{ id: 'filesystem.default' }], reason: 'The path is not absolute and plain.' };
   }
   const denied = rules.deny.find((r) => touches(r, path, op));
@@ -36,6 +36,15 @@ export function decideFile(ir: PolicyIr, path: string, op: FileOp): FileVerdict 
   if (open.verdict === 'deny') return open;
   const asked = rules.escalate.find((r) => r.on.includes(op) && touches(r, path, op)) ?? (op === 'exec' ? rules.execEscalate.find((r) => covers(r, path)) : undefined);
   return asked ? { verdict: 'escalate', refs: [asked.ref], reason: `A person decides on this ${op} (${asked.ref.id}).` } : open;
+}
+
+/** Whether the path lies open for the operation before deny and escalate rules are asked. */
+export function inView(ir: PolicyIr, path: string, op: FileOp): boolean {
+  return isPlainPath(path) && openFor(ir, path, op).verdict === 'allow';
+}
+
+function isPlainPath(path: string): boolean {
+  return path === '/' || (path.startsWith('/') && path.split('/').slice(1).every((s) => s !== '' && s !== '.' && s !== '..'));
 }
 
 function openFor(ir: PolicyIr, path: string, op: FileOp): FileVerdict {
@@ -53,7 +62,7 @@ function openFor(ir: PolicyIr, path: string, op: FileOp): FileVerdict {
   if (read) return reading ? allow(read.ref, 'The policy lets this be read.') : { verdict: 'deny', refs: [read.ref], reason: `This is read-only (${read.ref.id}).` };
   if (below(['/workspace'], path)) {
     if (reading || (ir.files.workspaceWritable && path !== '/workspace')) return allow({ id: 'isolation.filesystem' }, 'This is the workspace.');
-    return { verdict: 'deny', refs: [{ id: 'isolation.filesystem' }], reason: 'The workspace is read-only.' };
+    return { verdict: 'deny', refs: [{ id: 'isolation.filesystem' }], reason: path === '/workspace' ? 'The workspace itself stays where it is.' : 'The workspace is read-only.' };
   }
   if (below(privateFolders, path)) return allow({ id: 'filesystem.private' }, 'This belongs to the sandbox alone.');
   if (reading && below(viewFolders, path)) return allow({ id: 'filesystem.view' }, 'Every sandbox may read this.');

@@ -4,6 +4,8 @@ export { decide } from './decide.ts';
 export { encodePolicy, decodePolicy, policyDigest } from './codec.ts';
 export { requestKey } from './key.ts';
 export { resolveTool, resolveHttp, needsBody, type CompiledPolicy } from './policy.ts';
+export { toCedar, toCedarText } from './cedar-text.ts';
+export { cedarQueries, decideByCedar, type CedarQuery } from './cedar-plain.ts';
 export { canonicalJson } from './canonical.ts';
 export { canonicalHost } from './hosts.ts';
 export type { Resolved } from './actions.ts';

@@ -34,7 +34,7 @@ export function buildPolicy(ir: PolicyIr): CompiledPolicy {
   };
   for (const action of ir.actions) {
     const plan = actions.plan(action.name);
-    if (plan.conditional.length > 0 && plan.allowedBy !== undefined && plan.deniedBy === undefined) warm(slice(plan));
+    if (plan.conditional.length > 0 && plan.allowedBy !== undefined && plan.deniedBy === undefined) warm(slice(plan), plan);
   }
   return { version: ir.version, name: ir.name, role: ir.role, ir, network: networkView(ir, egress, actions.hasHttp), actions, egress, slice };
 }

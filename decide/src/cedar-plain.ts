@@ -1,0 +1,103 @@
+/** Decides by Cedar alone, over the text of the whole policy: slow, and independent of the tables. For proof and for the test that both agree. */
+import type { CedarValueJson, EntityJson } from '@cedar-policy/cedar-wasm/nodejs';
+import type { ActionRequest, FileOp, Verdict } from '@nemoclaw/contract';
+import { cedar } from './cedar.ts';
+import { actionEntity, factsContext } from './cedar-words.ts';
+import { toCedar } from './cedar-text.ts';
+import { decideHttp, queryHolds } from './egress.ts';
+import { factsOf } from './facts.ts';
+import { inView } from './files.ts';
+import { compilePath, loosen, looseSegments, matchPath, strictSegments } from './glob.ts';
+import { canonicalHost } from './hosts.ts';
+import { plansOf, viewOf, type CompiledPolicy } from './policy.ts';
+
+/** One question to Cedar; a request may need several, and the strictest answer counts. */
+export interface CedarQuery {
+  readonly action: string;
+  /** Dotted actions are members of the groups of their prefixes. */
+  readonly grouped: boolean;
+  readonly context: Readonly<Record<string, CedarValueJson>>;
+}
+
+/** The questions that a request comes to; none at all means denied. */
+export function cedarQueries(policy: CompiledPolicy, request: ActionRequest): CedarQuery[] {
+  const resource = request.resource;
+  const out: CedarQuery[] = [];
+  let as = '';
+  if (resource.kind === 'http') {
+    const host = canonicalHost(resource.host);
+    as = policy.ir.networkNone === null ? (decideHttp(policy.egress, host, viewOf(resource)).rule?.ir.as ?? '') : '';
+    const strict = strictSegments(resource.path);
+    const loose = looseSegments(resource.path);
+    const patterns = [...new Set(policy.ir.egress.flatMap((r) => r.paths))];
+    out.push({
+      action: 'net:http',
+      grouped: false,
+      context: {
+        ...hostContext(host, resource.port),
+        method: resource.method,
+        paths: patterns.filter((p) => matchPath(compilePath(p), strict)),
+        pathsLoosely: patterns.filter((p) => matchPath(loosen(compilePath(p)), loose)),
+        queries: policy.ir.egress.filter((r) => r.query !== undefined && queryHolds(r, resource.query)).map((r) => r.ref.id),
+      },
+    });
+  } else if (resource.kind === 'host') {
+    out.push({ action: request.source === 'dns' ? 'net:dns' : 'net:connect', grouped: false, context: hostContext(canonicalHost(resource.host), resource.port) });
+  } else if (resource.kind === 'file') {
+    out.push(fileQuery(policy, resource.path, resource.op));
+    if (resource.toPath !== undefined) out.push(fileQuery(policy, resource.toPath, resource.op === 'rename' ? 'rename' : 'create'));
+  }
+  const plans = plansOf(policy, request, as);
+  if (plans === undefined) return [];
+  const atModel = resource.kind === 'tool' || resource.kind === 'none';
+  for (const plan of plans) out.push({ action: plan.name, grouped: true, context: { ...factsContext(factsOf(plan, request.params, resource.kind === 'none'), false), atModel } });
+  return out;
+}
+
+function hostContext(host: string, port: number): Record<string, CedarValueJson> {
+  return { host, port, isAddress: /^[0-9.]+$/.test(host) || host.includes(':') };
+}
+
+function fileQuery(policy: CompiledPolicy, path: string, op: FileOp): CedarQuery {
+  const files = policy.ir.files;
+  const named = [...files.deny, ...files.escalate].map((r) => r.path);
+  return {
+    action: `file:${op}`,
+    grouped: false,
+    context: { path, moves: op === 'delete' || op === 'rename', pathsBelow: [...new Set(named.filter((p) => p.startsWith(`${path}/`)))], inView: inView(policy.ir, path, op) },
+  };
+}
+
+/** The verdict of Cedar alone, by the policy's text. Any error is a denial. */
+export function decideByCedar(policy: CompiledPolicy): (request: ActionRequest) => Verdict {
+  const name = 'nemoclaw-plain';
+  const parsed = cedar().preparsePolicySet(name, { staticPolicies: Object.fromEntries(toCedar(policy)) });
+  if (parsed.type !== 'success') throw new RangeError(`the text does not parse: ${parsed.errors.map((e) => e.message).join('; ')}`);
+  const permitted = (request: ActionRequest, query: CedarQuery, approved: boolean): boolean => {
+    const answer = cedar().statefulIsAuthorized({
+      principal: { type: 'Sandbox', id: request.sandbox },
+      action: { type: 'Action', id: query.action },
+      resource: { type: 'Resource', id: request.resource.kind },
+      context: { ...query.context, approved },
+      preparsedPolicySetId: name,
+      entities: [actionEntity(query.action, query.grouped), sandboxEntity(policy, request)],
+    });
+    return answer.type === 'success' && answer.response.diagnostics.errors.length === 0 && answer.response.decision === 'allow';
+  };
+  return (request) => {
+    const queries = cedarQueries(policy, request);
+    if (queries.length === 0) return 'deny';
+    let verdict: Verdict = 'allow';
+    for (const query of queries) {
+      if (permitted(request, query, false)) continue;
+      if (!permitted(request, query, true)) return 'deny';
+      verdict = 'escalate';
+    }
+    return verdict;
+  };
+}
+
+function sandboxEntity(policy: CompiledPolicy, request: ActionRequest): EntityJson {
+  const role = request.role === '' ? policy.role : request.role;
+  return { uid: { type: 'Sandbox', id: request.sandbox }, attrs: {}, parents: role === '' ? [] : [{ type: 'Role', id: role }] };
+}

@@ -1,0 +1,110 @@
+/** Generators of policies and requests for the property tests; small pools, so that rules and requests meet. */
+import fc from 'fast-check';
+import { approvalPolicySchema, catalogueSchema, emptyHistory, networkPolicySchema, sandboxPolicySchema, unlabelled, type ActionRequest, type FileOp } from '@nemoclaw/contract';
+import { compilePolicy } from './compile.ts';
+import { resolveHttp, resolveTool, type CompiledPolicy } from './policy.ts';
+
+const exact = ['a.test', 'b.a.test', 'c.b.a.test', 'x.org', '10.0.0.1', 'deep.x.org'];
+const wild = ['*.a.test', '*.b.a.test', '*.x.org'];
+const methods = ['GET', 'POST', 'DELETE'];
+const paths = ['/v1/*', '/v1/**', '/admin', '/v1/a*b/c', '/**/secret', '/'];
+const maybe = <T>(arb: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> => fc.option(arb, { nil: undefined, freq: 2 });
+const some = <T>(pool: readonly T[]): fc.Arbitrary<T[]> => fc.uniqueArray(fc.constantFrom(...pool), { minLength: 1, maxLength: 2 });
+const query = fc.record({ q: fc.constantFrom('1', 'a*', '*') });
+const conditions = { methods: maybe(some(methods)), ports: maybe(some([80, 443, 8443])), paths: maybe(some(paths)), query: maybe(query) };
+const rule = (domains: readonly string[], as: boolean) =>
+  fc.record({ domain: fc.constantFrom(...domains), ...conditions, ...(as ? { as: maybe(fc.constantFrom('crm.read', 'admin.reset')) } : {}) }).map((r) => Object.fromEntries(Object.entries(r).filter(([, v]) => v !== undefined)));
+
+const names = ['crm.read', 'crm.update', 'admin.reset', 'admin.user.drop', 'pay.send', 'mail.send', 'other'];
+const patterns = ['crm.read', 'crm.*', 'admin.*', 'admin.user.*', 'pay.send', 'mail.*', 'mail.send', 'fs.write'];
+const thresholds = ['always', 'external-only', 'above-100-usd', 'above-0.50-usd'];
+const folders = ['/workspace', '/workspace/keys', '/workspace/prod', '/workspace/prod/db', '/data', '/usr/bin', '/tmp/x'];
+const pattern = fc.tuple(fc.constantFrom(...folders), fc.boolean()).map(([p, sub]) => (sub ? `${p}/**` : p));
+const list = (max = 2) => fc.array(pattern, { maxLength: max });
+
+export const policies: fc.Arbitrary<CompiledPolicy> = fc
+  .record({
+    network: fc.record({
+      allow: fc.array(rule([...exact, ...wild], true), { maxLength: 6 }),
+      escalate: fc.array(rule([...exact, ...wild, '*'], false), { maxLength: 3 }),
+      deny: fc.array(rule([...exact, ...wild, '*', '*.test'], false), { maxLength: 4 }),
+    }),
+    none: fc.integer({ min: 0, max: 15 }).map((n) => n === 0),
+    workspace: fc.boolean(),
+    allowed: fc.array(fc.constantFrom(...patterns), { maxLength: 5 }),
+    denied: fc.array(fc.constantFrom(...patterns, '*'), { maxLength: 2 }),
+    triggers: fc.array(fc.record({ action: fc.constantFrom(...patterns), threshold: fc.constantFrom(...thresholds) }), { maxLength: 4 }),
+    domains: fc.constantFrom([], ['acme.example'], ['acme.example', 'acme.test']),
+    files: fc.record({ readOnly: list(), readWrite: list(), deny: list(), escalate: fc.array(fc.record({ path: pattern, on: some<FileOp>(['delete', 'rename', 'write']) }), { maxLength: 2 }) }),
+    exec: fc.record({ allow: list(1), escalate: list(1) }),
+    role: fc.constantFrom('', 'support'),
+  })
+  .map((g) =>
+    compilePolicy(
+      {
+        sandboxPolicy: sandboxPolicySchema.parse({
+          apiVersion: 'openshell.nvidia.com/v1',
+          kind: 'SandboxPolicy',
+          metadata: { name: 'generated' },
+          spec: {
+            isolation: { network: g.none ? 'none' : 'restricted', filesystem: g.workspace ? 'workspace' : 'read-only' },
+            permissions: { allowedAPIs: g.allowed, deniedAPIs: g.denied },
+            filesystem: g.files,
+            process: { exec: g.exec },
+          },
+        }),
+        network: networkPolicySchema.parse({ networkPolicy: { name: 'generated', egress: g.network } }),
+        approvals: approvalPolicySchema.parse({ triggers: g.triggers }),
+        catalogue: catalogueSchema.parse({
+          organization: { domains: g.domains },
+          actions: [
+            { name: 'crm.read', match: [{ tool: 'crm_read' }, { http: { host: 'a.test', method: 'GET', path: '/v1/{id}' } }] },
+            { name: 'crm.update', match: [{ tool: 'crm_*' }, { http: { host: '*.a.test', method: 'POST' } }] },
+            { name: 'pay.send', match: [{ tool: 'pay' }, { http: { host: 'x.org', path: '/v1/**' } }], attributes: { amountUsd: '$.amount / 100' } },
+            { name: 'mail.send', match: [{ tool: 'mail' }], attributes: { recipient: '$.to', recipientCc: '$.cc' } },
+            { name: 'fs.write', local: 'fs', match: [{ tool: 'write' }] },
+          ],
+        }),
+        role: g.role,
+      },
+      1,
+    ),
+  );
+
+const text = fc.constantFrom('a@acme.example', 'b@evil.example', 'A <a@acme.example>', 'a@acme.example, b@acme.test', 'not an address', '');
+const amount = fc.oneof(fc.integer({ min: -10, max: 30_000 }), fc.double(), fc.constantFrom(10_000, 10_000.4, 50, '100', null));
+const values = fc.oneof(text, amount, fc.array(text, { maxLength: 2 }), fc.boolean());
+const params = fc.dictionary(fc.constantFrom('to', 'cc', 'amount', 'amountUsd', 'recipient', 'id'), values, { maxKeys: 4 }).map((o) => new Map<string, unknown>(Object.entries(o)));
+const hosts = [...exact, 'z.a.test', 'unknown.example', 'A.TEST', 'a.test.', '.a.test', 'a..test', 'x y.a.test', ''];
+const urlPaths = ['/', '/v1/x', '/v1/a/b', '/v1', '/v1/', '/admin', '/ADMIN/', '//admin', '/admin;x=1', '/v1/a1b/c', '/x/y/secret', '/secret'];
+const filePaths = [...folders, '/workspace/keys/k', '/workspace/prod/db/x', '/workspace/free', '/etc/passwd', '/root', '/tmp/y', '/', '/workspace/../etc', 'rel'];
+
+/** Requests as callers make them: tools and HTTP resolved by the catalogue first. */
+export const requests: fc.Arbitrary<(policy: CompiledPolicy) => ActionRequest> = fc
+  .record({
+    kind: fc.constantFrom('tool', 'http', 'http', 'http', 'connect', 'dns', 'file', 'none'),
+    role: fc.constantFrom('', 'support', 'support', 'other'),
+    tool: fc.constantFrom('crm_read', 'crm_x', 'pay', 'mail', 'write', 'unknown'),
+    action: fc.constantFrom(...names),
+    host: fc.constantFrom(...hosts),
+    port: fc.constantFrom(80, 443, 8443, 25),
+    method: fc.constantFrom(...methods),
+    path: fc.constantFrom(...urlPaths),
+    query: fc.array(fc.tuple(fc.constantFrom('q', 'r'), fc.constantFrom('1', 'abc', '')), { maxLength: 2 }),
+    params,
+    file: fc.constantFrom(...filePaths),
+    toFile: fc.option(fc.constantFrom(...filePaths), { nil: undefined }),
+    op: fc.constantFrom<FileOp>('read', 'write', 'create', 'delete', 'rename', 'exec'),
+  })
+  .map((g) => (policy: CompiledPolicy): ActionRequest => {
+    const base = { sandbox: 'sb-1', role: g.role, task: 't', labels: unlabelled, provenance: new Map(), history: emptyHistory, action: '', params: g.params };
+    if (g.kind === 'tool') return { ...base, source: 'model', ...resolveTool(policy, g.tool, g.params), resource: { kind: 'tool', name: g.tool } };
+    if (g.kind === 'http') {
+      const resource = { kind: 'http' as const, host: g.host, port: g.port, method: g.method, path: g.path, query: g.query, tls: true };
+      const resolved = resolveHttp(policy, resource, g.params);
+      return { ...base, source: 'http', ...(resolved ?? {}), resource };
+    }
+    if (g.kind === 'connect' || g.kind === 'dns') return { ...base, source: g.kind, resource: { kind: 'host', host: g.host, port: g.port } };
+    if (g.kind === 'file') return { ...base, source: 'syscall', resource: { kind: 'file', path: g.file, op: g.op, ...(g.toFile === undefined ? {} : { toPath: g.toFile }) } };
+    return { ...base, source: 'hook', action: g.action, resource: { kind: 'none' } };
+  });
