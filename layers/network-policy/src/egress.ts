@@ -4,15 +4,16 @@ import { createServer as createHttp } from 'node:http';
 import type { IncomingMessage, Server as HttpServer, ServerResponse } from 'node:http';
 import { createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
-import type { Approver, AuditSink, Clock, History, Ids } from '@nemoclaw/contract';
+import type { Approver, AuditSink, Clock, Decider, History, Ids } from '@nemoclaw/contract';
+import type { CompiledPolicy } from '@nemoclaw/decide';
 import { answerJson, rawAnswer } from './answers.ts';
 import { capture } from './capture.ts';
-import { inferenceHost } from './certificate.ts';
 import { TlsContexts } from './contexts.ts';
 import { Core, defaultLimits, refusal } from './core.ts';
 import type { EgressConfig, Limits } from './core.ts';
 import { DnsResponder } from './dns-server.ts';
 import { Exchange } from './exchange.ts';
+import { judgeOf } from './judge.ts';
 import type { Judge } from './judge.ts';
 import { connectionRecord } from './records.ts';
 import { checkRequest, isProblem } from './request-check.ts';
@@ -74,7 +75,15 @@ export interface Egress {
   bound(): { readonly tcp: number; readonly dns: number };
 }
 
-/** Starts the egress; until `ready`, nothing is accepted. */
+/** What the worker passes in: the same, with the compiled policy in place of a judge. */
+export type EgressOptions = Omit<JudgedEgressOptions, 'judge'> & { readonly policy: () => CompiledPolicy; readonly decider: Decider };
+
+/** Starts the egress of one sandbox by its compiled policy; until `ready`, nothing is accepted. */
+export function createEgress(options: EgressOptions): Egress {
+  return new SandboxEgress({ ...options, judge: judgeOf(options.policy, options.decider) });
+}
+
+/** Starts the egress by any judge. */
 export function createJudgedEgress(options: JudgedEgressOptions): Egress {
   return new SandboxEgress(options);
 }
@@ -257,5 +266,3 @@ async function resolveBySystem(host: string): Promise<readonly string[]> {
   const found = await lookup(host, { all: true, order: 'ipv4first' });
   return found.map(({ address }) => address);
 }
-
-export { inferenceHost };

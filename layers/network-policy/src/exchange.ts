@@ -1,4 +1,5 @@
 /** One request from check to answer: decided, held if a person has to be asked, forwarded or refused, and recorded. */
+import { hash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ActionRequest, Decision, HoldOutcome } from '@nemoclaw/contract';
 import { answerJson, denialBody } from './answers.ts';
@@ -165,11 +166,18 @@ export class Exchange implements Reconsidered {
     let request = bare;
     try {
       const known = this.#core.ports.judge.action(resource, this.#attributes);
-      if (known) request = { ...bare, action: known.action, params: known.params, labels: known.labels };
+      if (known) request = { ...bare, action: known.action, params: this.#bound(known.params), labels: known.labels };
+      else if (this.#body) request = { ...bare, params: this.#bound(this.#attributes) };
     } catch {
       return { request, decision: refusal(this.#core.config.version, 'error', 'the action of this request could not be read', '') };
     }
     return { request, decision: this.#core.decide(request) };
+  }
+
+  /** A body without fields is bound by its hash, so that an approval is for this body and no other. */
+  #bound(params: ReadonlyMap<string, unknown>): ReadonlyMap<string, unknown> {
+    if (!this.#body || this.#body.length === 0 || this.#attributes.size > 0) return params;
+    return new Map([...params, ['bodyHash', hash('sha256', this.#body, 'hex')]]);
   }
 
   #resource(checked: CheckedRequest, path: string): HttpResource {

@@ -1,6 +1,8 @@
 /** What the proxy asks of the policy in force; the one seam between this room and `decide`. */
 import { isIP } from 'node:net';
-import type { ActionLabels, ActionRequest, Decision, Resource } from '@nemoclaw/contract';
+import type { ActionLabels, ActionRequest, Decider, Decision, Resource } from '@nemoclaw/contract';
+import { needsBody, requestKey, resolveHttp } from '@nemoclaw/decide';
+import type { CompiledPolicy } from '@nemoclaw/decide';
 
 export type HttpResource = Extract<Resource, { kind: 'http' }>;
 /** `inspect`: HTTP, decrypted where it is TLS. `passthrough`: TLS is spliced unread. `raw`: any protocol is spliced. */
@@ -16,6 +18,21 @@ export interface Judge {
   action(resource: HttpResource, body: ReadonlyMap<string, unknown>): { readonly action: string; readonly params: ReadonlyMap<string, unknown>; readonly labels: ActionLabels } | undefined;
   decide(request: ActionRequest): Decision;
   key(request: ActionRequest): string;
+}
+
+/** The judge of a compiled policy; `policy` is asked anew each time, so that a change is in force at once. */
+export function judgeOf(policy: () => CompiledPolicy, decider: Decider): Judge {
+  return {
+    nameAllowed: (host) => policy().network.isNameAllowed(host),
+    handling: (host, port) => policy().network.handlingFor(host, port),
+    get scan() {
+      return policy().network.inspection.scanForPII;
+    },
+    needsBody: (resource) => needsBody(policy(), resource),
+    action: (resource, body) => resolveHttp(policy(), resource, body),
+    decide: (request) => decider.decide(request),
+    key: requestKey,
+  };
 }
 
 const rank = { allow: 0, escalate: 1, deny: 2 } as const;

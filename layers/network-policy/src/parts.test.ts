@@ -1,6 +1,5 @@
 /** The pure parts: DNS packets, ClientHello, addresses, targets, JSON keys, secrets, credentials. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import { test } from 'node:test';
@@ -49,7 +48,7 @@ test('DNS: AAAA is empty, other types refused, other names do not exist, each on
     assert.equal(code(reply), 5);
     assert.equal(answers(reply), 0);
   }
-  for (const name of ['evil.test', 'sub.ok.test', 'ok.test.evil', 'xok.test', 'test', '', 'secret-data.evil.test', 'ok\0.test', 'o\u00e9.test']) assert.equal(code(dns.answer(questionFor(name))), 3, name);
+  for (const name of ['evil.test', 'sub.ok.test', 'ok.test.evil', 'xok.test', 'test', 'secret-data.evil.test', 'ok\0.test', 'o\u00e9.test']) assert.equal(code(dns.answer(questionFor(name))), 3, name);
   assert.ok(audit.events.length >= 9);
   assert.ok(audit.events.every((event) => event.layer === 'dns' && event.verdict === 'deny'));
   assert.ok(audit.events.some((event) => event.decision?.rules[0]?.id === 'default'));
@@ -102,7 +101,7 @@ async function hello(): Promise<Buffer> {
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
   const client = connectTls({ port: (server.address() as AddressInfo).port, host: '127.0.0.1', servername: 'some.host.test', ALPNProtocols: ['h2', 'http/1.1'] });
   client.on('error', () => undefined);
-  await once(client, 'close');
+  await new Promise<void>((done) => client.once('close', () => done()));
   server.close();
   return Buffer.concat(chunks);
 }

@@ -94,6 +94,7 @@ export class TestApprover implements Approver {
     return new Promise((resolve) => {
       this.#open.push(resolve);
       signal.addEventListener('abort', () => {
+        this.#open = this.#open.filter((other) => other !== resolve);
         this.withdrawn.push(request.holdId);
         resolve({ verdict: 'unavailable', reason: 'withdrawn' });
       });

@@ -8,7 +8,7 @@ import type { Dispatcher } from 'undici';
 import type { Clock } from '@nemoclaw/contract';
 import { isPublicAddress } from './addresses.ts';
 
-/** A name fixed to addresses by the policy. `caPem`: its certificate has to come from this anchor instead of the public ones. */
+/** A name (`host` or `*.suffix`) fixed to addresses by the policy. `caPem`: its certificate has to come from this anchor instead of the public ones. */
 export interface Pin {
   readonly host: string;
   readonly addresses: readonly string[];
@@ -48,7 +48,7 @@ export class Upstreams {
 
   /** Whether the policy names the addresses of `host`. */
   pinned(host: string): boolean {
-    return (this.#pins.get(host)?.addresses.length ?? 0) > 0;
+    return (pinFor(this.#pins, host)?.addresses.length ?? 0) > 0;
   }
 
   /** The pool for one origin of this sandbox. */
@@ -88,7 +88,7 @@ export class Upstreams {
     this.#pins = byHost(pins);
     this.#resolved.clear();
     for (const [origin, { pool, host }] of this.#pools) {
-      if (samePin(before.get(host), this.#pins.get(host))) continue;
+      if (samePin(pinFor(before, host), pinFor(this.#pins, host))) continue;
       this.#pools.delete(origin);
       // Streams that run are decided elsewhere; close lets them end.
       void pool.close().catch(() => undefined);
@@ -102,7 +102,7 @@ export class Upstreams {
   }
 
   async #addresses(host: string): Promise<readonly string[]> {
-    const pin = this.#pins.get(host);
+    const pin = pinFor(this.#pins, host);
     if (pin && pin.addresses.length > 0) return pin.addresses;
     const now = this.#options.clock.monotonic();
     const known = this.#resolved.get(host);
@@ -130,7 +130,7 @@ export class Upstreams {
   }
 
   #anchor(host: string): SecureContext {
-    const caPem = this.#pins.get(host)?.caPem;
+    const caPem = pinFor(this.#pins, host)?.caPem;
     if (caPem === undefined) return this.#public;
     let context = this.#anchors.get(caPem);
     if (!context) {
@@ -178,6 +178,17 @@ function ready<T extends Socket>(socket: T, event: string): Promise<T> {
 }
 
 const byHost = (pins: readonly Pin[]): Map<string, Pin> => new Map(pins.map((pin) => [pin.host.toLowerCase(), pin]));
+
+/** The pin of the host itself, else of the longest suffix. */
+function pinFor(pins: ReadonlyMap<string, Pin>, host: string): Pin | undefined {
+  const exact = pins.get(host);
+  if (exact || isIP(host) !== 0) return exact;
+  for (let dot = host.indexOf('.'); dot >= 0; dot = host.indexOf('.', dot + 1)) {
+    const wide = pins.get(`*${host.slice(dot)}`);
+    if (wide) return wide;
+  }
+  return undefined;
+}
 
 function samePin(a: Pin | undefined, b: Pin | undefined): boolean {
   return a?.caPem === b?.caPem && (a?.addresses ?? []).join() === (b?.addresses ?? []).join();
