@@ -8,7 +8,7 @@ const exact = ['a.test', 'b.a.test', 'c.b.a.test', 'x.org', '10.0.0.1', 'deep.x.
 const wild = ['*.a.test', '*.b.a.test', '*.x.org'];
 const methods = ['GET', 'POST', 'DELETE'];
 const paths = ['/v1/*', '/v1/**', '/admin', '/v1/a*b/c', '/**/secret', '/'];
-const maybe = <T>(arb: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> => fc.option(arb, { nil: undefined, freq: 2 });
+const maybe = <T>(arb: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> => fc.oneof({ weight: 3, arbitrary: fc.constant(undefined) }, { weight: 2, arbitrary: arb });
 const some = <T>(pool: readonly T[]): fc.Arbitrary<T[]> => fc.uniqueArray(fc.constantFrom(...pool), { minLength: 1, maxLength: 2 });
 const query = fc.record({ q: fc.constantFrom('1', 'a*', '*') });
 const conditions = { methods: maybe(some(methods)), ports: maybe(some([80, 443, 8443])), paths: maybe(some(paths)), query: maybe(query) };
@@ -75,14 +75,14 @@ const text = fc.constantFrom('a@acme.example', 'b@evil.example', 'A <a@acme.exam
 const amount = fc.oneof(fc.integer({ min: -10, max: 30_000 }), fc.double(), fc.constantFrom(10_000, 10_000.4, 50, '100', null));
 const values = fc.oneof(text, amount, fc.array(text, { maxLength: 2 }), fc.boolean());
 const params = fc.dictionary(fc.constantFrom('to', 'cc', 'amount', 'amountUsd', 'recipient', 'id'), values, { maxKeys: 4 }).map((o) => new Map<string, unknown>(Object.entries(o)));
-const hosts = [...exact, 'z.a.test', 'unknown.example', 'A.TEST', 'a.test.', '.a.test', 'a..test', 'x y.a.test', ''];
+const hosts = [...exact, ...exact, 'z.a.test', 'unknown.example', 'A.TEST', 'a.test.', '.a.test', 'a..test', 'x y.a.test', ''];
 const urlPaths = ['/', '/v1/x', '/v1/a/b', '/v1', '/v1/', '/admin', '/ADMIN/', '//admin', '/admin;x=1', '/v1/a1b/c', '/x/y/secret', '/secret'];
 const filePaths = [...folders, '/workspace/keys/k', '/workspace/prod/db/x', '/workspace/free', '/etc/passwd', '/root', '/tmp/y', '/', '/workspace/../etc', 'rel'];
 
 /** Requests as callers make them: tools and HTTP resolved by the catalogue first. */
 export const requests: fc.Arbitrary<(policy: CompiledPolicy) => ActionRequest> = fc
   .record({
-    kind: fc.constantFrom('tool', 'http', 'http', 'http', 'connect', 'dns', 'file', 'none'),
+    kind: fc.constantFrom('tool', 'http', 'http', 'http', 'connect', 'connect', 'dns', 'file', 'none'),
     role: fc.constantFrom('', 'support', 'support', 'other'),
     tool: fc.constantFrom('crm_read', 'crm_x', 'pay', 'mail', 'write', 'unknown'),
     action: fc.constantFrom(...names),
