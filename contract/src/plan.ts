@@ -17,12 +17,14 @@ export type ViewStep =
   /** Of the sandbox's own pid namespace, read-only, other people's processes invisible. */
   | { readonly do: 'proc'; readonly path: string }
   /** The registered folder, idmapped to the agent, nosuid, nodev. */
-  | { readonly do: 'workspace'; readonly path: string; readonly readOnly: boolean }
+  | { readonly do: 'workspace'; readonly path: string; readonly readOnly: boolean; readonly exec: boolean }
   /** Makes a folder a mount point of its own, so that renaming it gives EBUSY. */
   | { readonly do: 'pin'; readonly path: string }
   /** Read-only from here down, locked. */
   | { readonly do: 'freeze'; readonly path: string }
-  /** Hides what is there, locked: an empty read-only folder, or /dev/null over a file. `missing`: make a placeholder to hide, or skip. */
+  /** Writable again from here down, inside a read-only workspace. */
+  | { readonly do: 'thaw'; readonly path: string }
+  /** Hides what is there, locked: an empty folder or file that nobody may open. `missing`: make a placeholder to hide, or skip. */
   | { readonly do: 'mask'; readonly path: string; readonly missing: 'create-dir' | 'create-file' | 'skip' };
 
 export interface LandlockRule {

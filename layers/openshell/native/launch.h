@@ -57,4 +57,7 @@ int launch_sandbox(json_t *plan, const struct launch_in *in, struct launched *ou
 /* Kills the init (and so everything in the sandbox), reaps it, closes every descriptor of `out`. */
 void launch_destroy(struct launched *out);
 
+/* Receives one refused call from the listener and answers EPERM; for callers that keep no record. */
+void launch_refuse(int notify_fd);
+
 #endif

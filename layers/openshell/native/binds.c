@@ -1,0 +1,40 @@
+/* Opens what comes from the host (bind and concat sources) while the host can still be seen. */
+#include "inside.h"
+#include <sys/mount.h>
+
+/* No symbolic link anywhere in the source: what was compared with the host's bounds is what is opened. */
+static int open_source(const char *path, int flags) {
+  struct open_rules how = {.flags = (uint64_t)(flags | O_CLOEXEC), .resolve = RULE_NO_SYMLINKS | RULE_NO_MAGICLINKS};
+  return sys_openat2(AT_FDCWD, path, &how);
+}
+
+static int clone_readonly(const char *path) {
+  int at = open_source(path, O_PATH);
+  if (at < 0) return -1;
+  int tree = sys_open_tree(at, "", AT_EMPTY_PATH | TREE_CLONE | TREE_CLOEXEC), e = errno;
+  close(at);
+  errno = e;
+  if (tree < 0) return -1;
+  struct mount_attributes attr = {.set = ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV, .propagation = MS_PRIVATE};
+  if (sys_mount_setattr(tree, "", AT_EMPTY_PATH, &attr) != 0) {
+    e = errno;
+    close(tree);
+    errno = e;
+    return -1;
+  }
+  return tree;
+}
+
+int binds_open(const struct plan *plan, const struct launch_in *in, int *fds, struct fault *f) {
+  (void)in;
+  for (size_t i = 0; i < plan->step_count; i++) fds[i] = -1;
+  for (size_t i = 0; i < plan->step_count; i++) {
+    const struct step *s = &plan->steps[i];
+    if (s->kind == STEP_BIND) fds[i] = clone_readonly(s->source);
+    else if (s->kind == STEP_CONCAT) fds[i] = open_source(s->source, O_RDONLY);
+    else continue;
+    bool may_miss = s->kind == STEP_CONCAT || s->yes;
+    if (fds[i] < 0 && !(errno == ENOENT && may_miss)) return fault(f, "view", errno, "view: source %s", s->source);
+  }
+  return 0;
+}

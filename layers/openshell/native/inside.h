@@ -1,0 +1,107 @@
+/* What the parts of the launcher share: faults, kernel structures newer than the headers, and one function per step. */
+#ifndef NEMOCLAW_INSIDE_H
+#define NEMOCLAW_INSIDE_H
+
+#include "launch.h"
+#include "plan.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Where a step writes why it failed. */
+struct fault {
+  char *text;
+  size_t size;
+  const char *code; /* static storage, see launched.code */
+};
+/* Fills `f` with "what: errno" (errnum 0: only "what"); always returns -1. */
+int fault(struct fault *f, const char *code, int errnum, const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* Packets that only the launch itself uses on exec_fd, before the init protocol starts. */
+enum { REPORT_READY = 101, REPORT_FAULT = 102, REPORT_PROBE = 103 };
+struct report {
+  uint32_t kind;
+  uint32_t count; /* phases or probes */
+  double ms[LAUNCH_PHASES_MAX];
+  unsigned char stopped[LAUNCH_PROBES_MAX];
+  char code[24];
+  char text[400];
+};
+/* READY carries these descriptors in this order; absent ones are left out and their bit is clear in `count`'s place of the mask. */
+#define CANARY_DIR ".probe"
+#define CANARY_OPEN "open"
+#define CANARY_ROOT "root"
+enum { READY_NOTIFY, READY_TCP, READY_DNS, READY_PTS, READY_FDS };
+
+/* What the child learnt before it lost sight of the host. */
+struct host_facts {
+  uint64_t netns, pidns, mntns, ipcns, utsns; /* inodes of the host's namespaces */
+  pid_t parent;
+};
+
+extern const char *const launch_phase_names[];
+extern const size_t launch_phase_total;
+
+int idmap_clone(const struct launch_in *in, struct fault *f); /* detached mount of the workspace, or -1 */
+
+int view_build(const struct plan *plan, const struct launch_in *in, int workspace_mount, int *pts_fd, int *proc_fd, struct fault *f);
+/* binds.c: sources of bind and concat steps, opened before the host disappears. `fds[i]` belongs to step i, -1 where there is none. */
+int binds_open(const struct plan *plan, const struct launch_in *in, int *fds, struct fault *f);
+
+int network_up(const struct plan *plan, int listeners[2], struct fault *f);
+int nftables_capture(uint16_t tcp_port, uint32_t tcp_address, uint16_t dns_port, struct fault *f);
+int netlink_exchange(int protocol, const void *message, size_t length); /* 0 or -errno */
+
+int limits_set(const struct plan *plan, struct fault *f);
+int identity_drop(const struct plan *plan, const struct launch_in *in, int proc_fd, struct fault *f);
+int landlock_enforce(const struct plan *plan, struct fault *f);
+int landlock_abi(void); /* 0: none */
+int seccomp_enforce(const struct plan *plan, int *notify_fd, struct fault *f);
+
+/* Runs every try; `stopped[i]` belongs to probe_name(i). Returns how many. */
+size_t probe_run(const struct plan *plan, const struct launch_in *in, const struct host_facts *host, unsigned char *stopped);
+size_t probe_count(void);
+const char *probe_name(size_t index);
+int probe_listen(void); /* abstract socket outside the sandbox's Landlock domain, for the scoping try */
+
+_Noreturn void inside_run(const struct plan *plan, const struct launch_in *in, const struct host_facts *host, int workspace_mount, int sock);
+
+int send_packet(int sock, const void *data, size_t length, const int *fds, size_t fd_count);
+/* Bytes received (0: peer gone) or -1; `*fd_count` in: room, out: received, all O_CLOEXEC. EMSGSIZE when truncated. */
+ssize_t receive_packet(int sock, void *data, size_t room, int *fds, size_t *fd_count);
+double now_ms(void);
+
+/* Newer than Debian 12's headers. */
+#ifndef MOUNT_ATTR_IDMAP
+#define MOUNT_ATTR_IDMAP 0x00100000
+#endif
+struct mount_attributes {
+  uint64_t set, clear, propagation, userns_fd;
+};
+#define ATTR_RDONLY 0x1
+#define ATTR_NOSUID 0x2
+#define ATTR_NODEV 0x4
+#define ATTR_NOEXEC 0x8
+static inline int sys_open_tree(int dir, const char *path, unsigned flags) { return (int)syscall(428, dir, path, flags); }
+static inline int sys_move_mount(int from, const char *from_path, int to, const char *to_path, unsigned flags) {
+  return (int)syscall(429, from, from_path, to, to_path, flags);
+}
+static inline int sys_mount_setattr(int dir, const char *path, unsigned flags, const struct mount_attributes *attr) {
+  return (int)syscall(442, dir, path, flags, attr, sizeof *attr);
+}
+#define TREE_CLONE 1
+#define TREE_CLOEXEC O_CLOEXEC
+#define MOVE_FROM_EMPTY 4
+#define MOVE_TO_EMPTY 0x40
+
+struct open_rules {
+  uint64_t flags, mode, resolve;
+};
+#define RULE_NO_MAGICLINKS 0x02
+#define RULE_NO_SYMLINKS 0x04
+#define RULE_BENEATH 0x08
+static inline int sys_openat2(int dir, const char *path, const struct open_rules *how) { return (int)syscall(437, dir, path, how, sizeof *how); }
+
+#endif

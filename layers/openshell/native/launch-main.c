@@ -1,0 +1,179 @@
+/* openshell-launch: one sandbox without any daemon; runs one command in it and ends as it ends. */
+#include "cgroup.h"
+#include "init.h"
+#include "inside.h"
+#include "standalone.h"
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+
+#define UID_BASE 0x70000000u /* plus the pid: one uid per sandbox, in nobody's range */
+#define ROOTS_MAX 32
+#define USAGE "usage: openshell-launch --plan-fd N [--report-fd N] [--workspace DIR] [--uid N] [--bind-root DIR]... [--testing] [--] command...\n"
+
+struct arguments {
+  int plan_fd, report_fd;
+  const char *workspace;
+  unsigned uid;
+  const char *roots[ROOTS_MAX + 1];
+  size_t root_count;
+  bool testing;
+  char **command;
+};
+
+static bool number(const char *text, unsigned *out) {
+  char *end;
+  errno = 0;
+  unsigned long v = text != NULL ? strtoul(text, &end, 10) : 0;
+  if (text == NULL || *text == '\0' || *end != '\0' || errno != 0 || v > 0xfffffffe) return false;
+  *out = (unsigned)v;
+  return true;
+}
+
+static bool parse(int argc, char **argv, struct arguments *a) {
+  unsigned fd; /* or any other number */
+  *a = (struct arguments){.plan_fd = -1, .report_fd = -1, .uid = UID_BASE + (unsigned)getpid()};
+  int i = 1;
+  for (; i < argc && strncmp(argv[i], "--", 2) == 0; i++) {
+    const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+    if (strcmp(argv[i], "--") == 0) {
+      i++;
+      break;
+    }
+    if (strcmp(argv[i], "--testing") == 0) {
+      a->testing = true;
+      continue;
+    }
+    if (strcmp(argv[i], "--plan-fd") == 0 && number(value, &fd)) a->plan_fd = (int)fd;
+    else if (strcmp(argv[i], "--report-fd") == 0 && number(value, &fd)) a->report_fd = (int)fd;
+    else if (strcmp(argv[i], "--uid") == 0 && number(value, &fd) && fd != 0) a->uid = fd;
+    else if (strcmp(argv[i], "--workspace") == 0 && value != NULL) a->workspace = value;
+    else if (strcmp(argv[i], "--bind-root") == 0 && value != NULL && a->root_count < ROOTS_MAX) a->roots[a->root_count++] = value;
+    else return false;
+    i++;
+  }
+  a->command = argv + i;
+  return a->plan_fd >= 0 && i < argc;
+}
+
+/* What the plan says for cgroups; cgroup_create() refuses what the host cannot do. */
+static bool limit_group(json_t *plan, struct cgroup *group, const char *instance) {
+  json_t *limits = json_object_get(plan, "limits");
+  struct cgroup_limits wanted = {
+      .memory_bytes = json_integer_value(json_object_get(limits, "memoryBytes")),
+      .cpus = (double)json_integer_value(json_object_get(limits, "cpuMillis")) / 1000,
+      .pids = (long)json_integer_value(json_object_get(limits, "pids")),
+  };
+  char err[256] = "";
+  if (cgroup_create(group, instance, "run", &wanted, err, sizeof err) == 0) return true;
+  fprintf(stderr, "openshell: memory and CPU are not limited: %s\n", err);
+  return false;
+}
+
+static void report(int fd, const struct launched *out) {
+  json_t *probe = json_object(), *phases = json_object();
+  for (size_t i = 0; i < out->probe_count; i++) json_object_set_new(probe, out->probe[i].name, json_boolean(out->probe[i].stopped));
+  for (size_t i = 0; i < out->phase_count; i++) json_object_set_new(phases, out->phases[i].name, json_real(out->phases[i].ms));
+  json_t *all = json_pack("{s:o, s:o}", "probe", probe, "phases", phases);
+  if (all != NULL && json_dumpfd(all, fd, JSON_COMPACT) != 0) fprintf(stderr, "openshell: the report could not be written\n");
+  json_decref(all);
+}
+
+static int event_loop(struct launched *out, int signals, struct terminal *terminal) {
+  for (;;) {
+    struct pollfd wait[5] = {{out->exec_fd, POLLIN, 0}, {out->notify_fd, POLLIN, 0}, {signals, POLLIN, 0}, {terminal->input, POLLIN, 0}, {terminal->master, POLLIN, 0}};
+    if (poll(wait, 5, -1) < 0 && errno != EINTR) return 126;
+    if (wait[4].revents != 0) terminal_output(terminal);
+    if (wait[3].revents != 0) terminal_input(terminal);
+    if (wait[1].revents & POLLIN) launch_refuse(out->notify_fd); /* refused calls: EPERM; nobody keeps a record here */
+    else if (wait[1].revents != 0) close(out->notify_fd), out->notify_fd = -1;
+    if (wait[2].revents & POLLIN) {
+      struct signalfd_siginfo info;
+      if (read(signals, &info, sizeof info) != sizeof info) continue;
+      if (info.ssi_signo == SIGWINCH) terminal_resize(terminal);
+      else if (init_send_signal(out->exec_fd, 1, (int)info.ssi_signo) != 0) return 126;
+    }
+    if (wait[0].revents == 0) continue;
+    struct init_event event;
+    if (init_receive(out->exec_fd, &event) != 1) {
+      fprintf(stderr, "openshell: the sandbox ended\n");
+      return 137;
+    }
+    if (event.kind == INIT_FAILED) {
+      fprintf(stderr, "openshell: the command could not be started: %s\n", strerror(event.error));
+      return event.error == ENOENT ? 127 : 126;
+    }
+    if (event.kind != INIT_EXITED) continue;
+    terminal_drain(terminal);
+    return event.code;
+  }
+}
+
+static int run(const struct arguments *a, json_t *plan, struct launched *out, int signals) {
+  json_t *list = json_object_get(plan, "env"), *item;
+  const char *cwd = json_string_value(json_object_get(plan, "cwd"));
+  size_t index;
+  char **env = calloc(json_array_size(list) + 1, sizeof *env);
+  struct terminal terminal;
+  if (env == NULL || cwd == NULL) return 126;
+  json_array_foreach(list, index, item) {
+    if ((env[index] = (char *)json_string_value(item)) == NULL) return free(env), 126;
+  }
+  int stdio[3] = {0, 1, 2}, code = 126;
+  if (terminal_open(&terminal, out->pts_fd, stdio) != 0) perror("openshell: terminal");
+  else if (init_send_exec(out->exec_fd, 1, a->command, env, cwd, terminal.master >= 0, stdio) != 0) perror("openshell: start the command");
+  else {
+    terminal_started(&terminal);
+    code = event_loop(out, signals, &terminal);
+  }
+  terminal_close(&terminal);
+  free(env);
+  return code;
+}
+
+int main(int argc, char **argv) {
+  struct arguments a;
+  if (!parse(argc, argv, &a)) return fputs(USAGE, stderr), 2;
+  json_error_t bad;
+  json_t *plan = json_loadfd(a.plan_fd, 0, &bad);
+  if (plan == NULL) return fprintf(stderr, "openshell: plan: %s\n", bad.text), 2;
+  close(a.plan_fd);
+  struct launch_in in = {.workspace_fd = -1, .agent_uid = a.uid, .agent_gid = a.uid, .bind_roots = a.root_count > 0 ? a.roots : NULL, .allow_layer_switches = a.testing};
+  if (a.workspace != NULL) {
+    struct stat st;
+    in.workspace_fd = open(a.workspace, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (in.workspace_fd < 0 || fstat(in.workspace_fd, &st) != 0) return fprintf(stderr, "openshell: workspace %s: %s\n", a.workspace, strerror(errno)), 1;
+    in.workspace_uid = st.st_uid;
+    in.workspace_gid = st.st_gid;
+  }
+  /* Blocked before the launch: an early SIGTERM waits until it can be passed on, instead of leaving a sandbox behind. */
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int *s = (const int[]){SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, 0}; *s != 0; s++) sigaddset(&set, *s);
+  int signals = sigprocmask(SIG_BLOCK, &set, NULL) == 0 ? signalfd(-1, &set, SFD_CLOEXEC) : -1;
+  if (signals < 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR) return perror("openshell: signals"), 1;
+
+  struct cgroup group = {.count = 0};
+  char instance[32], err[512] = "";
+  int procs[CGROUP_MAX], code = 1;
+  snprintf(instance, sizeof instance, "alone-%d", getpid());
+  bool grouped = limit_group(plan, &group, instance);
+  for (int i = 0; grouped && i < group.count; i++) procs[i] = group.place[i].procs;
+  in.procs_fds = procs;
+  in.procs_count = grouped ? (size_t)group.count : 0;
+
+  struct launched out;
+  if (launch_sandbox(plan, &in, &out, err, sizeof err) != 0) fprintf(stderr, "openshell: %s (%s)\n", err, out.code);
+  if (a.report_fd >= 0 && out.probe_count > 0) report(a.report_fd, &out);
+  if (a.report_fd >= 0) close(a.report_fd);
+  if (out.init > 0) code = run(&a, plan, &out, signals);
+  launch_destroy(&out);
+  if (grouped && cgroup_remove(&group, 1000) != 0) perror("openshell: remove the control group");
+  if (grouped) cgroup_remove_instance(instance);
+  json_decref(plan);
+  return code;
+}

@@ -1,0 +1,182 @@
+/* The caller's side of a launch: check, clone, collect what comes back, refuse anything that is not whole. */
+#include "inside.h"
+#include <linux/sched.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <linux/seccomp.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#define PATIENCE_MS 10000
+
+int fault(struct fault *f, const char *code, int errnum, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  int n = vsnprintf(f->text, f->size, format, args);
+  va_end(args);
+  if (errnum != 0 && n >= 0 && (size_t)n < f->size) snprintf(f->text + n, f->size - (size_t)n, ": %s", strerror(errnum));
+  f->code = code;
+  return -1;
+}
+
+static int namespace_inode(const char *path, uint64_t *inode, struct fault *f) {
+  struct stat st;
+  if (stat(path, &st) != 0) return fault(f, "host", errno, "host: %s", path);
+  *inode = st.st_ino;
+  return 0;
+}
+
+static int know_host(struct host_facts *host, struct fault *f) {
+  host->parent = getpid();
+  return namespace_inode("/proc/self/ns/net", &host->netns, f) == 0 && namespace_inode("/proc/self/ns/pid", &host->pidns, f) == 0 && namespace_inode("/proc/self/ns/mnt", &host->mntns, f) == 0 &&
+                 namespace_inode("/proc/self/ns/ipc", &host->ipcns, f) == 0 && namespace_inode("/proc/self/ns/uts", &host->utsns, f) == 0
+             ? 0
+             : -1;
+}
+
+static pid_t clone_init(const struct plan *plan, int *pidfd) {
+  struct clone_args args = {.flags = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PIDFD, .exit_signal = SIGCHLD, .pidfd = (uint64_t)(uintptr_t)pidfd};
+  if (!(plan->off & OFF_NETNS)) args.flags |= CLONE_NEWNET;
+  if (!(plan->off & OFF_PIDNS)) args.flags |= CLONE_NEWPID;
+  return (pid_t)syscall(SYS_clone3, &args, sizeof args);
+}
+
+/* During the probe nobody else listens: every refused call is answered EPERM. */
+void launch_refuse(int notify_fd) {
+  struct seccomp_notif call;
+  memset(&call, 0, sizeof call);
+  if (ioctl(notify_fd, SECCOMP_IOCTL_NOTIF_RECV, &call) != 0) return;
+  struct seccomp_notif_resp answer = {.id = call.id, .error = -EPERM};
+  (void)ioctl(notify_fd, SECCOMP_IOCTL_NOTIF_SEND, &answer); /* ENOENT: the caller died meanwhile */
+}
+
+static int take_ready(const struct report *r, const int *fds, size_t count, struct launched *out, struct fault *f) {
+  int *const places[READY_FDS] = {&out->notify_fd, &out->listener_fds[0], &out->listener_fds[1], &out->pts_fd};
+  size_t next = 0;
+  for (uint32_t i = 0; i < READY_FDS; i++) {
+    if ((r->count & 1u << i) && next < count) *places[i] = fds[next++];
+  }
+  if (next != count) return fault(f, "internal", 0, "launch: descriptors do not match");
+  for (size_t i = 0; i + 2 < launch_phase_total; i++) out->phases[i] = (struct launch_phase){launch_phase_names[i], r->ms[i]};
+  return 0;
+}
+
+static int take_probe(const struct report *r, const struct plan *plan, struct launched *out, struct fault *f) {
+  char open_names[300] = "";
+  out->probe_count = r->count;
+  if (r->count != probe_count()) return fault(f, "probe", 0, "probe: incomplete");
+  for (size_t i = 0; i < r->count; i++) {
+    out->probe[i] = (struct launch_probe){probe_name(i), r->stopped[i] == 1};
+    if (r->stopped[i] == 1 || plan->off != 0) continue;
+    size_t n = strlen(open_names);
+    snprintf(open_names + n, sizeof open_names - n, "%s%s", n ? ", " : "", probe_name(i));
+  }
+  return open_names[0] != '\0' ? fault(f, "probe", 0, "probe: not stopped: %s", open_names) : 0;
+}
+
+/* 1: the probe's answer came and is good; 0: go on; -1: fault. */
+static int take_packet(const struct plan *plan, struct launched *out, struct fault *f) {
+  struct report r;
+  int fds[READY_FDS];
+  size_t count = READY_FDS;
+  ssize_t n = receive_packet(out->exec_fd, &r, sizeof r, fds, &count);
+  if (n != (ssize_t)sizeof r) return fault(f, "internal", n < 0 ? errno : 0, "launch: the sandbox's init died");
+  if (r.kind == REPORT_READY) return take_ready(&r, fds, count, out, f);
+  while (count > 0) close(fds[--count]);
+  if (r.kind == REPORT_PROBE) return take_probe(&r, plan, out, f) == 0 ? 1 : -1;
+  if (r.kind != REPORT_FAULT) return fault(f, "internal", 0, "launch: unexpected packet");
+  static const char *const codes[] = {"plan", "host", "idmap-refused", "view", "network", "confine", "probe"};
+  r.code[sizeof r.code - 1] = r.text[sizeof r.text - 1] = '\0';
+  const char *code = "internal";
+  for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+    if (strcmp(codes[i], r.code) == 0) code = codes[i];
+  }
+  return fault(f, code, 0, "%s", r.text);
+}
+
+static int collect(const struct plan *plan, struct launched *out, struct fault *f) {
+  double deadline = now_ms() + PATIENCE_MS;
+  for (;;) {
+    struct pollfd wait[2] = {{out->exec_fd, POLLIN, 0}, {out->notify_fd, POLLIN, 0}};
+    double left = deadline - now_ms();
+    int n = left > 0 ? poll(wait, 2, (int)left + 1) : 0;
+    if (n < 0 && errno != EINTR) return fault(f, "internal", errno, "launch: poll");
+    if (n == 0) return fault(f, "internal", 0, "launch: not ready after %d ms", PATIENCE_MS);
+    if (n > 0 && (wait[1].revents & POLLIN)) launch_refuse(out->notify_fd);
+    if (n <= 0 || wait[0].revents == 0) continue;
+    int done = take_packet(plan, out, f);
+    if (done != 0) return done > 0 ? 0 : -1;
+  }
+}
+
+static void close_all(struct launched *out) {
+  int *const fds[] = {&out->pidfd, &out->notify_fd, &out->exec_fd, &out->listener_fds[0], &out->listener_fds[1], &out->pts_fd};
+  for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) {
+    if (*fds[i] >= 0) close(*fds[i]);
+    *fds[i] = -1;
+  }
+}
+
+void launch_destroy(struct launched *out) {
+  if (out->init > 0) {
+    if (out->pidfd >= 0) (void)syscall(SYS_pidfd_send_signal, out->pidfd, SIGKILL, NULL, 0);
+    while (waitpid(out->init, NULL, 0) < 0 && errno == EINTR) continue;
+    out->init = 0;
+  }
+  close_all(out);
+}
+
+static int launch(const struct plan *plan, const struct launch_in *in, struct launched *out, struct fault *f) {
+  struct host_facts host;
+  int ends[2], workspace = -1;
+  bool wants_workspace = false;
+  double start = now_ms(), ready;
+  for (size_t i = 0; i < plan->step_count; i++) wants_workspace |= plan->steps[i].kind == STEP_WORKSPACE;
+  if (in->agent_uid == 0 || in->agent_gid == 0) return fault(f, "plan", 0, "launch: the agent's uid and gid must not be 0");
+  if (know_host(&host, f) != 0) return -1;
+  /* Here and not in the child: only in the mount namespace that the descriptor came from can its mount be cloned. */
+  if (wants_workspace && (workspace = idmap_clone(in, f)) < 0) return -1;
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
+    int e = errno;
+    if (workspace >= 0) close(workspace);
+    return fault(f, "internal", e, "launch: socket");
+  }
+  out->init = clone_init(plan, &out->pidfd);
+  if (out->init == 0) inside_run(plan, in, &host, workspace, ends[1]);
+  int e = errno;
+  close(ends[1]);
+  if (workspace >= 0) close(workspace);
+  out->exec_fd = ends[0];
+  if (out->init < 0) return fault(f, "host", e, "launch: clone");
+  if (collect(plan, out, f) != 0) return -1;
+  ready = now_ms();
+  double inside = 0;
+  for (size_t i = 0; i + 2 < launch_phase_total; i++) inside += out->phases[i].ms;
+  out->phase_count = launch_phase_total;
+  out->phases[launch_phase_total - 1] = (struct launch_phase){"total", ready - start};
+  out->phases[launch_phase_total - 2] = (struct launch_phase){"clone+probe", ready - start - inside};
+  return 0;
+}
+
+int launch_sandbox(json_t *json, const struct launch_in *in, struct launched *out, char *err, size_t errlen) {
+  struct fault f = {err, errlen, "internal"};
+  memset(out, 0, sizeof *out);
+  out->pidfd = out->notify_fd = out->exec_fd = out->listener_fds[0] = out->listener_fds[1] = out->pts_fd = -1;
+  struct plan *plan = malloc(sizeof *plan);
+  if (plan == NULL) return fault(&f, "internal", ENOMEM, "launch: plan");
+  int r = plan_parse(json, in, plan, &f);
+  if (r == 0) r = launch(plan, in, out, &f);
+  free(plan);
+  if (r != 0) {
+    launch_destroy(out);
+    out->code = f.code;
+  }
+  return r;
+}

@@ -1,0 +1,244 @@
+/* Builds the sandbox's root step by step on a fresh tmpfs and makes it the only thing there is. */
+#include "inside.h"
+#include "steps.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/fsuid.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+int attach(int tree, int target, struct fault *f, const char *what) {
+  int failed = sys_move_mount(tree, "", target, "", MOVE_FROM_EMPTY | MOVE_TO_EMPTY) != 0 ? errno : 0;
+  return failed ? fault(f, "view", failed, "view: mount %s", what) : 0;
+}
+
+/* Opens what a path names inside the new root; never through a symbolic link, never above the root. */
+int open_inside(int root, const char *path, int flags) {
+  struct open_rules how = {.flags = (uint64_t)(flags | O_CLOEXEC), .resolve = RULE_BENEATH | RULE_NO_SYMLINKS | RULE_NO_MAGICLINKS};
+  return sys_openat2(root, path, &how);
+}
+
+/* The folder that holds the last name of `path`, which is returned in `name`. */
+static int open_parent(int root, const char *path, const char **name) {
+  const char *slash = strrchr(path, '/');
+  *name = slash != NULL ? slash + 1 : path;
+  if (slash == NULL) return fcntl(root, F_DUPFD_CLOEXEC, 3);
+  char folder[4096];
+  snprintf(folder, sizeof folder, "%.*s", (int)(slash - path), path);
+  return open_inside(root, folder, O_PATH | O_DIRECTORY);
+}
+
+/* Replaces %UID% and %GID% while writing. */
+static int write_text(int fd, const char *text, unsigned uid, unsigned gid) {
+  char number[12];
+  while (*text != '\0') {
+    const char *mark = strchr(text, '%');
+    bool is_uid = mark != NULL && strncmp(mark, "%UID%", 5) == 0, is_gid = mark != NULL && strncmp(mark, "%GID%", 5) == 0;
+    size_t n = mark == NULL ? strlen(text) : is_uid || is_gid ? (size_t)(mark - text) : (size_t)(mark - text) + 1;
+    if (n > 0 && write(fd, text, n) != (ssize_t)n) return -1;
+    text += n;
+    if (is_uid || is_gid) {
+      int length = snprintf(number, sizeof number, "%u", is_uid ? uid : gid);
+      if (write(fd, number, (size_t)length) != length) return -1;
+      text += 5;
+    }
+  }
+  return 0;
+}
+
+static int copy_all(int from, int to) {
+  char block[16384];
+  ssize_t n;
+  while ((n = read(from, block, sizeof block)) > 0) {
+    if (write(to, block, (size_t)n) != n) return -1;
+  }
+  return n < 0 ? -1 : 0;
+}
+
+static int make_file(int parent, const char *name, const struct step *s, int source, const struct build *b) {
+  int fd = openat(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  if (fd < 0) return -1;
+  unsigned uid = b->plan->seen >= 0 ? (unsigned)b->plan->seen : b->in->agent_uid, gid = b->plan->seen >= 0 ? (unsigned)b->plan->seen : b->in->agent_gid;
+  int ok = (source < 0 || copy_all(source, fd) == 0) && write_text(fd, s->text, uid, gid) == 0 && fchmod(fd, s->mode) == 0, e = errno;
+  close(fd);
+  errno = e;
+  return ok ? 0 : -1;
+}
+
+/* A place to mount on: made when absent, like what will cover it. */
+static int place(int root, const char *path, bool folder) {
+  int fd = open_inside(root, path, O_PATH);
+  if (fd >= 0 || errno != ENOENT) return fd;
+  const char *name;
+  int parent = open_parent(root, path, &name);
+  if (parent < 0) return -1;
+  int made = folder ? mkdirat(parent, name, 0755) : mknodat(parent, name, S_IFREG | 0444, 0), e = errno;
+  close(parent);
+  errno = e;
+  return made == 0 ? open_inside(root, path, O_PATH) : -1;
+}
+
+static int mount_tmpfs(const struct build *b, const char *path, const struct step *s, unsigned long flags, struct fault *f) {
+  char options[128];
+  unsigned uid = s->agent ? b->in->agent_uid : 0, gid = s->agent ? b->in->agent_gid : 0;
+  snprintf(options, sizeof options, "size=%llu,mode=%o,uid=%u,gid=%u", (unsigned long long)s->bytes, s->mode, uid, gid);
+  int at = place(b->root, path, true);
+  if (at < 0) return fault(f, "view", errno, "view: make /%s", path);
+  /* The root is built in the working directory, so a relative name is safe: every part of it was just walked without links. */
+  int failed = mount("tmpfs", path, "tmpfs", flags, options) != 0 ? errno : 0;
+  close(at);
+  return failed ? fault(f, "view", failed, "view: tmpfs /%s", path) : 0;
+}
+
+static int do_tmpfs(const struct build *b, const struct step *s, struct fault *f) {
+  return mount_tmpfs(b, s->path, s, MS_NOSUID | MS_NODEV | (s->yes ? 0 : MS_NOEXEC), f);
+}
+
+static int do_bind(const struct build *b, const struct step *s, int tree, struct fault *f) {
+  if (tree < 0) return 0; /* optional and absent */
+  struct stat st;
+  if (fstat(tree, &st) != 0) return fault(f, "view", errno, "view: stat %s", s->source);
+  int at = place(b->root, s->path, S_ISDIR(st.st_mode));
+  if (at < 0) return fault(f, "view", errno, "view: make /%s", s->path);
+  int r = attach(tree, at, f, s->path);
+  close(at);
+  return r;
+}
+
+static int do_workspace(const struct build *b, const struct step *s, struct fault *f) {
+  int at = place(b->root, s->path, true);
+  if (at < 0) return fault(f, "view", errno, "view: make /%s", s->path);
+  int r = attach(b->workspace, at, f, s->path);
+  close(at);
+  if (r == 0 && (s->yes || !s->exec)) {
+    struct mount_attributes attr = {.set = (s->yes ? ATTR_RDONLY : 0) | (s->exec ? 0 : ATTR_NOEXEC)};
+    if (sys_mount_setattr(b->workspace, "", AT_EMPTY_PATH, &attr) != 0) return fault(f, "view", errno, "view: attributes of /%s", s->path);
+  }
+  return r;
+}
+
+/* Mounts a thing upon itself, with more attributes. */
+static int do_self_bind(const struct build *b, const struct step *s, uint64_t set, uint64_t clear, struct fault *f) {
+  int at = open_inside(b->root, s->path, O_PATH);
+  if (at < 0) return errno == ENOENT ? 0 : fault(f, "view", errno, "view: open /%s", s->path);
+  int tree = sys_open_tree(at, "", AT_EMPTY_PATH | TREE_CLONE | TREE_CLOEXEC | AT_RECURSIVE);
+  if (tree < 0) {
+    int e = errno;
+    close(at);
+    return fault(f, "view", e, "view: clone /%s", s->path);
+  }
+  struct mount_attributes attr = {.set = set, .clear = clear, .propagation = MS_PRIVATE};
+  int r = sys_mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr) != 0 ? fault(f, "view", errno, "view: attributes of /%s", s->path) : attach(tree, at, f, s->path);
+  close(tree);
+  close(at);
+  return r;
+}
+
+/* Makes the placeholder as the agent: on an idmapped workspace root has no id of its own. */
+static int make_placeholder(const struct build *b, const struct step *s) {
+  const char *name;
+  int parent = open_parent(b->root, s->path, &name);
+  if (parent < 0) return -1;
+  int old_uid = setfsuid(b->in->agent_uid), old_gid = setfsgid(b->in->agent_gid);
+  int made = s->missing == MISSING_DIR ? mkdirat(parent, name, 0700) : mknodat(parent, name, S_IFREG | 0600, 0), e = errno;
+  setfsuid((uid_t)old_uid);
+  setfsgid((gid_t)old_gid);
+  close(parent);
+  errno = e;
+  return made;
+}
+
+static int do_mask(struct build *b, const struct step *s, struct fault *f) {
+  int at = open_inside(b->root, s->path, O_PATH);
+  if (at < 0 && errno == ENOENT && s->missing != MISSING_SKIP) {
+    if (make_placeholder(b, s) != 0 && errno != EROFS && errno != ENOENT) return fault(f, "view", errno, "view: placeholder for /%s", s->path);
+    at = open_inside(b->root, s->path, O_PATH);
+  }
+  if (at < 0) return errno == ENOENT ? 0 : fault(f, "view", errno, "view: open /%s", s->path);
+  struct stat st;
+  int r = fstat(at, &st) != 0 ? fault(f, "view", errno, "view: stat /%s", s->path) : 0;
+  int tree = r == 0 ? sys_open_tree(b->root, S_ISDIR(st.st_mode) ? MASK_DIR : MASK_FILE, TREE_CLONE | TREE_CLOEXEC) : -1;
+  if (r == 0 && tree < 0) r = fault(f, "view", errno, "view: clone mask");
+  struct mount_attributes attr = {.set = ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC, .propagation = MS_PRIVATE};
+  if (r == 0 && sys_mount_setattr(tree, "", AT_EMPTY_PATH, &attr) != 0) r = fault(f, "view", errno, "view: mask attributes");
+  if (r == 0) r = attach(tree, at, f, s->path);
+  if (tree >= 0) close(tree);
+  close(at);
+  return r;
+}
+
+static int do_simple(const struct build *b, const struct step *s, int source, struct fault *f) {
+  const char *name;
+  int parent = open_parent(b->root, s->path, &name);
+  if (parent < 0) return fault(f, "view", errno, "view: parent of /%s", s->path);
+  int r = s->kind == STEP_DIR ? mkdirat(parent, name, s->mode) : s->kind == STEP_LINK ? symlinkat(s->source, parent, name) : make_file(parent, name, s, source, b);
+  int e = errno;
+  if (r == 0 && s->kind == STEP_DIR && fchmodat(parent, name, s->mode, 0) != 0) r = -1, e = errno;
+  close(parent);
+  if (r != 0 && e == EEXIST && s->kind == STEP_DIR) return 0;
+  return r != 0 ? fault(f, "view", e, "view: make /%s", s->path) : 0;
+}
+
+static int run_step(struct build *b, size_t i, int source, struct fault *f) {
+  const struct step *s = &b->plan->steps[i];
+  switch (s->kind) {
+  case STEP_DIR:
+  case STEP_LINK:
+  case STEP_FILE:
+  case STEP_CONCAT: return do_simple(b, s, source, f);
+  case STEP_TMPFS: return do_tmpfs(b, s, f);
+  case STEP_BIND: return do_bind(b, s, source, f);
+  case STEP_DEV: return mount_devices(b, s, f);
+  case STEP_PROC: return mount_proc(b, s, f);
+  case STEP_WORKSPACE: return do_workspace(b, s, f);
+  case STEP_PIN: return do_self_bind(b, s, 0, 0, f);
+  case STEP_FREEZE: return do_self_bind(b, s, ATTR_RDONLY, 0, f);
+  case STEP_THAW: return do_self_bind(b, s, 0, ATTR_RDONLY, f);
+  case STEP_MASK: return do_mask(b, s, f);
+  }
+  return fault(f, "plan", 0, "view: unknown step");
+}
+
+static int enter_root(struct build *b, struct fault *f) {
+  char options[64];
+  snprintf(options, sizeof options, "size=%llu,mode=755,nr_inodes=4096", (unsigned long long)b->plan->root_bytes);
+  if (mount("tmpfs", BASE, "tmpfs", MS_NOSUID | MS_NODEV, options) != 0) return fault(f, "view", errno, "view: root tmpfs");
+  if (chdir(BASE) != 0 || (b->root = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0) return fault(f, "view", errno, "view: enter root");
+  if (mkdir(MASK_DIR, 0) != 0 || mknod(MASK_FILE, S_IFREG, 0) != 0) return fault(f, "view", errno, "view: masks");
+  return 0;
+}
+
+/* What the steps needed and nobody should see; then read-only, then the only root. */
+static int finish_root(struct build *b, struct fault *f) {
+  struct mount_attributes attr = {.set = ATTR_RDONLY};
+  if (rmdir(MASK_DIR) != 0 || unlink(MASK_FILE) != 0) return fault(f, "view", errno, "view: remove masks");
+  if (sys_mount_setattr(b->root, "", AT_EMPTY_PATH, &attr) != 0) return fault(f, "view", errno, "view: read-only root");
+  if (syscall(SYS_pivot_root, ".", ".") != 0) return fault(f, "view", errno, "view: pivot_root");
+  if (umount2(".", MNT_DETACH) != 0 || chdir("/") != 0) return fault(f, "view", errno, "view: let go of the host");
+  return 0;
+}
+
+int view_build(const struct plan *plan, const struct launch_in *in, int workspace_mount, int *pts_fd, int *proc_fd, struct fault *f) {
+  int sources[PLAN_STEPS_MAX];
+  struct build b = {.plan = plan, .in = in, .workspace = workspace_mount, .root = -1, .pts_fd = -1, .proc_fd = -1};
+  umask(0);
+  if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return fault(f, "view", errno, "view: private mounts");
+  if (binds_open(plan, in, sources, f) != 0) return -1;
+  bool open_view = (plan->off & OFF_VIEW) != 0;
+  if (open_view && view_show_host(&b, f) != 0) return -1;
+  if (enter_root(&b, f) != 0 || (open_view && view_attach_host(&b, f) != 0)) return -1;
+  for (size_t i = 0; i < plan->step_count; i++) {
+    if (open_view && view_covers(&b, plan->steps[i].path)) continue;
+    if (run_step(&b, i, sources[i], f) != 0) return -1;
+  }
+  if (finish_root(&b, f) != 0) return -1;
+  for (size_t i = 0; i < plan->step_count; i++) {
+    if (sources[i] >= 0) close(sources[i]);
+  }
+  close(b.root);
+  umask(022);
+  *pts_fd = b.pts_fd;
+  *proc_fd = b.proc_fd;
+  return 0;
+}

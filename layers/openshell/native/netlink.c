@@ -1,0 +1,137 @@
+/* Raw netlink, and the network of a sandbox: loopback, every address local, our two sockets. */
+#include "netlink.h"
+#include "inside.h"
+#include <arpa/inet.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#define LISTEN_ADDRESS 0xc0000201u /* 192.0.2.1, documentation range: the listener is not reachable as 127.0.0.1 */
+#define LISTEN_PORT 15001
+#define DNS_PORT 53
+
+static void *reserve(struct batch *b, size_t length) {
+  size_t padded = (length + 3) & ~(size_t)3;
+  if (b->overflow || b->length + padded > sizeof b->bytes) {
+    b->overflow = true;
+    return NULL;
+  }
+  void *at = b->bytes + b->length;
+  memset(at, 0, padded);
+  b->length += padded;
+  return at;
+}
+
+void batch_begin(struct batch *b, uint16_t type, uint16_t flags, const void *header, size_t header_length) {
+  b->message = b->length;
+  struct nlmsghdr *h = reserve(b, sizeof *h);
+  void *rest = reserve(b, header_length);
+  if (h == NULL || rest == NULL) return;
+  h->nlmsg_type = type;
+  h->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags);
+  h->nlmsg_seq = ++b->sequence;
+  memcpy(rest, header, header_length);
+}
+
+void batch_end(struct batch *b) {
+  if (!b->overflow) ((struct nlmsghdr *)(void *)(b->bytes + b->message))->nlmsg_len = (uint32_t)(b->length - b->message);
+}
+
+void batch_attr(struct batch *b, uint16_t type, const void *data, size_t length) {
+  struct nlattr *a = reserve(b, sizeof *a + length);
+  if (a == NULL) return;
+  a->nla_type = type;
+  a->nla_len = (uint16_t)(sizeof *a + length);
+  memcpy(a + 1, data, length);
+}
+
+void batch_string(struct batch *b, uint16_t type, const char *text) { batch_attr(b, type, text, strlen(text) + 1); }
+
+void batch_u32(struct batch *b, uint16_t type, uint32_t value) {
+  value = htonl(value);
+  batch_attr(b, type, &value, sizeof value);
+}
+
+void batch_open(struct batch *b, uint16_t type) {
+  b->nested[b->depth++] = b->length;
+  struct nlattr *a = reserve(b, sizeof *a);
+  if (a != NULL) a->nla_type = type | NLA_F_NESTED;
+}
+
+void batch_close(struct batch *b) {
+  size_t start = b->nested[--b->depth];
+  if (!b->overflow) ((struct nlattr *)(void *)(b->bytes + start))->nla_len = (uint16_t)(b->length - start);
+}
+
+/* Sends, then reads answers until the acknowledgement of the last message (which must ask for one) or the first error. */
+int netlink_exchange(int protocol, const void *message, size_t length) {
+  struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+  struct timeval patience = {.tv_sec = 2};
+  int sock = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
+  if (sock < 0) return -errno;
+  uint32_t last = 0;
+  for (size_t at = 0; at < length;) {
+    const struct nlmsghdr *h = (const void *)((const char *)message + at);
+    last = h->nlmsg_seq;
+    at += NLMSG_ALIGN(h->nlmsg_len);
+  }
+  int result = setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0 && sendto(sock, message, length, 0, (void *)&kernel, sizeof kernel) >= 0 ? 1 : -errno;
+  while (result == 1) {
+    _Alignas(8) char answer[8192];
+    ssize_t n = recv(sock, answer, sizeof answer, 0);
+    if (n < 0) result = errno == EINTR ? 1 : -errno;
+    size_t left = n > 0 ? (size_t)n : 0;
+    for (const struct nlmsghdr *h = (void *)answer; result == 1 && NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
+      if (h->nlmsg_type != NLMSG_ERROR) continue;
+      int error = ((const struct nlmsgerr *)NLMSG_DATA(h))->error;
+      if (error != 0) result = error;
+      else if (h->nlmsg_seq == last) result = 0;
+    }
+  }
+  close(sock);
+  return result;
+}
+
+/* `local 0.0.0.0/0 dev lo src 127.0.0.1`: every IPv4 address is ours, so that nothing is ever routed out. */
+static int every_address_local(void) {
+  struct batch b = {.length = 0};
+  struct rtmsg route = {.rtm_family = AF_INET, .rtm_table = RT_TABLE_LOCAL, .rtm_type = RTN_LOCAL, .rtm_scope = RT_SCOPE_HOST, .rtm_protocol = RTPROT_BOOT};
+  uint32_t loopback = 1, source = htonl(INADDR_LOOPBACK);
+  batch_begin(&b, RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE, &route, sizeof route);
+  batch_attr(&b, RTA_OIF, &loopback, sizeof loopback);
+  batch_attr(&b, RTA_PREFSRC, &source, sizeof source);
+  batch_end(&b);
+  return netlink_exchange(NETLINK_ROUTE, b.bytes, b.length);
+}
+
+static int bound(int type, uint32_t address, uint16_t port, bool transparent) {
+  int one = 1, sock = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (sock < 0) return -1;
+  struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(address)};
+  if ((transparent && setsockopt(sock, SOL_IP, IP_TRANSPARENT, &one, sizeof one) != 0) || bind(sock, (void *)&at, sizeof at) != 0 || (type == SOCK_STREAM && listen(sock, 1024) != 0)) {
+    int e = errno;
+    close(sock);
+    errno = e;
+    return -1;
+  }
+  return sock;
+}
+
+int network_up(const struct plan *plan, int listeners[2], struct fault *f) {
+  struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
+  int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (sock < 0) return fault(f, "network", errno, "network: socket");
+  int failed = ioctl(sock, SIOCSIFFLAGS, &lo) != 0 ? errno : 0;
+  close(sock);
+  if (failed) return fault(f, "network", failed, "network: loopback up");
+  if (!plan->capture) return 0;
+  int e = every_address_local();
+  if (e != 0) return fault(f, "network", -e, "network: local route");
+  if ((listeners[0] = bound(SOCK_STREAM, LISTEN_ADDRESS, LISTEN_PORT, true)) < 0) return fault(f, "network", errno, "network: tcp listener");
+  if ((listeners[1] = bound(SOCK_DGRAM, INADDR_LOOPBACK, DNS_PORT, false)) < 0) return fault(f, "network", errno, "network: dns socket");
+  return nftables_capture(LISTEN_PORT, LISTEN_ADDRESS, DNS_PORT, f);
+}

@@ -1,0 +1,26 @@
+/* A netlink message batch under construction; overflow is remembered, not written. */
+#ifndef NEMOCLAW_NETLINK_H
+#define NEMOCLAW_NETLINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct batch {
+  _Alignas(8) unsigned char bytes[8192];
+  size_t length, message; /* `message`: start of the current one */
+  size_t nested[8];
+  int depth;
+  uint32_t sequence;
+  bool overflow;
+};
+
+void batch_begin(struct batch *b, uint16_t type, uint16_t flags, const void *header, size_t header_length);
+void batch_end(struct batch *b);
+void batch_attr(struct batch *b, uint16_t type, const void *data, size_t length);
+void batch_string(struct batch *b, uint16_t type, const char *text);
+void batch_u32(struct batch *b, uint16_t type, uint32_t value); /* big-endian, as nftables wants */
+void batch_open(struct batch *b, uint16_t type);
+void batch_close(struct batch *b);
+
+#endif

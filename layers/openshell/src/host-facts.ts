@@ -1,0 +1,34 @@
+/** What the launcher's plan needs to know of this host. */
+import { lstatSync, readlinkSync } from 'node:fs';
+import { dirname } from 'node:path';
+
+export interface HostFacts {
+  /** Host folders that a sandbox may see read-only; openshelld is given the same list and checks it again. */
+  readonly bindRoots: readonly string[];
+  /** Folder that holds the node binary, or null: none is shown. */
+  readonly nodeFolder: string | null;
+  /** Names in / that are links into /usr, e.g. bin, lib64. */
+  readonly usrLinks: readonly string[];
+  /** e.g. Europe/Berlin; null if unknown. */
+  readonly timeZone: string | null;
+}
+
+function linkTarget(path: string): string | null {
+  try {
+    return lstatSync(path).isSymbolicLink() ? readlinkSync(path) : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Reads the facts. `nodeBinary`: the node that agents may run, e.g. process.execPath. */
+export function readHostFacts(options: { readonly bindRoots?: readonly string[]; readonly nodeBinary?: string | null } = {}): HostFacts {
+  const nodeFolder = options.nodeBinary == null ? null : dirname(options.nodeBinary);
+  const zone = linkTarget('/etc/localtime')?.match(/\/zoneinfo\/([A-Za-z0-9_+\-/]+)$/)?.[1];
+  return {
+    bindRoots: [...(options.bindRoots ?? ['/usr', '/opt', '/etc/ssl', '/etc/alternatives', '/etc/ld.so.cache']), ...(nodeFolder === null ? [] : [nodeFolder])],
+    nodeFolder,
+    usrLinks: ['bin', 'sbin', 'lib', 'lib32', 'lib64', 'libx32'].filter((name) => linkTarget(`/${name}`) !== null),
+    timeZone: zone ?? null,
+  };
+}

@@ -1,0 +1,146 @@
+/** From a SandboxPolicy and what this host has to a LaunchPlan. */
+import { NemoError, type LandlockRule, type LaunchPlan, type LayerSwitch, type SandboxPolicy } from '@nemoclaw/contract';
+import type { HostFacts } from './host-facts.ts';
+import { rights } from './landlock-rights.ts';
+import { home, isBelow, outermost, rootOf, scratch, workspace } from './plan-paths.ts';
+import { seccompFilter } from './seccomp-filter.ts';
+import { viewSteps, type View } from './view.ts';
+
+export interface PlanOptions {
+  /** False: /workspace is a private folder that ends with the sandbox. */
+  readonly hasWorkspace: boolean;
+  /** Folders of installed agents: shown read-only at /opt/<name>. */
+  readonly agents?: readonly { readonly name: string; readonly source: string }[];
+  /** PEM certificates the sandbox trusts beside the host's. */
+  readonly certificates?: string;
+  /** Files written before the agent starts; below /etc, /opt or /run. */
+  readonly files?: readonly { readonly path: string; readonly text: string; readonly mode: number }[];
+  /** More environment, "K=V". */
+  readonly env?: readonly string[];
+  readonly hostname?: string;
+  /** Layers to switch off, for tests. */
+  readonly off?: readonly LayerSwitch[];
+}
+
+const mebi = 2 ** 20;
+
+interface Sorted {
+  readonly writable: boolean;
+  readonly writableParts: string[];
+  readonly frozenParts: string[];
+  readonly binds: { path: string; source: string; optional: boolean }[];
+  readonly privateFolders: string[];
+  readonly notes: string[];
+}
+
+/** Sorts readOnly and readWrite into mounts. What is not of this host becomes private or absent, with a note: never more than the policy grants. */
+function sortPaths(policy: SandboxPolicy, host: HostFacts): Sorted {
+  const spec = policy.spec;
+  const notes: string[] = [];
+  const readWrite = outermost(spec.filesystem.readWrite.map(rootOf));
+  const readOnly = spec.filesystem.readOnly.map(rootOf);
+  const writable = spec.isolation.filesystem === 'workspace' || readWrite.some((p) => isBelow(workspace, p));
+  const writableParts = writable ? [] : readWrite.filter((p) => isBelow(p, workspace));
+  const inWritable = (p: string): boolean => (isBelow(p, workspace) && (writable || writableParts.some((w) => isBelow(p, w)))) || scratch.some((s) => isBelow(p, s));
+  const frozenParts = readOnly.filter((p) => inWritable(p) && !readWrite.includes(p));
+  const shown = ['/usr', '/etc', '/proc', '/dev', '/opt', '/bin', '/sbin', '/lib', '/lib64', workspace, '/var', '/run', '/home'];
+  const privateFolders: string[] = [];
+  for (const path of readWrite) {
+    if (isBelow(path, workspace) || scratch.some((s) => isBelow(path, s)) || path === '/home') continue;
+    if (['/usr', '/etc', '/proc', '/dev', '/bin', '/sbin', '/lib', '/lib64', '/sys', '/root', '/opt'].some((p) => isBelow(path, p))) {
+      throw new NemoError('NEMO_E_PLAN_PATH', { what: `filesystem.readWrite names ${path}, which no sandbox may change.` });
+    }
+    privateFolders.push(path);
+    notes.push(`filesystem.readWrite ${path} is a private folder of the sandbox: what is written there ends with it.`);
+  }
+  const binds: Sorted['binds'] = [];
+  for (const path of outermost(readOnly)) {
+    if (inWritable(path) || shown.some((s) => isBelow(path, s)) || privateFolders.some((s) => isBelow(path, s))) continue;
+    if (host.bindRoots.some((root) => isBelow(path, root)) && !isBelow(path, '/root')) binds.push({ path, source: path, optional: true });
+    else notes.push(`filesystem.readOnly ${path} is not shown: it is not below this host's bind roots.`);
+  }
+  return { writable, writableParts, frozenParts, binds, privateFolders, notes };
+}
+
+function landlockRules(policy: SandboxPolicy, sorted: Sorted, asked: boolean, extra: readonly string[]): LandlockRule[] {
+  const execOnly = policy.spec.process.exec.allow.map(rootOf);
+  const run = execOnly.length === 0 ? rights.execute : 0;
+  const write = rights.write(asked);
+  const writable = [...scratch, ...sorted.privateFolders, ...(sorted.writable ? [workspace] : sorted.writableParts)];
+  const rules: LandlockRule[] = [
+    { path: '/', rights: rights.list },
+    ...['/usr', '/opt', ...extra].map((path) => ({ path, rights: rights.read | run })),
+    ...['/etc', '/proc', '/run'].map((path) => ({ path, rights: rights.read })),
+    { path: workspace, rights: rights.read | run },
+    ...['null', 'zero', 'full', 'random', 'urandom', 'tty'].map((name) => ({ path: `/dev/${name}`, rights: rights.device })),
+    { path: '/dev/pts', rights: rights.terminals },
+    // Readable as far as Landlock goes, so that the probe sees what the uid alone stops.
+    { path: '/dev/.probe/root', rights: rights.readFile },
+    ...writable.map((path) => ({ path, rights: write | run })),
+    ...execOnly.map((path) => ({ path, rights: rights.execute })),
+  ];
+  // Programs need the dynamic loader; it cannot map a file from a noexec mount.
+  if (run === 0) rules.push({ path: '/usr/lib64', rights: rights.execute }, { path: '/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2', rights: rights.execute });
+  return rules;
+}
+
+function environment(options: PlanOptions): string[] {
+  const paths = [...(options.agents ?? []).map((a) => `/opt/${a.name}/bin`), '/opt/node/bin', '/usr/local/bin', '/usr/bin', '/bin', '/usr/local/sbin', '/usr/sbin', '/sbin'];
+  const env = [`PATH=${paths.join(':')}`, `HOME=${home}`, 'USER=agent', 'LOGNAME=agent', 'SHELL=/bin/bash', 'LANG=C.UTF-8', 'TMPDIR=/tmp', 'TERM=xterm-256color'];
+  if ((options.certificates ?? '') !== '') {
+    // Most programs read the system's bundle; these bring or prefer their own.
+    for (const name of ['SSL_CERT_FILE', 'NODE_EXTRA_CA_CERTS', 'REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE', 'GIT_SSL_CAINFO']) env.push(`${name}=/etc/ssl/certs/ca-certificates.crt`);
+  }
+  return [...env, ...(options.env ?? [])];
+}
+
+/**
+ * The plan for one sandbox. Pure.
+ * Throws NemoError: NEMO_E_PLAN_PATH (a path that cannot be shown), NEMO_E_PLAN_SYSCALL (a name that cannot be allowed or denied).
+ */
+export function planFor(policy: SandboxPolicy, host: HostFacts, options: PlanOptions): LaunchPlan {
+  const spec = policy.spec;
+  const sorted = sortPaths(policy, host);
+  const escalate = spec.filesystem.escalate
+    .map((rule) => ({ path: rootOf(rule.path), on: rule.on.filter((op) => op === 'delete' || op === 'rename') }))
+    .filter((rule) => rule.on.length > 0);
+  const asked = escalate.length > 0;
+  const execAllow = spec.process.exec.allow.map(rootOf);
+  const execInWritable = execAllow.length === 0 || execAllow.some((p) => isBelow(p, workspace) || scratch.some((s) => isBelow(p, s)));
+  const disk = spec.resources.maxDisk ?? 1024 * mebi;
+  const view: View = {
+    usrLinks: host.usrLinks,
+    binds: [
+      ...(host.nodeFolder === null ? [] : [{ path: '/opt/node/bin', source: host.nodeFolder, optional: false }]),
+      ...(options.agents ?? []).map((a) => ({ path: `/opt/${a.name}`, source: a.source, optional: false })),
+      ...sorted.binds,
+    ],
+    privateFolders: sorted.privateFolders,
+    files: options.files ?? [],
+    timeZone: host.timeZone,
+    certificates: options.certificates ?? '',
+    workspace: !options.hasWorkspace ? 'none' : sorted.writable ? 'writable' : 'read-only',
+    writableParts: sorted.writableParts,
+    frozenParts: sorted.frozenParts,
+    denied: spec.filesystem.deny.map((pattern) => ({ path: rootOf(pattern), folder: pattern.endsWith('/**') })),
+    execInWritable,
+    sizes: { tmp: disk, home: disk, shm: Math.min(disk, 256 * mebi) },
+  };
+  const level = spec.syscalls.profile ?? spec.isolation.syscalls;
+  return {
+    version: 1,
+    hostname: options.hostname ?? 'sandbox',
+    network: spec.isolation.network === 'none' ? 'none' : 'capture',
+    view: viewSteps(view),
+    rootBytes: 4 * mebi,
+    landlock: { rules: landlockRules(policy, sorted, asked, sorted.binds.map((b) => b.path)), handleTcp: spec.isolation.network === 'none' },
+    seccomp: { level, filter: seccompFilter({ level, allow: spec.syscalls.allow, deny: spec.syscalls.deny, removalsAsked: asked }) },
+    identity: { seen: spec.process.user ?? null },
+    limits: { openFiles: spec.resources.maxOpenFiles, pids: spec.resources.maxPids, memoryBytes: spec.resources.maxMemory, cpuMillis: Math.round(spec.resources.maxCPU * 1000) },
+    escalate,
+    off: options.off ?? [],
+    env: environment(options),
+    cwd: workspace,
+    notes: sorted.notes,
+  };
+}

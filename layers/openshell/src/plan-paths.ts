@@ -1,0 +1,26 @@
+/** The paths of a policy, sorted into what the sandbox's root is built from. Patterns are a path or `dir/**`. */
+
+export const workspace = '/workspace';
+export const home = '/home/agent';
+/** Private and writable in every sandbox; gone with it. */
+export const scratch = ['/tmp', home, '/dev/shm'] as const;
+
+/** `/a/b/**` and `/a/b` both name `/a/b`. */
+export const rootOf = (pattern: string): string => (pattern.endsWith('/**') ? pattern.slice(0, -3) : pattern);
+
+/** True if `path` is `root` or below it. */
+export const isBelow = (path: string, root: string): boolean => path === root || path.startsWith(root === '/' ? '/' : `${root}/`);
+
+/** Folders strictly between `root` and `path`, outermost first. */
+export function between(root: string, path: string): string[] {
+  const out: string[] = [];
+  for (let at = path.lastIndexOf('/'); at > root.length; at = path.lastIndexOf('/', at - 1)) out.unshift(path.slice(0, at));
+  return out;
+}
+
+/** Without those that lie below another one; sorted, so that a folder comes before what is in it. */
+export function outermost(paths: Iterable<string>): string[] {
+  const out: string[] = [];
+  for (const path of [...new Set(paths)].sort()) if (!out.some((o) => isBelow(path, o))) out.push(path);
+  return out;
+}

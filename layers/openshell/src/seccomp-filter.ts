@@ -1,0 +1,39 @@
+/** The seccomp program of a policy. */
+import { NemoError } from '@nemoclaw/contract';
+import { callRules, indispensable, mayAdd, removalCalls, type SyscallLevel } from './seccomp-calls.ts';
+import { callNumbers } from './seccomp-numbers.ts';
+import { compileFilter, encodeFilter } from './seccomp-program.ts';
+
+export interface SyscallChoice {
+  readonly level: SyscallLevel;
+  /** Names to add; only what `standard` has. */
+  readonly allow: readonly string[];
+  /** Names to take away; EPERM at once. */
+  readonly deny: readonly string[];
+  /** True: calls that delete or rename go to the shim, which performs them. */
+  readonly removalsAsked: boolean;
+}
+
+function named(name: string): number {
+  const number = callNumbers.get(name);
+  if (number === undefined) throw new NemoError('NEMO_E_PLAN_SYSCALL', { what: `${name} is not a system call of this machine.` });
+  return number;
+}
+
+/** The program as hex for `LaunchPlan.seccomp.filter`. Throws NemoError NEMO_E_PLAN_SYSCALL. */
+export function seccompFilter(choice: SyscallChoice): string {
+  const rules = callRules(choice.level);
+  for (const name of choice.allow) {
+    named(name);
+    const rule = mayAdd(name);
+    if (rule === undefined) throw new NemoError('NEMO_E_PLAN_SYSCALL', { what: `${name} cannot be allowed.`, why: 'It reaches past the sandbox, or the start-up probe relies on its refusal.' });
+    rules.set(name, rule);
+  }
+  if (choice.removalsAsked) for (const name of removalCalls) rules.set(name, 'refuse');
+  for (const name of choice.deny) {
+    named(name);
+    if (indispensable.has(name)) throw new NemoError('NEMO_E_PLAN_SYSCALL', { what: `${name} cannot be denied.`, why: 'No program could be started in the sandbox without it.' });
+    rules.set(name, 'deny');
+  }
+  return encodeFilter(compileFilter(new Map([...rules].map(([name, rule]) => [named(name), rule])), 'refuse'));
+}
