@@ -7,7 +7,7 @@ import { decideByCedar } from './cedar-plain.ts';
 import { toCedarText } from './cedar-text.ts';
 import { decodePolicy, encodePolicy } from './codec.ts';
 import { decide } from './decide.ts';
-import { policies, requests } from './generated.ts';
+import { policies, requests } from './generated.test.ts';
 import type { CompiledPolicy } from './policy.ts';
 
 const total = Number(process.env['NEMOCLAW_AGREEMENT'] ?? '20000');
