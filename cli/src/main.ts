@@ -6,6 +6,9 @@ import { commandWords, rootRoutes } from './routes.ts';
 import { sandboxRoutes } from './sandbox-routes.ts';
 import { realWorld } from './world.ts';
 
+/** Words that come after a name; none of them can be a name. */
+const verbs: ReadonlySet<string> = new Set(['run', 'exec', 'connect', 'logs', 'stop', 'start', 'destroy']);
+
 /** Runs one command line. Sets the exit code through `world.setExit`; never throws. */
 export async function run(args: readonly string[], world: World = realWorld()): Promise<void> {
   const first = args[0] ?? '';
@@ -43,13 +46,18 @@ export async function run(args: readonly string[], world: World = realWorld()): 
   const application = named ? buildApplication(sandboxRoutes, { name: `nemoclaw ${first}`, ...settings }) : buildApplication(rootRoutes, { name: 'nemoclaw', ...settings });
   const inputs = named ? args.slice(1) : args;
   if (named && !/^[a-z][a-z0-9-]{0,31}$/.test(first)) {
-    world.stderr.write(`error: '${first.replace(/[^\x20-\x7e]/g, '?').slice(0, 40)}' is neither a command nor a name\n  fix: run \`nemoclaw --help\`\n  code: NEMO_E_USAGE\n`);
+    world.stderr.write(`${usage(`'${first.replace(/[^\x20-\x7e]/g, '?').slice(0, 40)}' is neither a command nor a name.`)}\n`);
+    world.setExit(2);
+    return;
+  }
+  if (verbs.has(first)) {
+    world.stderr.write(`${usage(`'${first}' is said of a sandbox.`)}\n`.replace('add --help to see what it takes', `nemoclaw <name> ${first}`));
     world.setExit(2);
     return;
   }
   await runApplication(application, inputs.length === 0 ? ['--help'] : inputs, context);
-  const usage: readonly unknown[] = [ExitCode.UnknownCommand, ExitCode.InvalidArgument];
-  if (usage.includes(exit)) world.setExit(2);
+  const notUnderstood: readonly unknown[] = [ExitCode.UnknownCommand, ExitCode.InvalidArgument];
+  if (notUnderstood.includes(exit)) world.setExit(2);
   else if (typeof exit === 'number' && exit !== 0) world.setExit(1);
 }
 

@@ -11,9 +11,9 @@ export function table(context: CliContext, heading: readonly string[], rows: rea
   return [wantsColour(context) ? `\u001b[2m${first}\u001b[0m` : first, ...lines.slice(1)].join('\n');
 }
 
-/** Columns a text takes: code points, which is right for what the product itself writes. */
+/** Columns a text takes: code points without colour codes, which is right for what the product itself writes. */
 function width(text: string): number {
-  return [...text].length;
+  return [...text.replaceAll(/\u001b\[\d+m/g, '')].length;
 }
 
 /** `3 minutes ago` in the shortest form: 5s, 3m, 2h, 4d. */

@@ -3,6 +3,7 @@ import type { CommonFlags } from '../command.ts';
 import { note, say, sayJson, type CliContext } from '../context.ts';
 import { runSession } from '../exec-session.ts';
 import { Failure, Quit } from '../failure.ts';
+import { forPeople } from '../quiet-output.ts';
 import { taskTableText } from '../task-table.ts';
 
 export async function run(this: CliContext, flags: CommonFlags, task: string): Promise<void> {
@@ -12,8 +13,8 @@ export async function run(this: CliContext, flags: CommonFlags, task: string): P
     kind: 'run',
     start: { task },
     // with --json stdout holds the result only
-    stdout: flags.json ? world.stderr : world.stdout,
-    stderr: world.stderr,
+    stdout: await forPeople(flags.json ? world.stderr : world.stdout),
+    stderr: await forPeople(world.stderr),
     terminal: false,
     input: false,
     onNotice: (text, approvalId) => note(this, `nemoclaw: ${text}${approvalId === '' ? '' : `  ->  nemoclaw approvals show ${approvalId}`}`),

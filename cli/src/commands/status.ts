@@ -15,13 +15,15 @@ export async function run(this: CliContext, flags: CommonFlags): Promise<void> {
 
 function statusText(context: CliContext, status: StatusView): string {
   const lines: string[] = [];
-  if (status.needsYou.length === 0) lines.push('Nothing needs you.');
-  else lines.push('Needs you:', ...status.needsYou.map((need) => `  ${need.text}  ->  ${need.command}`));
+  const down = status.services.filter((service) => !service.up).map((service) => service.name);
+  const needs = [...status.needsYou];
+  if (down.length > 0 || !status.record.up) needs.push({ text: down.length > 0 ? `A service is down: ${down.join(', ')}` : 'The record cannot be written', command: 'nemoclaw doctor' });
+  if (needs.length === 0) lines.push('Nothing needs you.');
+  else lines.push('Needs you:', ...needs.map((need) => `  ${need.text}  ->  ${need.command}`));
   lines.push('', status.sandboxes.length === 0 ? 'No sandboxes yet. Make one with: nemoclaw onboard' : sandboxTable(context, status.sandboxes), '');
   lines.push(`Isolation  tier ${status.host.tier}`);
   for (const text of status.host.enforced) lines.push(`  ${mark(context, 'yes')}  ${text}`);
   for (const text of status.host.notEnforced) lines.push(`  ${mark(context, 'no')}   ${text}`);
-  const down = status.services.filter((service) => !service.up).map((service) => service.name);
   lines.push(`Services   ${down.length === 0 ? `all ${status.services.length} up` : `down: ${down.join(', ')}`}`);
   lines.push(`Record     ${status.record.up ? `${status.record.count} events, head ${status.record.head.slice(0, 12)}` : 'not available: nothing that must be on record can happen'}`);
   lines.push(`Approvals  ${status.approvalsWaiting} waiting${status.singleOperator ? '; single operator: the person who runs the agents also approves what they ask' : ''}`);

@@ -48,7 +48,7 @@ export function installCopy({ from, prefix, id, own }: InstallRequest): void {
 
 function isProductionFile(from: string, path: string): boolean {
   const parts = relative(from, path).split('/');
-  return !parts.some((part) => skippedFolders.has(part)) && !/\.(test|bench)\.ts$/.test(path) && !basename(path).startsWith('.');
+  return !parts.some((part) => skippedFolders.has(part)) && !/(\.test|\/bench|\/fake-[a-z-]+)\.ts$/.test(path) && !basename(path).startsWith('.');
 }
 
 /** Workspace links are relative, so they hold in the copy too: Node sees real paths outside node_modules and runs the TypeScript. */

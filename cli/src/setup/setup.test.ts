@@ -1,0 +1,147 @@
+/** Setting up: the installed copy, the daemon's configuration, bounds, workspaces and answers; on real folders and sockets, never on the system's own. */
+import assert from 'node:assert/strict';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readlinkSync, realpathSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { loadBlueprint, reservedNames } from '@nemoclaw/contract';
+import { fakeWorld } from '../fake-gateway.ts';
+import type { CliContext } from '../context.ts';
+import { placesFrom } from '../places.ts';
+import { commandWords } from '../routes.ts';
+import { agentUids, daemonConfig, defaultBounds, instanceName, parseBounds } from './daemon-config.ts';
+import { installCopy, productionPackages } from './install-copy.ts';
+import { installableAgents } from './agent-install.ts';
+import { answersFrom } from './onboard-answers.ts';
+import { prepareWorkspace, register } from './workspace.ts';
+
+const temporary = mkdtempSync(join(tmpdir(), 'nemoclaw-setup-'));
+after(() => rmSync(temporary, { recursive: true, force: true }));
+const project = new URL('../../..', import.meta.url).pathname.replace(/\/$/, '');
+const contextFor = (options: Parameters<typeof fakeWorld>[1] = {}): CliContext => ({ world: fakeWorld(temporary, options).world, places: placesFrom({ NEMOCLAW_ROOT: temporary }), sandbox: '' }) as unknown as CliContext;
+
+test('every word of the command line is refused as a name', () => {
+  assert.deepEqual([...commandWords].filter((word) => !reservedNames.has(word)), []);
+});
+
+test('a private root moves every path, and a relative one is refused', () => {
+  const places = placesFrom({ NEMOCLAW_ROOT: '/tmp/x/' });
+  for (const path of [places.run, places.state, places.prefix, places.etc, places.gatewaySocket, places.registerSocket]) assert.ok(path.startsWith('/tmp/x/'), path);
+  assert.equal(placesFrom({}).gatewaySocket, '/run/nemoclaw/gateway.sock');
+  assert.throws(() => placesFrom({ NEMOCLAW_ROOT: 'x' }), /absolute/);
+});
+
+test('the copy holds production files only, runs, and is swapped in one step', () => {
+  const from = join(temporary, 'checkout');
+  const write = (path: string, text: string): void => {
+    mkdirSync(join(from, path, '..'), { recursive: true });
+    writeFileSync(join(from, path), text, { mode: 0o600 });
+  };
+  write('package.json', '{"type":"module"}');
+  write('cli/package.json', '{"name":"@nemoclaw/cli","type":"module","exports":{".":"./src/index.ts"}}');
+  write('cli/src/index.ts', 'export const answer: number = 42;\n');
+  write('cli/src/index.test.ts', 'throw new Error();\n');
+  write('cli/src/bench.ts', '');
+  write('gateway/src/use.ts', "import { answer } from '@nemoclaw/cli';\nimport { kept } from 'kept';\nconsole.log(answer + kept);\n");
+  write('layers/openshell/native/source.c', '');
+  write('layers/openshell/native/build/openshelld', '#!/bin/sh\n');
+  chmodSync(join(from, 'layers/openshell/native/build/openshelld'), 0o700);
+  write('layers/openshell/native/build/openshelld.o', '');
+  write('node_modules/kept/package.json', '{"name":"kept","type":"module","exports":"./index.js"}');
+  write('node_modules/kept/index.js', 'export const kept = 1;\n');
+  write('node_modules/tool/index.js', '');
+  write('node_modules/node/bin/node', readlinkSync('/proc/self/exe'));
+  mkdirSync(join(from, 'node_modules/@nemoclaw'));
+  symlinkSync('../../cli', join(from, 'node_modules/@nemoclaw/cli'));
+  write('package-lock.json', JSON.stringify({ packages: { '': {}, cli: {}, 'node_modules/@nemoclaw/cli': { link: true }, 'node_modules/kept': {}, 'node_modules/tool': { dev: true }, 'node_modules/node': {} } }));
+  const prefix = join(temporary, 'opt/nemoclaw');
+
+  for (const id of ['one', 'two', 'three']) installCopy({ from, prefix, id, own: false });
+
+  assert.equal(readlinkSync(join(prefix, 'lib')), 'versions/three');
+  assert.deepEqual(['one', 'two', 'three'].map((id) => existsSync(join(prefix, 'versions', id))), [false, true, true], 'the one before stays for what still runs from it');
+  const lib = realpathSync(join(prefix, 'lib'));
+  for (const path of ['cli/src/index.test.ts', 'node_modules/tool', 'layers/openshell/native/source.c', 'layers/openshell/native/build/openshelld.o']) assert.ok(!existsSync(join(lib, path)), path);
+  assert.equal(statSync(join(lib, 'cli/src/index.ts')).mode & 0o777, 0o644, 'readable by the services whatever the umask was');
+  assert.equal(statSync(join(lib, 'layers/openshell/native/build/openshelld')).mode & 0o777, 0o755);
+  assert.equal(readFileSync(join(lib, '.stamp'), 'utf8'), `${from}\n`);
+  assert.equal(realpathSync(join(lib, 'node_modules/@nemoclaw/cli')), join(lib, 'cli'), 'rooms are linked inside the copy, not back to the checkout');
+  assert.ok(readFileSync(join(prefix, 'bin/nemoclaw'), 'utf8').includes(`NEMOCLAW_ROOT='${temporary}'`));
+});
+
+test('production packages of this project are those of its lockfile, without tools', () => {
+  const packages = productionPackages(readFileSync(join(project, 'package-lock.json'), 'utf8'));
+  assert.ok(packages.includes('node_modules/zod') && packages.includes('node_modules/undici'));
+  assert.ok(!packages.some((path) => /typescript|oxlint|fast-check|node_modules\/node$/.test(path)), packages.join());
+});
+
+test('bounds: defaults, what root wrote, and refusal of what is not understood', () => {
+  assert.deepEqual(parseBounds('sandboxes: 4\n', 'host.yaml'), { ...defaultBounds, sandboxes: 4 });
+  for (const wrong of ['sandbox: 4', 'sandboxes: -1', 'sandboxes: many', '- 1', 'a: [']) assert.throws(() => parseBounds(wrong, 'host.yaml'), { code: 'NEMO_E_SETUP' }, wrong);
+});
+
+test('the daemon gets four identities of its own and a range for agents that no login has', () => {
+  const users = { gateway: { uid: 991, gid: 991 }, worker: { uid: 992, gid: 992 }, ledger: { uid: 993, gid: 993 }, demo: { uid: 994, gid: 994 } };
+  const config = daemonConfig(placesFrom({}), { operatorsGid: 995, users }, defaultBounds);
+  const services = config['services'] as { name: string; argv: string[]; env: Record<string, string> }[];
+  assert.deepEqual(services.map((service) => service.name), ['ledger', 'worker', 'gateway', 'demo']);
+  assert.equal(services[0]?.env['NEMOCLAW_SERVICE_UIDS'], '992,993,994');
+  const { first, count } = agentUids('');
+  for (const root of ['/tmp/a', '/tmp/b']) {
+    const other = agentUids(root);
+    assert.ok(other.first >= first + count && other.first + other.count <= 0x7fff_ffff, root);
+  }
+  assert.notEqual(instanceName('/tmp/a'), instanceName('/tmp/b'));
+});
+
+test('a workspace is made and filled once, never over what is there', () => {
+  const seed = join(temporary, 'seed');
+  mkdirSync(seed);
+  writeFileSync(join(seed, 'readme'), 'seed');
+  const person = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0, home: temporary };
+  const path = join(temporary, 'deep/er/work');
+  assert.equal(prepareWorkspace(path, seed, person), true);
+  writeFileSync(join(path, 'readme'), 'mine');
+  assert.equal(prepareWorkspace(path, seed, person), false);
+  assert.equal(readFileSync(join(path, 'readme'), 'utf8'), 'mine');
+  assert.throws(() => prepareWorkspace(join(path, 'readme'), seed, person), { code: 'NEMO_E_WORKSPACE' });
+});
+
+test('registration: one line each way; silence is an error', async () => {
+  const socketPath = join(temporary, 'register.sock');
+  const server = createServer({ allowHalfOpen: false }, (socket) => {
+    socket.on('data', (line) => {
+      const path = (JSON.parse(String(line)) as { path: string }).path;
+      socket.end(path === '/silent' ? '' : `${JSON.stringify(path === '/etc' ? { ok: false, code: 'system', error: 'a system folder' } : { ok: true, id: 'ws_1', path })}\n`);
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(socketPath, resolve));
+  try {
+    assert.deepEqual(await register(socketPath, '/srv/x'), { ok: true, id: 'ws_1', path: '/srv/x' });
+    assert.deepEqual(await register(socketPath, '/etc'), { ok: false, code: 'system', error: 'a system folder' });
+    await assert.rejects(register(socketPath, '/silent'), { code: 'NEMO_E_WORKSPACE' });
+  } finally {
+    server.close();
+  }
+  await assert.rejects(register(join(temporary, 'nobody.sock'), '/x'), { code: 'NEMO_E_NO_DAEMON' });
+});
+
+test('answers: flags and defaults without a question, keys only from the environment', async () => {
+  assert.deepEqual(await answersFrom(contextFor(), { yes: true }), { name: 'my-assistant', blueprint: 'my-assistant', provider: undefined });
+  assert.deepEqual(await answersFrom(contextFor({ env: { OPENAI_API_KEY: 'k' } }), { yes: true, name: 'a', provider: 'openai', model: 'm' }), { name: 'a', blueprint: 'my-assistant', provider: { kind: 'openai', model: 'm', apiKey: 'k' } });
+  await assert.rejects(answersFrom(contextFor(), {}), { code: 'NEMO_E_USAGE' });
+  await assert.rejects(answersFrom(contextFor(), { yes: true, name: 'list' }), { code: 'NEMO_E_NAME' });
+  await assert.rejects(answersFrom(contextFor(), { yes: true, provider: 'hal' }), { code: 'NEMO_E_PROVIDER' });
+  await assert.rejects(answersFrom(contextFor(), { yes: true, model: 'm' }), { code: 'NEMO_E_USAGE' });
+});
+
+test('every agent that a shipped blueprint runs can be installed, at one version each', () => {
+  const blueprint = loadBlueprint(readFileSync(join(project, 'blueprints/my-assistant/blueprint.yaml'), 'utf8'), 'blueprint.yaml');
+  assert.ok([...installableAgents(), 'shell'].includes(blueprint.agent.kind));
+  for (const kind of installableAgents()) {
+    const lock: { packages: Record<string, { version?: string; integrity?: string }> } = JSON.parse(readFileSync(join(project, 'cli/agents', kind, 'package-lock.json'), 'utf8'));
+    const loose = Object.entries(lock.packages).filter(([path, entry]) => path !== '' && (entry.integrity === undefined || entry.version === undefined));
+    assert.deepEqual(loose.map(([path]) => path), []);
+  }
+});
