@@ -82,6 +82,6 @@ function pick(decision: Decision): NonNullable<LedgerEvent['decision']> {
 
 function masked(parts: FilledParts, value: unknown): unknown {
   if (typeof value === 'number' || typeof value === 'boolean' || value === null) return value;
-  if (typeof value === 'string' && value.length <= 200) return parts.redact(safeLine(value, 200));
+  if (typeof value === 'string' && value.length <= 200) return parts.redact(safeLine(value, 200), 'record');
   return `(${Array.isArray(value) ? 'list' : typeof value}, not recorded)`;
 }

@@ -5,7 +5,7 @@ import type { FilledParts } from './parts.ts';
 
 /** What is shown: the action, and the call in one line. Secrets are masked. */
 export function summaryOf(parts: FilledParts, judged: Judged): { readonly action: string; readonly text: string } {
-  const args = parts.redact(judged.call.arguments.slice(0, 2000));
+  const args = parts.redact(judged.call.arguments.slice(0, 2000), 'card');
   return { action: safeLine(judged.decision.action || judged.call.name, 100), text: safeLine(`${judged.call.name} ${args}`.trim(), 160) };
 }
 
@@ -24,7 +24,7 @@ export async function ask(parts: FilledParts, judged: Judged, key: string, patie
     decision: judged.decision,
     key,
     summary: `Call ${text} (${action})`,
-    detail: safeBlock(parts.redact(`${judged.call.name}\n${judged.call.arguments.slice(0, 64 * 1024)}`)),
+    detail: safeBlock(parts.redact(`${judged.call.name}\n${judged.call.arguments.slice(0, 64 * 1024)}`, 'card')),
     patienceMs,
   };
   const own = new AbortController();

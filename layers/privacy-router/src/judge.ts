@@ -38,7 +38,7 @@ export function judge(parts: FilledParts, setting: Setting, call: ToolCall): Jud
   const args = readArguments(call.arguments, parts.limits.maxDepth);
   if (typeof args === 'string') return refuse('gate.arguments', args, 'Send the arguments again as one complete JSON object.');
   try {
-    const { action, params, labels, local } = parts.resolveTool(call.name, args);
+    const { action, params, labels, local, attributes } = parts.resolveTool(call.name, args);
     const request: ActionRequest = {
       sandbox: parts.sandbox,
       role: setting.role,
@@ -51,7 +51,7 @@ export function judge(parts: FilledParts, setting: Setting, call: ToolCall): Jud
       provenance: new Map(),
       history: emptyHistory,
     };
-    return { call, decision: parts.decider.decide(request), request, attributes: params, local, outcome: undefined, approvalId: '' };
+    return { call, decision: parts.decider.decide(request), request, attributes: new Map(attributes.filter((name) => params.has(name)).map((name) => [name, params.get(name)])), local, outcome: undefined, approvalId: '' };
   } catch {
     return refuse('gate.error', 'The call could not be decided.', 'Try another way; tell your operator if it happens again.', true);
   }

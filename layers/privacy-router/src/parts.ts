@@ -7,6 +7,8 @@ export interface ResolvedTool {
   readonly params: ReadonlyMap<string, unknown>;
   readonly labels: ActionLabels;
   readonly local: boolean;
+  /** The parameters that the catalogue names; only these go on record. */
+  readonly attributes: readonly string[];
 }
 
 export interface RouterParts {
@@ -24,8 +26,8 @@ export interface RouterParts {
   readonly resolveTool: (name: string, args: ReadonlyMap<string, unknown>) => ResolvedTool;
   /** SHA-256 hex that is equal for identical requests (sandbox, task, action, canonical parameters). */
   readonly requestKey: (request: ActionRequest) => string;
-  /** Masks secrets and personal data in text that goes on record or on a card. */
-  readonly redact: (text: string) => string;
+  /** Masks secrets, and in text for the record personal data too; on a card a person must see who is meant. */
+  readonly redact: (text: string, where: 'record' | 'card') => string;
   readonly limits?: Partial<Limits>;
 }
 

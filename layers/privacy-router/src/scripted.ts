@@ -202,7 +202,7 @@ export class Stage {
       labels: { current: () => this.label, raise: async (to) => void (this.label = to) },
       clock: { now: () => Date.parse('2026-01-01T00:00:00Z'), monotonic: () => performance.now() },
       ids: { next: (prefix) => `${prefix}_${++count}` },
-      resolveTool: (name, args) => ({ action: name.replace('_', '.'), params: args, labels: { ...unlabelled, reversibility: 'fully-reversible' }, local: name === 'bash' || name === 'read' }),
+      resolveTool: (name, args) => ({ action: name.replace('_', '.'), params: args, labels: { ...unlabelled, reversibility: 'fully-reversible' }, local: name === 'bash' || name === 'read', attributes: ['amount', 'note', 'deep'] }),
       requestKey: (request) => canonicalHash([request.task, request.action, [...request.params]]),
       redact: (text) => text.replaceAll(/SECRET-\w+/g, '[secret]'),
       limits,

@@ -83,12 +83,12 @@ export function callUpstream(call: UpstreamCall, signal: AbortSignal): Promise<U
             status = code;
             retryAfter = String(headers['retry-after'] ?? '');
             if (code >= 300) return;
+            started = true;
             guard(() => {
               const type = String(headers['content-type'] ?? '');
               const encoding = String(headers['content-encoding'] ?? 'identity');
               if (encoding !== 'identity') throw new Error('The provider sent a compressed answer that was not asked for.');
               if (type.startsWith('text/event-stream') !== call.stream) throw new Error('The provider answered in another form than it was asked for.');
-              started = true;
               call.onStart({ pause: () => given.pause(), resume: () => given.resume() });
             });
           },
