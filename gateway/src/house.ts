@@ -1,5 +1,5 @@
 /** What the parts of the gateway are made of and share; built once from ports, so that tests run the whole of it in one process. */
-import type { AuditSink, Clock, Ids, NetworkPolicyFile, SandboxPolicy, Store } from '@nemoclaw/contract';
+import type { AuditSink, Clock, Ids, SandboxPolicy, Store } from '@nemoclaw/contract';
 import type { ApprovalDesk } from './approvals/desk.ts';
 import type { Backend, RecordReader } from './backend.ts';
 import type { KeyedLock } from './keyed-lock.ts';
@@ -14,7 +14,6 @@ import type { Notices } from './tasks/notices.ts';
 /** What a plan is made from, beside the policy. */
 export interface PlanRequest {
   readonly policy: SandboxPolicy;
-  readonly network: NetworkPolicyFile | undefined;
   readonly hostFacts: Readonly<Record<string, unknown>>;
   readonly hostname: string;
   readonly workspace: boolean;
@@ -22,15 +21,13 @@ export interface PlanRequest {
   readonly caPem: string;
   /** `NAME=value` */
   readonly env: readonly string[];
-  /** Host folders shown read-only. */
-  readonly mounts: readonly { readonly source: string; readonly path: string }[];
-  /** How long a held system call waits, ms. */
-  readonly holdMs: number;
+  /** Host folders shown read-only as /opt/<name>. */
+  readonly mounts: readonly { readonly source: string; readonly name: string }[];
 }
 export interface Plan {
   readonly plan: unknown;
-  /** Where the CA bundle stands inside. */
-  readonly caBundle: string;
+  /** The whole environment of a command, `NAME=value`. */
+  readonly env: readonly string[];
   /** Working directory of commands that name none. */
   readonly cwd: string;
   /** What the plan cannot enforce or had to narrow. */

@@ -5,6 +5,8 @@ export interface Settings {
   readonly run: string;
   /** $STATE, e.g. /var/lib/nemoclaw */
   readonly state: string;
+  /** Folder of installed agents, one folder each. */
+  readonly agentsDir: string;
   /** Folders in which blueprints lie, each one folder; the first that has the name wins. */
   readonly blueprintDirs: readonly string[];
   /** Folders in which the trust anchors of policies lie. */

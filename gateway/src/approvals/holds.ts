@@ -18,9 +18,15 @@ export function deskSandbox(live: LiveSandbox): DeskSandbox {
     timeoutMs: bundle.approvals?.timeout ?? 15 * 60_000,
     decide: (request) => inForce.decide(request),
     seenAsHttp: (action) => bundle.catalogue?.actions.some((entry) => entry.name === action && entry.match.some((match) => match.http !== undefined)) ?? false,
-    // Sandbox and task are new each time, so a blueprint names the request as it is without them.
-    demoAnswer: (request) => (scripted.size > 0 && scripted.has(inForce.key({ ...request, sandbox: '', task: '' })) ? 'approve' : undefined),
+    demoAnswer: (request) => (scripted.size > 0 && scripted.has(inForce.key(withoutPlace(request))) ? 'approve' : undefined),
   };
+}
+
+/** Sandbox, task and inode are new each time, so a blueprint names the request as it is without them. */
+export function withoutPlace(request: ActionRequest): ActionRequest {
+  const { resource } = request;
+  if (resource.kind !== 'file') return { ...request, sandbox: '', task: '' };
+  return { ...request, sandbox: '', task: '', resource: { kind: 'file', path: resource.path, op: resource.op, ...(resource.toPath === undefined ? {} : { toPath: resource.toPath }) } };
 }
 
 /**

@@ -3,16 +3,16 @@ import { NemoError, type CreateResult } from '@nemoclaw/contract';
 import { gatewayEvent } from '../backend.ts';
 import type { House } from '../house.ts';
 import type { Phases } from '../phases.ts';
-import { agentEnvironment, agentFolder, insideAgents, insideBlueprint } from '../tasks/agent-command.ts';
+import { agentEnvironment, agentFolder, blueprintMount } from '../tasks/agent-command.ts';
 import { readAnchor } from './blueprints.ts';
 import { sandboxConfig, saveRecord, type LiveSandbox } from './live.ts';
 
-/** Where the CA bundle stands in every sandbox; the plan says it too, and both must agree. */
-export const caBundlePath = '/etc/ssl/certs/ca-certificates.crt';
-
-/** The environment of every command in the sandbox. */
-export function environmentOf(live: LiveSandbox): readonly string[] {
-  return agentEnvironment(live.bundle.blueprint.agent, { name: live.record.value.name, placeholderKey: live.record.value.placeholderKey, caBundle: caBundlePath });
+/** The environment of a command in the sandbox; `more` wins over what stands before it. */
+export function environmentOf(live: LiveSandbox, more: Readonly<Record<string, string>> = {}): readonly string[] {
+  const env = new Map<string, string>();
+  for (const entry of live.record.value.env) env.set(entry.slice(0, entry.indexOf('=')), entry);
+  for (const [name, value] of Object.entries(more)) env.set(name, `${name}=${value}`);
+  return [...env.values()];
 }
 
 /** The configuration for its worker, as of now. */
@@ -35,14 +35,12 @@ export async function bringUp(house: House, live: LiveSandbox, hostFacts: Readon
   const planned = await phases.time('plan', () =>
     house.plan({
       policy: live.bundle.sandboxPolicy,
-      network: live.bundle.network,
       hostFacts,
       hostname: name,
       workspace: registration !== '',
       caPem: live.ca.value.root.certPem,
-      env: environmentOf(live),
-      mounts: [{ source: blueprint.dir, path: insideBlueprint }, ...(folder === '' ? [] : [{ source: `${house.settings.state}/agents/${folder}`, path: `${insideAgents}/${folder}` }])],
-      holdMs: live.bundle.approvals?.timeout ?? 15 * 60_000,
+      env: agentEnvironment(agent, live.record.value),
+      mounts: [{ source: blueprint.dir, name: blueprintMount }, ...(folder === '' ? [] : [{ source: `${house.settings.agentsDir}/${folder}`, name: folder }])],
     }),
   );
   // The worker opens nothing before it has both the listeners and the configuration, so the two may overtake each other.
@@ -55,7 +53,7 @@ export async function bringUp(house: House, live: LiveSandbox, hostFacts: Readon
     if (configured.status === 'rejected') throw configured.reason;
     checkProbe(name, made.value);
     await phases.time('record', async () => {
-      await saveRecord(house.store, live, { state: 'running', problem: '', probe: { ...made.value.probe }, phases: { ...phases.all(), ...prefixed('launch', made.value.phases) }, task: '' });
+      await saveRecord(house.store, live, { state: 'running', problem: '', probe: { ...made.value.probe }, env: [...planned.env], cwd: planned.cwd, phases: { ...phases.all(), ...prefixed('launch', made.value.phases) }, task: '' });
       house.audit.emit(
         gatewayEvent(house.clock.now(), id, `The sandbox ${name} runs.`, {
           activity: 3,

@@ -57,6 +57,8 @@ export async function createSandbox(house: House, input: CreateSandbox, uid: num
       workspacePath,
       worker: chooseWorker(house),
       providers,
+      env: [],
+      cwd: '',
       placeholderKey: house.ids.next('nemoclaw-placeholder'),
       label: 'public',
       task: '',

@@ -25,6 +25,9 @@ export const sandboxRecordSchema = z.object({
   worker: z.string(),
   /** The first is the default. */
   providers: z.array(providerSchema).min(1),
+  /** Environment and working directory of every command, as the plan gave them. */
+  env: z.array(z.string()),
+  cwd: z.string(),
   /** What the agent holds instead of a key; worth nothing outside. */
   placeholderKey: z.string(),
   label: z.enum(sensitivities),

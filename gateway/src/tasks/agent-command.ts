@@ -2,21 +2,21 @@
 import type { Blueprint } from '@nemoclaw/contract';
 
 /** Where the blueprint's folder and the agent's program stand inside the sandbox. */
-export const insideBlueprint = '/opt/blueprint';
-export const insideAgents = '/opt/agents';
+const inside = '/opt';
+export const blueprintMount = 'blueprint';
 
 export type AgentKind = Blueprint['agent']['kind'];
 
 /** Folder under $STATE/agents that is mounted for this kind; '' for none. */
 export const agentFolder: Readonly<Record<AgentKind, string>> = { pi: 'pi', shell: '' };
 
-const piProgram = `${insideAgents}/pi/node_modules/@mariozechner/pi-coding-agent/dist/cli.js`;
+const piProgram = `${inside}/pi/node_modules/@mariozechner/pi-coding-agent/dist/cli.js`;
 
 /** `task` undefined: the agent's own terminal interface. */
 export function agentCommand(agent: Blueprint['agent'], task: string | undefined): readonly string[] {
   switch (agent.kind) {
     case 'pi': {
-      const extension = agent.extension === undefined ? [] : ['--extension', `${insideBlueprint}/${agent.extension}`];
+      const extension = agent.extension === undefined ? [] : ['--extension', `${inside}/${blueprintMount}/${agent.extension}`];
       const base = ['node', piProgram, '--provider', 'nemoclaw', '--model', 'default', '--no-extensions', ...extension];
       // A leading space keeps a task from being read as an option or as a file to include.
       return task === undefined ? base : [...base, '--no-session', '--print', /^[-@]/.test(task) ? ` ${task}` : task];
@@ -26,19 +26,13 @@ export function agentCommand(agent: Blueprint['agent'], task: string | undefined
   }
 }
 
-/** Environment for every command in the sandbox, `NAME=value`: where the model is, and the placeholder that stands for a key. */
-export function agentEnvironment(agent: Blueprint['agent'], sandbox: { readonly name: string; readonly placeholderKey: string; readonly caBundle: string }): readonly string[] {
+/** What every command in the sandbox gets beside the plan's own environment, `NAME=value`: where the model is, and the placeholder that stands for a key. */
+export function agentEnvironment(agent: Blueprint['agent'], sandbox: { readonly name: string; readonly placeholderKey: string }): readonly string[] {
   const env = new Map<string, string>([
     ['NEMOCLAW_SANDBOX', sandbox.name],
     ['NEMOCLAW_API_KEY', sandbox.placeholderKey],
     ['OPENAI_API_KEY', sandbox.placeholderKey],
     ['OPENAI_BASE_URL', 'http://inference.local/v1'],
-    // one bundle for every TLS library: the public roots and the sandbox's own
-    ['SSL_CERT_FILE', sandbox.caBundle],
-    ['CURL_CA_BUNDLE', sandbox.caBundle],
-    ['REQUESTS_CA_BUNDLE', sandbox.caBundle],
-    ['GIT_SSL_CAINFO', sandbox.caBundle],
-    ['NODE_EXTRA_CA_CERTS', sandbox.caBundle],
   ]);
   if (agent.kind === 'pi') {
     // what the agent would ask of the internet at start is not asked

@@ -58,7 +58,7 @@ export async function startTask(house: House, live: LiveSandbox, text: string, u
     await saveTask(house, task);
     await setTask(house, live, task.id);
     try {
-      const running = await house.execs.start({ sandbox, argv: agentCommand(live.bundle.blueprint.agent, text), env: environmentOf(live), cwd: '', tty: null });
+      const running = await house.execs.start({ sandbox, argv: agentCommand(live.bundle.blueprint.agent, text), env: environmentOf(live), cwd: live.record.value.cwd, tty: null });
       return { id: task.id, running, finish: () => finish(house, live, task, running) };
     } catch (error) {
       await setTask(house, live, '');

@@ -1,0 +1,169 @@
+/** A command of a sandbox over a WebSocket: bytes in binary frames, everything else in text frames. */
+import type { Readable } from 'node:stream';
+import { execClientFrameSchema, execStartSchema, NemoError, runStartSchema, safeLine, streamId, type ExecServerFrame } from '@nemoclaw/contract';
+import type { RawData, WebSocket } from 'ws';
+import type { House } from '../house.ts';
+import { environmentOf } from '../sandboxes/bring-up.ts';
+import { agentCommand } from '../tasks/agent-command.ts';
+import type { Running } from '../tasks/execs.ts';
+import { mustRun, startTask } from '../tasks/run.ts';
+import { asNemoError, bodyFor } from './problems.ts';
+
+/** Bytes that may wait for a slow client before the command is slowed down. */
+const maxWaiting = 1024 * 1024;
+/** ms in which output that is still in the pipes is delivered after the command's end. */
+const drainMs = 300;
+/** ms a command whose client went away has to end by itself. */
+const orphanMs = 3000;
+const hangUp = 1;
+const kill = 9;
+
+function say(ws: WebSocket, frame: ExecServerFrame): void {
+  if (ws.readyState === ws.OPEN) ws.send(JSON.stringify(frame));
+}
+
+function fail(ws: WebSocket, thrown: unknown): void {
+  say(ws, { t: 'error', error: bodyFor(asNemoError(thrown)).error });
+  ws.close();
+}
+
+/** The first frame, parsed; everything after it goes to the handler that is set later, in order. */
+function openDialogue(ws: WebSocket): { first: Promise<unknown>; rest: (handler: (data: Buffer, binary: boolean) => void) => void } {
+  const early: [Buffer, boolean][] = [];
+  let handler: ((data: Buffer, binary: boolean) => void) | undefined;
+  const first = new Promise<unknown>((resolve, reject) => {
+    let begun = false;
+    ws.on('message', (raw: RawData, binary: boolean) => {
+      const data = Array.isArray(raw) ? Buffer.concat(raw) : Buffer.from(raw as Buffer);
+      if (begun) {
+        if (handler) handler(data, binary);
+        else early.push([data, binary]);
+        return;
+      }
+      begun = true;
+      try {
+        if (binary) throw new SyntaxError('binary');
+        resolve(JSON.parse(data.toString('utf8')));
+      } catch {
+        reject(new NemoError('NEMO_E_BODY', { what: 'The first frame must be JSON text.' }));
+      }
+    });
+    ws.on('close', () => reject(new NemoError('NEMO_E_BODY', { what: 'The connection was closed before the first frame.' })));
+  });
+  return {
+    first,
+    rest: (given) => {
+      handler = given;
+      for (const [data, binary] of early.splice(0)) given(data, binary);
+    },
+  };
+}
+
+/** Output of one stream as binary frames; a client that does not read slows the command down. Resolves at its end. */
+function deliver(ws: WebSocket, stream: Readable, id: number): Promise<void> {
+  return new Promise((resolve) => {
+    stream.on('data', (chunk: Buffer) => {
+      if (ws.readyState !== ws.OPEN) return;
+      ws.send(Buffer.concat([Buffer.of(id), chunk]), { binary: true }, () => {
+        if (ws.bufferedAmount < maxWaiting / 2) stream.resume();
+      });
+      if (ws.bufferedAmount > maxWaiting) stream.pause();
+    });
+    stream.on('close', () => resolve());
+    stream.on('end', () => resolve());
+    // A terminal ends with an error when its last user is gone.
+    stream.on('error', () => resolve());
+  });
+}
+
+/** Connects socket and command both ways. Resolves when the command has ended and its output is delivered. */
+async function couple(house: House, ws: WebSocket, running: Running, rest: ReturnType<typeof openDialogue>['rest']): Promise<void> {
+  running.stdin.on('error', () => undefined);
+  const outputs = [deliver(ws, running.stdout, streamId.stdout), ...(running.stderr ? [deliver(ws, running.stderr, streamId.stderr)] : [])];
+  const ignore = (): undefined => undefined;
+  rest((data, binary) => {
+    if (binary) {
+      if (data[0] === streamId.stdin && running.stdin.writable) running.stdin.write(data.subarray(1));
+      return;
+    }
+    let frame: unknown;
+    try {
+      frame = JSON.parse(data.toString('utf8'));
+    } catch {
+      return fail(ws, new NemoError('NEMO_E_BODY', { what: 'A text frame that is not JSON.' }));
+    }
+    const parsed = execClientFrameSchema.safeParse(frame);
+    if (!parsed.success) return fail(ws, new NemoError('NEMO_E_BODY', { what: 'A frame that is not known.' }));
+    if (parsed.data.t === 'eof') running.stdin.end();
+    else if (parsed.data.t === 'signal') house.execs.signal(running, parsed.data.signal).catch(ignore);
+    else house.execs.resize(running, parsed.data.rows, parsed.data.cols).catch(ignore);
+  });
+  let over = false;
+  const orphaned = (): void => {
+    if (over) return;
+    house.execs.signal(running, hangUp).catch(ignore);
+    setTimeout(() => {
+      if (!over) house.execs.signal(running, kill).catch(ignore);
+    }, orphanMs).unref();
+  };
+  ws.on('close', orphaned);
+  if (ws.readyState !== ws.OPEN) orphaned();
+  await running.ended;
+  over = true;
+  // A process that was left in the background may keep the pipes open for ever; what is in them now is delivered.
+  await Promise.race([Promise.all(outputs), new Promise((resolve) => setTimeout(resolve, drainMs).unref())]);
+  for (const stream of [running.stdin, running.stdout, running.stderr]) stream?.destroy();
+}
+
+/** WS /v1/sandboxes/:name/exec */
+export async function serveExec(house: House, name: string, ws: WebSocket): Promise<void> {
+  const dialogue = openDialogue(ws);
+  try {
+    const parsed = execStartSchema.safeParse(await dialogue.first);
+    if (!parsed.success || (!parsed.data.agent && parsed.data.argv.length === 0)) throw new NemoError('NEMO_E_BODY', { what: 'The first frame does not say what to run.' });
+    const live = house.sandboxes.must(name);
+    mustRun(live);
+    const { argv, agent, env, cwd, tty } = parsed.data;
+    const running = await house.execs.start({
+      sandbox: live.record.value.id,
+      argv: agent ? agentCommand(live.bundle.blueprint.agent, undefined) : argv,
+      env: environmentOf(live, env),
+      cwd: cwd === '' ? live.record.value.cwd : cwd,
+      tty,
+    });
+    say(ws, { t: 'started', execId: running.execId, pid: running.pid, taskId: '' });
+    await couple(house, ws, running, dialogue.rest);
+    say(ws, { t: 'exit', ...(await running.ended) });
+    ws.close();
+  } catch (error) {
+    fail(ws, error);
+  }
+}
+
+/** WS /v1/sandboxes/:name/run */
+export async function serveRun(house: House, name: string, uid: number, ws: WebSocket): Promise<void> {
+  const dialogue = openDialogue(ws);
+  let unlisten = (): void => undefined;
+  try {
+    const parsed = runStartSchema.safeParse(await dialogue.first);
+    if (!parsed.success) throw new NemoError('NEMO_E_BODY', { what: 'The first frame does not say what the task is.' });
+    const live = house.sandboxes.must(name);
+    unlisten = house.notices.listen(live.record.value.id, (approval) => {
+      const text = approval.state === 'waiting' ? `Waiting for approval: ${approval.card.summary}. Decide with \`nemoclaw approvals show ${approval.id}\`.` : `${approval.state === 'granted' ? 'approved' : approval.state}: ${approval.card.summary}`;
+      say(ws, { t: 'notice', text: safeLine(text, 600), approvalId: approval.id });
+    });
+    const task = await startTask(house, live, parsed.data.task, uid);
+    // The end is recorded whether or not anybody still listens.
+    const finished = task.finish();
+    finished.catch(() => undefined);
+    say(ws, { t: 'started', execId: task.running.execId, pid: task.running.pid, taskId: task.id });
+    await couple(house, ws, task.running, dialogue.rest);
+    const { code, table } = await finished;
+    say(ws, { t: 'done', code, taskId: task.id, table });
+    ws.close();
+  } catch (error) {
+    fail(ws, error);
+  } finally {
+    unlisten();
+  }
+}

@@ -1,0 +1,123 @@
+/** The HTTP routes under /v1; who is calling is known before any of them runs. */
+import {
+  createSandboxSchema,
+  decideApprovalSchema,
+  eventsQuerySchema,
+  explainSchema,
+  NemoError,
+  putPolicySchema,
+  approvalStates,
+  type PolicyView,
+  type SandboxView,
+} from '@nemoclaw/contract';
+import { Hono, type Context } from 'hono';
+import type { z } from 'zod';
+import type { House } from '../house.ts';
+import { setPolicy } from '../policy/change.ts';
+import { createSandbox } from '../sandboxes/create.ts';
+import { listBlueprints } from '../sandboxes/blueprints.ts';
+import { destroySandbox, startSandbox, stopSandbox } from '../sandboxes/life.ts';
+import { sandboxView, type LiveSandbox } from '../sandboxes/live.ts';
+import { findTask, taskView } from '../tasks/task-store.ts';
+import { eventStream, eventsPage } from './events.ts';
+import { explain } from './explain.ts';
+import { doctorView, statusView } from './host-view.ts';
+import type { Peer } from './peers.ts';
+import { asNemoError, bodyFor, statusFor } from './problems.ts';
+
+/** `peer` is what the socket's other end is to the kernel. */
+export interface Bindings {
+  readonly peer: Peer;
+}
+type Env = { Bindings: Bindings };
+
+/** Bytes of a body at most. */
+const maxBody = 4 * 1024 * 1024;
+
+async function body<T extends z.ZodType>(c: Context<Env>, schema: T): Promise<z.output<T>> {
+  const size = Number(c.req.header('content-length') ?? 0);
+  const text = size > maxBody ? undefined : await c.req.text();
+  if (text === undefined || text.length > maxBody) throw new NemoError('NEMO_E_BODY', { what: `The body is over ${maxBody} bytes.` });
+  let json: unknown;
+  try {
+    json = JSON.parse(text === '' ? '{}' : text);
+  } catch {
+    throw new NemoError('NEMO_E_BODY', { what: 'The body is not JSON.' });
+  }
+  return checked(schema, json);
+}
+
+function checked<T extends z.ZodType>(schema: T, given: unknown): z.output<T> {
+  const parsed = schema.safeParse(given);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  throw new NemoError('NEMO_E_BODY', { what: 'The request does not have the fields that it should have.', why: issue ? `${issue.path.join('.') || 'body'}: ${issue.message}` : 'unknown' });
+}
+
+export function routes(house: House): Hono<Env> {
+  const app = new Hono<Env>();
+  const view = (live: LiveSandbox): SandboxView => sandboxView(live, house.desk.waiting(live.record.value.id));
+  const views = (): SandboxView[] => house.sandboxes.all().map(view);
+
+  app.onError((thrown) => {
+    const error = asNemoError(thrown);
+    return new Response(JSON.stringify(bodyFor(error)), { status: statusFor(error), headers: { 'content-type': 'application/json' } });
+  });
+  app.notFound((c) => c.json(bodyFor(new NemoError('NEMO_E_NOT_FOUND', { what: 'There is no such address in the API.', fix: 'Look at the API description.' })), 404));
+
+  app.get('/v1/status', async (c) => c.json(await statusView(house, views())));
+  app.get('/v1/doctor', async (c) => c.json(await doctorView(house)));
+  app.get('/v1/blueprints', (c) => c.json(listBlueprints(house.settings)));
+
+  app.get('/v1/sandboxes', (c) => c.json(views()));
+  app.post('/v1/sandboxes', async (c) => c.json(view(await createSandbox(house, await body(c, createSandboxSchema), c.env.peer.uid)), 201));
+  app.get('/v1/sandboxes/:name', (c) => c.json(view(house.sandboxes.must(c.req.param('name')))));
+  app.delete('/v1/sandboxes/:name', async (c) => {
+    await destroySandbox(house, c.req.param('name'), c.env.peer.uid);
+    return c.json({ destroyed: c.req.param('name') });
+  });
+  app.post('/v1/sandboxes/:name/start', async (c) => c.json(view(await startSandbox(house, c.req.param('name'), c.env.peer.uid))));
+  app.post('/v1/sandboxes/:name/stop', async (c) => c.json(view(await stopSandbox(house, c.req.param('name'), c.env.peer.uid))));
+
+  app.get('/v1/sandboxes/:name/policy', (c) => {
+    const live = house.sandboxes.must(c.req.param('name'));
+    const { version, files, changedAt, changedBy } = live.policy.value;
+    return c.json({ version, files, changedAt, changedBy, unenforced: live.record.value.unenforced } satisfies PolicyView);
+  });
+  app.put('/v1/sandboxes/:name/policy', async (c) => c.json(await setPolicy(house, c.req.param('name'), await body(c, putPolicySchema), c.env.peer.uid)));
+  app.post('/v1/policy/explain', async (c) => {
+    const asked = await body(c, explainSchema);
+    return c.json(explain(house.sandboxes.must(asked.sandbox), asked.request));
+  });
+
+  app.get('/v1/tasks/:id', async (c) => {
+    const task = await findTask(house, c.req.param('id'));
+    if (!task) throw new NemoError('NEMO_E_NOT_FOUND', { what: 'There is no such task.', fix: 'The id stands at the end of each run.' });
+    return c.json(await taskView(house, task));
+  });
+
+  app.get('/v1/approvals', (c) => {
+    const state = c.req.query('state') ?? '';
+    if (state !== '' && !approvalStates.some((one) => one === state)) throw new NemoError('NEMO_E_BODY', { what: 'There is no such state of approvals.', fix: `Use one of ${approvalStates.join(', ')}.` });
+    return c.json(house.desk.list(state));
+  });
+  app.get('/v1/approvals/grants', (c) => c.json(house.desk.grants()));
+  app.get('/v1/approvals/:id', (c) => {
+    const found = house.desk.get(c.req.param('id'));
+    if (!found) throw new NemoError('NEMO_E_NOT_FOUND', { what: 'There is no such approval.', fix: 'Look at `nemoclaw approvals list`.' });
+    return c.json(found);
+  });
+  app.post('/v1/approvals/:id/decision', async (c) => {
+    const { verdict, reason } = await body(c, decideApprovalSchema);
+    return c.json(await house.desk.decide(c.req.param('id'), verdict, reason, c.env.peer.uid));
+  });
+
+  app.get('/v1/events', async (c) => {
+    const query = checked(eventsQuerySchema, c.req.query());
+    const after = Math.max(query.after, Number(c.req.header('last-event-id') ?? 0) || 0);
+    const sandbox = query.sandbox === '' ? undefined : house.sandboxes.must(query.sandbox).record.value.id;
+    if (query.follow === '1') return eventStream(house, sandbox, after, c.req.raw.signal);
+    return c.json(await eventsPage(house, sandbox, after, query.limit));
+  });
+  return app;
+}
