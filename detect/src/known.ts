@@ -63,6 +63,8 @@ function* forms(value: string): Generator<string> {
     return /[A-Za-z0-9\-_.~]/.test(c) ? c : `%${byte.toString(16).padStart(2, '0').toUpperCase()}`;
   }).join('');
   yield percent;
+  yield encodeURIComponent(value.toWellFormed());
+  yield encodeURI(value.toWellFormed());
   yield percent.replaceAll(/%[0-9A-F]{2}/g, (code) => code.toLowerCase());
   yield percent.replaceAll('%20', '+');
   const bytes = Buffer.from(value, 'utf8');

@@ -16,27 +16,40 @@ const maxGroups = 14;
 
 /** Reads the run that starts with the digit at `i`, reports what it holds, and returns where it ends. */
 export function numbersAt(text: string, i: number, out: Finding[]): number {
-  const groups: Group[] = [];
+  // Measured before anything is allocated: most numbers are too short to be anything.
   let p = i;
-  let end = i;
-  while (groups.length < maxGroups) {
+  let digits = 0;
+  let count = 0;
+  let lastStart = i;
+  for (;;) {
+    const from = p;
     while (isDigit(text.charCodeAt(p))) p += 1;
-    const start = groups.length === 0 ? i : end;
-    groups.push({ start, end: p, digits: text.slice(start, p) });
-    const gap = gapAt(text, p);
+    digits += p - from;
+    lastStart = from;
+    count += 1;
+    const gap = count < maxGroups ? gapAt(text, p) : 0;
     if (gap === 0) break;
     p += gap;
-    end = p;
   }
-  const last = groups.at(-1);
-  const stop = last ? last.end : i + 1;
-  if (groups.length === 1 && stop - i < 7) return stop;
+  if (digits < 7 && count < 4) return p;
   // `123abc` and hex strings are names, not numbers: the part that touches a letter is not looked at.
-  const tail = text.charCodeAt(stop);
-  const touching = isWord(tail) && !(tail === 120 && isDigit(text.charCodeAt(stop + 1)));
-  const usable = touching ? groups.slice(0, -1) : groups;
-  judge(text, usable, out);
-  return stop;
+  const tail = text.charCodeAt(p);
+  const touching = isWord(tail) && !(tail === 120 && isDigit(text.charCodeAt(p + 1)));
+  const stop = touching ? lastStart : p;
+  if (stop > i) judge(text, split(text, i, stop), out);
+  return p;
+}
+
+function split(text: string, i: number, stop: number): Group[] {
+  const groups: Group[] = [];
+  for (let start = i; start < stop; ) {
+    let end = start;
+    while (end < stop && isDigit(text.charCodeAt(end))) end += 1;
+    groups.push({ start, end, digits: text.slice(start, end) });
+    start = end;
+    while (start < stop && !isDigit(text.charCodeAt(start))) start += 1;
+  }
+  return groups;
 }
 
 /** Length of the separator at `p` if another digit group follows it: at most two of space - . ( ) /, or a closing bracket and space. */

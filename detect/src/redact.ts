@@ -3,7 +3,7 @@ import type { FindingType } from './finding.ts';
 import type { Known } from './known.ts';
 import { scan } from './scan.ts';
 
-/** The text with each finding replaced by `[redacted:TYPE]`. `keep`: types that stay. Redacting twice changes nothing more. */
+/** The text with each finding replaced by `[redacted:TYPE]`. `keep`: types that stay. */
 export function redact(text: string, known: Known = [], keep?: ReadonlySet<FindingType>): string {
   const findings = scan(text, { known });
   if (findings.length === 0) return text;

@@ -43,13 +43,17 @@ function pass(text: string, out: Finding[]): void {
     const c = text.charCodeAt(i);
     const kind = classOf[c];
     if (kind === chars.letter) {
-      if (word >= 0) continue;
-      word = i;
-      const end = add(tokenAt(text, i, c));
-      if (end > 0) {
-        i = end - 1;
-        word = -1;
+      if (word < 0) {
+        word = i;
+        const end = add(tokenAt(text, i, c));
+        if (end > 0) {
+          i = end - 1;
+          word = -1;
+          continue;
+        }
       }
+      // Letters are most of any text, and inside a word nothing starts.
+      while (classOf[text.charCodeAt(i + 1)] === chars.letter) i += 1;
     } else if (kind === chars.digit) {
       if (word < 0) {
         i = numbersAt(text, i, out) - 1;

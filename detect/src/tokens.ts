@@ -64,12 +64,18 @@ const byPair: readonly (readonly TokenRule[] | undefined)[] = (() => {
   return table;
 })();
 
+const hasRule = new Uint8Array(16384);
+for (const [key, list] of byPair.entries()) if (list) hasRule[key] = 1;
+
 /** The token that starts with the word at `i`, or undefined. `c` is the character there. */
 export function tokenAt(text: string, i: number, c: number): Finding | undefined {
   const next = text.charCodeAt(i + 1);
   if (c > 127 || !(next < 128)) return undefined;
-  const candidates = byPair[(c << 7) | next];
-  if (!candidates) return undefined;
+  const key = (c << 7) | next;
+  return hasRule[key] === 1 ? match(text, i, byPair[key] ?? []) : undefined;
+}
+
+function match(text: string, i: number, candidates: readonly TokenRule[]): Finding | undefined {
   for (const rule of candidates) {
     if (!text.startsWith(rule.prefix, i)) continue;
     const from = i + rule.prefix.length;
