@@ -47,6 +47,7 @@ export interface Ports {
   readonly upstreams: Upstreams;
   readonly limits: Limits;
   readonly history?: (() => History) | undefined;
+  readonly recording?: (() => boolean) | undefined;
 }
 
 export class Core {
@@ -77,9 +78,10 @@ export class Core {
     };
   }
 
-  /** Decides; whatever goes wrong is a denial. */
+  /** Decides; whatever goes wrong is a denial, and so is everything while nothing can be recorded. */
   decide(request: ActionRequest): Decision {
     try {
+      if (this.ports.recording?.() === false) return refusal(this.config.version, 'audit.unavailable', 'The record takes no events now, so nothing is let through.', 'Try again later.');
       return this.ports.judge.decide(request);
     } catch {
       return refusal(this.config.version, 'error', 'the decision failed', 'Ask the operator to look at the log.');

@@ -30,7 +30,7 @@ export type Destination = (socket: Socket) => { readonly address: string; readon
 export interface JudgedEgressOptions {
   readonly sandbox: string;
   /** The transparent TCP listener and the DNS socket, as inherited descriptors; or addresses to bind, for tests and standalone use. */
-  readonly tcp: SocketSource;
+  readonly tcp: SocketSource | ListeningServer;
   readonly dns: SocketSource;
   readonly judge: Judge;
   readonly config: EgressConfig;
@@ -41,6 +41,8 @@ export interface JudgedEgressOptions {
   /** Hosts that we answer ourselves, on ports 80 and 443. */
   readonly local: ReadonlyMap<string, LocalHandler>;
   readonly history?: () => History;
+  /** False while the record takes no events: then nothing is let through. */
+  readonly recording?: () => boolean;
   readonly limits?: Partial<Limits>;
   readonly resolve?: Resolve;
   /** By default what the kernel says: with tproxy the local end is the original destination. */
@@ -48,6 +50,10 @@ export interface JudgedEgressOptions {
 }
 
 export type SocketSource = { readonly fd: number } | { readonly host: string; readonly port: number };
+/** A server that already listens on the captured socket, with `noDelay`. */
+export interface ListeningServer {
+  readonly server: Server;
+}
 
 export interface EgressStats {
   readonly requests: number;
@@ -105,7 +111,7 @@ class SandboxEgress implements Egress {
     const { judge, clock, audit, ids, sandbox, local } = options;
     const limits = { ...defaultLimits, ...options.limits };
     const upstreams = new Upstreams({ resolve: options.resolve ?? resolveBySystem, clock, pins: options.config.upstreams, connections: limits.upstreamConnections });
-    this.#core = new Core({ sandbox, judge, approver: options.approver, audit, clock, ids, upstreams, limits, history: options.history }, options.config);
+    this.#core = new Core({ sandbox, judge, approver: options.approver, audit, clock, ids, upstreams, limits, history: options.history, recording: options.recording }, options.config);
     this.#contexts = new TlsContexts(options.config.ca, clock);
     this.#dns = new DnsResponder({
       sandbox, audit, clock, ids, synthetic: this.#synthetic, perSecond: limits.questionsPerSecond,
@@ -115,7 +121,9 @@ class SandboxEgress implements Egress {
     this.#http = this.#createHttp(limits);
     const handshakes = new TokenBucket(clock, limits.handshakesPerSecond, limits.handshakesPerSecond);
     const captured = { core: this.#core, contexts: this.#contexts, handshakes, isLocal: (name: string) => local.has(name), http: (socket: Socket, place: Place) => this.#serve(socket, place) };
-    this.#tcp = createServer({ noDelay: true }, (socket) => {
+    this.#tcp = 'server' in options.tcp ? options.tcp.server : createServer({ noDelay: true });
+    this.#tcp.removeAllListeners('connection');
+    this.#tcp.on('connection', (socket: Socket) => {
       if (this.#raw.size >= limits.connections) {
         socket.destroy();
         return;
@@ -162,9 +170,14 @@ class SandboxEgress implements Egress {
   }
 
   async #start(): Promise<void> {
+    const source = this.#options.tcp;
     const listening = new Promise<void>((resolve, reject) => {
+      if ('server' in source) {
+        resolve();
+        return;
+      }
       this.#tcp.once('error', reject);
-      this.#tcp.listen({ ...this.#options.tcp, backlog: 1024 }, () => {
+      this.#tcp.listen({ ...source, backlog: 1024 }, () => {
         this.#tcp.off('error', reject);
         this.#tcp.on('error', () => undefined);
         resolve();

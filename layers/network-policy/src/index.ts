@@ -5,5 +5,5 @@ export type { Intermediate, Issuer, LeafKey } from './certificate.ts';
 export { defaultLimits } from './core.ts';
 export type { EgressConfig, Limits } from './core.ts';
 export { createEgress, createJudgedEgress } from './egress.ts';
-export type { Destination, Egress, EgressOptions, EgressStats, JudgedEgressOptions, LocalHandler, SocketSource } from './egress.ts';
+export type { Destination, Egress, EgressOptions, EgressStats, JudgedEgressOptions, ListeningServer, LocalHandler, SocketSource } from './egress.ts';
 export type { Handling, HttpResource, Judge } from './judge.ts';

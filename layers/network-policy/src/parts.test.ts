@@ -13,7 +13,6 @@ import { readQuery } from './dns-packet.ts';
 import { DnsResponder } from './dns-server.ts';
 import { hasDuplicateKeys } from './json-keys.ts';
 import { KnownSecrets } from './known-secrets.ts';
-import { plainText } from './plain-text.ts';
 import { readTarget } from './request-target.ts';
 import { isSynthetic, SyntheticAddresses } from './synthetic.ts';
 import { askDns, questionFor, TestAudit, testClock, testIds, TestPolicy } from './testing-egress.ts';
@@ -207,9 +206,4 @@ test('a credential is masked wherever its value shows', () => {
   assert.equal(insertCredentials(headers, '/', [credential], { host: 'h', paths: ['/'], confidential: false }).state, 'misplaced');
   assert.equal(insertCredentials(headers, '/', [credential], { host: 'h', paths: ['/'], confidential: true }).state, 'done');
   assert.deepEqual(headers, ['X', 'real-value']);
-});
-
-test('text for people has nothing invisible', () => {
-  assert.equal(plainText('a\u202eb\u200bc\nd\x1b[31m'), 'a\\u{202e}b\\u{200b}c\\u{a}d\\u{1b}[31m');
-  assert.match(plainText('x'.repeat(300)), /… \(300 characters\)$/);
 });

@@ -1,7 +1,7 @@
 /** Events of the proxy and the DNS responder, OCSF activities and words in one place. Pure. */
 import type { Decision, LedgerEvent } from '@nemoclaw/contract';
 import { authority } from './judge.ts';
-import { plainText } from './plain-text.ts';
+import { safeLine } from '@nemoclaw/contract';
 import type { Place } from './request-check.ts';
 
 // OCSF HTTP Activity ids.
@@ -23,7 +23,7 @@ function decided(decision: Decision | undefined): Pick<LedgerEvent, 'decision'> 
 
 /** One HTTP request and what became of it. `path` without its query: parameters may be anything. */
 export function httpRecord(seen: Seen, place: Place, method: string, path: string, verdict: Recorded, message: string, decision?: Decision, more: Readonly<Record<string, unknown>> = {}): LedgerEvent {
-  const shown = plainText(path, 300);
+  const shown = safeLine(path, 300);
   return {
     time: seen.time, class: 'httpActivity', activity: httpActivities.get(method) ?? 99, severity: verdict === 'deny' ? 3 : 1, sandbox: seen.sandbox, layer: 'proxy',
     message: `${method} ${place.tls ? 'https' : 'http'}://${authority(place)}${shown}: ${message}`, verdict, ...decided(decision), correlation: seen.correlation,
@@ -35,13 +35,13 @@ export function httpRecord(seen: Seen, place: Place, method: string, path: strin
 export function connectionRecord(seen: Seen, place: Place, verdict: Recorded, message: string, decision?: Decision, more: Readonly<Record<string, unknown>> = {}): LedgerEvent {
   return {
     time: seen.time, class: 'networkActivity', activity: verdict === 'deny' ? 5 : 1, severity: verdict === 'deny' ? 3 : 1, sandbox: seen.sandbox, layer: 'proxy',
-    message: `connection to ${plainText(place.name)}:${place.port}: ${message}`, verdict, ...decided(decision), correlation: seen.correlation, data: { host: place.name, port: place.port, ...more },
+    message: `connection to ${safeLine(place.name)}:${place.port}: ${message}`, verdict, ...decided(decision), correlation: seen.correlation, data: { host: place.name, port: place.port, ...more },
   };
 }
 
 /** A name that was asked for and not given. `count`: how many such questions this event stands for. */
 export function dnsRecord(seen: Seen, name: string, type: number, why: string, count: number, decision?: Decision): LedgerEvent {
-  const shown = plainText(name, 255);
+  const shown = safeLine(name, 255);
   return {
     time: seen.time, class: 'dnsActivity', activity: 1, severity: 3, sandbox: seen.sandbox, layer: 'dns', verdict: 'deny', ...decided(decision), correlation: seen.correlation,
     message: `DNS question for ${shown}: ${why}`, data: { name: shown, type, count },

@@ -1,10 +1,9 @@
 /** A connection whose bytes are not read: decided once by host and port, then joined to the checked address. */
 import type { Socket } from 'node:net';
-import type { Decision } from '@nemoclaw/contract';
+import { safeLine, type Decision } from '@nemoclaw/contract';
 import type { Core, Reconsidered } from './core.ts';
 import { refusal } from './core.ts';
 import { authority } from './judge.ts';
-import { plainText } from './plain-text.ts';
 import { connectionRecord } from './records.ts';
 import type { Place } from './request-check.ts';
 import { AddressRefused } from './upstreams.ts';
@@ -59,7 +58,7 @@ export class Splice implements Reconsidered {
       const request = this.#core.request('connect', { kind: 'host', host: this.#place.name, port: this.#place.port });
       const key = judge.key(request);
       if (!(await approver.consumeGrant(sandbox, key))) {
-        const where = plainText(authority(this.#place));
+        const where = safeLine(authority(this.#place));
         const outcome = await approver.ask({ holdId: ids.next('hold'), sandbox, kind: 'http', request, decision, key, summary: `connect to ${where}`, detail: `An unread connection to ${where}.`, patienceMs: this.#core.config.patience.httpMs }, this.#withdraw.signal);
         if (outcome.verdict !== 'allow') {
           this.#refuse({ ...decision, verdict: 'deny' }, outcome.verdict === 'deny' ? `rejected by ${outcome.by}` : 'not approved in time');

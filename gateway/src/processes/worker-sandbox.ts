@@ -1,0 +1,185 @@
+/** One sandbox in the worker: its descriptors and its configuration come in either order; only with both is anything let through. */
+import { createServer } from 'node:net';
+import type { Server } from 'node:net';
+import { emptyHistory, joinSensitivity } from '@nemoclaw/contract';
+import type { Approver, AuditSink, Clock, Decider, Ids, LabelKeeper, SandboxConfig, Sensitivity } from '@nemoclaw/contract';
+import { decide, decodePolicy } from '@nemoclaw/decide';
+import type { CompiledPolicy } from '@nemoclaw/decide';
+import { createEgress, inferenceHost } from '@nemoclaw/network-policy';
+import type { Destination, Egress, SocketSource } from '@nemoclaw/network-policy';
+import { createRouter } from '@nemoclaw/privacy-router';
+import type { Router } from '@nemoclaw/privacy-router';
+
+export interface SandboxPorts {
+  readonly approver: Approver;
+  readonly audit: AuditSink;
+  readonly clock: Clock;
+  readonly ids: Ids;
+  /** False while the record takes no events. */
+  readonly recording: () => boolean;
+  /** Has the gateway record a rise of the label; rejects if it is not recorded. */
+  readonly raise: (sandbox: string, to: Sensitivity, why: string) => Promise<void>;
+  readonly closeFd: (fd: number) => void;
+  /** Tests bind addresses in place of descriptors. */
+  readonly source?: (fd: number) => SocketSource;
+  readonly destination?: Destination;
+  /** ms without configuration after which connections are closed instead of left waiting. */
+  readonly doorMs?: number;
+}
+
+interface InForce {
+  config: SandboxConfig;
+  policy: CompiledPolicy;
+}
+
+export class WorkerSandbox {
+  readonly id: string;
+  readonly #ports: SandboxPorts;
+  #fds: readonly [number, number] | undefined;
+  #door: Server | undefined;
+  #doorTimer: NodeJS.Timeout | undefined;
+  #inForce: InForce | undefined;
+  #egress: Egress | undefined;
+  #router: Router | undefined;
+  #label: Sensitivity = 'restricted';
+  #turn: Promise<void> = Promise.resolve();
+
+  constructor(id: string, ports: SandboxPorts) {
+    this.id = id;
+    this.#ports = ports;
+  }
+
+  /** Takes the transparent listener and the DNS socket; a second pair for the same sandbox is closed. */
+  attach(tcp: number, dns: number): Promise<void> {
+    return this.#next(async () => {
+      if (this.#fds) {
+        this.#ports.closeFd(tcp);
+        this.#ports.closeFd(dns);
+        return;
+      }
+      this.#fds = [tcp, dns];
+      if (this.#inForce) await this.#open();
+      else this.#doorTimer = setTimeout(() => this.#closeDoor(), this.#ports.doorMs ?? 2000);
+    });
+  }
+
+  /** Puts a configuration in force. Rejects, leaving the former one, if it cannot be. */
+  configure(config: SandboxConfig): Promise<void> {
+    return this.#next(async () => {
+      const policy = decodePolicy(Buffer.from(config.policy, 'base64'));
+      if (this.#inForce) {
+        // Both at once and without a pause: no request sees one without the other.
+        this.#label = joinSensitivity(this.#label, config.label);
+        this.#inForce.config = config;
+        this.#inForce.policy = policy;
+        this.#egress?.update(config);
+        return;
+      }
+      this.#label = config.label;
+      this.#inForce = { config, policy };
+      if (!this.#fds) return;
+      try {
+        await this.#open();
+      } catch (error) {
+        this.#inForce = undefined;
+        throw error;
+      }
+    });
+  }
+
+  /** The descriptors are another worker's now, or the sandbox ended. */
+  detach(): Promise<void> {
+    return this.#next(() => this.#shut());
+  }
+
+  /** The configuration is withdrawn: nothing is let through any more. */
+  remove(): Promise<void> {
+    return this.#next(async () => {
+      this.#inForce = undefined;
+      await this.#shut();
+    });
+  }
+
+  get configured(): boolean {
+    return this.#inForce !== undefined;
+  }
+
+  /** Secrets that must not get into events. */
+  get secrets(): readonly string[] {
+    const config = this.#inForce?.config;
+    return config ? [...config.credentials.map(({ value }) => value), ...config.providers.map(({ apiKey }) => apiKey), config.placeholderKey].filter((secret) => secret.length >= 6) : [];
+  }
+
+  usage(): { readonly requests: number; readonly bytesOut: number } | undefined {
+    const stats = this.#egress?.stats();
+    return stats && { requests: stats.requests, bytesOut: stats.bytesOut };
+  }
+
+  async #open(): Promise<void> {
+    const fds = this.#fds;
+    const inForce = this.#inForce;
+    if (!fds || !inForce) return;
+    clearTimeout(this.#doorTimer);
+    const { approver, audit, clock, ids, recording, destination } = this.#ports;
+    const source = this.#ports.source ?? ((fd: number): SocketSource => ({ fd }));
+    const current = (): InForce => this.#inForce ?? inForce;
+    const decider: Decider = {
+      decide: (request) => decide(current().policy, request),
+      get version() {
+        return current().policy.version;
+      },
+    };
+    const labels: LabelKeeper = { current: () => this.#label, raise: (to, why) => this.#raise(to, why) };
+    const router = createRouter({ sandbox: this.id, config: () => current().config, policy: () => current().policy, decider, approver, audit, labels, clock, ids });
+    const egress = createEgress({
+      sandbox: this.id, tcp: this.#door ? { server: this.#door } : source(fds[0]), dns: source(fds[1]), policy: () => current().policy, decider, config: inForce.config, approver, audit, clock, ids, recording,
+      local: new Map([[inferenceHost, (req, res) => router.handle(req, res)]]),
+      history: () => (this.#label === 'restricted' ? { ...emptyHistory, readRestricted: true } : emptyHistory),
+      ...(destination ? { destination } : {}),
+    });
+    this.#door = undefined;
+    this.#router = router;
+    this.#egress = egress;
+    await egress.ready;
+  }
+
+  /** Without a configuration a connection is closed at once, not left hanging. */
+  #closeDoor(): void {
+    if (!this.#fds || this.#inForce || this.#door) return;
+    const source = this.#ports.source ?? ((fd: number): SocketSource => ({ fd }));
+    this.#door = createServer({ noDelay: true }, (socket) => socket.destroy());
+    this.#door.on('error', () => undefined);
+    this.#door.listen({ ...source(this.#fds[0]), backlog: 1024 });
+  }
+
+  async #shut(): Promise<void> {
+    clearTimeout(this.#doorTimer);
+    const { closeFd } = this.#ports;
+    const [egress, router, door, fds] = [this.#egress, this.#router, this.#door, this.#fds];
+    this.#egress = undefined;
+    this.#router = undefined;
+    this.#door = undefined;
+    this.#fds = undefined;
+    if (egress) await egress.close();
+    else if (fds) {
+      if (door) door.close();
+      else closeFd(fds[0]);
+      closeFd(fds[1]);
+    }
+    await router?.close();
+  }
+
+  async #raise(to: Sensitivity, why: string): Promise<void> {
+    const next = joinSensitivity(this.#label, to);
+    if (next === this.#label) return;
+    await this.#ports.raise(this.id, next, why);
+    this.#label = joinSensitivity(this.#label, next);
+  }
+
+  /** One change after the other. */
+  #next(work: () => Promise<void>): Promise<void> {
+    const done = this.#turn.then(work);
+    this.#turn = done.catch(() => undefined);
+    return done;
+  }
+}
