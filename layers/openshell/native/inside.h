@@ -44,6 +44,9 @@ struct host_facts {
 extern const char *const launch_phase_names[];
 extern const size_t launch_phase_total;
 
+int join_open_v2(const struct launch_in *in); /* directory of the v2 group to clone into, or -1 */
+int join_groups(const struct launch_in *in, bool v2_entered, struct fault *f);
+
 int idmap_clone(const struct launch_in *in, struct fault *f); /* detached mount of the workspace, or -1 */
 
 int view_build(const struct plan *plan, const struct launch_in *in, int workspace_mount, int *pts_fd, int *proc_fd, struct fault *f);
@@ -66,7 +69,7 @@ size_t probe_count(void);
 const char *probe_name(size_t index);
 int probe_listen(void); /* abstract socket outside the sandbox's Landlock domain, for the scoping try */
 
-_Noreturn void inside_run(const struct plan *plan, const struct launch_in *in, const struct host_facts *host, int workspace_mount, int sock);
+_Noreturn void inside_run(const struct plan *plan, const struct launch_in *in, const struct host_facts *host, bool v2_entered, int workspace_mount, int sock);
 
 int send_packet(int sock, const void *data, size_t length, const int *fds, size_t fd_count);
 /* Bytes received (0: peer gone) or -1; `*fd_count` in: room, out: received, all O_CLOEXEC. EMSGSIZE when truncated. */

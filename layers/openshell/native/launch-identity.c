@@ -66,6 +66,7 @@ static int keep_capabilities(struct fault *f) {
   for (int i = 0; i < 2; i++) data[i].effective = data[i].inheritable = data[i].permitted;
   if (syscall(SYS_capset, &header, data) != 0) return fault(f, "confine", errno, "capabilities: keep");
   for (unsigned long cap = 0; cap < 64 && prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++) {
+    if (!(data[cap / 32].permitted & 1u << cap % 32)) continue; /* what this host's root does not have itself */
     if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) != 0) return fault(f, "confine", errno, "capabilities: ambient %lu", cap);
   }
   return 0;

@@ -40,10 +40,8 @@ static int keep_only(int *sock, int *workspace, struct fault *f) {
   return 0;
 }
 
-static int join(const struct plan *plan, const struct launch_in *in, struct fault *f) {
-  for (size_t i = 0; i < in->procs_count; i++) {
-    if (write(in->procs_fds[i], "0", 1) != 1) return fault(f, "host", errno, "cgroup: join");
-  }
+static int join(const struct plan *plan, const struct launch_in *in, bool v2_entered, struct fault *f) {
+  if (join_groups(in, v2_entered, f) != 0) return -1;
   if (unshare(CLONE_NEWCGROUP) != 0) return fault(f, "host", errno, "cgroup: namespace"); /* after joining, so that its root is the sandbox's own */
   if (sethostname(plan->hostname, strlen(plan->hostname)) != 0) return fault(f, "host", errno, "host name");
   return 0;
@@ -72,14 +70,14 @@ static void probe(const struct plan *plan, const struct launch_in *in, const str
   }
 }
 
-_Noreturn void inside_run(const struct plan *plan, const struct launch_in *in, const struct host_facts *host, int workspace, int sock) {
+_Noreturn void inside_run(const struct plan *plan, const struct launch_in *in, const struct host_facts *host, bool v2_entered, int workspace, int sock) {
   char text[400] = "";
   struct fault f = {text, sizeof text, "internal"};
   struct report ready = {.kind = REPORT_READY};
   int listeners[2] = {-1, -1}, pts = -1, proc_fd = -1, notify = -1, scoped;
   double at = now_ms(), then;
 #define PHASE(i) (then = now_ms(), ready.ms[i] = then - at, at = then)
-  if (join(plan, in, &f) != 0 || keep_only(&sock, &workspace, &f) != 0) give_up(sock, &f);
+  if (join(plan, in, v2_entered, &f) != 0 || keep_only(&sock, &workspace, &f) != 0) give_up(sock, &f);
   PHASE(0);
   if (!(plan->off & OFF_NETNS) && network_up(plan, listeners, &f) != 0) give_up(sock, &f);
   scoped = probe_listen();

@@ -13,6 +13,7 @@
 
 #define UID_BASE 0x70000000u /* plus the pid: one uid per sandbox, in nobody's range */
 #define ROOTS_MAX 32
+#define PLAN_BYTES_MAX (2 << 20)
 #define USAGE "usage: openshell-launch --plan-fd N [--report-fd N] [--workspace DIR] [--uid N] [--bind-root DIR]... [--testing] [--] command...\n"
 
 struct arguments {
@@ -74,6 +75,18 @@ static bool limit_group(json_t *plan, struct cgroup *group, const char *instance
   return false;
 }
 
+/* Whole, in large reads: json_loadfd() asks the kernel for one byte at a time. */
+static json_t *read_plan(int fd, json_error_t *bad) {
+  static char text[PLAN_BYTES_MAX];
+  size_t length = 0;
+  ssize_t n;
+  while (length < sizeof text && (n = read(fd, text + length, sizeof text - length)) != 0) {
+    if (n < 0 && errno != EINTR) return NULL;
+    if (n > 0) length += (size_t)n;
+  }
+  return json_loadb(text, length, 0, bad);
+}
+
 static void report(int fd, const struct launched *out) {
   json_t *probe = json_object(), *phases = json_object();
   for (size_t i = 0; i < out->probe_count; i++) json_object_set_new(probe, out->probe[i].name, json_boolean(out->probe[i].stopped));
@@ -124,6 +137,10 @@ static int run(const struct arguments *a, json_t *plan, struct launched *out, in
     if ((env[index] = (char *)json_string_value(item)) == NULL) return free(env), 126;
   }
   int stdio[3] = {0, 1, 2}, code = 126;
+  for (int i = 0; i < 3; i++) { /* a pipe belongs to who made it; as the agent's it can be opened again as /dev/stdout */
+    struct stat st;
+    if (fstat(i, &st) == 0 && S_ISFIFO(st.st_mode) && fchown(i, a->uid, a->uid) != 0) perror("openshell: pipe");
+  }
   if (terminal_open(&terminal, out->pts_fd, stdio) != 0) perror("openshell: terminal");
   else if (init_send_exec(out->exec_fd, 1, a->command, env, cwd, terminal.master >= 0, stdio) != 0) perror("openshell: start the command");
   else {
@@ -138,8 +155,8 @@ static int run(const struct arguments *a, json_t *plan, struct launched *out, in
 int main(int argc, char **argv) {
   struct arguments a;
   if (!parse(argc, argv, &a)) return fputs(USAGE, stderr), 2;
-  json_error_t bad;
-  json_t *plan = json_loadfd(a.plan_fd, 0, &bad);
+  json_error_t bad = {.text = "cannot be read"};
+  json_t *plan = read_plan(a.plan_fd, &bad);
   if (plan == NULL) return fprintf(stderr, "openshell: plan: %s\n", bad.text), 2;
   close(a.plan_fd);
   struct launch_in in = {.workspace_fd = -1, .agent_uid = a.uid, .agent_gid = a.uid, .bind_roots = a.root_count > 0 ? a.roots : NULL, .allow_layer_switches = a.testing};
@@ -170,6 +187,11 @@ int main(int argc, char **argv) {
   if (launch_sandbox(plan, &in, &out, err, sizeof err) != 0) fprintf(stderr, "openshell: %s (%s)\n", err, out.code);
   if (a.report_fd >= 0 && out.probe_count > 0) report(a.report_fd, &out);
   if (a.report_fd >= 0) close(a.report_fd);
+  /* Nobody answers: with the listeners closed a connection is refused at once instead of hanging. */
+  for (int i = 0; i < 2; i++) {
+    if (out.listener_fds[i] >= 0) close(out.listener_fds[i]);
+    out.listener_fds[i] = -1;
+  }
   if (out.init > 0) code = run(&a, plan, &out, signals);
   launch_destroy(&out);
   if (grouped && cgroup_remove(&group, 1000) != 0) perror("openshell: remove the control group");

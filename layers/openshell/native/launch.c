@@ -41,10 +41,14 @@ static int know_host(struct host_facts *host, struct fault *f) {
              : -1;
 }
 
-static pid_t clone_init(const struct plan *plan, int *pidfd) {
+static pid_t clone_init(const struct plan *plan, int group, int *pidfd) {
   struct clone_args args = {.flags = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PIDFD, .exit_signal = SIGCHLD, .pidfd = (uint64_t)(uintptr_t)pidfd};
   if (!(plan->off & OFF_NETNS)) args.flags |= CLONE_NEWNET;
   if (!(plan->off & OFF_PIDNS)) args.flags |= CLONE_NEWPID;
+  if (group >= 0) {
+    args.flags |= CLONE_INTO_CGROUP;
+    args.cgroup = (uint64_t)group;
+  }
   return (pid_t)syscall(SYS_clone3, &args, sizeof args);
 }
 
@@ -148,9 +152,11 @@ static int launch(const struct plan *plan, const struct launch_in *in, struct la
     if (workspace >= 0) close(workspace);
     return fault(f, "internal", e, "launch: socket");
   }
-  out->init = clone_init(plan, &out->pidfd);
-  if (out->init == 0) inside_run(plan, in, &host, workspace, ends[1]);
+  int group = join_open_v2(in);
+  out->init = clone_init(plan, group, &out->pidfd);
+  if (out->init == 0) inside_run(plan, in, &host, group >= 0, workspace, ends[1]);
   int e = errno;
+  if (group >= 0) close(group);
   close(ends[1]);
   if (workspace >= 0) close(workspace);
   out->exec_fd = ends[0];

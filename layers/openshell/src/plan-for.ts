@@ -18,6 +18,8 @@ export interface PlanOptions {
   /** More environment, "K=V". */
   readonly env?: readonly string[];
   readonly hostname?: string;
+  /** What happens to deletions and renames that a person should decide. `ask` (default): a shim holds them. `refuse`: nobody can be asked, the folders are read-only. */
+  readonly escalations?: 'ask' | 'refuse';
   /** Layers to switch off, for tests. */
   readonly off?: readonly LayerSwitch[];
 }
@@ -101,10 +103,13 @@ function environment(options: PlanOptions): string[] {
 export function planFor(policy: SandboxPolicy, host: HostFacts, options: PlanOptions): LaunchPlan {
   const spec = policy.spec;
   const sorted = sortPaths(policy, host);
-  const escalate = spec.filesystem.escalate
+  const rules = spec.filesystem.escalate
     .map((rule) => ({ path: rootOf(rule.path), on: rule.on.filter((op) => op === 'delete' || op === 'rename') }))
     .filter((rule) => rule.on.length > 0);
+  const escalate = options.escalations === 'refuse' ? [] : rules;
   const asked = escalate.length > 0;
+  const refused = options.escalations === 'refuse' ? rules.map((rule) => rule.path) : [];
+  for (const path of refused) sorted.notes.push(`filesystem.escalate ${path} is read-only: nobody can be asked here.`);
   const execAllow = spec.process.exec.allow.map(rootOf);
   const execInWritable = execAllow.length === 0 || execAllow.some((p) => isBelow(p, workspace) || scratch.some((s) => isBelow(p, s)));
   const disk = spec.resources.maxDisk ?? 1024 * mebi;
@@ -121,7 +126,7 @@ export function planFor(policy: SandboxPolicy, host: HostFacts, options: PlanOpt
     certificates: options.certificates ?? '',
     workspace: !options.hasWorkspace ? 'none' : sorted.writable ? 'writable' : 'read-only',
     writableParts: sorted.writableParts,
-    frozenParts: sorted.frozenParts,
+    frozenParts: outermost([...sorted.frozenParts, ...refused]),
     denied: spec.filesystem.deny.map((pattern) => ({ path: rootOf(pattern), folder: pattern.endsWith('/**') })),
     execInWritable,
     sizes: { tmp: disk, home: disk, shm: Math.min(disk, 256 * mebi) },

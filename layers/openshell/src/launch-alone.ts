@@ -1,0 +1,71 @@
+/** Runs one command in a sandbox of its own, without any daemon: spawns `openshell-launch` with the plan. */
+import { spawn, type StdioOptions } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { NemoError, type LaunchPlan } from '@nemoclaw/contract';
+
+/** Where `make -C layers/openshell/native` puts it. */
+export const launcherPath = fileURLToPath(new URL('../native/build/openshell-launch', import.meta.url));
+
+export interface AloneOptions {
+  readonly command: readonly string[];
+  /** Folder mounted at /workspace; undefined: the plan has none. */
+  readonly workspace?: string;
+  readonly bindRoots: readonly string[];
+  /** Permits `plan.off`; for tests. */
+  readonly testing?: boolean;
+  /** What the command gets as stdin, stdout, stderr. */
+  readonly stdio: 'inherit' | 'pipe';
+  /** Given to stdin with `pipe`. */
+  readonly input?: string;
+  /** Host uid of the sandbox; one of its own where left out. */
+  readonly uid?: number;
+}
+
+export interface AloneResult {
+  /** As a shell reports it: 128 + signal where a signal ended the command; 126, 127 where it could not be started. */
+  readonly code: number;
+  /** Empty with `inherit`. */
+  readonly stdout: string;
+  readonly stderr: string;
+  /** Undefined: the launch failed before the probe. */
+  readonly report: { readonly probe: Readonly<Record<string, boolean>>; readonly phases: Readonly<Record<string, number>> } | undefined;
+}
+
+async function collect(stream: NodeJS.ReadableStream | null): Promise<string> {
+  if (stream === null) return '';
+  const parts: Buffer[] = [];
+  for await (const part of stream) parts.push(Buffer.from(part as Uint8Array));
+  return Buffer.concat(parts).toString('utf8');
+}
+
+/** Resolves when the command has ended and nothing of the sandbox is left. Rejects with NemoError NEMO_E_NATIVE where the launcher is not built. */
+export async function launchAlone(plan: LaunchPlan, options: AloneOptions): Promise<AloneResult> {
+  if (!existsSync(launcherPath)) throw new NemoError('NEMO_E_NATIVE', { what: `${launcherPath} is missing.` });
+  const args = ['--plan-fd', '3', '--report-fd', '4'];
+  if (options.workspace !== undefined) args.push('--workspace', options.workspace);
+  if (options.uid !== undefined) args.push('--uid', String(options.uid));
+  for (const root of options.bindRoots) args.push('--bind-root', root);
+  if (options.testing === true) args.push('--testing');
+  const stdio: StdioOptions = [options.stdio, options.stdio, options.stdio, 'pipe', 'pipe'];
+  const child = spawn(launcherPath, [...args, '--', ...options.command], { stdio });
+  // A terminal sends its signals to the launcher as well; what comes to us alone is passed on.
+  const forward = (signal: NodeJS.Signals): void => void child.kill(signal);
+  const stay = (): void => undefined;
+  const terminal = process.stdin.isTTY === true && options.stdio === 'inherit';
+  process.on('SIGINT', terminal ? stay : forward).on('SIGTERM', forward).on('SIGHUP', forward);
+  try {
+    const planPipe = child.stdio[3] as NodeJS.WritableStream;
+    planPipe.on('error', stay); // EPIPE: the launcher said why on stderr
+    planPipe.end(JSON.stringify(plan));
+    child.stdin?.on('error', stay);
+    child.stdin?.end(options.input ?? '');
+    const ended = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>;
+    const [stdout, stderr, reported] = await Promise.all([collect(child.stdout), collect(child.stderr), collect(child.stdio[4] as NodeJS.ReadableStream)]);
+    const [code] = await ended;
+    return { code: code ?? 137, stdout, stderr, report: reported === '' ? undefined : (JSON.parse(reported) as AloneResult['report']) };
+  } finally {
+    process.off('SIGINT', terminal ? stay : forward).off('SIGTERM', forward).off('SIGHUP', forward);
+  }
+}
