@@ -54,18 +54,8 @@ export function agentUids(root: string): { first: number; count: number } {
 /** The JSON openshelld reads. Its `{…}` names are filled in by openshelld. */
 export function daemonConfig(places: Places, { operatorsGid, users }: Identities, bounds: HostBounds): Record<string, unknown> {
   const agents = agentUids(places.root);
-  const env = {
-    NEMOCLAW_RUN: '{run}',
-    NEMOCLAW_STATE: '{state}',
-    NEMOCLAW_PREFIX: '{prefix}',
-    NEMOCLAW_LIB: '{lib}',
-    NEMOCLAW_BLUEPRINTS: '{lib}/blueprints',
-    NEMOCLAW_AGENTS: '{state}/agents',
-    NEMOCLAW_DEMO_DIR: '{state}/demo',
-    NEMOCLAW_OPERATORS_GID: String(operatorsGid),
-    NEMOCLAW_SERVICE_UIDS: [users.worker, users.ledger, users.demo].map((identity) => identity.uid).join(','),
-    NEMOCLAW_AGENT_UIDS: `${agents.first}:${agents.count}`,
-  };
+  // run, state, prefix and the identities openshelld tells every service by itself
+  const env = { NEMOCLAW_LIB: '{lib}', NEMOCLAW_BLUEPRINTS: '{lib}/blueprints', NEMOCLAW_AGENTS: '{state}/agents', NEMOCLAW_DEMO_DIR: '{state}/demo' };
   const service = (role: string): Record<string, unknown> => ({ name: role, role, argv: ['{node}', `{lib}/gateway/src/processes/${role}.ts`], env });
   return {
     instance: instanceName(places.root),
