@@ -1,0 +1,307 @@
+/** For tests: a gateway in one process, with a fake openshelld, a fake worker and a record in memory. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { duplexPair, PassThrough, type Duplex } from 'node:stream';
+import { encodeFrame, FrameDecoder, type AuditSink, type CreateResult, type GatewayToWorker, type LedgerEvent, type Registration, type SandboxConfig, type Store } from '@nemoclaw/contract';
+import { toOcsf } from '@nemoclaw/ledger';
+import { createIntermediate, createRootCa } from '@nemoclaw/network-policy';
+import type { Backend, ExecRequest, OcsfRecord, RecordReader, Started } from './backend.ts';
+import { openGateway, type Gateway } from './compose.ts';
+import { compileWithDecide } from './policy/engine.ts';
+import { Secrets } from './sandboxes/secrets.ts';
+import { MemoryStore } from './store/memory-store.ts';
+
+/** Blueprint files that every test starts from. */
+export const blueprintFiles: Readonly<Record<string, string>> = {
+  'blueprint.yaml': `apiVersion: nemoclaw.dev/v1
+kind: Blueprint
+name: support
+version: 1.0.0
+description: for tests
+role: support
+agent: { kind: shell }
+files: { sandbox: sandbox.yaml, network: network.yaml, actions: actions.yaml, approvals: approvals.yaml, inference: inference.yaml }
+`,
+  'sandbox.yaml': `apiVersion: openshell.nvidia.com/v1
+kind: SandboxPolicy
+metadata: { name: support }
+spec:
+  isolation: { network: restricted, filesystem: workspace, syscalls: standard }
+  permissions: { allowedAPIs: [crm.read, email.send], deniedAPIs: [billing.*] }
+  filesystem: { escalate: [{ path: /workspace/archive/**, on: [delete, rename] }] }
+`,
+  'network.yaml': `networkPolicy:
+  name: support
+  egress:
+    allow:
+      - { domain: crm.acme.example, methods: [GET] }
+      - { domain: mail.acme.example, methods: [POST] }
+    escalate:
+      - { domain: warehouse.acme.example, methods: [PUT] }
+    deny:
+      - { domain: "*" }
+`,
+  'actions.yaml': `organization: { domains: [acme.example] }
+actions:
+  - name: crm.read
+    match: [{ tool: crm_read }, { http: { host: crm.acme.example, method: GET, path: "/customers/{customerId}" } }]
+    labels: { sensitivity: confidential, reversibility: fully-reversible, scope: single, compliance: [GDPR] }
+  - name: email.send
+    match: [{ tool: email_send }, { http: { host: mail.acme.example, method: POST, path: /v1/send } }]
+    attributes: { recipient: "$.to" }
+    labels: { sensitivity: internal, reversibility: irreversible, scope: external, compliance: [GDPR] }
+`,
+  'approvals.yaml': `triggers: [{ action: email.send, threshold: always }]
+channels: [terminal]
+timeout: 15m
+defaultAction: deny
+`,
+  'inference.yaml': `providers: [{ name: demo, kind: demo, endpoint: "http://127.0.0.1:8930/v1", model: demo-script-1, location: local }]
+default: demo
+`,
+};
+
+/** Time stands still until a test moves it. */
+export class FakeClock {
+  time = 1_700_000_000_000;
+  now(): number {
+    return this.time;
+  }
+  monotonic(): number {
+    return this.time;
+  }
+}
+
+/** The record in memory: sink and reader at once. `broken` refuses commits. */
+export class FakeRecord implements AuditSink, RecordReader {
+  readonly events: LedgerEvent[] = [];
+  broken = false;
+  readonly #followers = new Set<() => void>();
+
+  emit(event: LedgerEvent): void {
+    this.events.push(JSON.parse(JSON.stringify(event)) as LedgerEvent);
+    for (const follower of this.#followers) follower();
+  }
+  async commit(event: LedgerEvent): Promise<void> {
+    await Promise.resolve();
+    if (this.broken) throw new Error('the ledger is not reachable');
+    this.emit(event);
+  }
+  async tail({ sandbox, after, limit }: { sandbox?: string; after: number; limit: number }): Promise<readonly OcsfRecord[]> {
+    return this.#records(sandbox, after).slice(0, limit);
+  }
+  follow(query: { sandbox?: string; after: number }, onRecords: (records: readonly OcsfRecord[]) => void, signal: AbortSignal): void {
+    let after = query.after;
+    const push = (): void => {
+      const records = this.#records(query.sandbox, after);
+      after = this.events.length;
+      if (records.length > 0) onRecords(records);
+    };
+    this.#followers.add(push);
+    signal.addEventListener('abort', () => this.#followers.delete(push), { once: true });
+    push();
+  }
+  async status(): Promise<{ up: boolean; count: number; head: string }> {
+    return { up: !this.broken, count: this.events.length, head: '' };
+  }
+  #records(sandbox: string | undefined, after: number): OcsfRecord[] {
+    return this.events
+      .map((event, index) => toOcsf(event, { chain: 'test', sequence: index + 1, logged: event.time, source: { name: 'test', run: 'r', seq: index + 1 }, previous: undefined }))
+      .filter((_, index) => index >= after && (sandbox === undefined || this.events[index]?.sandbox === sandbox));
+  }
+}
+
+/** openshelld as far as the gateway sees it. */
+export class FakeBackend implements Backend {
+  readonly sandboxes = new Map<string, { plan: unknown; registration: string; worker: string }>();
+  readonly answers: { sandbox: string; holdId: string; verdict: string }[] = [];
+  readonly execs: { request: ExecRequest; stdin: PassThrough; stdout: PassThrough; stderr: PassThrough }[] = [];
+  readonly signals: { execId: string; signal: number }[] = [];
+  readonly resizes: { rows: number; cols: number }[] = [];
+  registrations: Registration[] = [];
+  facts: Record<string, unknown> = { tier: 'B', landlock: 7, cgroup: { memory: true, pids: true, cpu: true } };
+  probe: Record<string, boolean> = { 'landlock.write': true, 'seccomp.mount': true };
+  /** Set to fail the next calls of that name. */
+  readonly failing = new Map<string, Error>();
+
+  #check(name: string): void {
+    const error = this.failing.get(name);
+    if (error) throw error;
+  }
+  async host(): Promise<Readonly<Record<string, unknown>>> {
+    this.#check('host');
+    return this.facts;
+  }
+  async workspaces(): Promise<readonly Registration[]> {
+    return this.registrations;
+  }
+  async create(request: { sandbox: string; plan: unknown; registration: string; worker: string }): Promise<CreateResult> {
+    this.#check('create');
+    this.sandboxes.set(request.sandbox, request);
+    return { sandbox: request.sandbox, init: 1, uid: 200_000, probe: this.probe, phases: { launch: 1 } };
+  }
+  async exec(request: ExecRequest): Promise<Started> {
+    this.#check('exec');
+    const streams = { stdin: new PassThrough(), stdout: new PassThrough(), stderr: new PassThrough() };
+    this.execs.push({ request, ...streams });
+    return { execId: request.execId, pid: 7, ...streams, stderr: request.tty ? null : streams.stderr };
+  }
+  async signal(_sandbox: string, execId: string, signal: number): Promise<void> {
+    this.signals.push({ execId, signal });
+  }
+  async resize(_sandbox: string, _execId: string, rows: number, cols: number): Promise<void> {
+    this.resizes.push({ rows, cols });
+  }
+  async destroy(sandbox: string): Promise<void> {
+    this.#check('destroy');
+    if (!this.sandboxes.delete(sandbox)) throw Object.assign(new Error('no such sandbox'), { code: 'no-sandbox' });
+  }
+  async answerHold(sandbox: string, holdId: string, verdict: 'allow' | 'deny'): Promise<void> {
+    this.#check('answerHold');
+    this.answers.push({ sandbox, holdId, verdict });
+  }
+}
+
+/** A worker that takes every configuration at once, unless told otherwise. */
+export class FakeWorker {
+  readonly socket: Duplex;
+  readonly heard: GatewayToWorker[] = [];
+  readonly configs = new Map<string, SandboxConfig>();
+  /** What it says to the next configurations; undefined: nothing at all. */
+  reply: ((config: SandboxConfig) => string | undefined) | undefined = () => '';
+  closed = false;
+  readonly #waiters: (() => void)[] = [];
+
+  constructor(gateway: Gateway, name = 'worker:1') {
+    const [mine, theirs] = duplexPair();
+    this.socket = mine;
+    const decoder = new FrameDecoder();
+    mine.on('data', (chunk: Buffer) => {
+      for (const message of decoder.push(chunk) as GatewayToWorker[]) this.#take(message);
+    });
+    mine.on('close', () => this.#end());
+    mine.on('end', () => this.#end());
+    mine.on('error', () => undefined);
+    gateway.worker(name, theirs);
+    theirs.on('close', () => this.#end());
+  }
+  #end(): void {
+    this.closed = true;
+    this.#wake();
+  }
+  #take(message: GatewayToWorker): void {
+    this.heard.push(message);
+    if (message.t === 'configure') {
+      const error = this.reply?.(message.config);
+      if (error === '') this.configs.set(message.config.sandbox, message.config);
+      if (this.reply) this.say({ t: 'configured', sandbox: message.config.sandbox, version: message.config.version, ...(error === '' || error === undefined ? {} : { error }) });
+    }
+    if (message.t === 'remove') this.configs.delete(message.sandbox);
+    this.#wake();
+  }
+  #wake(): void {
+    for (const wake of this.#waiters.splice(0)) wake();
+  }
+  say(message: unknown): void {
+    this.socket.write(encodeFrame(message));
+  }
+  /** Waits until something it heard fits. */
+  async until<T>(find: (worker: this) => T | undefined | false): Promise<T> {
+    for (;;) {
+      const found = find(this);
+      if (found !== undefined && found !== false) return found as T;
+      await new Promise<void>((resolve) => this.#waiters.push(resolve));
+    }
+  }
+  outcome(holdId: string): Extract<GatewayToWorker, { t: 'hold.outcome' }> | undefined {
+    return this.heard.find((message): message is Extract<GatewayToWorker, { t: 'hold.outcome' }> => message.t === 'hold.outcome' && message.holdId === holdId);
+  }
+}
+
+export interface World {
+  gateway: Gateway;
+  worker: FakeWorker;
+  readonly store: Store;
+  readonly record: FakeRecord;
+  readonly backend: FakeBackend;
+  readonly clock: FakeClock;
+  readonly dir: string;
+  people: number;
+  /** Writes the blueprint again, some files replaced. */
+  blueprint(files?: Readonly<Record<string, string>>, name?: string): void;
+  /** A second life of the gateway over the same store, record and openshelld. */
+  restart(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** `store` outlives restarts; memory by default. */
+export async function makeWorld(options: { readonly files?: Readonly<Record<string, string>>; readonly people?: number } = {}): Promise<World> {
+  const dir = mkdtempSync(join(tmpdir(), 'nemoclaw-gateway-'));
+  mkdirSync(join(dir, 'gateway'));
+  const record = new FakeRecord();
+  const backend = new FakeBackend();
+  const clock = new FakeClock();
+  const kept = new MemoryStore();
+  // The file would be opened again; memory must not be emptied by the first life's end.
+  const store: Store = Object.assign(Object.create(kept) as MemoryStore, { close: async () => undefined });
+  for (const method of ['get', 'list', 'put', 'delete', 'batch', 'watch'] as const) Reflect.set(store, method, (kept[method] as (...args: unknown[]) => unknown).bind(kept));
+  let ids = 0;
+  const blueprint = (files: Readonly<Record<string, string>> = {}, name = 'support'): void => {
+    for (const [file, text] of Object.entries({ ...blueprintFiles, ...files })) {
+      const path = join(dir, 'blueprints', name, file);
+      mkdirSync(dirname(path), { recursive: true });
+      writeFileSync(path, text);
+    }
+  };
+  blueprint(options.files);
+  const open = (): Promise<Gateway> =>
+    openGateway({
+      store,
+      audit: record,
+      record,
+      clock,
+      ids: { next: (prefix) => `${prefix}_${String((ids += 1)).padStart(8, '0')}` },
+      backend,
+      settings: {
+        run: dir,
+        state: dir,
+        agentsDir: join(dir, 'agents'),
+        blueprintDirs: [join(dir, 'blueprints')],
+        anchorDirs: [join(dir, 'anchors')],
+        demoEndpoint: 'http://127.0.0.1:8930/v1',
+        version: '0.0.0-test',
+        channels: new Set(['terminal']),
+        sinks: new Set(['security-events']),
+      },
+      secrets: new Secrets(join(dir, 'gateway', 'secrets.json')),
+      compile: compileWithDecide,
+      certificates: { root: createRootCa, intermediate: createIntermediate },
+      plan: (request) => ({ plan: request, env: ['PATH=/usr/bin', ...request.env], cwd: '/workspace', notes: [] }),
+      redact: (text) => text.replaceAll('hunter2', '[redacted]'),
+      people: () => world.people,
+    });
+  const world: World = {
+    people: options.people ?? 1,
+    store,
+    record,
+    backend,
+    clock,
+    dir,
+    blueprint,
+    gateway: undefined as unknown as Gateway,
+    worker: undefined as unknown as FakeWorker,
+    restart: async () => {
+      await world.gateway.close();
+      world.gateway = await open();
+      world.worker = new FakeWorker(world.gateway);
+    },
+    close: async () => {
+      await world.gateway.close();
+      rmSync(dir, { recursive: true });
+    },
+  };
+  world.gateway = await open();
+  world.worker = new FakeWorker(world.gateway);
+  return world;
+}
