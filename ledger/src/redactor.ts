@@ -48,14 +48,14 @@ export function redactor(options: RedactorOptions = {}): Redact {
     for (const [key, item] of Object.entries(value)) {
       const name = text(key);
       if (item === undefined) continue;
-      if (!payloads && payloadKeys.has(key)) out[name] = withheld(item);
+      if (!payloads && payloadKeys.has(key) && (typeof item === 'string' || typeof item === 'object')) out[name] = withheld(item);
       else if (typeof item === 'string' && item !== '' && secretKey.test(key)) out[name] = '[redacted:secret]';
       else out[name] = walk(item, depth + 1, payloads);
     }
     return out;
   };
 
-  return (event) => {
+  const mask = (event: unknown): LedgerEvent => {
     const raw = asObject(event);
     const data = asObject(raw['data']);
     const payloads = options.payloads === 'as-marked' && data['logPayloads'] === true;
@@ -69,6 +69,19 @@ export function redactor(options: RedactorOptions = {}): Redact {
       data: { withheld: 'the event was too large', characters: size, sha256: sha256(JSON.stringify(kept)) },
     };
   };
+  return (event) => {
+    try {
+      return mask(event);
+    } catch (error) {
+      // Nothing a source sends may end the record; what cannot be taken apart is recorded as that.
+      return unreadable(error);
+    }
+  };
+}
+
+function unreadable(error: unknown): LedgerEvent {
+  const why = error instanceof Error ? error.name : 'unknown';
+  return { time: 0, class: 'detectionFinding', activity: 1, severity: 4, sandbox: '', layer: 'ledger', message: 'A source sent an event that could not be read.', data: { malformed: ['event'], why } };
 }
 
 function withheld(item: unknown): JsonObject {
@@ -95,9 +108,9 @@ function plainEvent(raw: Record<string, unknown>, text: (s: string) => string, d
     activity: pick('activity', Number.isInteger(activity) && (activity as number) >= 0 && (activity as number) <= 99, activity as number, 0),
     severity: pick('severity', [1, 2, 3, 4, 5, 6].includes(severity as number), severity as LedgerEvent['severity'], 4),
     time: pick('time', Number.isSafeInteger(time) && (time as number) >= 0, time as number, 0),
-    sandbox: pick('sandbox', typeof sandbox === 'string', text(String(sandbox ?? '')).slice(0, 256), ''),
+    sandbox: pick('sandbox', typeof sandbox === 'string', text(words(sandbox)).slice(0, 256), ''),
     layer: pick('layer', typeof layer === 'string' && layers.has(layer), layer as LedgerEvent['layer'], 'ledger'),
-    message: pick('message', typeof message === 'string', text(String(message ?? '')), 'A source sent an event without a message.'),
+    message: pick('message', typeof message === 'string', text(words(message)), 'A source sent an event without a message.'),
     ...(verdict !== undefined && verdicts.has(verdict as string) && { verdict: verdict as NonNullable<LedgerEvent['verdict']> }),
     ...(typeof correlation === 'string' && { correlation: text(correlation).slice(0, 256) }),
     ...(typeof decision === 'object' && decision !== null && { decision: plainDecision(walk(decision)) }),
@@ -107,17 +120,21 @@ function plainEvent(raw: Record<string, unknown>, text: (s: string) => string, d
   return { ...event, data: { ...data, malformed: wrong } };
 }
 
+function words(value: unknown): string {
+  return typeof value === 'string' ? value : '';
+}
+
 function plainDecision(d: JsonObject): NonNullable<LedgerEvent['decision']> {
   const rules = Array.isArray(d['rules']) ? d['rules'] : [];
   return {
-    action: String(d['action'] ?? ''),
+    action: words(d['action']),
     rules: rules.map((rule) => {
       const r = asObject(rule);
-      return { id: String(r['id'] ?? ''), ...(typeof r['file'] === 'string' && { file: r['file'] }), ...(typeof r['line'] === 'number' && { line: r['line'] }) };
+      return { id: words(r['id']), ...(typeof r['file'] === 'string' && { file: r['file'] }), ...(typeof r['line'] === 'number' && { line: r['line'] }) };
     }),
-    reason: String(d['reason'] ?? ''),
+    reason: words(d['reason']),
     policyVersion: typeof d['policyVersion'] === 'number' ? d['policyVersion'] : 0,
-    decidedBy: String(d['decidedBy'] ?? 'error') as NonNullable<LedgerEvent['decision']>['decidedBy'],
+    decidedBy: (words(d['decidedBy']) || 'error') as NonNullable<LedgerEvent['decision']>['decidedBy'],
     micros: typeof d['micros'] === 'number' ? d['micros'] : 0,
   };
 }
