@@ -1,0 +1,354 @@
+/** Questions to a human: decided once, on record before the effect, denied by default, and never by a worker. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { NemoError, unlabelled, type ActionRequest, type ErrorCode, type HoldRequestWire, type SyscallHold } from '@nemoclaw/contract';
+import { blueprintFiles, makeWorld, type World } from '../fake-world.ts';
+import { setPolicy } from '../policy/change.ts';
+import { createSandbox } from '../sandboxes/create.ts';
+import { stopSandbox } from '../sandboxes/life.ts';
+import type { LiveSandbox } from '../sandboxes/live.ts';
+import { withoutPlace } from './holds.ts';
+
+const uid = 1000;
+const person = 1001;
+
+function inWorld(body: (world: World, live: LiveSandbox) => Promise<void>, files: Record<string, string> = {}): () => Promise<void> {
+  return async () => {
+    const world = await makeWorld({ files });
+    try {
+      await body(world, await createSandbox(world.gateway.house, { name: 'helper', blueprint: 'support' }, uid));
+    } finally {
+      await world.close();
+    }
+  };
+}
+const refusal = (code: ErrorCode) => (error: unknown): boolean => {
+  assert.ok(error instanceof NemoError, String(error));
+  assert.equal(error.code, code, error.message);
+  return true;
+};
+
+function toolRequest(live: LiveSandbox, to = 'dana@customer.example'): ActionRequest {
+  const named = live.inForce.resolveTool('email_send', new Map<string, unknown>([['to', to], ['subject', 'Hello']]));
+  return { sandbox: live.record.value.id, role: 'support', task: '', source: 'model', action: named.action, resource: { kind: 'tool', name: 'email_send' }, params: named.params, labels: named.labels, provenance: new Map(), history: { readRestricted: false, ingestedUntrusted: false, hasEgress: false, counts: new Map() } };
+}
+function wire(live: LiveSandbox, request: ActionRequest, holdId: string, kind: HoldRequestWire['kind'] = 'tool'): HoldRequestWire {
+  const { sandbox, role, task, source, action, resource, labels } = request;
+  return { holdId, sandbox, kind, request: { sandbox, role, task, source, action, resource, params: [...request.params], labels }, decision: live.inForce.decide(request), key: live.inForce.key(request), summary: 'Nothing to see here', detail: '{}', patienceMs: 25_000 };
+}
+async function held(world: World, live: LiveSandbox, holdId = 'h1', request = toolRequest(live)): Promise<string> {
+  const before = new Set(world.gateway.house.desk.list().map((approval) => approval.id));
+  const seen = new Promise<string>((resolve) => {
+    const stop = world.gateway.house.notices.listen(live.record.value.id, (approval) => {
+      if (before.has(approval.id)) return;
+      stop();
+      resolve(approval.id);
+    });
+  });
+  world.worker.say({ t: 'hold', hold: wire(live, request, holdId, request.resource.kind === 'tool' ? 'tool' : 'http') });
+  return seen;
+}
+const decide = (world: World, id: string, verdict: 'approve' | 'deny' = 'approve', by = person) => world.gateway.house.desk.decide(id, verdict, 'because', by);
+const consume = async (world: World, live: LiveSandbox, key: string, id: number): Promise<string> => {
+  world.worker.say({ t: 'grant.consume', id, sandbox: live.record.value.id, key });
+  return world.worker.until((worker) => worker.heard.find((message) => (message.t === 'ok' || message.t === 'no') && message.id === id)?.t);
+};
+const settled = (world: World, id: string) => world.gateway.house.desk.get(id);
+const syscall = (live: LiveSandbox, more: Partial<SyscallHold> = {}): SyscallHold => ({ sandbox: live.record.value.id, holdId: 's1', op: 'delete', syscall: 'unlinkat', path: '/workspace/archive/a.csv', toPath: null, dev: 1, ino: 2, pid: 5, exe: '/usr/bin/rm', rule: 0, deadline: 1_700_000_000_000 + 60_000, ...more });
+
+describe('a held tool call', () => {
+  test('is shown in the gateway\'s own words and goes ahead when approved', inWorld(async (world, live) => {
+    const id = await held(world, live);
+    const card = settled(world, id)?.card;
+    assert.equal(card?.summary, 'email.send: to dana@customer.example, subject Hello, recipient dana@customer.example');
+    assert.deepEqual(card?.chips, { sensitivity: 'internal', reversibility: 'irreversible', scope: 'external', compliance: 'GDPR' });
+    assert.equal(card?.rule.id, 'approvals.triggers[0]');
+    assert.match(card?.creates ?? '', /the tool call, and once the identical HTTP request/);
+    assert.match(card?.notices.join() ?? '', /Single operator/);
+    const approved = await decide(world, id);
+    assert.equal(approved.state, 'approved');
+    assert.equal(approved.by, 'uid:1001');
+    assert.deepEqual((await world.worker.until((worker) => worker.outcome('h1'))).outcome, { verdict: 'allow', approvalId: id, by: 'uid:1001' });
+  }));
+
+  test('the identical HTTP request passes once, and only once', inWorld(async (world, live) => {
+    const request = toolRequest(live);
+    const id = await held(world, live, 'h1', request);
+    await decide(world, id);
+    const key = live.inForce.key(request);
+    assert.equal(await consume(world, live, live.inForce.key(toolRequest(live, 'other@customer.example')), 1), 'no');
+    assert.equal(await consume(world, live, key, 2), 'ok');
+    assert.equal(await consume(world, live, key, 3), 'no');
+    assert.deepEqual(world.gateway.house.desk.grants().map((grant) => grant.state), ['used']);
+    assert.ok(world.record.events.some((event) => event.message.startsWith('A one-shot grant was used')));
+  }));
+
+  test('is denied with the reason', inWorld(async (world, live) => {
+    const id = await held(world, live);
+    assert.equal((await decide(world, id, 'deny')).state, 'rejected');
+    const { outcome } = await world.worker.until((worker) => worker.outcome('h1'));
+    assert.deepEqual(outcome, { verdict: 'deny', approvalId: id, by: 'uid:1001', reason: 'because' });
+    assert.equal(world.gateway.house.desk.grants().length, 0);
+  }));
+
+  test('a second decision is a conflict that names the first', inWorld(async (world, live) => {
+    const id = await held(world, live);
+    const results = await Promise.allSettled([decide(world, id, 'approve', 1001), decide(world, id, 'deny', 1002)]);
+    assert.equal(results[0]?.status, 'fulfilled');
+    assert.equal(results[1]?.status, 'rejected');
+    await assert.rejects(decide(world, id, 'deny'), (error: unknown) => refusal('NEMO_E_DECIDED')(error) && /approved by uid:1001/.test(String(error)));
+    assert.equal(world.record.events.filter((event) => event.verdict === 'approved').length, 1);
+    await assert.rejects(decide(world, 'apr_none'), refusal('NEMO_E_NOT_FOUND'));
+  }));
+
+  test('is denied by default when its time is over', inWorld(async (world, live) => {
+    const id = await held(world, live);
+    world.clock.time += 15 * 60_000;
+    await world.gateway.sweep();
+    assert.equal(settled(world, id)?.state, 'expired');
+    assert.equal((await world.worker.until((worker) => worker.outcome('h1'))).outcome.verdict, 'deny');
+    await assert.rejects(decide(world, id), refusal('NEMO_E_DECIDED'));
+  }));
+
+  test('is denied by default even if nobody swept', inWorld(async (world, live) => {
+    const id = await held(world, live);
+    world.clock.time += 15 * 60_000;
+    await assert.rejects(decide(world, id), refusal('NEMO_E_DECIDED'));
+    assert.equal(settled(world, id)?.state, 'expired');
+  }));
+
+  test('without the record nothing is approved, and a denial still happens', inWorld(async (world, live) => {
+    const id = await held(world, live);
+    world.record.broken = true;
+    await assert.rejects(decide(world, id), refusal('NEMO_E_RECORD'));
+    assert.equal(settled(world, id)?.state, 'waiting');
+    assert.equal(world.worker.outcome('h1'), undefined);
+    await decide(world, id, 'deny');
+    assert.equal((await world.worker.until((worker) => worker.outcome('h1'))).outcome.verdict, 'deny');
+  }));
+
+  test('the approval is on record and in the store before the worker hears of it', inWorld(async (world, live) => {
+    const id = await held(world, live);
+    const seen: boolean[] = [];
+    world.worker.socket.on('data', () => {
+      if (!world.worker.outcome('h1') || seen.length > 0) return;
+      seen.push(world.record.events.some((event) => event.verdict === 'approved' && event.correlation === id));
+    });
+    await decide(world, id);
+    await world.worker.until((worker) => worker.outcome('h1'));
+    assert.deepEqual(seen, [true]);
+  }));
+
+  test('the agent can give it up', inWorld(async (world, live) => {
+    const id = await held(world, live);
+    world.worker.say({ t: 'hold.withdrawn', sandbox: live.record.value.id, holdId: 'h1', why: 'client went away' });
+    await world.worker.until(() => settled(world, id)?.state === 'withdrawn' || (world.worker.say({ t: 'usage', sandbox: live.record.value.id, requests: 0, bytesOut: 0, tokens: 0 }), false));
+    await assert.rejects(decide(world, id), refusal('NEMO_E_DECIDED'));
+  }));
+
+  test('nobody approves what their own agent asks as soon as two people can', inWorld(async (world, live) => {
+    const id = await held(world, live);
+    world.people = 2;
+    await assert.rejects(decide(world, id, 'approve', uid), refusal('NEMO_E_SELF_APPROVAL'));
+    assert.equal((await decide(world, id, 'approve', person)).state, 'approved');
+  }));
+});
+
+describe('a holder that is gone', () => {
+  test('leaves the question; approving it gives one use within ten minutes', inWorld(async (world, live) => {
+    const request = toolRequest(live);
+    const id = await held(world, live, 'h1', request);
+    const released = new Promise<void>((resolve) => void world.gateway.house.notices.listen(live.record.value.id, (approval) => (approval.held ? undefined : resolve())));
+    world.worker.socket.destroy();
+    await released;
+    await world.restart();
+    assert.equal(settled(world, id)?.state, 'waiting');
+    assert.match(settled(world, id)?.card.creates ?? '', /One use of the identical request/);
+    assert.equal((await decide(world, id)).state, 'granted');
+    const key = live.inForce.key(request);
+    assert.deepEqual(world.gateway.house.desk.pending(live.record.value.id), [{ key, approvalId: id }]);
+    await world.restart();
+    assert.equal(await consume(world, live, key, 1), 'ok');
+    assert.equal(await consume(world, live, key, 2), 'no');
+  }));
+
+  test('a grant is worth nothing after its time', inWorld(async (world, live) => {
+    const request = toolRequest(live);
+    const id = await held(world, live, 'h1', request);
+    await world.restart();
+    await decide(world, id);
+    world.clock.time += 10 * 60_000;
+    assert.equal(await consume(world, live, live.inForce.key(request), 1), 'no');
+    assert.deepEqual(world.gateway.house.desk.grants().map((grant) => grant.state), ['expired']);
+  }));
+
+  test('a grant whose use cannot be put on record is not used', inWorld(async (world, live) => {
+    const request = toolRequest(live);
+    const id = await held(world, live, 'h1', request);
+    await world.restart();
+    await decide(world, id);
+    world.record.broken = true;
+    assert.equal(await consume(world, live, live.inForce.key(request), 1), 'no');
+  }));
+
+  test('a repeat re-attaches to the question instead of asking anew', inWorld(async (world, live) => {
+    const id = await held(world, live, 'h1');
+    await world.restart();
+    world.worker.say({ t: 'hold', hold: wire(live, toolRequest(live), 'h2') });
+    await world.worker.until((worker) => worker.heard.some((message) => message.t === 'pending' && message.entries.length > 0) && settled(world, id)?.held);
+    assert.equal(world.gateway.house.desk.list().length, 1);
+    await decide(world, id);
+    assert.equal((await world.worker.until((worker) => worker.outcome('h2'))).outcome.verdict, 'allow');
+  }));
+});
+
+describe('a held system call', () => {
+  test('is performed after approval, bound to the object that was shown', inWorld(async (world, live) => {
+    await world.gateway.hold(syscall(live));
+    const [question] = world.gateway.house.desk.list('waiting');
+    assert.equal(question?.card.summary, 'Delete /workspace/archive/a.csv');
+    assert.equal(question?.card.rule.id, 'filesystem.escalate[0]');
+    await decide(world, question?.id ?? '');
+    assert.deepEqual(world.backend.answers, [{ sandbox: live.record.value.id, holdId: 's1', verdict: 'allow' }]);
+    await world.gateway.holdEnded(live.record.value.id, 's1', 'performed');
+    assert.equal(settled(world, question?.id ?? '')?.effect, 'performed');
+    // Another object under the same name asks again.
+    await world.gateway.hold(syscall(live, { holdId: 's2', ino: 3 }));
+    assert.equal(world.gateway.house.desk.list('waiting').length, 1);
+  }));
+
+  test('survives the gateway: it is found again, and approving resumes it', inWorld(async (world, live) => {
+    await world.gateway.hold(syscall(live));
+    const id = world.gateway.house.desk.list('waiting')[0]?.id ?? '';
+    await world.restart();
+    await world.gateway.inventory({ t: 'inventory', sandboxes: [{ sandbox: live.record.value.id, init: 1, uid: 200_000, execs: [] }], holds: [syscall(live)], workers: [] });
+    assert.equal(world.gateway.house.desk.list().length, 1);
+    assert.equal((await decide(world, id)).state, 'approved');
+    assert.equal(world.backend.answers.at(-1)?.verdict, 'allow');
+  }));
+
+  test('approved while openshelld was away, it is answered when it comes back', inWorld(async (world, live) => {
+    await world.gateway.hold(syscall(live));
+    const id = world.gateway.house.desk.list('waiting')[0]?.id ?? '';
+    world.backend.failing.set('answerHold', new Error('reset'));
+    await decide(world, id);
+    assert.equal(world.backend.answers.length, 0);
+    world.backend.failing.clear();
+    await world.gateway.reset();
+    await world.gateway.inventory({ t: 'inventory', sandboxes: [{ sandbox: live.record.value.id, init: 1, uid: 200_000, execs: [] }], holds: [syscall(live)], workers: [] });
+    assert.deepEqual(world.backend.answers.map((answer) => answer.verdict), ['allow']);
+  }));
+
+  test('the shim\'s deadline ends the question', inWorld(async (world, live) => {
+    await world.gateway.hold(syscall(live));
+    const id = world.gateway.house.desk.list('waiting')[0]?.id ?? '';
+    assert.equal(settled(world, id)?.deadline, world.clock.time + 60_000);
+    await world.gateway.holdEnded(live.record.value.id, 's1', 'timeout');
+    assert.equal(settled(world, id)?.state, 'expired');
+  }));
+});
+
+describe('a change of the policy decides again', () => {
+  test('what it denies is answered, what it allows goes on', inWorld(async (world, live) => {
+    const denied = await held(world, live, 'h1');
+    const sandbox = (blueprintFiles['sandbox.yaml'] ?? '').replace('[crm.read, email.send]', '[crm.read]');
+    assert.equal((await setPolicy(world.gateway.house, 'helper', { files: { 'sandbox.yaml': sandbox } }, uid)).redecided, 1);
+    assert.equal(settled(world, denied)?.state, 'rejected');
+    assert.equal((await world.worker.until((worker) => worker.outcome('h1'))).outcome.verdict, 'deny');
+    await setPolicy(world.gateway.house, 'helper', { files: { 'sandbox.yaml': blueprintFiles['sandbox.yaml'] ?? '' } }, uid);
+    const allowed = await held(world, live, 'h2');
+    assert.equal((await setPolicy(world.gateway.house, 'helper', { files: { 'approvals.yaml': 'triggers: []\n' } }, uid)).redecided, 1);
+    assert.equal(settled(world, allowed)?.by, 'policy');
+    assert.equal((await world.worker.until((worker) => worker.outcome('h2'))).outcome.verdict, 'allow');
+    assert.equal(world.gateway.house.desk.grants().length, 0);
+  }));
+
+  test('a hold that the policy in force denies is no question', inWorld(async (world, live) => {
+    const request: ActionRequest = { ...toolRequest(live), action: '', resource: { kind: 'tool', name: 'unknown_tool' }, params: new Map(), labels: unlabelled };
+    const id = await held(world, live, 'h1', request);
+    await world.worker.until((worker) => worker.outcome('h1'));
+    assert.equal(settled(world, id)?.state, 'rejected');
+    assert.equal(settled(world, id)?.by, 'policy');
+  }));
+
+  test('a stop withdraws every question and takes back every grant', inWorld(async (world, live) => {
+    const first = await held(world, live, 'h1');
+    await decide(world, first);
+    const second = await held(world, live, 'h2', toolRequest(live, 'b@customer.example'));
+    await stopSandbox(world.gateway.house, 'helper', uid);
+    assert.equal(settled(world, second)?.state, 'withdrawn');
+    assert.equal(world.gateway.house.desk.grants().length, 0);
+  }));
+});
+
+describe('scripted answers of the demo', () => {
+  test('are given only to exactly the requests the blueprint names, and are on record as such', async () => {
+    const first = await makeWorld();
+    const live = await createSandbox(first.gateway.house, { name: 'helper', blueprint: 'support' }, uid);
+    const key = live.inForce.key(withoutPlace(toolRequest(live)));
+    await first.close();
+    await inWorld(async (world, sandbox) => {
+      const id = await held(world, sandbox, 'h1');
+      assert.equal((await world.worker.until((worker) => worker.outcome('h1'))).outcome.verdict, 'allow');
+      assert.equal(settled(world, id)?.by, 'demo rule');
+      assert.ok(world.record.events.some((event) => event.verdict === 'approved' && event.data?.['by'] === 'demo rule'));
+      const other = await held(world, sandbox, 'h2', toolRequest(sandbox, 'other@customer.example'));
+      assert.equal(settled(world, other)?.state, 'waiting');
+    }, { 'blueprint.yaml': `${blueprintFiles['blueprint.yaml']}demo: { approvedRequests: ["${key}"] }\n` })();
+  });
+});
+
+describe('a hostile worker', () => {
+  const hostile: Record<string, (world: World, live: LiveSandbox) => Promise<void> | void> = {
+    'names a sandbox it was not given': (world) => world.worker.say({ t: 'label.raise', id: 1, sandbox: 'another-1', to: 'restricted', why: 'x' }),
+    'holds for a sandbox it was not given': (world, live) => world.worker.say({ t: 'hold', hold: { ...wire(live, { ...toolRequest(live), sandbox: 'another-1' }, 'h9'), sandbox: 'another-1' } }),
+    'holds with the request of another sandbox': (world, live) => world.worker.say({ t: 'hold', hold: { ...wire(live, toolRequest(live), 'h9'), request: { ...wire(live, toolRequest(live), 'h9').request, sandbox: 'another-1' } } }),
+    'forges an approval': (world, live) => world.worker.say({ t: 'hold.outcome', sandbox: live.record.value.id, holdId: 'h1', outcome: { verdict: 'allow', approvalId: 'apr_1', by: 'uid:0' } }),
+    'sends a decision': (world) => world.worker.say({ t: 'decision', id: 'apr_1', verdict: 'approve' }),
+    'changes the policy': (world, live) => world.worker.say({ t: 'configure', config: world.worker.configs.get(live.record.value.id) }),
+    'shows one request and holds the key of another': (world, live) => world.worker.say({ t: 'hold', hold: { ...wire(live, toolRequest(live), 'h9'), key: live.inForce.key(toolRequest(live, 'thief@evil.example')) } }),
+    'pretends that it holds a system call': (world, live) => world.worker.say({ t: 'hold', hold: { ...wire(live, toolRequest(live), 'h9'), kind: 'syscall' } }),
+    'replays a hold that is held': async (world, live) => {
+      await held(world, live, 'h1');
+      world.worker.say({ t: 'hold', hold: wire(live, toolRequest(live), 'h1') });
+    },
+    'uses a hold id again for something else': async (world, live) => {
+      const id = await held(world, live, 'h1');
+      await decide(world, id, 'deny');
+      await world.worker.until((worker) => worker.outcome('h1'));
+      world.worker.say({ t: 'hold', hold: wire(live, toolRequest(live, 'thief@evil.example'), 'h1') });
+    },
+    'announces a huge frame': (world) => void world.worker.socket.write(Buffer.from([0x7f, 0xff, 0xff, 0xff, 0x7b])),
+    'sends what is not JSON': (world) => void world.worker.socket.write(Buffer.from([0, 0, 0, 2, 0x7b, 0x21])),
+    'sends a hold with endless text': (world, live) => world.worker.say({ t: 'hold', hold: { ...wire(live, toolRequest(live), 'h9'), summary: 'x'.repeat(100_000) } }),
+  };
+  for (const [what, attack] of Object.entries(hostile)) {
+    test(`${what}: its link is closed, and it is on record`, inWorld(async (world, live) => {
+      await attack(world, live);
+      await world.worker.until((worker) => worker.closed);
+      assert.ok(world.record.events.some((event) => event.class === 'detectionFinding' && event.message.includes('worker:1')), 'no event');
+      assert.ok(!world.gateway.house.desk.list().some((approval) => approval.state === 'approved' || approval.state === 'granted'));
+      assert.equal(live.record.value.label, 'public');
+    }));
+  }
+
+  test('a late word about a sandbox that was removed is no breach', inWorld(async (world, live) => {
+    await stopSandbox(world.gateway.house, 'helper', uid);
+    world.worker.say({ t: 'usage', sandbox: live.record.value.id, requests: 1, bytesOut: 1, tokens: 1 });
+    assert.equal(await consume(world, live, '0'.repeat(64), 5), 'no');
+    assert.equal(world.worker.closed, false);
+  }));
+
+  test('too many questions at once are refused, not lost', inWorld(async (world, live) => {
+    for (let i = 0; i <= 64; i += 1) world.worker.say({ t: 'hold', hold: wire(live, toolRequest(live, `p${i}@customer.example`), `h${i}`) });
+    const { outcome } = await world.worker.until((worker) => worker.outcome('h64'));
+    assert.equal(outcome.verdict, 'unavailable');
+    assert.equal(world.gateway.house.desk.list('waiting').length, 64);
+  }));
+
+  test('text from an agent cannot hide or turn around what is asked', inWorld(async (world, live) => {
+    const id = await held(world, live, 'h1', toolRequest(live, 'a\u202E@x.example\u001b[2K\u200B'));
+    const shown = JSON.stringify(settled(world, id));
+    assert.ok(!/[\u202E\u200B\u001b]/.test(shown) && !shown.includes('\\u001b') && shown.includes('u{202e}'));
+  }));
+});
