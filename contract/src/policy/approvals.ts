@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { NemoError } from '../errors.ts';
 import { loadWith, problem, type Loaded } from './issue.ts';
+import { objectLiteral } from './literal.ts';
 import { nearest } from './nearest.ts';
 import { deniedAction, duration } from './scalars.ts';
 import { whereOf } from './source.ts';
@@ -31,9 +32,12 @@ export interface ApprovalPolicyOptions {
   readonly channels?: ReadonlySet<string>;
 }
 
-/** Reads an approval policy from YAML or JSON. Throws NemoError with the place of the first problem. */
+/**
+ * Reads an approval policy from YAML or JSON, or from a TypeScript file that holds one object literal (`const x = { … };`), which is read as
+ * data and never run. Throws NemoError with the place of the first problem.
+ */
 export function loadApprovalPolicy(text: string, file: string, options: ApprovalPolicyOptions = {}): Loaded<ApprovalPolicy> {
-  const policy = loadWith(approvalPolicySchema, text, file);
+  const policy = loadWith(approvalPolicySchema, /^\s*(\/\/|const|export)/.test(text) ? (objectLiteral(text) ?? text) : text, file);
   const known = options.channels ?? new Set(['terminal']);
   policy.channels.forEach((channel, index) => {
     if (known.has(channel)) return;

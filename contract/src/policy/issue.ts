@@ -77,7 +77,7 @@ function explain(schema: z.ZodType, source: Source, issue: z.core.$ZodIssue): Fi
     const guess = typeof given === 'string' ? nearest(given, values) : undefined;
     return [{ where, code, what: `\`${name}\` cannot be ${quote(given)}.`, fix: `${guess === undefined ? '' : `Did you mean \`${guess}\`? `}Use ${values.length > 1 ? 'one of ' : ''}${values.join(', ')}.` }];
   }
-  if (issue.code === 'invalid_type') return [{ where, code, what: `\`${name}\` must be ${article(issue.expected)}, not ${kind(given)}.`, fix: expected(issue) ?? 'Correct the value.' }];
+  if (issue.code === 'invalid_type') return [{ where, code, what: `\`${name}\` must be ${article(issue.expected)}, not ${kind(given)}.`, fix: issue.expected === 'string' && typeof given !== 'object' ? 'Put it in quotes.' : (expected(issue) ?? 'Correct the value.') }];
   if (issue.code === 'invalid_union') return [{ where, code, what: `\`${name}\` cannot be ${quote(given)}.` }];
   return [{ where, code, what: `\`${name}\`: ${issue.message}.` }];
 }

@@ -18,16 +18,19 @@ export interface OtherPolicies {
 
 interface Gap {
   readonly text: string;
+  /** What happens instead is stricter than what the policy asks, so that it is said but is no error. */
+  readonly stricter?: true;
   readonly where: Where | undefined;
 }
 
-/** One plain sentence for each thing that would not be enforced; empty if all of it is. */
+/** One plain sentence for each thing that is not done as the policy says; empty if all of it is. */
 export function unenforced(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolicies = {}): string[] {
   return gaps(policy, facts, others).map((gap) => gap.text);
 }
 
 /**
- * Throws NEMO_E_POLICY_NEEDS if the policy requires a higher tier, or asks for something unenforced without `enforcement: best-effort`.
+ * Throws NEMO_E_POLICY_NEEDS if the policy requires a higher tier, or asks for something unenforced without `enforcement: best-effort`;
+ * what is only stricter than asked (no incoming requests, no recorded payloads) is no error.
  * A tier that is required is required in any case.
  */
 export function checkHost(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolicies = {}): void {
@@ -41,7 +44,7 @@ export function checkHost(policy: SandboxPolicy, facts: PolicyHostFacts, others:
     });
   }
   if (policy.spec.enforcement === 'best-effort') return;
-  const found = gaps(policy, facts, others);
+  const found = gaps(policy, facts, others).filter((gap) => gap.stricter !== true);
   const first = found[0];
   if (first === undefined) return;
   throw new NemoError('NEMO_E_POLICY_NEEDS', {
@@ -68,7 +71,7 @@ function gaps(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolici
   if (spec.resources.maxDisk !== undefined) gap(['resources', 'maxDisk'], 'resources.maxDisk: the size of the workspace is not limited by this version; private file systems are.');
   if (spec.resources.timeout !== undefined) gap(['resources', 'timeout'], 'resources.timeout: this version does not end a run by time.');
   if (spec.auditLog.syscalls === 'full') gap(['auditLog', 'syscalls'], 'auditLog.syscalls: full: this version does not record every system call.');
-  if (!spec.auditLog.enabled) gap(['auditLog', 'enabled'], 'auditLog.enabled: false: the record is always kept.');
+  if (!spec.auditLog.enabled) out.push({ text: 'auditLog.enabled: false: the record is always kept.', stricter: true, where: whereOf(policy, ['spec', 'auditLog', 'enabled']) });
   if (spec.mode === 'monitor') gap(['mode'], 'mode: monitor: this version always enforces.');
   if (others.network !== undefined) networkGaps(others.network, out);
   if (others.inference?.privacyRouter !== undefined && others.inference.privacyRouter.residencyRules.length > 0) {
@@ -80,8 +83,8 @@ function gaps(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolici
 function networkGaps(file: NetworkPolicyFile, out: Gap[]): void {
   const policy = file.networkPolicy;
   const at = (...path: Path): Where | undefined => whereOf(file, ['networkPolicy', ...path]);
-  if (policy.ingress.allow.length > 0) out.push({ text: 'ingress.allow: this version serves no incoming requests; all are refused.', where: at('ingress', 'allow') });
-  if (policy.inspection.logPayloads) out.push({ text: 'inspection.logPayloads: this version never records payloads.', where: at('inspection', 'logPayloads') });
+  if (policy.ingress.allow.length > 0) out.push({ text: 'ingress.allow: this version serves no incoming requests; all are refused.', stricter: true, where: at('ingress', 'allow') });
+  if (policy.inspection.logPayloads) out.push({ text: 'inspection.logPayloads: this version never records payloads.', stricter: true, where: at('inspection', 'logPayloads') });
   for (const list of ['allow', 'escalate', 'deny'] as const) {
     policy.egress[list].forEach((rule, index) => {
       if (rule.binaries !== undefined) out.push({ text: `egress.${list}[${index}].binaries: this version does not see which program opened a connection.`, where: at('egress', list, index, 'binaries') });
