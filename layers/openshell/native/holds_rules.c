@@ -1,0 +1,136 @@
+/* Which escalate rule an operation falls under: by where the objects are, not by what they were called. */
+#include "openshelld_sandboxes.h"
+#include "openshelld_text.h"
+
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#define DEPTH_MAX 128
+
+struct rule {
+  char path[PATH_BYTES]; /* as the plan names it */
+  bool on_delete, on_rename;
+  int fd; /* O_PATH on what was there at launch, or -1: nothing was */
+  dev_t dev;
+  ino_t ino;
+};
+
+struct hold_rules {
+  int count;
+  struct rule rule[];
+};
+
+struct ancestors {
+  int count;
+  struct {
+    dev_t dev;
+    ino_t ino;
+  } folder[DEPTH_MAX];
+};
+
+struct hold_rules *rules_make(const struct view *view, json_t *escalate) {
+  size_t n = json_array_size(escalate), i, k;
+  struct hold_rules *rules = calloc(1, sizeof *rules + n * sizeof rules->rule[0]);
+  json_t *one, *on;
+  if (!rules) return NULL;
+  json_array_foreach(escalate, i, one) {
+    struct rule *rule = &rules->rule[rules->count++];
+    const char *path = json_string_value(json_object_get(one, "path"));
+    struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+    struct stat found;
+    text_format(rule->path, sizeof rule->path, "%s", path ? path : "/");
+    for (size_t end = strlen(rule->path); end > 1 && rule->path[end - 1] == '/';) rule->path[--end] = 0;
+    json_array_foreach(json_object_get(one, "on"), k, on) {
+      const char *word = json_string_value(on);
+      rule->on_delete |= word && strcmp(word, "delete") == 0;
+      rule->on_rename |= word && strcmp(word, "rename") == 0;
+    }
+    rule->fd = (int)syscall(SYS_openat2, view->root, rule->path, &how, sizeof how);
+    if (rule->fd >= 0 && fstat(rule->fd, &found) == 0) {
+      rule->dev = found.st_dev;
+      rule->ino = found.st_ino;
+    }
+  }
+  return rules;
+}
+
+void rules_free(struct hold_rules *rules) {
+  for (int i = 0; rules && i < rules->count; i++)
+    if (rules->rule[i].fd >= 0) close(rules->rule[i].fd);
+  free(rules);
+}
+
+/* The folder itself and all above it, up to the root of its mount (across mounts the path decides). False: too deep to know. */
+static bool climb(const struct place *place, struct ancestors *up) {
+  int fd = fcntl(place->parent, F_DUPFD_CLOEXEC, 3);
+  bool complete = false;
+  for (up->count = 0; fd >= 0 && up->count < DEPTH_MAX && !complete;) {
+    struct statx found;
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_INO, &found) < 0) break;
+    up->folder[up->count].dev = makedev(found.stx_dev_major, found.stx_dev_minor);
+    up->folder[up->count++].ino = found.stx_ino;
+    complete = (found.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+    if (complete) break;
+    int above = openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    close(fd);
+    fd = above;
+  }
+  if (fd >= 0) close(fd);
+  return complete;
+}
+
+static bool below(const char *path, const char *base) {
+  size_t n = strlen(base);
+  if (n == 1) return true; /* "/" */
+  return strncmp(path, base, n) == 0 && (path[n] == 0 || path[n] == '/');
+}
+
+struct relation {
+  bool inside; /* the object is the rule's root or lies below it */
+  bool above;  /* the rule's root lies below the object */
+};
+
+static struct relation relate(const struct rule *rule, const char *current, const struct place *place, const struct ancestors *up) {
+  struct relation r = {.inside = below(place->path, rule->path) || (current[0] && below(place->path, current))};
+  if (rule->fd >= 0) {
+    r.inside |= place->exists && place->dev == rule->dev && place->ino == rule->ino;
+    for (int i = 0; i < up->count && !r.inside; i++) r.inside = up->folder[i].dev == rule->dev && up->folder[i].ino == rule->ino;
+  }
+  r.above = !r.inside && place->folder && place->exists && (below(rule->path, place->path) || (current[0] && below(current, place->path)));
+  return r;
+}
+
+int rules_match(const struct hold_rules *rules, const struct operation *op) {
+  static struct ancestors from_up, to_up;
+  int best = -1;
+  size_t longest = 0;
+  if (!rules || rules->count == 0 || op->from.special || (op->rename && op->to.special)) return -1;
+  bool known = climb(&op->from, &from_up) && (!op->rename || climb(&op->to, &to_up));
+  for (int i = 0; i < rules->count; i++) {
+    const struct rule *rule = &rules->rule[i];
+    static char current[PATH_BYTES];
+    current[0] = 0;
+    if (rule->fd >= 0 && place_path(rule->fd, current, sizeof current) != 0) current[0] = 0;
+    struct relation from = relate(rule, current, &op->from, &from_up), to = {0};
+    if (op->rename) to = relate(rule, current, &op->to, &to_up);
+    bool hit = !known;
+    if (!op->rename) hit |= from.inside && rule->on_delete;
+    else {
+      hit |= rule->on_rename && (from.inside || from.above || to.inside || to.above);
+      /* Moving something out of the subtree, or over something in it, deletes it there. */
+      hit |= rule->on_delete && ((from.inside && !to.inside) || (to.inside && op->to.exists));
+    }
+    size_t length = strlen(rule->path);
+    if (hit && length >= longest) {
+      best = i;
+      longest = length;
+    }
+  }
+  return best;
+}

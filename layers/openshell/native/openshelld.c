@@ -1,0 +1,120 @@
+/* openshelld: the root daemon. Starts the services, makes sandboxes through shims, performs approved file operations. Usage: openshelld --config FILE [--store FD] */
+#include "openshelld.h"
+#include "openshelld_checkpoints.h"
+#include "openshelld_sandboxes.h"
+#include "openshelld_store.h"
+#include "openshelld_text.h"
+#include "registry.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static bool finished;
+static bool stopping;
+static struct watch signals;
+
+static void all_stopped(void) { finished = true; }
+
+static void stop(void) {
+  if (stopping) return;
+  stopping = true;
+  log_line("stopping");
+  sandboxes_stop();
+  services_stop(all_stopped);
+}
+
+static void supervisor_gone(void) {
+  /* Nobody would start us again or keep the descriptors: what cannot be supervised must not run. */
+  log_line("the supervisor is gone");
+  stop();
+}
+
+static void signal_ready(struct watch *watch, uint32_t events) {
+  struct signalfd_siginfo info;
+  (void)events;
+  while (read(watch->fd, &info, sizeof info) == sizeof info)
+    if (info.ssi_signo != SIGCHLD) stop();
+  sandboxes_reap();
+  registry_reap();
+}
+
+static void found(const char *name, const int *fds, int count) {
+  if (strcmp(name, "events") == 0 && count == 1) event_adopt_sequence(fds[0]);
+  else if (strncmp(name, "service/", 8) == 0) services_adopt(name + 8, fds, count);
+  else if (strncmp(name, "workspace/", 10) == 0) registry_adopt(fds, count);
+  else
+    for (int i = 0; i < count; i++) close(fds[i]);
+}
+
+static int open_signals(void) {
+  sigset_t mask;
+  sigemptyset(&mask);
+  sigaddset(&mask, SIGTERM);
+  sigaddset(&mask, SIGINT);
+  sigaddset(&mask, SIGHUP);
+  sigaddset(&mask, SIGCHLD);
+  signal(SIGPIPE, SIG_IGN);
+  if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0) return -1;
+  int fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+  return fd < 0 ? -1 : loop_add(&signals, fd, EPOLLIN, signal_ready);
+}
+
+int main(int argc, char **argv) {
+  char err[400] = "";
+  const char *file = NULL;
+  int store = -1;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    if (strcmp(argv[i], "--config") == 0) file = argv[i + 1];
+    if (strcmp(argv[i], "--store") == 0) store = atoi(argv[i + 1]);
+  }
+  if (!file || geteuid() != 0) {
+    fprintf(stderr, "usage (as root): %s --config FILE [--store FD]\n", argv[0]);
+    return 2;
+  }
+  if (store >= 0) (void)fcntl(store, F_SETFD, FD_CLOEXEC);
+  umask(022);
+  struct rlimit files, core = {0, 0};
+  /* Without groups of root's, so that an operation with an agent's fsuid has no group but the agent's. */
+  if (setgroups(0, NULL) < 0 || setrlimit(RLIMIT_CORE, &core) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) return 1;
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &files);
+  }
+  if (config_load(file, err, sizeof err) < 0) {
+    fprintf(stderr, "openshelld: %s\n", err);
+    return 2;
+  }
+  if (config_make_folders(err, sizeof err) < 0) goto failed;
+  if (loop_open() < 0 || open_signals() < 0) {
+    text_format(err, sizeof err, "event loop: %s", strerror(errno));
+    goto failed;
+  }
+  services_prepare();
+  if (store_open(store, found) < 0 || event_open() < 0) {
+    text_format(err, sizeof err, "the supervisor's store: %s", strerror(errno));
+    goto failed;
+  }
+  store_watch(supervisor_gone);
+  if (checkpoints_open(checkpoint_done, err, sizeof err) < 0) goto failed;
+  if (registry_open(err, sizeof err) < 0) goto failed;
+  if (sandboxes_open(err, sizeof err) < 0) goto failed;
+  services_start();
+  loop_run(&finished);
+  registry_close();
+  sandboxes_close();
+  log_line("stopped");
+  return 0;
+failed:
+  fprintf(stderr, "openshelld: %s\n", err);
+  return 1;
+}

@@ -1,0 +1,108 @@
+/* The sandboxes, as openshelld sees them: one shim each, who has its listeners, its commands, its holds. */
+#pragma once
+#include "openshelld.h"
+#include "perform.h"
+#include "registry.h"
+
+struct openshelld_exec {
+  struct openshelld_exec *next;
+  char id[72];
+  json_int_t request; /* the gateway's, until answered; 0: none */
+  uint32_t number;
+  int pid;
+  int fds[3], count; /* the gateway's ends, until it has them */
+  bool started, exited;
+  int code, signal;
+};
+
+/* A question to the shim that the gateway waits for. */
+struct openshelld_asked {
+  struct openshelld_asked *next;
+  uint32_t number;
+  json_int_t request;
+  char exec[72]; /* of exec.fds, else empty */
+};
+
+enum sandbox_state { SANDBOX_STARTING, SANDBOX_READY, SANDBOX_ENDING };
+
+struct sandbox {
+  struct sandbox *next;
+  char id[72];
+  enum sandbox_state state;
+  uid_t uid;
+  pid_t shim, init;
+  bool child; /* the shim is our child */
+  bool synced; /* the shim has said everything it knows */
+  char worker[32];
+  pid_t attached; /* of the worker process that has the listeners */
+  struct channel channel;
+  struct watch watch;
+  struct timer patience;
+  int notify, listeners[2], pts;
+  struct view view;
+  json_t *created; /* probe and phases */
+  json_int_t create_request, destroy_request;
+  uint32_t next_number;
+  struct openshelld_exec *execs;
+  struct openshelld_asked *asked;
+  struct hold_rules *rules;
+  struct hold *holds;
+  unsigned deleted, renamed, failed; /* operations done since the last event */
+  struct timer tally;
+};
+
+extern struct sandbox *sandboxes;
+struct sandbox *sandbox_find(const char *id);
+
+/* openshelld_sandboxes.c */
+int sandboxes_open(char *err, size_t errlen); /* finds the shims of the last openshelld */
+void sandboxes_stop(void);
+void sandboxes_close(void);
+void sandboxes_reap(void);
+void sandboxes_tell_inventory(void);
+void sandboxes_attach_worker(struct service *worker);
+void sandboxes_detach_worker(struct service *worker);
+void sandboxes_gateway_gone(void);
+void asked_create(struct service *service, json_t *message, json_int_t id);
+void asked_destroy(struct service *service, json_t *message, json_int_t id);
+void asked_freeze(struct service *service, json_t *message, json_int_t id);
+void sandbox_attach(struct sandbox *sandbox);
+/* Gives up everything of it; `why` goes to the gateway, NULL: it was asked for. */
+void sandbox_gone(struct sandbox *sandbox, const char *why);
+
+/* openshelld_shims.c */
+int shim_start(struct sandbox *sandbox, json_t *launch, int workspace); /* 0 or -1 with errno */
+int shim_connect(struct sandbox *sandbox, const char *path);
+void shim_say(struct sandbox *sandbox, json_t *message, const int *fds, int count);
+uint32_t shim_ask(struct sandbox *sandbox, json_int_t request, const char *exec);
+
+/* openshelld_execs.c */
+void asked_exec(struct service *service, json_t *message, json_int_t id);
+void asked_exec_attach(struct service *service, json_t *message, json_int_t id);
+void asked_exec_signal(struct service *service, json_t *message, json_int_t id);
+void asked_exec_resize(struct service *service, json_t *message, json_int_t id);
+bool execs_message(struct sandbox *sandbox, const char *t, json_t *message);
+void execs_adopt(struct sandbox *sandbox, json_t *list);
+void execs_tell_ends(struct sandbox *sandbox);
+json_t *execs_names(const struct sandbox *sandbox);
+void execs_drop(struct sandbox *sandbox);
+
+/* openshelld_host.c, openshelld_requests.c */
+void asked_host(struct service *service, json_t *message, json_int_t id);
+struct checkpoint;
+void checkpoint_done(const struct checkpoint *done);
+
+/* holds.c */
+void asked_hold_answer(struct service *service, json_t *message, json_int_t id);
+void holds_prepare(struct sandbox *sandbox, json_t *escalate);
+void holds_call(struct sandbox *sandbox, const struct seccomp_notif *call, int64_t deadline);
+void holds_adopt(struct sandbox *sandbox, json_t *message, struct packet *packet);
+void holds_ended(struct sandbox *sandbox, uint64_t nid, const char *why);
+void holds_list(const struct sandbox *sandbox, json_t *list);
+void holds_drop(struct sandbox *sandbox);
+
+/* holds_rules.c: the escalate rules of one sandbox */
+struct hold_rules *rules_make(const struct view *view, json_t *escalate);
+void rules_free(struct hold_rules *rules);
+/* Index of the nearest rule that makes this operation wait, or -1. */
+int rules_match(const struct hold_rules *rules, const struct operation *op);

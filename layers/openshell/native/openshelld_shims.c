@@ -1,0 +1,223 @@
+/* The channel to each shim: started with a plan, or found again after a restart of openshelld. */
+#include "openshelld_sandboxes.h"
+#include "openshelld_store.h"
+#include "openshelld_text.h"
+#include "shim.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static void channel_ready(struct watch *watch, uint32_t events);
+
+void shim_say(struct sandbox *s, json_t *message, const int *fds, int count) {
+  (void)channel_send_json(&s->channel, message, fds, count);
+  if (s->channel.first) loop_change(&s->watch, EPOLLIN | EPOLLOUT);
+}
+
+uint32_t shim_ask(struct sandbox *s, json_int_t request, const char *exec) {
+  struct openshelld_asked *asked = calloc(1, sizeof *asked);
+  uint32_t number = ++s->next_number;
+  if (!asked) return number;
+  asked->number = number;
+  asked->request = request;
+  text_format(asked->exec, sizeof asked->exec, "%s", exec);
+  asked->next = s->asked;
+  s->asked = asked;
+  return number;
+}
+
+static void take_fds(struct sandbox *s, json_t *message, struct packet *packet) {
+  size_t i;
+  json_t *name;
+  json_array_foreach(json_object_get(message, "fds"), i, name) {
+    const char *what = json_string_value(name);
+    if (!what || (int)i >= packet->count) break;
+    int *slot = strcmp(what, "notify") == 0 ? &s->notify : strcmp(what, "tcp") == 0 ? &s->listeners[0] : strcmp(what, "udp") == 0 ? &s->listeners[1] : strcmp(what, "pts") == 0 ? &s->pts : NULL;
+    if (!slot) continue;
+    if (*slot >= 0) close(*slot);
+    *slot = packet->fds[i];
+    packet->fds[i] = -1;
+  }
+}
+
+/* Common to `ready` and `hello`. */
+static bool know(struct sandbox *s, json_t *message, struct packet *packet) {
+  char path[64];
+  const char *worker = json_string_value(json_object_get(message, "worker"));
+  take_fds(s, message, packet);
+  s->init = (pid_t)json_integer_value(json_object_get(message, "init"));
+  s->shim = (pid_t)json_integer_value(json_object_get(message, "shim"));
+  s->uid = (uid_t)json_integer_value(json_object_get(message, "uid"));
+  s->attached = (pid_t)json_integer_value(json_object_get(message, "workerPid"));
+  text_format(s->worker, sizeof s->worker, "%s", worker ? worker : "");
+  text_format(path, sizeof path, "/proc/%d/root", s->init);
+  if (s->view.root >= 0) close(s->view.root);
+  s->view = (struct view){.root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC), .uid = s->uid, .gid = (gid_t)s->uid};
+  if (s->view.root < 0) return false;
+  json_t *escalate = json_object_get(message, "escalate");
+  holds_prepare(s, escalate);
+  return s->rules != NULL;
+}
+
+static void ready(struct sandbox *s, json_t *message, struct packet *packet) {
+  struct service *gateway = service_find("gateway");
+  timer_stop(&s->patience);
+  if (!know(s, message, packet)) {
+    if (gateway && s->create_request) reply_error(gateway, s->create_request, "internal", "the sandbox's view cannot be opened: %s", strerror(errno));
+    s->create_request = 0;
+    sandbox_gone(s, NULL);
+    return;
+  }
+  s->state = SANDBOX_READY;
+  s->synced = true;
+  log_line("sandbox %s runs: init %d uid %u worker %s", s->id, s->init, s->uid, s->worker);
+  event_emit("applicationLifecycle", 3, 1, s->id, "openshelld", NULL, json_pack("{s:O,s:O}", "probe", json_object_get(message, "probe"), "phases", json_object_get(message, "phases")), "The sandbox was made and its enforcement proven");
+  sandbox_attach(s);
+  if (gateway && s->create_request)
+    reply_ok(gateway, s->create_request, json_pack("{s:s,s:i,s:I,s:O,s:O}", "sandbox", s->id, "init", (int)s->init, "uid", (json_int_t)s->uid, "probe", json_object_get(message, "probe"), "phases", json_object_get(message, "phases")), NULL, 0);
+  s->create_request = 0;
+}
+
+static void failed(struct sandbox *s, json_t *message) {
+  struct service *gateway = service_find("gateway");
+  const char *code = json_string_value(json_object_get(message, "code")), *error = json_string_value(json_object_get(message, "error"));
+  log_line("sandbox %s was not made: %s: %s", s->id, code ? code : "?", error ? error : "?");
+  event_emit("applicationLifecycle", 3, 4, s->id, "openshelld", NULL, json_pack("{s:s}", "code", code ? code : "internal"), "The sandbox could not be made: %s", error ? error : "?");
+  if (gateway && s->create_request) reply_error(gateway, s->create_request, code ? code : "internal", "%s", error ? error : "unknown");
+  s->create_request = 0;
+  sandbox_gone(s, NULL);
+}
+
+static void refused(struct sandbox *s, json_t *message) {
+  const char *name;
+  json_t *count;
+  json_object_foreach(json_object_get(message, "counts"), name, count) {
+    event_emit("kernelActivity", 99, 3, s->id, "seccomp", "deny", json_pack("{s:s,s:O}", "syscall", name, "count", count), "The system call %s was refused %lld times", name, (long long)json_integer_value(count));
+  }
+}
+
+static void answered(struct sandbox *s, json_t *message, struct packet *packet) {
+  struct service *gateway = service_find("gateway");
+  uint32_t number = (uint32_t)json_integer_value(json_object_get(message, "n"));
+  for (struct openshelld_asked **link = &s->asked; *link; link = &(*link)->next) {
+    struct openshelld_asked *asked = *link;
+    if (asked->number != number) continue;
+    *link = asked->next;
+    bool ok = json_is_true(json_object_get(message, "ok"));
+    if (gateway && asked->request && !ok) reply_error(gateway, asked->request, asked->exec[0] ? "no-exec" : "host", "%s", asked->exec[0] ? "no such command runs" : "the host cannot freeze");
+    else if (gateway && asked->request && asked->exec[0]) reply_ok(gateway, asked->request, json_pack("{s:s,s:O}", "execId", asked->exec, "pid", json_object_get(message, "pid")), packet->fds, packet->count);
+    else if (gateway && asked->request) reply_ok(gateway, asked->request, json_object(), NULL, 0);
+    free(asked);
+    return;
+  }
+}
+
+static void message_from(struct sandbox *s, json_t *message, struct packet *packet) {
+  const char *t = json_string_value(json_object_get(message, "t"));
+  if (!t) return;
+  if (strcmp(t, "ready") == 0) ready(s, message, packet);
+  else if (strcmp(t, "failed") == 0) failed(s, message);
+  else if (strcmp(t, "hello") == 0) {
+    if (know(s, message, packet)) {
+      execs_adopt(s, json_object_get(message, "execs"));
+      log_line("sandbox %s found again: init %d", s->id, s->init);
+    }
+  } else if (strcmp(t, "synced") == 0) {
+    s->synced = true;
+    sandbox_attach(s);
+    struct service *gateway = service_find("gateway");
+    if (gateway && gateway->hello) sandboxes_tell_inventory();
+  } else if (strcmp(t, "held") == 0) holds_adopt(s, message, packet);
+  else if (strcmp(t, "ended") == 0) holds_ended(s, (uint64_t)json_integer_value(json_object_get(message, "nid")), json_string_value(json_object_get(message, "why")) ? json_string_value(json_object_get(message, "why")) : "agent-gone");
+  else if (strcmp(t, "refused") == 0) refused(s, message);
+  else if (strcmp(t, "answer") == 0) answered(s, message, packet);
+  else if (strcmp(t, "gone") == 0) {
+    const char *why = json_string_value(json_object_get(message, "why"));
+    sandbox_gone(s, s->state == SANDBOX_ENDING ? NULL : why ? why : "unknown");
+  } else (void)execs_message(s, t, message);
+}
+
+static void channel_ready(struct watch *watch, uint32_t events) {
+  struct sandbox *s = container_of(watch, struct sandbox, watch);
+  struct packet packet;
+  if (events & EPOLLOUT) {
+    (void)channel_flush(&s->channel);
+    if (!s->channel.first) loop_change(watch, EPOLLIN);
+  }
+  if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR))) return;
+  int got = packet_receive(watch->fd, &packet);
+  if (got == 0) return;
+  if (got < 0) {
+    struct service *gateway = service_find("gateway");
+    if (gateway && s->create_request) reply_error(gateway, s->create_request, "internal", "the shim ended before the sandbox was ready");
+    s->create_request = 0;
+    sandbox_gone(s, s->state == SANDBOX_READY ? "its shim ended" : NULL);
+    return;
+  }
+  const struct shim_notice *notice = (const struct shim_notice *)packet.data;
+  if (packet.length == sizeof *notice && memcmp(notice->tag, "notice", 7) == 0) {
+    struct seccomp_notif call = notice->call;
+    holds_call(s, &call, notice->deadline);
+  } else {
+    json_t *message = json_loadb(packet.data, packet.length, 0, NULL);
+    message_from(s, message, &packet);
+    json_decref(message);
+  }
+  packet_close_fds(&packet);
+}
+
+int shim_start(struct sandbox *s, json_t *launch, int workspace) {
+  int ends[2];
+  if (channel_pair(ends) < 0) {
+    json_decref(launch);
+    return -1;
+  }
+  /* Above 3, so that dup2 to 3 always makes a new descriptor without close-on-exec. */
+  int high = fcntl(ends[1], F_DUPFD_CLOEXEC, 10);
+  close(ends[1]);
+  pid_t pid = high < 0 ? -1 : fork();
+  if (pid == 0) {
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    setsid();
+    if (dup2(high, 3) < 0 || syscall(SYS_close_range, 4U, ~0U, 0U) < 0) _exit(126);
+    char *argv[] = {"openshell-shim", NULL}, *env[] = {NULL};
+    execve(config.shim, argv, env);
+    _exit(127);
+  }
+  int saved = errno;
+  if (high >= 0) close(high);
+  channel_init(&s->channel, ends[0]);
+  s->shim = pid;
+  s->child = pid > 0;
+  errno = saved;
+  if (pid < 0) {
+    json_decref(launch);
+    return -1;
+  }
+  if (loop_add(&s->watch, ends[0], EPOLLIN, channel_ready) < 0) {
+    json_decref(launch);
+    return -1;
+  }
+  shim_say(s, launch, &workspace, workspace >= 0 ? 1 : 0);
+  return 0;
+}
+
+int shim_connect(struct sandbox *s, const char *path) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  if (!text_format(address.sun_path, sizeof address.sun_path, "%s", path)) return -1;
+  int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -1;
+  channel_make_room(fd);
+  channel_init(&s->channel, fd);
+  if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0) return -1;
+  return loop_add(&s->watch, fd, EPOLLIN, channel_ready);
+}

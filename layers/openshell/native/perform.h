@@ -1,0 +1,50 @@
+/* File operations that openshelld does for an agent: resolved in the agent's view, done as the agent's uid. */
+#pragma once
+#include <linux/seccomp.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define PATH_BYTES 4096
+
+/* Whose view and whose rights. */
+struct view {
+  int root; /* O_PATH on the sandbox's root, opened through its init */
+  uid_t uid;
+  gid_t gid;
+};
+
+/* One name in one folder, and what it named when it was looked up. */
+struct place {
+  int parent; /* O_PATH; -1: none */
+  char name[258]; /* with its trailing slash, if it had one */
+  bool special;   /* ".", "..": the kernel refuses every operation on them */
+  bool exists;
+  dev_t dev;
+  ino_t ino;
+  bool folder;
+  char path[PATH_BYTES + 260]; /* as the agent sees it, without symbolic links */
+};
+
+struct operation {
+  const char *syscall;
+  bool rename;
+  unsigned flags; /* of unlinkat or renameat2 */
+  struct place from, to; /* `to` for renames only */
+};
+
+/* Reads the arguments once and resolves them. 0, or the errno that the call gets (then nothing is kept). `notify` is asked whether the caller still waits. */
+int operation_read(struct operation *op, const struct view *view, const struct seccomp_notif *call, int notify);
+/* Looks the names up again: true if they still name the same objects in the same folders. */
+bool operation_same(const struct operation *op, const struct view *view);
+/* Does it. 0 or errno. */
+int operation_do(const struct operation *op, const struct view *view);
+void operation_close(struct operation *op);
+
+/* The parts that operation_read is made of (perform_resolve.c). */
+int place_resolve(struct place *place, const struct view *view, pid_t tid, int dirfd, const char *path);
+int place_look(struct place *place, const struct view *view);
+/* What the descriptor is called in its own mount namespace. */
+int place_path(int fd, char *out, size_t size);
+void become_agent(const struct view *view);
+void become_root(void);

@@ -1,0 +1,146 @@
+/* The shim's loop: openshelld, init, refused and asked system calls, the end. Started by openshelld with its packet socket as descriptor 3. */
+#include "shim.h"
+#include "init.h"
+#include "openshelld_text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+struct shim shim = {.daemon.fd = -1, .listening = -1};
+
+int64_t shim_clock(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+void shim_tell(json_t *message, const int *fds, int count) {
+  if (shim.daemon.fd < 0) json_decref(message);
+  else if (channel_send_json(&shim.daemon, message, fds, count) < 0) channel_close(&shim.daemon);
+}
+
+static int listen_for_openshelld(void) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  if (!text_format(address.sun_path, sizeof address.sun_path, "%s", shim.socket)) return -1;
+  (void)unlink(shim.socket);
+  umask(0077);
+  shim.listening = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (shim.listening < 0 || bind(shim.listening, (struct sockaddr *)&address, sizeof address) < 0) return -1;
+  return listen(shim.listening, 4);
+}
+
+/* From here on the shim can signal its sandbox and nothing else that root can. */
+static int drop_privileges(void) {
+  struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  struct __user_cap_data_struct data[2] = {{0}};
+  for (int cap = 0; cap < 64; cap++)
+    if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL) return -1;
+  data[0].effective = data[0].permitted = 1U << CAP_KILL;
+  if (syscall(SYS_capset, &header, data) < 0) return -1;
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+static void accept_openshelld(void) {
+  struct ucred who;
+  socklen_t size = sizeof who;
+  int fds[4], fd = accept4(shim.listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  if (fd < 0) return;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0 || who.uid != 0) {
+    close(fd);
+    return;
+  }
+  /* The newest wins: an older openshelld that still holds its end is dead or about to be. */
+  channel_close(&shim.daemon);
+  channel_init(&shim.daemon, fd);
+  int count = shim_fds(fds);
+  shim_tell(shim_describe("hello"), fds, count);
+  shim_calls_resend();
+  shim_tell(json_pack("{s:s}", "t", "synced"), NULL, 0);
+}
+
+static void openshelld_ready(void) {
+  struct packet packet;
+  int got = packet_receive(shim.daemon.fd, &packet);
+  if (got == 0) return;
+  if (got < 0) {
+    channel_close(&shim.daemon);
+    return;
+  }
+  json_t *message = json_loadb(packet.data, packet.length, 0, NULL);
+  const char *t = json_string_value(json_object_get(message, "t"));
+  if (!t) t = "";
+  if (strcmp(t, "exec") == 0) {
+    shim_exec(message, &packet);
+  } else if (strcmp(t, "freeze") == 0) {
+    int result = cgroup_freeze(&shim.group, json_is_true(json_object_get(message, "frozen")));
+    shim_tell(json_pack("{s:s,s:O,s:b}", "t", "answer", "n", json_object_get(message, "n"), "ok", result == 0), NULL, 0);
+  } else if (strcmp(t, "attached") == 0) {
+    const char *worker = json_string_value(json_object_get(message, "worker"));
+    text_format(shim.worker, sizeof shim.worker, "%s", worker ? worker : "");
+    shim.worker_pid = (int)json_integer_value(json_object_get(message, "pid"));
+  } else if (strcmp(t, "destroy") == 0) {
+    shim.over = true;
+    shim.why = "destroyed";
+  } else if (!shim_calls_message(t, message, &packet)) {
+    (void)shim_exec_message(t, message);
+  }
+  json_decref(message);
+  packet_close_fds(&packet);
+}
+
+static void end(void) {
+  (void)cgroup_kill(&shim.group);
+  launch_destroy(&shim.sandbox);
+  int left = cgroup_remove(&shim.group, 500);
+  (void)unlink(shim.socket);
+  shim_tell(json_pack("{s:s,s:s,s:b}", "t", "gone", "why", shim.why, "clean", left == 0), NULL, 0);
+}
+
+int main(int argc, char **argv) {
+  (void)argv;
+  if (argc != 1 || fcntl(3, F_SETFL, O_NONBLOCK) < 0 || fcntl(3, F_SETFD, FD_CLOEXEC) < 0) return 2;
+  signal(SIGPIPE, SIG_IGN);
+  channel_init(&shim.daemon, 3);
+  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || shim_launch() < 0) return 1;
+  if (listen_for_openshelld() < 0 || drop_privileges() < 0) {
+    shim_tell(json_pack("{s:s,s:s,s:s}", "t", "failed", "code", "internal", "error", strerror(errno)), NULL, 0);
+    shim.why = "shim";
+    end();
+    return 1;
+  }
+  int fds[4], count = shim_fds(fds);
+  shim_tell(shim_describe("ready"), fds, count);
+  while (!shim.over) {
+    struct pollfd polled[5] = {{shim.sandbox.pidfd, POLLIN, 0},
+                               {shim.sandbox.notify_fd, POLLIN, 0},
+                               {shim.sandbox.exec_fd, POLLIN, 0},
+                               {shim.daemon.fd, (short)(POLLIN | (shim.daemon.first ? POLLOUT : 0)), 0},
+                               {shim.listening, POLLIN, 0}};
+    if (poll(polled, 5, shim_calls_wait()) < 0 && errno != EINTR) break;
+    if (polled[2].revents) shim_init_ready();
+    if (polled[0].revents) {
+      shim.over = true;
+      shim.why = "init ended";
+    }
+    if (polled[1].revents & POLLIN) shim_notify_ready();
+    if (polled[3].revents & POLLOUT) (void)channel_flush(&shim.daemon);
+    if (polled[3].revents & ~POLLOUT && shim.daemon.fd >= 0) openshelld_ready();
+    if (polled[4].revents) accept_openshelld();
+    shim_calls_tick();
+  }
+  end();
+  return 0;
+}

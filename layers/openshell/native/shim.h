@@ -1,0 +1,84 @@
+/*
+ * The shim: parent of one sandbox's init, and keeper of its descriptors while openshelld is away.
+ * Packets between openshelld and shim (SEQPACKET; JSON but for shim_notice):
+ *   openshelld -> shim   launch {sandbox, uid, plan, instance, worker, holdMs, bindRoots, testing, workspaceUid, workspaceGid, limits, socket} fds [workspace?]   once, on descriptor 3
+ *                        exec {n, execId, argv, env, cwd, tty}  fds [stdin, stdout, stderr, kept stdout, kept stderr] or with tty [slave, kept master]
+ *                        exec.fds {n, execId}   exec.signal {execId, signal}   exec.resize {execId, rows, cols}   exec.done {execId}   freeze {n, frozen}
+ *                        attached {worker, pid}   held {nid, record} fds [parent, other parent?]   unheld {nid}   destroy {}
+ *   shim -> openshelld   ready {…} or failed {code, error}, then nothing more is said on descriptor 3's behalf; on every later connection first hello {…}, held …, notices, synced {}
+ *                        exec.started {n, pid}   exec.failed {n, errno}   exec.exited {execId, code, signal}   answer {n, ok} fds   refused {counts}   ended {nid, why: timeout | agent-gone}   gone {why}
+ * `ready` and `hello` carry fds [notify, tcp, udp, pts], as many as `fds` names.
+ */
+#pragma once
+#include "cgroup.h"
+#include "channel.h"
+#include "launch.h"
+
+#include <linux/seccomp.h>
+#include <stdint.h>
+
+/* A system call that waits for openshelld; the first byte tells it from JSON. */
+struct shim_notice {
+  char tag[8]; /* "notice" */
+  int64_t deadline; /* CLOCK_BOOTTIME ms */
+  struct seccomp_notif call;
+};
+
+struct shim_exec {
+  struct shim_exec *next;
+  char id[72];
+  uint32_t number; /* of init's protocol */
+  uint32_t asked;  /* n of the request, until it is answered */
+  int pid;
+  bool started, exited, tty;
+  int code, signal;
+  int kept[2]; /* pty master, or stdout and stderr; -1 */
+};
+
+struct shim_call {
+  struct shim_call *next;
+  struct seccomp_notif call;
+  int64_t deadline;
+  json_t *record; /* of a hold, else NULL */
+  int fds[2];
+};
+
+struct shim {
+  char id[72], socket[128], instance[48], worker[32];
+  int worker_pid;
+  uid_t uid;
+  json_t *escalate;
+  bool asks; /* the plan has escalate rules: calls go to openshelld */
+  int64_t hold_ms;
+  struct launched sandbox;
+  struct cgroup group;
+  struct channel daemon; /* fd -1: openshelld is away */
+  int listening;
+  struct shim_exec *execs;
+  uint32_t next_exec;
+  struct shim_call *calls;
+  bool over;
+  const char *why;
+};
+
+extern struct shim shim;
+
+int64_t shim_clock(void);
+/* Takes over `message`. Lost when openshelld is away. */
+void shim_tell(json_t *message, const int *fds, int count);
+/* shim_launch.c: descriptor 3's first packet becomes a running sandbox; on failure tells why and returns -1. */
+int shim_launch(void);
+json_t *shim_describe(const char *t);
+int shim_fds(int fds[4]);
+/* shim_execs.c */
+void shim_exec(json_t *message, struct packet *packet);
+bool shim_exec_message(const char *t, json_t *message);
+void shim_init_ready(void);
+json_t *shim_execs(void);
+/* shim_calls.c */
+void shim_notify_ready(void);
+void shim_calls_tick(void);
+void shim_calls_resend(void);
+bool shim_calls_message(const char *t, json_t *message, struct packet *packet);
+/* ms until shim_calls_tick is due, -1: nothing waits */
+int shim_calls_wait(void);
