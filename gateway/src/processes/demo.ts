@@ -1,5 +1,5 @@
 /** The demo process (uid nemoclaw-demo): the scripted model and the demo company's services, on loopback only. */
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import { createIntermediate, createLeafKey, createRootCa, LeafMinter } from '@nemoclaw/network-policy';
@@ -20,6 +20,8 @@ const minter = new LeafMinter(createIntermediate(root, names, systemClock.now())
 const contexts = new Map(names.map((name) => [name, { key: minter.keyPem, cert: minter.mint(name, systemClock.now()) }]));
 // renamed into place, so that a reader never sees half a certificate
 writeFileSync(join(dir, 'demo-ca.pem.new'), root.certPem, { mode: 0o644 });
+// the gateway, another uid, reads it; the umask of services would forbid that
+chmodSync(join(dir, 'demo-ca.pem.new'), 0o644);
 renameSync(join(dir, 'demo-ca.pem.new'), join(dir, 'demo-ca.pem'));
 
 const services = createServices({
