@@ -61,16 +61,16 @@ export async function stopSupervisor(context: CliContext, patienceMs = 15_000): 
   return true;
 }
 
-/** The end of the log, for a person who must know why it did not start. */
-export function lastLogLines(places: Places, count = 12): string {
-  const lines: string[] = [];
-  for (const name of ['supervisor.log', 'openshelld.log', 'gateway.log', 'ledger.log']) {
-    try {
-      const text = readFileSync(join(places.state, 'log', name), 'utf8').trimEnd();
-      if (text !== '') lines.push(...text.split('\n').slice(-count).map((line) => `${name}: ${line}`));
-    } catch {
-      // no such log
-    }
-  }
-  return lines.slice(-3 * count).join('\n');
+/** The last different lines of each service's log, without their times, for a person who must know why it did not start. */
+export function lastLogLines(places: Places, perFile = 3): string {
+  const folder = join(places.state, 'log');
+  if (!existsSync(folder)) return '';
+  return readdirSync(folder)
+    .filter((name) => name.endsWith('.log'))
+    .sort()
+    .flatMap((name) => {
+      const lines = readFileSync(join(folder, name), 'utf8').split('\n').map((line) => line.replace(/^\d{4}-\d\d-\d\dT[\d:.]+Z /, '')).filter((line) => line !== '');
+      return [...new Set(lines)].slice(-perFile).map((line) => `       ${name}: ${line.slice(0, 300)}`);
+    })
+    .join('\n');
 }
