@@ -1,0 +1,143 @@
+/** Benchmarks of the proxy: time added to a request, requests per second, new TLS connections per second; TLS on both sides, 200 rules, one event per request on a real record. */
+import { fork } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { connect as connectTcp } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { connect as connectTls } from 'node:tls';
+import type { TLSSocket } from 'node:tls';
+import type { ProxyPlan, Ready } from './bench-roles.ts';
+import { askAddress } from './testing-egress.ts';
+
+/** `p50`, `p99` in `unit` over `n` measurements; single figures stand in `p50`. */
+export interface Figure {
+  readonly p50: number;
+  readonly p99: number;
+  readonly unit: string;
+  readonly n: number;
+}
+const host = 'api.bench.test';
+const roles = fileURLToPath(new URL('bench-roles.ts', import.meta.url));
+const responseBytes = 1024;
+
+async function start(role: string, plan?: ProxyPlan): Promise<{ child: ChildProcess; ready: Ready }> {
+  const child = fork(roles, [role], { execPath: process.execPath, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  if (plan) child.send(plan);
+  const [ready] = (await once(child, 'message')) as [Ready];
+  return { child, ready };
+}
+
+const headOf = (path: number): string => `GET /v1/items/${path % 1000} HTTP/1.1\r\nHost: ${host}\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n`;
+
+/** Sends one request after the other and calls `each` with the µs that every answer took. */
+function pump(socket: TLSSocket, each: (micros: number) => boolean): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let got = 0;
+    let whole = 0;
+    let count = 0;
+    let sent = 0;
+    const send = (): void => {
+      sent = performance.now();
+      socket.write(headOf((count += 1)));
+    };
+    socket.on('error', reject);
+    socket.on('close', () => reject(new Error('the connection was closed')));
+    socket.on('data', (chunk: Buffer) => {
+      if (whole === 0) {
+        const end = chunk.indexOf('\r\n\r\n');
+        if (chunk[9] !== 0x32) reject(new Error(chunk.toString('latin1', 0, 400)));
+        whole = end + 4 + responseBytes;
+      }
+      got += chunk.length;
+      if (got < whole) return;
+      got = 0;
+      whole = 0;
+      if (each((performance.now() - sent) * 1000)) send();
+      else resolve();
+    });
+    send();
+  });
+}
+
+async function open(port: number, address: string, caPem: string): Promise<TLSSocket> {
+  const plain = connectTcp({ host: address, port, noDelay: true });
+  const socket = connectTls({ socket: plain, servername: host, ca: caPem });
+  await once(socket, 'secureConnect');
+  return socket;
+}
+
+function figure(values: number[], unit: string): Figure {
+  const sorted = values.toSorted((a, b) => a - b);
+  const at = (share: number): number => Number((sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0).toFixed(1));
+  return { p50: at(0.5), p99: at(0.99), unit, n: values.length };
+}
+const single = (value: number, unit: string, n: number): Figure => ({ p50: Math.round(value), p99: Math.round(value), unit, n });
+
+async function latency(socket: TLSSocket, n: number): Promise<number[]> {
+  const out: number[] = [];
+  let warm = Math.min(2000, n);
+  await pump(socket, (micros) => {
+    if (warm > 0) warm -= 1;
+    else out.push(micros);
+    return out.length < n;
+  });
+  socket.destroy();
+  return out;
+}
+
+/** Runs all three; `n` requests for the latency, and as many again for the rate. Also `proxy.rate.core`: requests per second of the proxy's own CPU time. */
+export async function bench(n = 10_000): Promise<Record<string, Figure>> {
+  const upstream = await start('upstream');
+  const record = await start('record');
+  const proxy = await start('proxy', { upstreamPort: upstream.ready.port, caPem: upstream.ready.caPem ?? '', ledgerPath: record.ready.path ?? '' });
+  try {
+    const address = ((await askAddress(host, proxy.ready.dns ?? 0)) ?? '').replace(/^198\./, '127.');
+    const caPem = proxy.ready.caPem ?? '';
+    const through = (): Promise<TLSSocket> => open(proxy.ready.port, address, caPem);
+    const direct: number[] = [];
+    const proxied: number[] = [];
+    // Taken in turns, so that both meet the same noise.
+    for (let round = 0; round < 4; round += 1) {
+      direct.push(...(await latency(await open(upstream.ready.port, '127.0.0.1', upstream.ready.caPem ?? ''), n / 4)));
+      proxied.push(...(await latency(await through(), n / 4)));
+    }
+    const [base, whole] = [figure(direct, 'µs'), figure(proxied, 'µs')];
+
+    const before = await used(proxy.child);
+    const started = performance.now();
+    let left = n * 2;
+    await Promise.all(Array.from({ length: 16 }, async () => {
+      const socket = await through();
+      await pump(socket, () => (left -= 1) > 0);
+      socket.destroy();
+    }));
+    const seconds = (performance.now() - started) / 1000;
+    const cpu = ((await used(proxy.child)) - before) / 1e6;
+
+    const shakes = Math.max(50, Math.min(2000, n / 10));
+    const shaking = performance.now();
+    let open8 = shakes;
+    await Promise.all(Array.from({ length: 8 }, async () => {
+      while ((open8 -= 1) >= 0) (await through()).destroy();
+    }));
+    const shakeSeconds = (performance.now() - shaking) / 1000;
+    return {
+      'proxy.added': { p50: Number((whole.p50 - base.p50).toFixed(1)), p99: Number((whole.p99 - base.p99).toFixed(1)), unit: 'µs', n: whole.n },
+      'proxy.direct': base,
+      'proxy.whole': whole,
+      'proxy.rate': single((n * 2) / seconds, '/s', n * 2),
+      'proxy.rate.core': single((n * 2) / cpu, '/s', n * 2),
+      'proxy.handshakes': single(shakes / shakeSeconds, '/s', shakes),
+    };
+  } finally {
+    for (const { child } of [proxy, record, upstream]) child.disconnect();
+  }
+}
+
+async function used(child: ChildProcess): Promise<number> {
+  child.send('cpu');
+  const [answer] = (await once(child, 'message')) as [{ cpu: number }];
+  return answer.cpu;
+}
+
+if (import.meta.main) process.stdout.write(`${JSON.stringify(await bench(Number(process.argv[2] ?? 10_000)), null, 2)}\n`);
