@@ -45,14 +45,14 @@ static _Noreturn void become(const struct init_request *r, const char *cwd, char
   int ok = fds[0] >= 0 && fds[1] >= 0 && fds[2] >= 0 && setsid() >= 0;
   ok = ok && (!r->tty || ioctl(fds[0], TIOCSCTTY, 0) == 0);
   for (int i = 0; ok && i < 3; i++) ok = dup2(fds[i], i) == i;
-  if (ok && report != 3) ok = dup3(report, 3, O_CLOEXEC) == 3;
+  if (ok && report != 3) ok = (report = dup3(report, 3, O_CLOEXEC)) == 3;
   ok = ok && syscall(436, 4, ~0U, 0) == 0 && sigprocmask(SIG_SETMASK, &none, NULL) == 0 && signal(SIGPIPE, SIG_DFL) != SIG_ERR && chdir(cwd) == 0;
   if (ok) {
     environ = envp;
     execvp(argv[0], argv);
   }
   int e = errno;
-  (void)!write(ok ? 3 : report, &e, sizeof e);
+  (void)!write(report, &e, sizeof e);
   _exit(127);
 }
 

@@ -73,14 +73,14 @@ static int keep_capabilities(struct fault *f) {
 }
 
 int identity_drop(const struct plan *plan, const struct launch_in *in, int proc_fd, struct fault *f) {
-  bool keep = (plan->off & OFF_CAPS) != 0, stay = (plan->off & OFF_UID) != 0;
+  bool keep = (plan->off & OFF_CAPS) != 0;
   if (syscall(SYS_keyctl, 1 /* KEYCTL_JOIN_SESSION_KEYRING */, NULL) < 0 && errno != ENOSYS) return fault(f, "confine", errno, "identity: keyring");
   if (setgroups(0, NULL) != 0) return fault(f, "confine", errno, "identity: groups");
   if (keep ? prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0 && fault(f, "confine", errno, "capabilities: keep") : lock_capabilities(f) != 0) return -1;
-  if (!stay && (setresgid(in->agent_gid, in->agent_gid, in->agent_gid) != 0 || setresuid(in->agent_uid, in->agent_uid, in->agent_uid) != 0)) return fault(f, "confine", errno, "identity: uid");
+  if (setresgid(in->agent_gid, in->agent_gid, in->agent_gid) != 0 || setresuid(in->agent_uid, in->agent_uid, in->agent_uid) != 0) return fault(f, "confine", errno, "identity: uid");
   if (keep && keep_capabilities(f) != 0) return -1;
   if (plan->seen >= 0) { /* a new user namespace starts with every capability in itself */
-    if (show_as(plan, stay ? 0 : in->agent_uid, stay ? 0 : in->agent_gid, proc_fd, f) != 0) return -1;
+    if (show_as(plan, in->agent_uid, in->agent_gid, proc_fd, f) != 0) return -1;
     if (!keep && lock_capabilities(f) != 0) return -1;
   }
   if (!keep && drop_capabilities(f) != 0) return -1;

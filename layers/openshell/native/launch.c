@@ -143,7 +143,6 @@ static int launch(const struct plan *plan, const struct launch_in *in, struct la
   bool wants_workspace = false;
   double start = now_ms(), ready;
   for (size_t i = 0; i < plan->step_count; i++) wants_workspace |= plan->steps[i].kind == STEP_WORKSPACE;
-  if (in->agent_uid == 0 || in->agent_gid == 0) return fault(f, "plan", 0, "launch: the agent's uid and gid must not be 0");
   if (know_host(&host, f) != 0) return -1;
   /* Here and not in the child: only in the mount namespace that the descriptor came from can its mount be cloned. */
   if (wants_workspace && (workspace = idmap_clone(in, f)) < 0) return -1;
@@ -177,8 +176,11 @@ int launch_sandbox(json_t *json, const struct launch_in *in, struct launched *ou
   out->pidfd = out->notify_fd = out->exec_fd = out->listener_fds[0] = out->listener_fds[1] = out->pts_fd = -1;
   struct plan *plan = malloc(sizeof *plan);
   if (plan == NULL) return fault(&f, "internal", ENOMEM, "launch: plan");
+  struct launch_in effective = *in;
   int r = plan_parse(json, in, plan, &f);
-  if (r == 0) r = launch(plan, in, out, &f);
+  if (r == 0 && (in->agent_uid == 0 || in->agent_gid == 0)) r = fault(&f, "plan", 0, "launch: the agent's uid and gid must not be 0");
+  if (plan->off & OFF_UID) effective.agent_uid = effective.agent_gid = 0;
+  if (r == 0) r = launch(plan, &effective, out, &f);
   free(plan);
   if (r != 0) {
     launch_destroy(out);

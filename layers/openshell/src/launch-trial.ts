@@ -1,0 +1,33 @@
+/** For tests: a real sandbox from a few lines of policy, in a workspace of its own that is removed afterwards. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { loadSandboxPolicy, type LaunchPlan, type LayerSwitch } from '@nemoclaw/contract';
+import { readHostFacts } from './host-facts.ts';
+import { launchAlone, type AloneResult } from './launch-alone.ts';
+import { planFor } from './plan-for.ts';
+
+export interface Trial {
+  /** Host folder that is /workspace inside. */
+  readonly workspace: string;
+  readonly plan: LaunchPlan;
+  /** Runs `sh -c script`. */
+  sh(script: string): Promise<AloneResult>;
+  run(command: readonly string[], input?: string): Promise<AloneResult>;
+  remove(): void;
+}
+
+/** `spec`: the policy's spec in YAML flow style, e.g. `isolation: { filesystem: workspace }`. */
+export function trial(spec: string, more: { readonly off?: readonly LayerSwitch[]; readonly change?: (plan: LaunchPlan) => LaunchPlan; readonly uid?: number } = {}): Trial {
+  const policy = loadSandboxPolicy(`apiVersion: openshell.nvidia.com/v1\nkind: SandboxPolicy\nmetadata: { name: trial }\nspec: { ${spec} }\n`, 'trial.yaml');
+  const host = readHostFacts({ nodeBinary: process.execPath });
+  const made = planFor(policy, host, { hasWorkspace: true, escalations: 'refuse', ...(more.off ? { off: more.off } : {}) });
+  const plan = more.change?.(made) ?? made;
+  const workspace = mkdtempSync(join(tmpdir(), 'openshell-trial-'));
+  const run = (command: readonly string[], input?: string): Promise<AloneResult> =>
+    launchAlone(plan, { command, workspace, bindRoots: host.bindRoots, stdio: 'pipe', testing: more.off !== undefined, ...(more.uid === undefined ? {} : { uid: more.uid }), ...(input === undefined ? {} : { input }) });
+  return { workspace, plan, run, sh: (script) => run(['/bin/sh', '-c', script]), remove: () => rmSync(workspace, { recursive: true, force: true }) };
+}
+
+/** The usual policy of a coding agent. */
+export const workspaceSpec = 'isolation: { network: restricted, filesystem: workspace, syscalls: standard }';
