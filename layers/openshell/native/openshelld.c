@@ -5,6 +5,7 @@
 #include "openshelld_store.h"
 #include "openshelld_text.h"
 #include "registry.h"
+#include "seen_refusals.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -105,6 +106,7 @@ int main(int argc, char **argv) {
     goto failed;
   }
   store_watch(supervisor_gone);
+  if (!refusals_open()) log_line("system calls are not seen: %s", strerror(errno));
   if (checkpoints_open(checkpoint_done, err, sizeof err) < 0) goto failed;
   if (registry_open(err, sizeof err) < 0) goto failed;
   if (sandboxes_open(err, sizeof err) < 0) goto failed;

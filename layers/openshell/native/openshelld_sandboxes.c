@@ -3,6 +3,7 @@
 #include "cgroup.h"
 #include "openshelld_store.h"
 #include "openshelld_text.h"
+#include "seen_refusals.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -155,6 +156,7 @@ static void sweep(const char *id) {
 }
 
 void sandbox_gone(struct sandbox *s, const char *why) {
+  refusals_forget(s->uid);
   struct service *gateway = service_find("gateway");
   for (struct sandbox **link = &sandboxes; *link; link = &(*link)->next)
     if (*link == s) {

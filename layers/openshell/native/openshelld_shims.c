@@ -3,6 +3,7 @@
 #include "openshelld_store.h"
 #include "openshelld_text.h"
 #include "shim.h"
+#include "seen_refusals.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -63,6 +64,7 @@ static bool know(struct sandbox *s, json_t *message, struct packet *packet) {
   if (s->view.root < 0) return false;
   json_t *escalate = json_object_get(message, "escalate");
   holds_prepare(s, escalate);
+  refusals_watch(s->uid, s->id, s->init);
   return s->rules != NULL;
 }
 

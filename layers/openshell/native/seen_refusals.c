@@ -127,6 +127,10 @@ bool refusals_open(void) {
   return seeing;
 }
 
+bool refusals_seeing(void) {
+  return seeing;
+}
+
 int refusals_watch(uid_t uid, const char *id, pid_t init) {
   if (!seeing || by_uid(uid)) return -1;
   for (uint32_t slot = 0; slot < SEEN_SLOTS; slot++) {
