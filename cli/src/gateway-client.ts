@@ -27,6 +27,8 @@ function send(context: CliContext, method: Method, path: string, body?: unknown,
   return new Promise((resolve, reject) => {
     const outgoing = request({
       socketPath: context.places.gatewaySocket,
+      // a connection of its own: a kept one may have been closed by the other side during a long step
+      agent: false,
       method,
       path,
       headers: { host: 'nemoclaw', accept: 'application/json', ...(payload ? { 'content-type': 'application/json', 'content-length': payload.length } : {}), ...headers },
