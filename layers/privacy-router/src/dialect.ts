@@ -20,7 +20,7 @@ export interface Turn {
   readonly settings: JsonObject;
   readonly offered: ReadonlySet<string>;
   /** URLs in it that the provider would fetch. */
-  readonly fetches: readonly { readonly path: string; readonly url: URL }[];
+  readonly fetches: readonly URL[];
 }
 
 /** A provider's answer as it grows. */
@@ -60,7 +60,7 @@ export interface Dialect {
   readonly turnPath: string;
   readonly upstreamPath: string;
   /** Checks the request against the allow-list. Throws RequestRefused. */
-  readTurn(body: unknown, maxDepth: number): Turn;
+  readTurn(body: unknown): Turn;
   /** The messages with refused calls put back, their results explained, and notices of waiting removed. */
   restore(messages: readonly JsonObject[], recall: Recall): readonly JsonObject[];
   /** Ids of the tool calls in assistant messages. */

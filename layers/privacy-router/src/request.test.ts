@@ -5,9 +5,10 @@ import fc from 'fast-check';
 import { isWithinDepth, parseJson } from './body.ts';
 import { canonicalJson } from './canonical.ts';
 import { hasDuplicateKey } from './call-arguments.ts';
-import { chatUpstreamBody, readChatRequest } from './chat/request.ts';
+import { chatRequestReader, chatUpstreamBody } from './chat/request.ts';
 import { RequestRefused } from './refused.ts';
 
+const read = chatRequestReader(64);
 const hi = { role: 'user', content: 'hi' };
 const base = { model: 'm', messages: [hi] };
 const tool = { type: 'function', function: { name: 'read', parameters: { type: 'object' } } };
@@ -85,6 +86,7 @@ const refused: readonly (readonly [string, unknown, number, string, string])[] =
   ['messages missing', { model: 'm' }, 400, 'malformed', 'messages'],
   ['no model', { messages: [hi] }, 400, 'malformed', 'model'],
   ['a model that is null', { ...base, model: null }, 400, 'malformed', 'model'],
+  ['a schema of 65 levels', withFunction({ parameters: { a: JSON.parse('['.repeat(65) + ']'.repeat(65)) } }), 400, 'malformed', 'tools[0].function.parameters'],
   ['a list', [], 400, 'malformed', ''],
   ['a text', 'x', 400, 'malformed', ''],
   ['nothing', null, 400, 'malformed', ''],
@@ -94,7 +96,7 @@ const refused: readonly (readonly [string, unknown, number, string, string])[] =
 for (const [what, body, status, code, path] of refused) {
   test(`refused: ${what}`, () => {
     assert.throws(
-      () => readChatRequest(body, 64),
+      () => read(body),
       (error) => {
         assert.ok(error instanceof RequestRefused, String(error));
         assert.deepEqual([error.refusal.status, error.refusal.code, error.path], [status, code, path]);
@@ -124,8 +126,8 @@ test('what agents really send passes, and only what the provider needs goes on',
     reasoning_effort: 'low', store: false, metadata: { a: 'b' }, modalities: ['text'], frequency_penalty: null,
     stream: true, stream_options: { include_usage: true, include_obfuscation: false },
   };
-  const turn = readChatRequest(body, 64);
-  assert.deepEqual([turn.stream, turn.wantsUsage, [...turn.offered], turn.fetches.map((fetch) => [fetch.path, fetch.url.href])], [true, true, ['read'], [['messages[2]', 'https://img.example/a.png?x=1']]]);
+  const turn = read(body);
+  assert.deepEqual([turn.stream, turn.wantsUsage, [...turn.offered], turn.fetches.map((url) => url.href)], [true, true, ['read'], ['https://img.example/a.png?x=1']]);
   const sent = JSON.parse(chatUpstreamBody(turn, turn.messages, 'provider-model'));
   assert.equal(sent.model, 'provider-model');
   assert.deepEqual(sent.stream_options, { include_usage: true });
@@ -153,7 +155,7 @@ for (const [what, bytes] of [
   ['invalid UTF-8', Buffer.from([0x22, 0xff, 0x22])],
   ['a byte order mark', Buffer.from('\uFEFF{}')],
   ['empty', Buffer.alloc(0)],
-  ['65 levels', Buffer.from('['.repeat(65) + ']'.repeat(65))],
+  ['65 levels and long', Buffer.from(`${'['.repeat(65)}"${'x'.repeat(300_000)}"${']'.repeat(65)}`)],
   ['a million open lists', Buffer.alloc(1_000_000, '[')],
 ] as const) {
   test(`a body that is ${what} is not understood`, () => {

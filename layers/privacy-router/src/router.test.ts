@@ -82,7 +82,7 @@ test('form: type, compression, size, depth', async () => {
   assert.equal((await stage.send('{')).status, 400);
   const large = await stage.send('x', { headers: { 'content-length': String(9 * 1024 * 1024) } }).catch(() => undefined);
   assert.ok(large === undefined || large.status === 413);
-  assert.equal((await stage.send(`{"model":"m","messages":${'['.repeat(70)}${']'.repeat(70)}}`)).status, 400);
+  assert.equal((await stage.send(`{"model":"m","messages":${'['.repeat(70)}${']'.repeat(70)}}`)).status, 403);
   assert.equal(stage.provider.seen.length, 0);
 });
 
@@ -98,7 +98,7 @@ test('a URL that the provider would fetch is decided like a request', async () =
   const picture = ask([{ role: 'user', content: [{ type: 'image_url', image_url: { url: 'https://img.example/a.png' } }] }]);
   const denied = await stage.send(picture);
   assert.equal(denied.status, 403);
-  assert.equal(JSON.parse(denied.text).error.param, 'messages[0]');
+  assert.equal(JSON.parse(denied.text).error.param, 'messages');
   stage.verdicts.set('img.example', 'escalate');
   assert.equal((await stage.send(picture)).status, 403);
   stage.verdicts.set('img.example', 'allow');

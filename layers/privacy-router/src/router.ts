@@ -28,7 +28,7 @@ const detachMs = 500;
 /** A router for `parts.sandbox`. */
 export function routerFor(parts: RouterParts): Router {
   const filled: FilledParts = { ...parts, limits: { ...defaultLimits, ...parts.limits } };
-  const dialect: Dialect = chatDialect;
+  const dialect: Dialect = chatDialect(filled.limits.maxDepth);
   const pools = new Pools(filled.limits.upstreamSilenceMs);
   const turns = new Turns(dialect, filled.limits.maxHeld);
   const around: Surroundings = { parts: filled, dialect, pools, sealed: new Sealed(), turns };
@@ -47,8 +47,8 @@ export function routerFor(parts: RouterParts): Router {
       throw denied('path', 'This request is not served here.', `Use POST ${dialect.turnPath} or GET /v1/models.`);
     }
     checkForm(req);
-    const turn = dialect.readTurn(parseJson(await readBody(req, filled.limits.maxBody), filled.limits.maxDepth), filled.limits.maxDepth);
-    for (const fetch of turn.fetches) checkFetch(filled, config, fetch.url, fetch.path);
+    const turn = dialect.readTurn(parseJson(await readBody(req, filled.limits.maxBody), filled.limits.maxDepth));
+    for (const url of turn.fetches) checkFetch(filled, config, url);
     const former = turns.find(turn, config.task);
     if (former && (await former.whenAbandoned(detachMs)) && former.state !== 'over') {
       former.attach(listenerFor(req, res, turn, former.answer, config));
@@ -127,7 +127,7 @@ function checkForm(req: IncomingMessage): void {
 }
 
 /** A URL that the provider would fetch is decided as if the sandbox fetched it. Throws RequestRefused 403. */
-function checkFetch(parts: FilledParts, config: SandboxConfig, url: URL, path: string): void {
+function checkFetch(parts: FilledParts, config: SandboxConfig, url: URL): void {
   const tls = url.protocol === 'https:';
   const request: ActionRequest = {
     sandbox: parts.sandbox,
@@ -144,5 +144,5 @@ function checkFetch(parts: FilledParts, config: SandboxConfig, url: URL, path: s
   const decision = parts.decider.decide(request);
   if (decision.verdict === 'allow') return;
   const message = `The provider may not fetch from ${url.hostname}: ${decision.reason}`;
-  throw new RequestRefused({ status: 403, code: 'fetch', rule: decision.rules[0]?.id ?? 'router.fetch', message, hint: 'Send the content itself as a data: URL.' }).inside(path);
+  throw new RequestRefused({ status: 403, code: 'fetch', rule: decision.rules[0]?.id ?? 'router.fetch', message, hint: 'Send the content itself as a data: URL.' }).inside('messages');
 }

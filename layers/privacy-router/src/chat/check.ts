@@ -1,7 +1,12 @@
 /** Small checks out of which the allow-list of a request is built; each returns the clean value or throws RequestRefused. */
 import { denied, malformed, RequestRefused } from '../refused.ts';
 
-export type Check = (value: unknown) => unknown;
+/** What is found on the way: URLs that the provider would fetch. */
+export interface Found {
+  readonly fetches: URL[];
+}
+
+export type Check = (value: unknown, found: Found) => unknown;
 
 /** What a field's check returns when the field is accepted but not passed on. */
 export const dropped: unique symbol = Symbol('dropped');
@@ -45,18 +50,18 @@ export const onlyWord =
 
 export const either =
   (pick: (value: unknown) => Check): Check =>
-  (value) =>
-    pick(value)(value);
+  (value, found) =>
+    pick(value)(value, found);
 
 export const array =
   (item: Check, max: number): Check =>
-  (value) => {
+  (value, found) => {
     if (!Array.isArray(value)) throw malformed('A list is expected.');
     if (value.length > max) throw malformed(`A list of at most ${max} is expected.`);
     const out: unknown[] = [];
     for (let i = 0; i < value.length; i++) {
       try {
-        out.push(item(value[i]));
+        out.push(item(value[i], found));
       } catch (error) {
         throw error instanceof RequestRefused ? error.inside(`[${i}]`) : error;
       }
@@ -67,8 +72,8 @@ export const array =
 /** Accepted, not passed on. */
 export const ignore =
   (check: Check): Check =>
-  (value) => {
-    check(value);
+  (value, found) => {
+    check(value, found);
     return dropped;
   };
 
@@ -87,20 +92,23 @@ export function isObject(value: unknown): value is { readonly [key: string]: unk
 /** An object with these fields and no others. Optional fields may be null, which means absent. */
 export function object(fields: Readonly<Record<string, Check>>, required: readonly string[] = []): Check {
   const known = new Map(Object.entries(fields));
-  return (value) => {
+  const needed = new Set(required);
+  return (value, found) => {
     if (!isObject(value)) throw malformed('An object is expected.');
     const out: Record<string, unknown> = {};
     for (const key of Object.keys(value)) {
       const check = known.get(key);
-      const label = /^[A-Za-z0-9_]{1,64}$/.test(key) ? key : JSON.stringify(key.slice(0, 64));
-      if (!check) throw denied('unknown_field', `The field ${label} is not allowed.`, 'Leave the field out.').inside(label);
+      if (!check) {
+        const label = /^[A-Za-z0-9_]{1,64}$/.test(key) ? key : JSON.stringify(key.slice(0, 64));
+        throw denied('unknown_field', `The field ${label} is not allowed.`, 'Leave the field out.').inside(label);
+      }
       const item = value[key];
-      if (item === null && !required.includes(key)) continue;
+      if (item === null && !needed.has(key)) continue;
       try {
-        const clean = check(item);
+        const clean = check(item, found);
         if (clean !== dropped) out[key] = clean;
       } catch (error) {
-        throw error instanceof RequestRefused ? error.inside(label) : error;
+        throw error instanceof RequestRefused ? error.inside(key) : error;
       }
     }
     for (const key of required) if (!Object.hasOwn(value, key)) throw malformed(`The field ${key} is missing.`).inside(key);

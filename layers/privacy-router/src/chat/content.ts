@@ -1,9 +1,6 @@
 /** The allow-list for messages of a chat request. URLs that the provider would fetch are collected, to be decided like any request. */
-import { denied, malformed, RequestRefused } from '../refused.ts';
+import { denied, malformed } from '../refused.ts';
 import { array, boolean, dropped, either, ignore, isObject, never, object, onlyWord, string, type Check } from './check.ts';
-
-/** URLs found while a request is checked, in order. */
-export type Fetches = { readonly path: string; readonly url: URL }[];
 
 const text = string(8 * 1024 * 1024);
 const name = string(256);
@@ -12,46 +9,29 @@ const textPart = object({ type: onlyWord(['text'], 'unknown_part', 'Send text.')
 const refusalPart = object({ type: string(16), refusal: text }, ['type', 'refusal']);
 
 /** `data:` URLs carry their bytes; anything else would be fetched by the provider. */
-function imageUrl(fetches: Fetches): Check {
-  return (value) => {
-    if (typeof value !== 'string') throw malformed('A URL is expected.');
-    if (/^data:image\/[a-z0-9.+-]{1,40};base64,/i.test(value)) return value;
-    const url = value.length <= 8192 && URL.canParse(value) ? new URL(value) : undefined;
-    if (!url || (url.protocol !== 'https:' && url.protocol !== 'http:') || url.username !== '' || url.password !== '') {
-      throw denied('fetch', 'The provider may not fetch this URL.', 'Send the picture itself as a data: URL.');
-    }
-    fetches.push({ path: '', url });
-    return url.href;
-  };
-}
+const imageUrl: Check = (value, found) => {
+  if (typeof value !== 'string') throw malformed('A URL is expected.');
+  if (/^data:image\/[a-z0-9.+-]{1,40};base64,/i.test(value)) return value;
+  const url = value.length <= 8192 && URL.canParse(value) ? new URL(value) : undefined;
+  if (!url || (url.protocol !== 'https:' && url.protocol !== 'http:') || url.username !== '' || url.password !== '') {
+    throw denied('fetch', 'The provider may not fetch this URL.', 'Send the picture itself as a data: URL.');
+  }
+  found.fetches.push(url);
+  return url.href;
+};
 
-function userPart(fetches: Fetches): Check {
-  const image = object(
-    {
-      type: string(32),
-      image_url: object({ url: imageUrl(fetches), detail: string(16) }, ['url']),
-      cache_control: cacheControl,
+const image = object({ type: string(32), image_url: object({ url: imageUrl, detail: string(16) }, ['url']), cache_control: cacheControl }, ['type', 'image_url']);
+const file = object({
+  type: string(32),
+  file: object({
+    file_data: (value) => {
+      if (typeof value === 'string' && /^data:[a-z0-9.+/-]{1,100};base64,/i.test(value)) return value;
+      throw denied('fetch', 'A file must be sent as base64 data.', 'Send the file itself as a data: URL.');
     },
-    ['type', 'image_url'],
-  );
-  const file = object({
-    type: string(32),
-    file: object({
-      file_data: (value) => {
-        if (typeof value === 'string' && /^data:[a-z0-9.+/-]{1,100};base64,/i.test(value)) return value;
-        throw denied('fetch', 'A file must be sent as base64 data.', 'Send the file itself as a data: URL.');
-      },
-      filename: string(256),
-      file_id: never('stored_state', 'Files stored at the provider are not allowed.', 'Send the content itself.'),
-    }),
-  });
-  return either((value) => {
-    const type = isObject(value) ? value['type'] : undefined;
-    if (type === 'image_url') return image;
-    if (type === 'file') return file;
-    return partOf(type);
-  });
-}
+    filename: string(256),
+    file_id: never('stored_state', 'Files stored at the provider are not allowed.', 'Send the content itself.'),
+  }),
+});
 
 function partOf(type: unknown): Check {
   if (type === 'text') return textPart;
@@ -101,31 +81,32 @@ const assistant = object(
 const system = object({ role: name, content: textContent, name }, ['role', 'content']);
 const tool = object({ role: name, content: textContent, tool_call_id: string(512), name, is_error: ignore(boolean) }, ['role', 'content', 'tool_call_id']);
 
+const userParts = array(
+  either((value) => {
+    const type = isObject(value) ? value['type'] : undefined;
+    if (type === 'image_url') return image;
+    if (type === 'file') return file;
+    return partOf(type);
+  }),
+  10_000,
+);
+const user = object({ role: name, content: either((value) => (typeof value === 'string' ? text : userParts)), name }, ['role', 'content']);
+
 /** One message by its role. */
-export function message(fetches: Fetches): Check {
-  const parts = array(userPart(fetches), 10_000);
-  const user = object({ role: name, content: either((value) => (typeof value === 'string' ? text : parts)), name }, ['role', 'content']);
-  return (value) => {
-    const before = fetches.length;
-    try {
-      switch (isObject(value) ? value['role'] : undefined) {
-        case 'system':
-        case 'developer':
-          return system(value);
-        case 'user':
-          return user(value);
-        case 'assistant': {
-          const clean = assistant(value);
-          return isObject(clean) && !Object.hasOwn(clean, 'content') ? { ...clean, content: null } : clean;
-        }
-        case 'tool':
-          return tool(value);
-        default:
-          throw denied('unknown_role', 'This role is not allowed.', 'Use system, developer, user, assistant or tool.').inside('role');
-      }
-    } catch (error) {
-      fetches.length = before;
-      throw error instanceof RequestRefused ? error : malformed('A message could not be read.');
+export const message: Check = (value, found) => {
+  switch (isObject(value) ? value['role'] : undefined) {
+    case 'system':
+    case 'developer':
+      return system(value, found);
+    case 'user':
+      return user(value, found);
+    case 'assistant': {
+      const clean = assistant(value, found);
+      return isObject(clean) && !Object.hasOwn(clean, 'content') ? { ...clean, content: null } : clean;
     }
-  };
-}
+    case 'tool':
+      return tool(value, found);
+    default:
+      throw denied('unknown_role', 'This role is not allowed.', 'Use system, developer, user, assistant or tool.').inside('role');
+  }
+};

@@ -2,13 +2,14 @@
 import type { Dialect } from '../dialect.ts';
 import { ChatReader } from './answer.ts';
 import { chatCallIds, isChatRepeatNote, restoreChat } from './history.ts';
-import { chatUpstreamBody, readChatRequest } from './request.ts';
+import { chatUpstreamBody, chatRequestReader } from './request.ts';
 import { ChatWriter } from './write.ts';
 
-export const chatDialect: Dialect = {
+/** `maxDepth`: of JSON that is passed on as it is, such as tool schemas. */
+export const chatDialect = (maxDepth: number): Dialect => ({
   turnPath: '/v1/chat/completions',
   upstreamPath: '/chat/completions',
-  readTurn: readChatRequest,
+  readTurn: chatRequestReader(maxDepth),
   restore: restoreChat,
   callIds: chatCallIds,
   isRepeatNote: isChatRepeatNote,
@@ -17,4 +18,4 @@ export const chatDialect: Dialect = {
   writer: (answer, wantsUsage) => new ChatWriter(answer, wantsUsage),
   models: (models, created) =>
     JSON.stringify({ object: 'list', data: models.map(({ id, owner }) => ({ id, object: 'model', created, owned_by: owner })) }),
-};
+});

@@ -1,8 +1,8 @@
 /** The allow-list for a chat request: every field by name and type; what is not listed does not leave. */
 import type { Turn, JsonObject } from '../dialect.ts';
 import { malformed } from '../refused.ts';
-import { array, boolean, dropped, either, freeJson, ignore, isObject, never, number, object, onlyWord, string, type Check } from './check.ts';
-import { message, type Fetches } from './content.ts';
+import { array, boolean, dropped, either, freeJson, ignore, isObject, never, number, object, onlyWord, string, type Check, type Found } from './check.ts';
+import { message } from './content.ts';
 
 const providerTool = 'Tools that the provider runs are not allowed; offer a function instead.';
 const storedState = 'Nothing may be stored at the provider.';
@@ -11,12 +11,14 @@ const toolName: Check = (value) => {
   throw malformed('A tool name has at most 128 letters, digits, _ and -.');
 };
 const number2 = number(-2, 2);
+const noSound = never('audio', 'Only text answers are allowed.', 'Leave the field out.');
 const onlyFunction = onlyWord(['function'], 'provider_tool', providerTool);
 
 function settingsOf(maxDepth: number): Readonly<Record<string, Check>> {
-  const schema: Check = (value) => {
+  const free = freeJson(maxDepth);
+  const schema: Check = (value, found) => {
     if (!isObject(value)) throw malformed('A JSON schema is expected.');
-    return freeJson(maxDepth)(value);
+    return free(value, found);
   };
   const tool = object(
     {
@@ -26,22 +28,25 @@ function settingsOf(maxDepth: number): Readonly<Record<string, Check>> {
     },
     ['type'],
   );
-  const flag = either((value) => (typeof value === 'string' ? string(64) : boolean));
+  const word = string(64);
+  const flag = either((value) => (typeof value === 'string' ? word : boolean));
+  const choiceWord = onlyWord(['none', 'auto', 'required'], 'provider_tool', 'Use none, auto, required, or name a function.');
+  const choiceFunction = object({ type: onlyFunction, function: object({ name: toolName }, ['name']) }, ['type', 'function']);
+  const stopWord = string(1024);
+  const stopWords = array(stopWord, 16);
+  const schemaFormat = object({ type: word, json_schema: object({ name: word, description: string(4096), schema, strict: boolean }, ['name']) }, ['json_schema']);
+  const plainFormat = object({ type: onlyWord(['text', 'json_object'], 'unknown_format', 'Use text, json_object or json_schema.') }, ['type']);
   return {
     model: string(200),
     tools: array(
-      (value) => {
-        const clean = tool(value);
+      (value, found) => {
+        const clean = tool(value, found);
         if (isObject(clean) && !isObject(clean['function'])) throw malformed('The field function is missing.').inside('function');
         return clean;
       },
       1024,
     ),
-    tool_choice: either((value) =>
-      typeof value === 'string'
-        ? onlyWord(['none', 'auto', 'required'], 'provider_tool', 'Use none, auto, required, or name a function.')
-        : object({ type: onlyFunction, function: object({ name: toolName }, ['name']) }, ['type', 'function']),
-    ),
+    tool_choice: either((value) => (typeof value === 'string' ? choiceWord : choiceFunction)),
     parallel_tool_calls: boolean,
     temperature: number(0, 2),
     top_p: number(0, 1),
@@ -52,7 +57,7 @@ function settingsOf(maxDepth: number): Readonly<Record<string, Check>> {
     presence_penalty: number2,
     max_tokens: number(1, 100_000_000, true),
     max_completion_tokens: number(1, 100_000_000, true),
-    stop: either((value) => (typeof value === 'string' ? string(1024) : array(string(1024), 16))),
+    stop: either((value) => (typeof value === 'string' ? stopWord : stopWords)),
     n: onlyWord([1], 'many_answers', 'Ask for one answer at a time.'),
     seed: number(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER, true),
     logprobs: boolean,
@@ -63,11 +68,7 @@ function settingsOf(maxDepth: number): Readonly<Record<string, Check>> {
       }
       return value;
     },
-    response_format: either((value) =>
-      isObject(value) && value['type'] === 'json_schema'
-        ? object({ type: string(16), json_schema: object({ name: string(64), description: string(4096), schema, strict: boolean }, ['name']) }, ['json_schema'])
-        : object({ type: onlyWord(['text', 'json_object'], 'unknown_format', 'Use text, json_object or json_schema.') }, ['type']),
-    ),
+    response_format: either((value) => (isObject(value) && value['type'] === 'json_schema' ? schemaFormat : plainFormat)),
     reasoning_effort: string(16),
     verbosity: string(16),
     enable_thinking: boolean,
@@ -83,9 +84,9 @@ function settingsOf(maxDepth: number): Readonly<Record<string, Check>> {
       if (!isObject(value) || Object.values(value).some((item) => typeof item !== 'string')) throw malformed('Names with texts are expected.');
       return dropped;
     }),
-    modalities: (value) => {
+    modalities: (value, found) => {
       if (Array.isArray(value) && value.every((item) => item === 'text')) return dropped;
-      return never('audio', 'Only text answers are allowed.', 'Leave the field out.')(value);
+      return noSound(value, found);
     },
     web_search_options: never('provider_tool', 'The provider may not search the web.', providerTool),
     functions: never('legacy_function', 'The former form of functions is not allowed.', 'Use tools.'),
@@ -96,27 +97,20 @@ function settingsOf(maxDepth: number): Readonly<Record<string, Check>> {
   };
 }
 
-/** Reads a chat request. Throws RequestRefused with the JSON path of the first field that may not leave. */
-export function readChatRequest(body: unknown, maxDepth: number): Turn {
-  if (!isObject(body)) throw malformed('The request must be a JSON object.');
-  const fetches: Fetches = [];
-  const oneMessage = message(fetches);
-  let index = 0;
-  const messages = array((value) => {
-    const before = fetches.length;
-    const clean = oneMessage(value);
-    for (let i = before; i < fetches.length; i++) {
-      const found = fetches[i];
-      if (found) fetches[i] = { path: `messages[${index}]`, url: found.url };
-    }
-    index += 1;
-    return clean;
-  }, 100_000);
+/** Makes the reader of chat requests. It throws RequestRefused with the JSON path of the first field that may not leave. */
+export function chatRequestReader(maxDepth: number): (body: unknown) => Turn {
+  const settings = settingsOf(maxDepth);
   const whole = object(
-    { ...settingsOf(maxDepth), messages, stream: boolean, stream_options: object({ include_usage: boolean, include_obfuscation: boolean }) },
+    { ...settings, messages: array(message, 100_000), stream: boolean, stream_options: object({ include_usage: boolean, include_obfuscation: boolean }) },
     ['model', 'messages'],
   );
-  const clean = whole(body);
+  return (body) => readWith(whole, body);
+}
+
+function readWith(whole: Check, body: unknown): Turn {
+  if (!isObject(body)) throw malformed('The request must be a JSON object.');
+  const found: Found = { fetches: [] };
+  const clean = whole(body, found);
   if (!isObject(clean)) throw malformed('The request must be a JSON object.');
   const { messages: list, stream, stream_options: options, model, ...settings } = clean;
   if (!Array.isArray(list) || list.length === 0) throw malformed('At least one message is expected.').inside('messages');
@@ -127,7 +121,7 @@ export function readChatRequest(body: unknown, maxDepth: number): Turn {
     messages: list,
     settings,
     offered: offeredNames(settings),
-    fetches,
+    fetches: found.fetches,
   };
 }
 
