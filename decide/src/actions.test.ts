@@ -101,6 +101,18 @@ test('the intent is what the catalogue says', () => {
   assert.equal(decide(policy, toolRequest(policy, 'unknown')).intent.sensitivity, 'restricted');
 });
 
+test('more policies than Cedar keeps parsed: each still decides by its own rules', () => {
+  const limits = Array.from({ length: 300 }, (_, i) => i + 1);
+  const all = limits.map((usd) => policyOf({ spec: '  permissions: { allowedAPIs: [pay.send] }\n', catalogue, approvals: `triggers: [{ action: pay.send, threshold: above-${usd}-usd }]\n` }));
+  for (let round = 0; round < 2; round += 1) {
+    all.forEach((one, i) => {
+      const usd = limits[i] ?? 0;
+      assert.equal(ask(one, toolRequest(one, 'pay', { amount: usd * 100 })), 'allow permissions.allowedAPIs[0]');
+      assert.equal(ask(one, toolRequest(one, 'pay', { amount: usd * 100 + 1 })), 'escalate approvals.triggers[0]');
+    });
+  }
+});
+
 test('another role, and a request that breaks the evaluator, are denied', () => {
   assert.equal(ask(policy, { ...actionRequest('crm.read'), role: 'sales' }), 'deny role');
   assert.equal(ask(policy, { ...actionRequest('crm.read'), role: '' }), 'allow permissions.allowedAPIs[0]');

@@ -17,10 +17,11 @@ export function cedar(): Cedar {
   return loaded;
 }
 
-/** Parsed slices live in the wasm under a slot name; slots are reused, so many policy versions do not grow it. */
-const slots = 256;
+/** Parsed slices live in the wasm under a slot name; names are used again, the longest unused first, so that many policy versions do not grow it. */
+const free = Array.from({ length: 256 }, (_, i) => `nemoclaw-${i}`);
 const bySlice = new Map<string, string>();
 
+/** Name of the slot that holds the slice, parsed now if need be; undefined if Cedar refuses it. */
 function slot(key: string, policies: Readonly<Record<string, string>>): string | undefined {
   const there = bySlice.get(key);
   if (there !== undefined) {
@@ -28,15 +29,14 @@ function slot(key: string, policies: Readonly<Record<string, string>>): string |
     bySlice.set(key, there);
     return there;
   }
-  let name = `nemoclaw-${bySlice.size}`;
-  if (bySlice.size >= slots) {
-    const oldest = bySlice.entries().next().value;
-    if (oldest !== undefined) {
-      bySlice.delete(oldest[0]);
-      name = oldest[1];
-    }
+  const oldest = free.length === 0 ? bySlice.entries().next().value : undefined;
+  if (oldest !== undefined) bySlice.delete(oldest[0]);
+  const name = oldest?.[1] ?? free.pop();
+  if (name === undefined) return undefined;
+  if (cedar().preparsePolicySet(name, { staticPolicies: { ...policies } }).type !== 'success') {
+    free.push(name);
+    return undefined;
   }
-  if (cedar().preparsePolicySet(name, { staticPolicies: { ...policies } }).type !== 'success') return undefined;
   bySlice.set(key, name);
   return name;
 }
@@ -61,6 +61,7 @@ export function sliceOf(plan: ActionPlan, organization: readonly string[]): Ceda
 
 /** Parses the slice ahead of the first decision, and runs it once, since the first run costs tens of ms; false if Cedar refuses it. */
 export function warm(slice: CedarSlice, plan: ActionPlan): boolean {
+  if (bySlice.has(slice.key)) return true;
   return evaluate(slice, plan, '', { recipientDomains: [], amountUsdCents: 0 }).verdict !== 'error';
 }
 
