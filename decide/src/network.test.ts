@@ -97,7 +97,7 @@ test('connecting and resolving are possible where some request is', () => {
 
 test('interception, handling and upstream addresses', () => {
   const { network } = policyOf({
-    egress: '    allow:\n      - { domain: in.org, methods: [GET], ports: [8931], addresses: [127.0.0.1], ca: demo.pem }\n      - { domain: pass.org, tls: passthrough }\n      - { domain: raw.org, ports: [5432] }\n      - { domain: cat.org, ports: [8080] }\n    escalate: [{ domain: in.org, ports: [8931], addresses: ["::1"] }]\n',
+    egress: '    allow:\n      - { domain: in.org, methods: [GET], ports: [8931], addresses: [127.0.0.1], ca: demo.pem }\n      - { domain: pass.org, tls: passthrough }\n      - { domain: raw.org, ports: [5432] }\n      - { domain: cat.org, ports: [8080] }\n      - { domain: 192.0.2.1 }\n    escalate: [{ domain: in.org, ports: [8931], addresses: ["::1"] }]\n',
     catalogue: 'actions: [{ name: a.b, match: [{ http: { host: cat.org } }] }]\n',
   });
   assert.deepEqual(network.interceptNames, ['cat.org', 'in.org', 'raw.org']);

@@ -1,4 +1,5 @@
 /** What the network layer asks of a policy besides decisions: names, ports, interception, upstream addresses. */
+import { isIP } from 'node:net';
 import { decideConnect, decideName, isBlanket, type EgressGroup } from './egress.ts';
 import { canonicalHost, type HostIndex } from './hosts.ts';
 import type { PolicyIr } from './ir.ts';
@@ -23,7 +24,7 @@ export interface NetworkView {
   /** Raw: a port other than 80 and 443 whose rules say nothing about methods, paths or queries, where no action of the catalogue is carried out. */
   handlingFor(host: string, port: number): Handling;
   upstreamsFor(host: string): Upstream;
-  /** Domain patterns (`name` or `*.suffix`) whose TLS is opened: the name constraints of the sandbox's intermediate. */
+  /** Domain patterns (`name` or `*.suffix`) whose TLS is opened: the name constraints of the sandbox's intermediate. No addresses. */
   readonly interceptNames: readonly string[];
   readonly inspection: PolicyIr['inspection'];
 }
@@ -42,7 +43,7 @@ export function networkView(ir: PolicyIr, index: HostIndex<EgressGroup>, hasHttp
     }
     return out;
   };
-  const interceptNames = [...new Set(ir.egress.filter((r) => r.effect !== 'deny' && r.domain !== '*' && (r.tls === '' ? ir.inspection.tlsDecrypt : r.tls === 'intercept')).map((r) => r.domain))].toSorted();
+  const interceptNames = [...new Set(ir.egress.filter((r) => r.effect !== 'deny' && r.domain !== '*' && isIP(r.domain) === 0 && (r.tls === '' ? ir.inspection.tlsDecrypt : r.tls === 'intercept')).map((r) => r.domain))].toSorted();
   return {
     isNameAllowed: (host) => !none && decideName(index, canonicalHost(host)).verdict === 'allow',
     portsFor: (host) => [...new Set(open(host).flatMap((g) => [...g.allow, ...g.escalate].flatMap((r) => r.ir.ports)))].filter((port) => decideConnect(index, canonicalHost(host), port).verdict !== 'deny').toSorted((a, b) => a - b),
