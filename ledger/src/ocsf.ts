@@ -1,5 +1,6 @@
 /** Turns a LedgerEvent into an OCSF 1.9 record with its place in the chain (schema.ocsf.io; profiles security_control and record_integrity). */
 import { ocsfClass, type LedgerEvent } from '@nemoclaw/contract';
+import { ordered } from './canonical.ts';
 import type { JsonObject } from './redactor.ts';
 
 /** Where an event stands: who sent it and what it follows. `sequence` counts records from 1. */
@@ -54,31 +55,25 @@ export function toOcsf(event: LedgerEvent, place: Place): JsonObject {
   const classUid = ocsfClass[event.class];
   const category = Math.floor(classUid / 1000);
   const control = event.verdict === undefined ? undefined : controls[event.verdict];
-  const record: JsonObject = {
+  // Keys are written in canonical order at every level: see canonical.ts.
+  return {
+    ...(control && { action_id: control.action }),
     activity_id: event.activity,
-    attestation: {
-      chain_uid: place.chain,
-      ...(place.previous && {
-        prev_event: {
-          uid: recordUid(place.chain, place.previous.sequence),
-          type_uid: place.previous.typeUid,
-          fingerprint: fingerprintObject(place.previous.fingerprint),
-        },
-      }),
-    },
+    attestation: { chain_uid: place.chain, ...(place.previous && { prev_event: previousOf(place) }) },
     category_name: categoryNames[category] ?? 'Uncategorized',
     category_uid: category,
     class_name: classNames[event.class],
     class_uid: classUid,
+    ...(control && { disposition: control.name, disposition_id: control.disposition }),
     message: event.message,
     metadata: {
-      version: '1.9.0-dev',
-      product: { name: 'NemoClaw', vendor_name: 'NemoClaw' },
-      profiles: control ? ['record_integrity', 'security_control'] : ['record_integrity'],
-      uid: recordUid(place.chain, place.sequence),
-      sequence: place.sequence,
-      logged_time: place.logged,
       ...(event.correlation !== undefined && { correlation_uid: event.correlation }),
+      logged_time: place.logged,
+      product,
+      profiles: control ? controlled : plain,
+      sequence: place.sequence,
+      uid: recordUid(place.chain, place.sequence),
+      version: '1.9.0-dev',
     },
     policy: policyOf(event),
     severity: severityNames[event.severity] ?? 'Unknown',
@@ -86,20 +81,22 @@ export function toOcsf(event: LedgerEvent, place: Place): JsonObject {
     time: event.time,
     type_uid: classUid * 100 + event.activity,
     unmapped: {
+      ...(event.data && { data: ordered(event.data as JsonObject) }),
+      ...(event.decision && { decision: ordered(event.decision as unknown as JsonObject) }),
       layer: event.layer,
       sandbox: event.sandbox,
       source: { name: place.source.name, run: place.source.run, seq: place.source.seq },
       ...(event.verdict !== undefined && { verdict: event.verdict }),
-      ...(event.decision && { decision: event.decision as unknown as JsonObject }),
-      ...(event.data && { data: event.data as JsonObject }),
     },
   };
-  if (control) {
-    record['action_id'] = control.action;
-    record['disposition_id'] = control.disposition;
-    record['disposition'] = control.name;
-  }
-  return record;
+}
+
+const product = { name: 'NemoClaw', vendor_name: 'NemoClaw' };
+const plain = ['record_integrity'];
+const controlled = ['record_integrity', 'security_control'];
+
+function previousOf({ chain, previous }: Place): JsonObject {
+  return previous ? { fingerprint: fingerprintObject(previous.fingerprint), type_uid: previous.typeUid, uid: recordUid(chain, previous.sequence) } : {};
 }
 
 /** The `fingerprint` object of OCSF for a SHA-256 in hex. */
@@ -111,8 +108,8 @@ export function fingerprintObject(value: string): JsonObject {
 function policyOf(event: LedgerEvent): JsonObject {
   const rule = event.decision?.rules[0]?.id;
   return {
-    name: 'nemoclaw',
     is_applied: event.verdict !== 'observe',
+    name: 'nemoclaw',
     ...(rule !== undefined && { uid: rule }),
     ...(event.decision && { version: String(event.decision.policyVersion) }),
   };

@@ -1,6 +1,7 @@
 /** Opens an existing record after any end of its writer: finds the last whole record, recalls the sources, and reports a torn tail. */
 import { readFileSync } from 'node:fs';
-import { checkLine, noHead, parseRecord, type ChainState, type Checked } from './chain.ts';
+import { checkLine, noHead, type ChainState, type Checked } from './chain.ts';
+import { glance } from './glance.ts';
 import { eachLine, type Segment } from './segments.ts';
 import type { SourceBook } from './source-book.ts';
 
@@ -27,13 +28,11 @@ export function openExisting(segments: readonly Segment[], book: SourceBook): Op
   const bytes = readFileSync(segment.path);
   const lines: { sequence: number; sandbox: string; line: string; end: number }[] = [];
   eachLine(bytes, (line, _number, offset) => {
-    try {
-      const record = parseRecord(line);
-      lines.push({ sequence: record.metadata.sequence, sandbox: record.unmapped.sandbox, line, end: offset + Buffer.byteLength(line) + 1 });
-      book.recall(record);
-    } catch {
-      // Part of the torn tail, or damage in the middle that verification reports.
-    }
+    const seen = glance(line);
+    // What is no record is part of the torn tail, or damage in the middle that verification reports.
+    if (!seen) return;
+    lines.push({ sequence: seen.sequence, sandbox: seen.sandbox, line, end: offset + Buffer.byteLength(line) + 1 });
+    book.recall(seen.source, seen.source.name === 'ledger' ? line : '');
   });
   for (let last = lines.pop(); last; last = lines.pop()) {
     const checked = tryCheck(last.line);

@@ -1,7 +1,7 @@
 /** The read side: durable records after a place, from memory where possible, else from the files. */
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { parseRecord } from './chain.ts';
+import { glance } from './glance.ts';
 import type { RecentRecord } from './recent.ts';
 import { listSegments } from './segments.ts';
 import type { LedgerWriter } from './writer.ts';
@@ -85,7 +85,8 @@ export class LedgerReader {
       const lines = createInterface({ input: stream, crlfDelay: Infinity });
       try {
         for await (const line of lines) {
-          const record = readRecord(line);
+          const seen = glance(line);
+          const record = seen && { sequence: seen.sequence, sandbox: seen.sandbox, line };
           if (!record || record.sequence <= after || (sandbox !== undefined && record.sandbox !== sandbox)) continue;
           if (record.sequence > upTo) return out;
           out.push(record);
@@ -97,14 +98,5 @@ export class LedgerReader {
       }
     }
     return out;
-  }
-}
-
-function readRecord(line: string): RecentRecord | undefined {
-  try {
-    const record = parseRecord(line);
-    return { sequence: record.metadata.sequence, sandbox: record.unmapped.sandbox, line };
-  } catch {
-    return undefined;
   }
 }

@@ -1,6 +1,6 @@
 /** Makes an event fit for the record: known secrets and detected secrets and personal data masked in every string and key, payloads withheld, size and depth bounded. */
 import { ocsfClass, type LedgerEvent } from '@nemoclaw/contract';
-import { compileKnown, redact, type FindingType } from '@nemoclaw/detect';
+import { compileKnown, redact, scan, type FindingType } from '@nemoclaw/detect';
 import { sha256 } from './chain.ts';
 
 export type Json = string | number | boolean | null | Json[] | JsonObject;
@@ -23,7 +23,7 @@ export interface RedactorOptions {
 /** Keys under which sources put content rather than facts about it. */
 const payloadKeys: ReadonlySet<string> = new Set(['payload', 'body', 'requestBody', 'responseBody', 'content', 'prompt', 'completion', 'messages']);
 /** Keys whose plain string value is a secret whatever it looks like. */
-const secretKey = /^(?:.*[-_.])?(?:password|passwd|passphrase|secret|api[-_]?key|apikey|access[-_]?token|refresh[-_]?token|auth[-_]?token|private[-_]?key|authorization|cookie|set-cookie)$/i;
+const secretKey = /^(?:[^]{0,64}[-_.])?(?:password|passwd|passphrase|secret|api[-_]?key|apikey|access[-_]?token|refresh[-_]?token|auth[-_]?token|private[-_]?key|authorization|cookie|set-cookie)$/i;
 /** Addresses are what a record of connections is about, and every network event carries one; all other kinds are masked. */
 const keep: ReadonlySet<FindingType> = new Set<FindingType>(['ip']);
 const maxDepth = 24;
@@ -55,10 +55,16 @@ export function redactor(options: RedactorOptions = {}): Redact {
     return out;
   };
 
+  /** Most events are plain and clean: one look at their JSON says so, and they are taken as they are. */
+  const clean = (event: LedgerEvent, json: string): boolean =>
+    json.length <= maxSize && !json.includes('\\') && json.isWellFormed() && isPlain(event, 0) && scan(json, { known }).every(({ type }) => keep.has(type));
+
   const mask = (event: unknown): LedgerEvent => {
     const raw = asObject(event);
     const data = asObject(raw['data']);
     const payloads = options.payloads === 'as-marked' && data['logPayloads'] === true;
+    const asItIs = wellShaped(raw);
+    if (asItIs && clean(asItIs, JSON.stringify(asItIs))) return asItIs;
     const kept = plainEvent(raw, text, raw['data'] === undefined ? undefined : (walk(data, 0, payloads) as JsonObject), (value) => walk(value, 0, false) as JsonObject);
     const size = JSON.stringify(kept).length;
     if (size <= maxSize) return kept;
@@ -77,6 +83,48 @@ export function redactor(options: RedactorOptions = {}): Redact {
       return unreadable(error);
     }
   };
+}
+
+/** The event itself if every fixed field is what the contract says and nothing else is in it. */
+function wellShaped(raw: Record<string, unknown>): LedgerEvent | undefined {
+  const { class: cls, activity, severity, time, sandbox, layer, message, verdict, decision, correlation, data, ...rest } = raw;
+  if (typeof cls !== 'string' || !Object.hasOwn(ocsfClass, cls) || !isCount(activity, 99) || !isCount(severity, 6) || severity === 0 || !isCount(time, Number.MAX_SAFE_INTEGER)) return undefined;
+  if (typeof sandbox !== 'string' || sandbox.length > 256 || typeof layer !== 'string' || !layers.has(layer) || typeof message !== 'string') return undefined;
+  if (verdict !== undefined && !(typeof verdict === 'string' && verdicts.has(verdict))) return undefined;
+  if (correlation !== undefined && !(typeof correlation === 'string' && correlation.length <= 256)) return undefined;
+  if (decision !== undefined && !isDecision(decision)) return undefined;
+  if (data !== undefined && (typeof data !== 'object' || data === null || Array.isArray(data))) return undefined;
+  return Object.keys(rest).length === 0 ? (raw as unknown as LedgerEvent) : undefined;
+}
+
+function isCount(value: unknown, most: number): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= most;
+}
+
+const decisionKeys: ReadonlySet<string> = new Set(['action', 'rules', 'reason', 'policyVersion', 'decidedBy', 'micros']);
+
+function isDecision(value: unknown): boolean {
+  const d = asObject(value);
+  return (
+    Object.keys(d).every((key) => decisionKeys.has(key)) &&
+    typeof d['action'] === 'string' &&
+    typeof d['reason'] === 'string' &&
+    typeof d['decidedBy'] === 'string' &&
+    isCount(d['policyVersion'], Number.MAX_SAFE_INTEGER) &&
+    typeof d['micros'] === 'number' &&
+    Array.isArray(d['rules']) &&
+    d['rules'].every((rule) => typeof asObject(rule)['id'] === 'string' && Object.keys(asObject(rule)).every((key) => key === 'id' || key === 'file' || key === 'line'))
+  );
+}
+
+/** Only finite numbers, strings, booleans, null, arrays and objects, not too deep, and no key whose value is withheld by name. */
+function isPlain(value: unknown, depth: number): boolean {
+  if (typeof value === 'string' || typeof value === 'boolean' || value === null) return true;
+  if (typeof value === 'number') return Number.isFinite(value);
+  if (typeof value !== 'object' || depth >= maxDepth) return false;
+  if (Array.isArray(value)) return value.every((item) => isPlain(item, depth + 1));
+  for (const [key, item] of Object.entries(value)) if (payloadKeys.has(key) || secretKey.test(key) || key === '__proto__' || !isPlain(item, depth + 1)) return false;
+  return true;
 }
 
 function unreadable(error: unknown): LedgerEvent {

@@ -1,5 +1,5 @@
 /** Which number each source has reached, so that duplicates are dropped and gaps are seen. */
-import type { ParsedRecord } from './chain.ts';
+import { parseRecord } from './chain.ts';
 
 export interface SourceState {
   readonly name: string;
@@ -59,15 +59,15 @@ export class SourceBook {
     this.state(name).sealed = { run, seq };
   }
 
-  /** Learns from a record already in the chain. */
-  recall(record: ParsedRecord): void {
-    const data = record.unmapped.data;
-    if (record.unmapped.source.name === 'ledger' && data?.['kind'] === 'segment.opened') {
-      for (const item of Array.isArray(data['sources']) ? (data['sources'] as unknown[]) : []) this.#restore(item);
+  /** Learns from a record already in the chain: its source, and for the ledger's own records the line, which may open a segment. */
+  recall(source: { readonly name: string; readonly run: string; readonly seq: number }, own: string): void {
+    if (source.name !== 'ledger') {
+      this.#restore({ name: source.name, run: source.run, last: source.seq });
       return;
     }
-    const { name, run, seq } = record.unmapped.source;
-    this.#restore({ name, run, last: seq });
+    if (!own.includes('"kind":"segment.opened"')) return;
+    const sources = parseRecord(own).unmapped.data?.['sources'];
+    for (const item of Array.isArray(sources) ? (sources as unknown[]) : []) this.#restore(item);
   }
 
   #restore(item: unknown): void {
