@@ -2,13 +2,16 @@
 import { spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { createConnection, createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { FromOpenshelld } from '@nemoclaw/contract';
+import { decodeRegisterReply, encodeRegister, loadSandboxPolicy } from '@nemoclaw/contract';
+import type { FromOpenshelld, LaunchPlan, RegisterReply } from '@nemoclaw/contract';
+import { readHostFacts } from './host-facts.ts';
 import { nativePaths } from './native.ts';
+import { planFor } from './plan-for.ts';
 import type { HubNews, HubOrder } from './openshelld-test-service.ts';
 
 type WithoutId<T> = T extends { readonly id: number } ? Omit<T, 'id'> : never;
@@ -138,6 +141,7 @@ export class TestInstance {
       services: roles.map((role) => ({ name: role, role, argv: ['{node}', '{lib}/layers/openshell/src/openshelld-test-service.ts'], env: { HUB: hub } })),
       limits: { sandboxes: 16, registrations: 8 },
       holdSeconds: options.holdSeconds ?? 60,
+      bindRoots: readHostFacts({ nodeBinary: process.execPath }).bindRoots,
       testing: options.testing ?? true,
     };
     writeFileSync(join(instance.root, 'config.json'), JSON.stringify(config));
@@ -217,6 +221,43 @@ export class TestInstance {
     const resets = gateway.news.filter((m) => m.t === 'reset').length;
     process.kill(this.daemonPid, 'SIGKILL');
     await gateway.saw('reset', () => gateway.news.filter((m) => m.t === 'reset').length > resets);
+  }
+
+  /** Registers a folder as this process's user, or as `uid` through a child process. */
+  async register(path: string, uid?: number, groups: readonly number[] = [testUids.operators]): Promise<RegisterReply> {
+    const socket = join(this.run, 'register.sock');
+    const line = encodeRegister(path);
+    if (uid === undefined) {
+      return new Promise((resolve, reject) => {
+        const connection = createConnection(socket, () => connection.write(line));
+        let text = '';
+        connection.on('data', (data) => (text += data.toString()));
+        connection.on('error', reject);
+        connection.on('end', () => {
+          connection.end();
+          resolve(decodeRegisterReply(text));
+        });
+      });
+    }
+    const script = 'import os,socket,sys\nos.setgroups([int(g) for g in sys.argv[3].split(",") if g])\nos.setresgid(*[int(sys.argv[2])]*3)\nos.setresuid(*[int(sys.argv[2])]*3)\ns=socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\ns.sendall(sys.stdin.buffer.read())\nprint(s.makefile().read(),end="")';
+    const done = spawnSync('python3', ['-c', script, socket, String(uid), groups.join(',')], { input: line, encoding: 'utf8' });
+    if (done.status !== 0) throw new Error(done.stderr.trim().split('\n').at(-1) ?? 'failed');
+    return decodeRegisterReply(done.stdout);
+  }
+
+  /** A plan from the policy's spec in YAML flow style. */
+  plan(spec: string, change: (plan: LaunchPlan) => LaunchPlan = (plan) => plan): LaunchPlan {
+    const policy = loadSandboxPolicy(`apiVersion: openshell.nvidia.com/v1\nkind: SandboxPolicy\nmetadata: { name: trial }\nspec: { ${spec} }\n`, 'trial.yaml');
+    return change(planFor(policy, readHostFacts({ nodeBinary: process.execPath }), { hasWorkspace: true }));
+  }
+
+  /** A folder owned by the agent's side of things, registered, ready to be a workspace. */
+  async workspace(name: string): Promise<{ readonly path: string; readonly id: string }> {
+    const path = join(this.root, name);
+    mkdirSync(path, { recursive: true });
+    const reply = await this.register(path);
+    if (!reply.ok) throw new Error(reply.error);
+    return { path, id: reply.id };
   }
 
   /** Control groups of this instance that are left, as paths. */

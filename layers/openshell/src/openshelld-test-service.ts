@@ -1,5 +1,6 @@
 /** Test support: a service that openshelld starts in tests; connects to the test's hub and does what the test says. */
 import { createConnection, Socket } from 'node:net';
+import { ReadStream } from 'node:tty';
 import type { FromOpenshelld, Hello, ToOpenshelld } from '@nemoclaw/contract';
 import { ControlChannel } from './control-channel.ts';
 import { OpenshelldClient, OpenshelldError } from './openshelld-client.ts';
@@ -64,7 +65,8 @@ async function run(order: Extract<HubOrder, { op: 'run' }>): Promise<unknown> {
   const began = process.hrtime.bigint();
   const started = await client.exec(order.sandbox, order.execId, order.options);
   if (order.options.tty) {
-    const master = new Socket({ fd: started.fds[0] ?? -1, readable: true, writable: true });
+    // A terminal's end is no pipe: Node takes it only as a tty stream, which also writes.
+    const master = new ReadStream(started.fds[0] ?? -1);
     let text = '';
     master.on('data', (data) => {
       text += data.toString();
