@@ -1,5 +1,5 @@
 /** The blueprints of this host and the trust anchors their policies name; folders that root installed. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { loadBlueprintFolder, NemoError, safeLine, type BlueprintFolder, type BlueprintView } from '@nemoclaw/contract';
 import type { Settings } from '../settings.ts';
@@ -20,12 +20,14 @@ function foldersOf(settings: Settings): Map<string, string> {
   const found = new Map<string, string>();
   for (const dir of settings.blueprintDirs) {
     let names: string[] = [];
+    let real = dir;
     try {
-      names = readdirSync(dir);
+      real = realpathSync(dir); // a folder that is mounted into a sandbox is named without symbolic links
+      names = readdirSync(real);
     } catch {
       continue; // a folder that is not there has no blueprints
     }
-    for (const name of names.filter((one) => folderName.test(one)).sort()) if (!found.has(name)) found.set(name, join(dir, name));
+    for (const name of names.filter((one) => folderName.test(one)).sort()) if (!found.has(name)) found.set(name, join(real, name));
   }
   return found;
 }
