@@ -30,8 +30,8 @@ export async function run(this: CliContext, flags: OnboardFlags): Promise<void> 
   if (flags.agent !== undefined && flags.agent !== blueprint.agent.kind) {
     throw new Failure('NEMO_E_BLUEPRINT', { what: `The blueprint ${blueprint.name} runs the agent ${blueprint.agent.kind}, not ${flags.agent}.`, fix: 'Leave --agent out, or choose another blueprint with --blueprint.' });
   }
-  await progress.step('system users and settings', () => prepareIdentities(this));
-  await progress.step('start the services', () => startInstance(this), ({ started, status }) => `${started ? 'started' : 'were running'}, tier ${status.host.tier}`);
+  const identities = await progress.step('system users', () => prepareIdentities(this));
+  await progress.step('start the services', () => startInstance(this, identities), ({ started, status }) => `${started ? 'started' : 'were running'}, tier ${status.host.tier}`);
   await progress.step(`agent ${blueprint.agent.kind}`, () => provideAgent(this, blueprint.agent.kind), (what) => what);
   const { sandbox, created } = await progress.step(`sandbox ${answers.name}`, () => provideSandbox(this, answers, blueprint, folder, flags.workspace), (result) => result.said);
   const { held, tried } = await progress.step('proof of enforcement from inside', () => proofOf(sandbox), (proof) => `${proof.held} of ${proof.tried} forbidden things tried and stopped`);

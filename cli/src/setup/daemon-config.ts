@@ -1,6 +1,6 @@
 /** openshelld's configuration, written from root's bounds in host.yaml and from what this machine has. */
 import { createHash } from 'node:crypto';
-import { chownSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, mkdirSync, readFileSync, realpathSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseDocument } from 'yaml';
 import { Failure } from '../failure.ts';
@@ -62,6 +62,8 @@ export function daemonConfig(places: Places, { operatorsGid, users }: Identities
     run: places.run,
     state: places.state,
     prefix: places.prefix,
+    // the real folder: a running instance stays with the version it started from, and openshelld follows no links
+    lib: installedVersion(places),
     node: join(places.prefix, 'node/bin/node'),
     operatorsGid,
     identities: users,
@@ -72,6 +74,12 @@ export function daemonConfig(places: Places, { operatorsGid, users }: Identities
     holdSeconds: Math.max(1, bounds.holdSeconds),
     bindRoots: ['/usr', '/opt', '/etc', places.prefix, join(places.state, 'agents')],
   };
+}
+
+/** The folder that `lib` points at now; `lib` itself where nothing is installed. */
+export function installedVersion(places: Places): string {
+  const lib = join(places.prefix, 'lib');
+  return existsSync(lib) ? realpathSync(lib) : lib;
 }
 
 /** `default`, or a short name that only this private root has: it names the cgroups. */

@@ -1,5 +1,5 @@
 /** Makes the root-owned copy of the run-time: production files, production packages, Node 24 and the native programs. */
-import { chmodSync, chownSync, copyFileSync, cpSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, copyFileSync, cpSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, realpathSync, renameSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
 
 const rooms = ['contract', 'decide', 'detect', 'ledger', 'layers', 'gateway', 'cli', 'blueprints'] as const;
@@ -26,7 +26,7 @@ export interface InstallRequest {
 
 /**
  * Copies the checkout `from` to `prefix/versions/<id>` and then points `prefix/lib` at it in one rename, so that a running service never sees half a copy.
- * Keeps the version that was in force before, removes older ones. Throws the file system's errors.
+ * Keeps the version that was in force before and those that still run, removes the others. Throws the file system's errors.
  */
 export function installCopy({ from, prefix, id, own }: InstallRequest): void {
   const to = join(prefix, 'versions', id);
@@ -109,5 +109,19 @@ function pointAt(prefix: string, id: string): void {
   rmSync(`${link}.new`, { force: true });
   symlinkSync(join('versions', id), `${link}.new`);
   renameSync(`${link}.new`, link);
-  for (const name of readdirSync(join(prefix, 'versions'))) if (name !== id && name !== before) rmSync(join(prefix, 'versions', name), { recursive: true });
+  const kept = new Set([id, before, ...versionsInUse(prefix)]);
+  for (const name of readdirSync(join(prefix, 'versions'))) if (!kept.has(name)) rmSync(join(prefix, 'versions', name), { recursive: true });
+}
+
+/** Versions whose native programs run now; their services still load from the same folder. */
+function versionsInUse(prefix: string): string[] {
+  const folder = `${realpathSync(join(prefix, 'versions'))}/`;
+  return readdirSync('/proc').flatMap((name) => {
+    try {
+      const program = /^\d+$/.test(name) ? readlinkSync(`/proc/${name}/exe`) : '';
+      return program.startsWith(folder) ? [program.slice(folder.length).split('/')[0] ?? ''] : [];
+    } catch {
+      return [];
+    }
+  });
 }

@@ -4,7 +4,7 @@ import { note, type CliContext } from '../context.ts';
 import { Failure } from '../failure.ts';
 import { call } from '../gateway-client.ts';
 import { writeDaemonConfig } from './daemon-config.ts';
-import { addOperator, ensureIdentities } from './identities.ts';
+import { addOperator, ensureIdentities, type Identities } from './identities.ts';
 import { findSupervisor, isOutdated, lastLogLines, startSupervisor, stopSupervisor } from './supervisor.ts';
 
 export interface StartResult {
@@ -18,18 +18,18 @@ export function needRoot(context: CliContext, what: string): void {
 }
 
 /** Makes the system users and the group, and puts the person who called sudo into it. Says what it did. */
-export function prepareIdentities(context: CliContext): void {
+export function prepareIdentities(context: CliContext): Identities {
   const { made, identities } = ensureIdentities(context.places);
   if (made.length > 0) note(context, `Made the system users and groups ${made.join(', ')} (no shell, no home).`);
   const person = context.world.env['SUDO_USER'];
   if (person !== undefined && person !== '' && person !== 'root' && addOperator(person)) {
     note(context, `Added ${person} to the group nemoclaw-operators: ${person} can now use nemoclaw without sudo, after logging in again.`);
   }
-  writeDaemonConfig(context.places, identities);
+  return identities;
 }
 
-/** Starts the instance if it does not run (or runs an older copy), and waits at most `patienceMs` for the gateway. */
-export async function startInstance(context: CliContext, patienceMs = 20_000): Promise<StartResult> {
+/** Starts the instance if it does not run (or runs an older copy without a running sandbox), and waits at most `patienceMs` for the gateway. */
+export async function startInstance(context: CliContext, identities: Identities, patienceMs = 20_000): Promise<StartResult> {
   const running = findSupervisor(context.places);
   if (running !== undefined && isOutdated(context.places, running)) {
     const sandboxes = await call<StatusView>(context, 'GET', '/v1/status').then((status) => status.sandboxes.filter((s) => s.state === 'running').length, () => 0);
@@ -37,6 +37,8 @@ export async function startInstance(context: CliContext, patienceMs = 20_000): P
     else await stopSupervisor(context);
   }
   const started = findSupervisor(context.places) === undefined;
+  // written only for the version that will read it
+  if (started) writeDaemonConfig(context.places, identities);
   if (started) startSupervisor(context.places);
   let last: unknown;
   for (let waited = 0; waited < patienceMs; waited += 50) {

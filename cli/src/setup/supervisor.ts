@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { CliContext } from '../context.ts';
 import { Failure } from '../failure.ts';
 import type { Places } from '../places.ts';
-import { configFile } from './daemon-config.ts';
+import { configFile, installedVersion } from './daemon-config.ts';
 
 /** Process id of this instance's supervisor, found by its program and configuration; undefined if it does not run. */
 export function findSupervisor(places: Places): number | undefined {
@@ -24,7 +24,7 @@ export function findSupervisor(places: Places): number | undefined {
 /** True if it runs code that is no longer the installed one. */
 export function isOutdated(places: Places, supervisor: number): boolean {
   try {
-    return !readlinkSync(`/proc/${supervisor}/exe`).startsWith(`${realpathSync(join(places.prefix, 'lib'))}/`);
+    return !readlinkSync(`/proc/${supervisor}/exe`).startsWith(`${installedVersion(places)}/`);
   } catch {
     return false;
   }
