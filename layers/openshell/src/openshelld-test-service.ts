@@ -11,6 +11,8 @@ export type HubOrder =
   | { readonly id: number; readonly op: 'raw'; readonly message: object }
   | { readonly id: number; readonly op: 'call'; readonly method: string; readonly args: readonly unknown[] }
   | { readonly id: number; readonly op: 'run'; readonly sandbox: string; readonly execId: string; readonly options: ExecOptions; readonly stdin: string }
+  /** From now on every hold is answered at once; null: none. */
+  | { readonly id: number; readonly op: 'auto'; readonly verdict: 'allow' | 'deny' | null }
   | { readonly id: number; readonly op: 'attachRead'; readonly sandbox: string; readonly execId: string };
 /** service -> test */
 export type HubNews =
@@ -31,8 +33,13 @@ const links = new Map<string, Socket>();
 const ends = new Map<string, (value: { code: number | null; signal: string | null }) => void>();
 const kept: Socket[] = [];
 
+let auto: 'allow' | 'deny' | null = null;
 const channel = new ControlChannel();
 const client = new OpenshelldClient(channel, role, process.pid, (message, fds) => {
+  if (auto !== null && (message.t === 'hold' || message.t === 'hold.ended')) {
+    if (message.t === 'hold') client.answerHold(message.hold.sandbox, message.hold.holdId, auto).catch(() => undefined);
+    return;
+  }
   tell({ k: 'news', message, fds: fds.length });
   if (message.t === 'exec.exited') ends.get(message.execId)?.({ code: message.code, signal: message.signal });
   if (message.t === 'link') {
@@ -100,6 +107,9 @@ async function obey(order: HubOrder): Promise<unknown> {
     }
     case 'run':
       return run(order);
+    case 'auto':
+      auto = order.verdict;
+      return null;
     case 'attachRead': {
       const attached = await client.execAttach(order.sandbox, order.execId);
       return { count: attached.fds.length, first: await new Promise((resolve) => read(attached.fds[0] ?? -1).socket.once('data', (data) => resolve(data.toString()))) };
