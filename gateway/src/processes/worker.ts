@@ -44,13 +44,15 @@ class DataPlane implements Worker {
   readonly #gateway: GatewayLink;
   readonly #approver: GatewayApprover;
   readonly #usageTimer: NodeJS.Timeout;
+  /** Of all sandboxes here, kept because every event is searched for them. */
+  #secrets: readonly string[] = [];
   readonly #told = new Map<string, string>();
   readonly #toRepeat = new Set<string>();
 
   constructor(options: WorkerOptions) {
     const { clock, ids, control } = options;
     this.#options = options;
-    this.#audit = new LinkSink({ clock, ids, known: () => [...this.#sandboxes.values()].flatMap((sandbox) => sandbox.secrets) });
+    this.#audit = new LinkSink({ clock, ids, known: () => this.#secrets });
     this.#gateway = new GatewayLink({ news: (message) => this.#heard(message), up: () => this.#fresh() });
     this.#approver = new GatewayApprover(this.#gateway, clock);
     this.#usageTimer = setInterval(() => this.#tellUsage(), options.usageMs ?? 2000);
@@ -112,6 +114,7 @@ class DataPlane implements Worker {
         const { sandbox, version } = message.config;
         this.#sandbox(sandbox).configure(message.config).then(
           () => {
+            this.#secrets = [...new Set([...this.#sandboxes.values()].flatMap((each) => each.secrets))];
             this.#gateway.send({ t: 'configured', sandbox, version });
             if (this.#toRepeat.delete(sandbox)) this.#approver.repeat(sandbox);
           },

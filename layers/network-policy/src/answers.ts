@@ -20,15 +20,20 @@ export function answerJson(req: IncomingMessage, res: ServerResponse, status: nu
   const fields: Record<string, string> = { 'content-type': 'application/json', 'content-length': String(text.length), 'cache-control': 'no-store', ...headers };
   const rule = body['rule'];
   if (typeof rule === 'string') fields['x-nemoclaw-rule'] = rule.replace(/[^\x21-\x7e]/g, '?').slice(0, 200);
-  if (!req.complete) fields['connection'] = 'close';
+  if (!uploaded(req)) fields['connection'] = 'close';
   res.writeHead(status, fields);
   res.write(text);
   endAfterUpload(req, res);
 }
 
+/** Whether nothing more of this request is to come. While its head is being handled, Node does not yet call a request without a body complete. */
+export function uploaded(req: IncomingMessage): boolean {
+  return req.complete || (req.headers['transfer-encoding'] === undefined && Number(req.headers['content-length'] ?? 0) === 0);
+}
+
 /** Ends `res`. If the upload still runs, it is read to its end for a short while first: closing on unread bytes would reset the connection and lose the answer. */
 export function endAfterUpload(req: IncomingMessage, res: ServerResponse): void {
-  if (req.complete || req.destroyed) {
+  if (uploaded(req) || req.destroyed) {
     res.end();
     return;
   }

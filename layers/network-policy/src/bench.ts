@@ -21,7 +21,7 @@ const roles = fileURLToPath(new URL('bench-roles.ts', import.meta.url));
 const responseBytes = 1024;
 
 async function start(role: string, plan?: ProxyPlan): Promise<{ child: ChildProcess; ready: Ready }> {
-  const child = fork(roles, [role], { execPath: process.execPath, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  const child = fork(roles, [role], { execPath: process.execPath, execArgv: process.env['PROF'] && role === 'proxy' ? ['--cpu-prof', '--cpu-prof-dir=/tmp/h5prof'] : [], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
   if (plan) child.send(plan);
   const [ready] = (await once(child, 'message')) as [Ready];
   return { child, ready };

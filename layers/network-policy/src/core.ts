@@ -55,6 +55,8 @@ export class Core {
   config: EgressConfig;
   secrets: KnownSecrets;
   readonly open = new Set<Reconsidered>();
+  readonly #life: string;
+  #count = 0;
   held = 0;
   buffered = 0;
   readonly counts = { requests: 0, allowed: 0, denied: 0, held: 0, refused: 0, bytesIn: 0, bytesOut: 0, handshakes: 0, connections: 0 };
@@ -63,6 +65,7 @@ export class Core {
     this.ports = ports;
     this.config = config;
     this.secrets = secretsOf(config);
+    this.#life = ports.ids.next('net');
   }
 
   update(config: EgressConfig): void {
@@ -86,6 +89,12 @@ export class Core {
     } catch {
       return refusal(this.config.version, 'error', 'the decision failed', 'Ask the operator to look at the log.');
     }
+  }
+
+  /** Ties the events of one request or connection together; unique, but no secret. */
+  correlation(): string {
+    this.#count += 1;
+    return `${this.#life}.${this.#count}`;
   }
 
   seen(correlation: string): Seen {

@@ -10,7 +10,7 @@ import { answerJson, rawAnswer } from './answers.ts';
 import { capture } from './capture.ts';
 import { TlsContexts } from './contexts.ts';
 import { Core, defaultLimits, refusal } from './core.ts';
-import type { EgressConfig, Limits } from './core.ts';
+import type { EgressConfig, Limits, Reconsidered } from './core.ts';
 import { DnsResponder } from './dns-server.ts';
 import { Exchange } from './exchange.ts';
 import { judgeOf } from './judge.ts';
@@ -84,6 +84,9 @@ export interface Egress {
 /** What the worker passes in: the same, with the compiled policy in place of a judge. */
 export type EgressOptions = Omit<JudgedEgressOptions, 'judge'> & { readonly policy: () => CompiledPolicy; readonly decider: Decider };
 
+/** How much open work is decided again in one turn. */
+const batch = 100;
+
 /** Starts the egress of one sandbox by its compiled policy; until `ready`, nothing is accepted. */
 export function createEgress(options: EgressOptions): Egress {
   return new SandboxEgress({ ...options, judge: judgeOf(options.policy, options.decider) });
@@ -105,6 +108,8 @@ class SandboxEgress implements Egress {
   readonly #http: HttpServer;
   readonly #raw = new Set<Socket>();
   readonly #places = new Map<Socket, Place>();
+  /** Requests under way by connection. */
+  readonly #busy = new Map<Socket, number>();
 
   constructor(options: JudgedEgressOptions) {
     this.#options = options;
@@ -141,14 +146,18 @@ class SandboxEgress implements Egress {
     this.#core.update(config);
     this.#contexts.replace(config.ca);
     this.#core.ports.upstreams.update(config.upstreams);
-    for (const work of [...this.#core.open]) work.reconsider();
+    this.#reconsider([...this.#core.open], 0);
     // Connections with nothing in flight to a name that is not allowed any more have no use.
     for (const [socket, place] of this.#places) {
       if (!this.#options.local.has(place.name) && !this.#options.judge.nameAllowed(place.name) && !this.#busy.has(socket)) socket.destroy();
     }
   }
 
-  readonly #busy = new Map<Socket, number>();
+  /** Open work meets the new policy in batches: new requests are decided by it already, and must not wait for a thousand old streams. */
+  #reconsider(open: readonly Reconsidered[], from: number): void {
+    for (const work of open.slice(from, from + batch)) work.reconsider();
+    if (from + batch < open.length) setImmediate(() => this.#reconsider(open, from + batch));
+  }
 
   async close(): Promise<void> {
     this.#dns.close();
@@ -262,7 +271,7 @@ class SandboxEgress implements Egress {
     core.counts.refused += 1;
     const place = this.#places.get(socket) ?? { name: 'unknown', port: 0, tls: false };
     const decision = refusal(core.config.version, `proxy.${code}`, `${why}.`, 'Send a plain HTTP/1.1 request.');
-    core.ports.audit.emit(connectionRecord(core.seen(core.ports.ids.next('conn')), place, 'deny', why, decision, method === undefined ? {} : { method }));
+    core.ports.audit.emit(connectionRecord(core.seen(core.correlation()), place, 'deny', why, decision, method === undefined ? {} : { method }));
     socket.on('error', () => undefined);
     // If an earlier answer on this connection is under way, bytes here would become part of it.
     if (this.#busy.has(socket)) socket.destroy();

@@ -45,7 +45,7 @@ export class Exchange implements Reconsidered {
     this.#req = req;
     this.#res = res;
     this.#expects = expects;
-    this.#correlation = core.ports.ids.next('req');
+    this.#correlation = core.correlation();
   }
 
   /** Starts; never throws, never rejects. */

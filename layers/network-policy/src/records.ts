@@ -7,6 +7,9 @@ import type { Place } from './request-check.ts';
 // OCSF HTTP Activity ids.
 const httpActivities: ReadonlyMap<string, number> = new Map([['CONNECT', 1], ['DELETE', 2], ['GET', 3], ['HEAD', 4], ['OPTIONS', 5], ['POST', 6], ['PUT', 7], ['TRACE', 8], ['PATCH', 9]]);
 
+// Most paths need no escaping, and one is written for every request.
+const plain = /^[\x21-\x7e]{1,300}$/;
+
 type Recorded = NonNullable<LedgerEvent['verdict']>;
 
 export interface Seen {
@@ -23,7 +26,7 @@ function decided(decision: Decision | undefined): Pick<LedgerEvent, 'decision'> 
 
 /** One HTTP request and what became of it. `path` without its query: parameters may be anything. */
 export function httpRecord(seen: Seen, place: Place, method: string, path: string, verdict: Recorded, message: string, decision?: Decision, more: Readonly<Record<string, unknown>> = {}): LedgerEvent {
-  const shown = safeLine(path, 300);
+  const shown = plain.test(path) ? path : safeLine(path, 300);
   return {
     time: seen.time, class: 'httpActivity', activity: httpActivities.get(method) ?? 99, severity: verdict === 'deny' ? 3 : 1, sandbox: seen.sandbox, layer: 'proxy',
     message: `${method} ${place.tls ? 'https' : 'http'}://${authority(place)}${shown}: ${message}`, verdict, ...decided(decision), correlation: seen.correlation,

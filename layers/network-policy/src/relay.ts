@@ -1,7 +1,7 @@
 /** Carries one upstream response to the client as it comes: own head, same bytes, same pace. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Dispatcher } from 'undici';
-import { endAfterUpload } from './answers.ts';
+import { endAfterUpload, uploaded } from './answers.ts';
 import { maskCredentials } from './credentials.ts';
 import type { Credential } from './credentials.ts';
 
@@ -22,6 +22,7 @@ export class Relay implements Dispatcher.DispatchHandler {
   readonly #events: RelayEvents;
   #controller: Dispatcher.DispatchController | undefined;
   #done = false;
+  #wrote = false;
   #stopped: Error | undefined;
 
   constructor(req: IncomingMessage, res: ServerResponse, masked: readonly Credential[], events: RelayEvents) {
@@ -51,16 +52,22 @@ export class Relay implements Dispatcher.DispatchHandler {
       return;
     }
     const headers = responseHeaders(controller.rawHeaders, this.#masked);
-    if (!this.#req.complete) headers.push('connection', 'close');
+    if (!uploaded(this.#req)) headers.push('connection', 'close');
     this.#events.started(status);
     res.sendDate = false;
     res.writeHead(status, headers);
-    // A stream of events may take long to its first byte: its head must not wait for it.
-    res.flushHeaders();
+    // Head and what came with it go out in one write. A stream may take long to its first byte: its head does not wait for it.
+    res.cork();
+    process.nextTick(() => {
+      if (res.destroyed || res.writableEnded) return;
+      if (!this.#wrote) res.flushHeaders();
+      res.uncork();
+    });
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.#events.data(chunk.length);
+    this.#wrote = true;
     if (this.#res.write(chunk)) return;
     controller.pause();
     this.#res.once('drain', () => controller.resume());

@@ -22,7 +22,7 @@ export class Splice implements Reconsidered {
     this.#core = core;
     this.#place = place;
     this.#client = client;
-    this.#correlation = core.ports.ids.next('conn');
+    this.#correlation = core.correlation();
   }
 
   /** `client` is paused, with every byte it sent so far still unread. Never rejects. */
