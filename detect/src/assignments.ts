@@ -2,9 +2,11 @@
 import { isAlnum } from './characters.ts';
 import type { Finding } from './finding.ts';
 
-const keyword = /(?:passw(?:or)?d|passwd|pwd|passphrase|secret|api[-_ ]?key|access[-_]?key|secret[-_]?key|private[-_]?key|(?:access|auth|refresh|bearer|api|session|id)[-_]?token|_token|^token|credentials?|client[-_]?secret|account[-_]?key)$/i;
+const keyword =
+  /(?:passw(?:or)?d|passwd|pwd|passphrase|secret|api[-_ ]?key|access[-_]?key|secret[-_]?key|private[-_]?key|(?:access|auth|refresh|bearer|api|session|id)[-_]?token|_token|^token|credentials?|client[-_]?secret|account[-_]?key)$/i;
 /** Values that stand for a secret instead of being one. */
-const placeholder = /^(?:\$|<|\{|\[redacted|\*{3}|x{4,}|%[({s]|process\.env|os\.environ|env[.[(]|null$|nil$|none$|true$|false$|undefined$|your[-_ ]|example|changeme|placeholder|getenv|string$|str$|required|optional)/i;
+const placeholder =
+  /^(?:\$|<|\{|\[redacted|\*{3}|x{4,}|%[({s]|process\.env|os\.environ|env[.[(]|null$|nil$|none$|true$|false$|undefined$|your[-_ ]|example|changeme|placeholder|getenv|string$|str$|required|optional)/i;
 
 /** The value behind the `=` or `:` at `i` if the name before it is that of a secret. */
 export function assignmentAt(text: string, i: number): Finding | undefined {

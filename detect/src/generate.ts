@@ -16,7 +16,8 @@ const first = ['anna', 'jörg', 'li', 'fatima', 'pedro', 'chidi', 'maria', 'ken'
 
 /** One valid value of a type; also used by property tests. */
 export const makers: Readonly<Record<Exclude<FindingType, 'known-secret'>, Make>> = {
-  email: (r) => `${r.of(lower, 3 + r.below(8))}${r.pick(['', '.', '_', '+', '-'])}${r.of(lower, 1 + r.below(6))}@${r.of(lower, 2 + r.below(8))}.${r.pick(['com', 'org', 'de', 'co.uk', 'io', 'museum'])}`,
+  email: (r) =>
+    `${r.of(lower, 3 + r.below(8))}${r.pick(['', '.', '_', '+', '-'])}${r.of(lower, 1 + r.below(6))}@${r.of(lower, 2 + r.below(8))}.${r.pick(['com', 'org', 'de', 'co.uk', 'io', 'museum'])}`,
   'credit-card': card,
   'us-ssn': (r) => {
     for (;;) {
@@ -25,12 +26,22 @@ export const makers: Readonly<Record<Exclude<FindingType, 'known-secret'>, Make>
     }
   },
   iban,
-  ip: (r) => (r.below(3) > 0 ? [11 + r.below(212), r.below(256), r.below(256), 10 + r.below(245)].join('.') : Array.from({ length: 8 }, () => `${1 + r.below(9)}${r.of('0123456789abcdef', 3)}`).join(':')),
+  ip: (r) =>
+    r.below(3) > 0 ? [11 + r.below(212), r.below(256), r.below(256), 10 + r.below(245)].join('.') : Array.from({ length: 8 }, () => `${1 + r.below(9)}${r.of('0123456789abcdef', 3)}`).join(':'),
   phone: (r) => {
     const area = `${2 + r.below(8)}${r.digits(2)}`;
     const exchange = `${2 + r.below(8)}${r.digits(2)}`;
     const line = r.digits(4);
-    return r.pick([`+1-${area}-${exchange}-${line}`, `(${area}) ${exchange}-${line}`, `${area}-${exchange}-${line}`, `${area}.${exchange}.${line}`, `+44 20 ${r.digits(4)} ${line}`, `+49 (0)30 ${r.digits(3)} ${line}`, `0${r.digits(3)} ${r.digits(3)} ${line}`, `+33 ${1 + r.below(9)} ${r.digits(2)} ${r.digits(2)} ${r.digits(2)} ${r.digits(2)}`]);
+    return r.pick([
+      `+1-${area}-${exchange}-${line}`,
+      `(${area}) ${exchange}-${line}`,
+      `${area}-${exchange}-${line}`,
+      `${area}.${exchange}.${line}`,
+      `+44 20 ${r.digits(4)} ${line}`,
+      `+49 (0)30 ${r.digits(3)} ${line}`,
+      `0${r.digits(3)} ${r.digits(3)} ${line}`,
+      `+33 ${1 + r.below(9)} ${r.digits(2)} ${r.digits(2)} ${r.digits(2)} ${r.digits(2)}`,
+    ]);
   },
   secret: (r) =>
     r.pick([
@@ -48,7 +59,17 @@ export const makers: Readonly<Record<Exclude<FindingType, 'known-secret'>, Make>
 };
 
 function card(r: Random): string {
-  const [prefix, length] = r.pick<readonly [string, number]>([['4', 16], ['51', 16], ['55', 16], ['2221', 16], ['34', 15], ['37', 15], ['6011', 16], ['3530', 16], ['36', 14]]);
+  const [prefix, length] = r.pick<readonly [string, number]>([
+    ['4', 16],
+    ['51', 16],
+    ['55', 16],
+    ['2221', 16],
+    ['34', 15],
+    ['37', 15],
+    ['6011', 16],
+    ['3530', 16],
+    ['36', 14],
+  ]);
   for (;;) {
     const d = prefix + r.digits(length - prefix.length);
     if (!luhn(d) || /^(\d)\1+$/.test(d)) continue;
@@ -60,7 +81,15 @@ function card(r: Random): string {
 }
 
 function iban(r: Random): string {
-  const [country, length, letters] = r.pick<readonly [string, number, number]>([['DE', 22, 0], ['GB', 22, 4], ['FR', 27, 0], ['NL', 18, 4], ['ES', 24, 0], ['CH', 21, 0], ['NO', 15, 0]]);
+  const [country, length, letters] = r.pick<readonly [string, number, number]>([
+    ['DE', 22, 0],
+    ['GB', 22, 4],
+    ['FR', 27, 0],
+    ['NL', 18, 4],
+    ['ES', 24, 0],
+    ['CH', 21, 0],
+    ['NO', 15, 0],
+  ]);
   const body = r.of(upper, letters) + r.digits(length - 4 - letters);
   for (let check = 2; check <= 98; check += 1) {
     const whole = `${country}${String(check).padStart(2, '0')}${body}`;
@@ -114,7 +143,10 @@ export function generateDocuments(seed: number, count: number): LabelledDocument
 }
 
 function decoy(r: Random): string {
-  return r.pick(decoys).replaceAll('#', () => r.digits(1)).replaceAll('~', () => r.of('0123456789abcdef', 1));
+  return r
+    .pick(decoys)
+    .replaceAll('#', () => r.digits(1))
+    .replaceAll('~', () => r.of('0123456789abcdef', 1));
 }
 
 function fill(r: Random): LabelledDocument {

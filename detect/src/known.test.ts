@@ -14,8 +14,14 @@ test('a known value is found in any surroundings and in each usual encoding', ()
       const base64 = Buffer.from(`${before}${value}${after}`, 'utf8').toString('base64');
       const encodings = [value, JSON.stringify(value).slice(1, -1), encodeURIComponent(value), Buffer.from(value).toString('hex')].map((form) => `${before}${form}${after}`);
       for (const text of [...encodings, base64]) {
-        assert.ok(scan(text, { known }).some(({ type }) => type === 'known-secret'), text);
-        assert.ok(scan(Buffer.from(text), { known }).some(({ type }) => type === 'known-secret'), text);
+        assert.ok(
+          scan(text, { known }).some(({ type }) => type === 'known-secret'),
+          text,
+        );
+        assert.ok(
+          scan(Buffer.from(text), { known }).some(({ type }) => type === 'known-secret'),
+          text,
+        );
       }
     }),
     { numRuns: 300 },

@@ -71,7 +71,9 @@ function* forms(value: string): Generator<string> {
   yield bytes.toString('hex');
   yield bytes.toString('hex').toUpperCase();
   for (const shift of [0, 1, 2]) {
-    const text = Buffer.concat([Buffer.alloc(shift), bytes]).toString('base64').replace(/=+$/, '');
+    const text = Buffer.concat([Buffer.alloc(shift), bytes])
+      .toString('base64')
+      .replace(/=+$/, '');
     const whole = text.slice(shift === 0 ? 0 : shift + 1, (shift + bytes.length) % 3 === 0 ? undefined : -1);
     if (whole.length < shortestKnown) continue;
     yield whole;

@@ -42,7 +42,7 @@ export function numbersAt(text: string, i: number, out: Finding[]): number {
 
 function split(text: string, i: number, stop: number): Group[] {
   const groups: Group[] = [];
-  for (let start = i; start < stop; ) {
+  for (let start = i; start < stop;) {
     let end = start;
     while (end < stop && isDigit(text.charCodeAt(end))) end += 1;
     groups.push({ start, end, digits: text.slice(start, end) });

@@ -57,7 +57,8 @@ test('what only looks like something is left alone', () => {
     '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----',
     'The years 1914-1918, page 12345678, 1,234,567.89',
     'http://example.org:8080/a?b=c@d',
-  ]) assert.deepEqual(found(text), [], text);
+  ])
+    assert.deepEqual(found(text), [], text);
 });
 
 test('values never seen before are found with the promised precision and recall', () => {
@@ -93,14 +94,20 @@ test('any text at all: no throw, findings in order, inside the text, without ove
     fc.stringMatching(/^[0-9 .()/+-]{0,24}$/),
   );
   fc.assert(
-    fc.property(fc.array(piece, { maxLength: 12 }).map((p) => p.join('')), (text) => {
-      let last = 0;
-      for (const { start, end, confidence } of scan(text)) {
-        assert.ok(start >= last && end > start && end <= text.length && confidence > 0 && confidence <= 1);
-        last = end;
-      }
-      assert.deepEqual(scan(redact(text)).filter(({ confidence }) => confidence >= 0.9), []);
-    }),
+    fc.property(
+      fc.array(piece, { maxLength: 12 }).map((p) => p.join('')),
+      (text) => {
+        let last = 0;
+        for (const { start, end, confidence } of scan(text)) {
+          assert.ok(start >= last && end > start && end <= text.length && confidence > 0 && confidence <= 1);
+          last = end;
+        }
+        assert.deepEqual(
+          scan(redact(text)).filter(({ confidence }) => confidence >= 0.9),
+          [],
+        );
+      },
+    ),
     { numRuns: 3000 },
   );
 });

@@ -30,7 +30,10 @@ async function pair(): Promise<[Socket, Socket]> {
   const near = connect(path);
   const far = await accepted;
   server.close();
-  ends.push(() => near.destroy(), () => far.destroy());
+  ends.push(
+    () => near.destroy(),
+    () => far.destroy(),
+  );
   return [near, far];
 }
 
@@ -48,7 +51,10 @@ async function until(what: () => boolean): Promise<void> {
   while (!what()) await sleep(2);
 }
 
-const messages = (): unknown[] => records(b.read()).map((r) => r['message']).filter((m) => /^e\d/.test(String(m)));
+const messages = (): unknown[] =>
+  records(b.read())
+    .map((r) => r['message'])
+    .filter((m) => /^e\d/.test(String(m)));
 
 test('emit and commit reach the record in order; commit resolves when durable', async () => {
   const writer = await ledger();
@@ -58,7 +64,10 @@ test('emit and commit reach the record in order; commit resolves when durable', 
   sink.attach(near);
   for (let i = 0; i < 100; i += 1) sink.emit(event(`e${i}`));
   await sink.commit(event('e100', { verdict: 'approved' }));
-  assert.deepEqual(messages(), Array.from({ length: 101 }, (_, i) => `e${i}`));
+  assert.deepEqual(
+    messages(),
+    Array.from({ length: 101 }, (_, i) => `e${i}`),
+  );
   assert.equal(sink.stats().buffered, 0);
 });
 
@@ -111,14 +120,20 @@ test('a full buffer refuses, counts, tells, and admits the loss when it has room
   for (let i = 0; i < 50; i += 1) sink.emit(event(`e${i}`));
   const { refused } = sink.stats();
   assert.ok(refused > 0 && sink.stats().buffered <= 2000);
-  assert.deepEqual(told.map((t) => t.refusing), [true]);
+  assert.deepEqual(
+    told.map((t) => t.refusing),
+    [true],
+  );
   const writer = await ledger();
   const [near, far] = await pair();
   serve(writer, far);
   sink.attach(near);
   await until(() => sink.stats().buffered === 0);
   await sink.commit(event('e99'));
-  assert.deepEqual(told.map((t) => t.refusing), [true, false]);
+  assert.deepEqual(
+    told.map((t) => t.refusing),
+    [true, false],
+  );
   const loss = records(b.read()).find((r) => JSON.stringify(r).includes('source.refused')) as { unmapped: { data: { lost: number } } };
   assert.equal(loss.unmapped.data.lost, refused);
   assert.equal(messages().length, 51 - refused);

@@ -192,7 +192,16 @@ function markUncommitted(text: string): string {
 }
 
 function lossEvent(time: number, lost: number): LedgerEvent {
-  return { time, class: 'detectionFinding', activity: 1, severity: 5, sandbox: '', layer: 'ledger', message: `${lost} events were refused because the audit buffer was full.`, data: { kind: 'source.refused', lost } };
+  return {
+    time,
+    class: 'detectionFinding',
+    activity: 1,
+    severity: 5,
+    sandbox: '',
+    layer: 'ledger',
+    message: `${lost} events were refused because the audit buffer was full.`,
+    data: { kind: 'source.refused', lost },
+  };
 }
 
 function frame(text: string): Buffer {

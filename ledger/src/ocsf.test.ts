@@ -33,14 +33,19 @@ test('each verdict has its action and disposition, and only monitor mode is not 
 test('a record has the record_integrity shape: genesis without, every other with its predecessor', () => {
   const first = seal(event('one'), start, source, 7);
   assert.equal((JSON.parse(first.line) as { attestation: object }).attestation.hasOwnProperty('prev_event'), false);
-  const second = of(event('two'), { chain: 'chain_1', count: 1, head: first.fingerprint, typeUid: first.typeUid }) as { attestation: { prev_event: unknown; chain_uid: string; fingerprint: { algorithm_id: number } } };
+  const second = of(event('two'), { chain: 'chain_1', count: 1, head: first.fingerprint, typeUid: first.typeUid }) as {
+    attestation: { prev_event: unknown; chain_uid: string; fingerprint: { algorithm_id: number } };
+  };
   assert.deepEqual(second.attestation.prev_event, { uid: 'chain_1:1', type_uid: first.typeUid, fingerprint: { algorithm: 'SHA-256', algorithm_id: 3, value: first.fingerprint } });
   assert.equal(second.attestation.chain_uid, 'chain_1');
   assert.equal(second.attestation.fingerprint.algorithm_id, 3);
 });
 
 test('what is sealed checks out, whatever words are in it', () => {
-  const text = fc.oneof(fc.string({ unit: 'grapheme' }), fc.constantFrom('"attestation":{"chain_uid":"chain_1"', ',"fingerprint":{"algorithm":"SHA-256","algorithm_id":3,"value":"x"}', '\\', '\u2028'));
+  const text = fc.oneof(
+    fc.string({ unit: 'grapheme' }),
+    fc.constantFrom('"attestation":{"chain_uid":"chain_1"', ',"fingerprint":{"algorithm":"SHA-256","algorithm_id":3,"value":"x"}', '\\', '\u2028'),
+  );
   fc.assert(
     fc.property(text, text, fc.dictionary(text, text), (message, sandbox, data) => {
       const sealed = seal(event(message.toWellFormed(), { sandbox: sandbox.toWellFormed(), data }), { ...start, count: 4, head: 'a'.repeat(64), typeUid: 1 }, source, 7);

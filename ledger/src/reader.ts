@@ -64,7 +64,11 @@ export class LedgerReader {
       } while (again && !ended);
       busy = false;
     };
-    const run = (): void => void pump().catch((error: unknown) => { stop(); onError(error); });
+    const run = (): void =>
+      void pump().catch((error: unknown) => {
+        stop();
+        onError(error);
+      });
     const unsubscribe = this.#writer.onDurable(run);
     const stop = (): void => {
       ended = true;

@@ -44,7 +44,11 @@ export function feedSink(options: SinkFeedOptions): SinkFeed {
     running ??= drain()
       .catch((reason: unknown) => {
         error = reason instanceof Error ? reason.message : String(reason);
-        if (!ended) timer ??= setTimeout(() => { timer = undefined; void run(); }, options.retryMs ?? 1000);
+        if (!ended)
+          timer ??= setTimeout(() => {
+            timer = undefined;
+            void run();
+          }, options.retryMs ?? 1000);
       })
       .finally(() => {
         running = undefined;
@@ -53,7 +57,11 @@ export function feedSink(options: SinkFeedOptions): SinkFeed {
   };
   // Batches are close together: a short wait turns many small appends into few.
   const wake = (): void => {
-    if (!ended && !running) timer ??= setTimeout(() => { timer = undefined; void run(); }, 100);
+    if (!ended && !running)
+      timer ??= setTimeout(() => {
+        timer = undefined;
+        void run();
+      }, 100);
   };
   const unsubscribe = options.writer.onDurable(wake);
   wake();
@@ -76,7 +84,7 @@ export function fileDelivery(path: string): (lines: readonly string[]) => void {
     const fd = openSync(path, 'a', 0o640);
     try {
       const bytes = Buffer.from(lines.map((line) => `${line}\n`).join(''), 'utf8');
-      for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
+      for (let done = 0; done < bytes.length;) done += writeSync(fd, bytes, done);
       fsyncSync(fd);
     } finally {
       closeSync(fd);

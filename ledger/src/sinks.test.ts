@@ -19,7 +19,10 @@ test('a sink is resolved by name, and an unknown one is an error with the fix in
   const configured = new Map<string, SinkConfig>([['security-events', { type: 'file', path: '/x' }]]);
   assert.equal(resolveSink('siem://security-events', configured).config.path, '/x');
   for (const uri of ['siem://other', 'file:///etc/passwd', 'siem://__proto__', 'siem://', 'security-events']) {
-    assert.throws(() => resolveSink(uri, configured), (error: unknown) => error instanceof NemoError && error.code === 'NEMO_E_POLICY_SINK' && error.fix.includes('siem://security-events'));
+    assert.throws(
+      () => resolveSink(uri, configured),
+      (error: unknown) => error instanceof NemoError && error.code === 'NEMO_E_POLICY_SINK' && error.fix.includes('siem://security-events'),
+    );
   }
 });
 

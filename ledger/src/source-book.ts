@@ -13,9 +13,7 @@ export interface SourceState {
 }
 
 /** What to do with a number: `gap` and `restart` are admitted before the event is taken. */
-export type Arrival =
-  | { readonly take: false }
-  | { readonly take: true; readonly gap?: { readonly from: number; readonly to: number }; readonly restart?: number };
+export type Arrival = { readonly take: false } | { readonly take: true; readonly gap?: { readonly from: number; readonly to: number }; readonly restart?: number };
 
 export class SourceBook {
   readonly #sources = new Map<string, SourceState>();

@@ -45,7 +45,11 @@ export function bench(): Bench {
     signed.push({ count, head, why });
     appendFileSync(join(checkpoints, checkpointFile), `${JSON.stringify({ time: clock.now(), count, head, signature: signCheckpoint(privateKey, count, head) })}\n`);
   };
-  const files = (): string[] => readdirSync(dir).filter((f) => f.endsWith('.jsonl')).sort().map((f) => join(dir, f));
+  const files = (): string[] =>
+    readdirSync(dir)
+      .filter((f) => f.endsWith('.jsonl'))
+      .sort()
+      .map((f) => join(dir, f));
   return {
     root,
     dir,
@@ -57,7 +61,10 @@ export function bench(): Bench {
     failures,
     open: (options) => openLedger({ dir, redact: redactor(), sign, clock, ids, onFailure: (error) => failures.push(error), batchMs: 1, checkpointMs: 3_600_000, ...options }),
     files,
-    read: () => files().map((f) => readFileSync(f, 'utf8')).join(''),
+    read: () =>
+      files()
+        .map((f) => readFileSync(f, 'utf8'))
+        .join(''),
     remove: () => rmSync(root, { recursive: true, force: true }),
   };
 }
@@ -77,7 +84,10 @@ export function event(message: string, more: Partial<LedgerEvent> = {}): LedgerE
 
 /** The records of a ledger as objects. */
 export function records(text: string): Record<string, unknown>[] {
-  return text.split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as Record<string, unknown>);
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
 }
 
 /** `unmapped.data.kind` of the ledger's own records, in order. */

@@ -34,9 +34,7 @@ function render(report: Report): string {
   const lines = report.findings.map((f) => `${f.kind}: ${f.file}:${f.line}: sequence ${f.sequence}: ${f.what}`);
   if (report.more > 0) lines.push(`and ${report.more} more`);
   const { signed, lastCount } = report.checkpoints;
-  lines.push(
-    `${report.ok ? 'whole' : 'NOT whole'}: ${report.records} records in ${report.segments} files, ${signed} checkpoints up to record ${lastCount}, ${report.unsigned} records not yet signed`,
-  );
+  lines.push(`${report.ok ? 'whole' : 'NOT whole'}: ${report.records} records in ${report.segments} files, ${signed} checkpoints up to record ${lastCount}, ${report.unsigned} records not yet signed`);
   if (report.unfinished > 0) lines.push(`note: ${report.unfinished} bytes after the last whole record (being written, or left by a crash)`);
   return `${lines.join('\n')}\n`;
 }

@@ -44,7 +44,10 @@ test('any edit of any byte is found where it is', () => {
       const report = verify();
       write(f, own);
       assert.ok(!report.ok);
-      assert.ok(report.findings.some(({ file, line: n }) => file === files[f] && Math.abs(n - (row + 1)) <= 1), JSON.stringify(report.findings));
+      assert.ok(
+        report.findings.some(({ file, line: n }) => file === files[f] && Math.abs(n - (row + 1)) <= 1),
+        JSON.stringify(report.findings),
+      );
     }),
     { numRuns: 200 },
   );
@@ -58,14 +61,20 @@ test('an edit with its fingerprint made right again still breaks the next link',
   const state = { chain: before.attestation.chain_uid, count: record.metadata.sequence - 1, head: before.attestation.fingerprint.value, typeUid: before.type_uid };
   write(1, own.with(1, seal(event('nothing happened'), state, { name: 'ledger', run: '', seq: 0 }, record.metadata.logged_time).line));
   const report = verify();
-  assert.deepEqual(report.findings.map(({ kind }) => kind).filter((k) => k !== 'rewritten'), ['relinked']);
+  assert.deepEqual(
+    report.findings.map(({ kind }) => kind).filter((k) => k !== 'rewritten'),
+    ['relinked'],
+  );
   assert.equal(report.findings.find(({ kind }) => kind === 'relinked')?.sequence, record.metadata.sequence + 1);
 });
 
 test('a removed record, a swapped pair and a doubled record are found', () => {
   const own = lines[2] ?? [];
   write(2, own.toSpliced(1, 1));
-  assert.deepEqual(verify().findings.map(({ kind, sequence, line }) => [kind, sequence, line]), [['removed', seqOf(own[2] ?? ''), 2]]);
+  assert.deepEqual(
+    verify().findings.map(({ kind, sequence, line }) => [kind, sequence, line]),
+    [['removed', seqOf(own[2] ?? ''), 2]],
+  );
   write(2, [own[0] ?? '', own[2] ?? '', own[1] ?? '', ...own.slice(3)]);
   assert.ok(found().includes('removed') && found().includes('reordered'));
   write(2, [...own.slice(0, 2), own[1] ?? '', ...own.slice(2)]);
@@ -73,7 +82,11 @@ test('a removed record, a swapped pair and a doubled record are found', () => {
 });
 
 test('a missing segment is found: the first, one in the middle, the last', () => {
-  for (const [index, kind] of [[0, 'segment-missing'], [2, 'segment-missing'], [files.length - 1, 'tail-cut']] as const) {
+  for (const [index, kind] of [
+    [0, 'segment-missing'],
+    [2, 'segment-missing'],
+    [files.length - 1, 'tail-cut'],
+  ] as const) {
     const file = files[index] ?? '';
     renameSync(file, `${file}.away`);
     assert.ok(found().includes(kind), `${index}`);

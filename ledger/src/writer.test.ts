@@ -39,7 +39,10 @@ test('a record is whole from first to last and carries OCSF fields', async () =>
   const approved = all.find((r) => r['message'] === 'approved by a person') as Record<string, never>;
   assert.equal(approved['type_uid'], 300501);
   assert.equal(approved['disposition_id'], 8);
-  assert.deepEqual(all.map((r) => (r['metadata'] as { sequence: number }).sequence), Array.from({ length: 23 }, (_, i) => i + 1));
+  assert.deepEqual(
+    all.map((r) => (r['metadata'] as { sequence: number }).sequence),
+    Array.from({ length: 23 }, (_, i) => i + 1),
+  );
   assert.ok(b.signed.some(({ why }) => why === 'commit') && b.signed.at(-1)?.why === 'stop');
 });
 
@@ -65,8 +68,13 @@ test('what is sent again after a reconnect is taken once', async () => {
   await ledger.record(event('flush'));
   await ledger.close();
   assert.equal(acked.at(-1), 7);
-  const messages = records(b.read()).map((r) => r['message']).filter((m) => String(m).startsWith('event '));
-  assert.deepEqual(messages, [1, 2, 3, 4, 5, 6, 7].map((n) => `event ${n}`));
+  const messages = records(b.read())
+    .map((r) => r['message'])
+    .filter((m) => String(m).startsWith('event '));
+  assert.deepEqual(
+    messages,
+    [1, 2, 3, 4, 5, 6, 7].map((n) => `event ${n}`),
+  );
 });
 
 test('gaps and restarts of a source are admitted before the event that shows them', async () => {
@@ -114,7 +122,16 @@ test('a crash at any byte of the tail loses nothing before it, is admitted, and 
       const torn = at > before || tail.length > 0;
       assert.equal(kinds(now.toString()).includes('ledger.torn'), torn);
     }),
-    { numRuns: 150, examples: [[0, 'cut'], [1, 'cut'], [firstLine - 1, 'cut'], [firstLine, 'zeros'], [whole.length, 'noise']] },
+    {
+      numRuns: 150,
+      examples: [
+        [0, 'cut'],
+        [1, 'cut'],
+        [firstLine - 1, 'cut'],
+        [firstLine, 'zeros'],
+        [whole.length, 'noise'],
+      ],
+    },
   );
 });
 

@@ -92,7 +92,7 @@ async function stopped(): Promise<number | null> {
 
 const verify = (): ReturnType<typeof verifyLedger> => verifyLedger({ dir: join(state, 'ledger'), checkpoints: join(state, 'checkpoints') });
 
-test('links, openshelld\'s own events, checkpoints, the local sink and a clean stop', async () => {
+test("links, openshelld's own events, checkpoints, the local sink and a clean stop", async () => {
   const channel = await start();
   const worker = new LinkSink({ clock: systemClock, ids: systemIds });
   worker.attach(link(channel, 'worker:1'));
@@ -141,7 +141,11 @@ test('kill -9: what was acknowledged is there, the next one goes on, the source 
   assert.equal(await stopped(), 0);
   assert.deepEqual(verify().findings, []);
   const text = readFileSync(join(state, 'ledger', 'events-0000000000000001.jsonl'), 'utf8');
-  const said = text.trimEnd().split('\n').map((line) => (JSON.parse(line) as { message: string }).message).filter((m) => /^(?:durable|maybe|last)/.test(m));
+  const said = text
+    .trimEnd()
+    .split('\n')
+    .map((line) => (JSON.parse(line) as { message: string }).message)
+    .filter((m) => /^(?:durable|maybe|last)/.test(m));
   assert.deepEqual(said, ['durable 0', 'maybe 0', 'durable 1', 'maybe 1', 'durable 2', 'maybe 2', 'last']);
   assert.ok(!text.includes('source.gap') && !text.includes('source.restarted'));
 });
