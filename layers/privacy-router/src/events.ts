@@ -70,8 +70,8 @@ export function toolCallEvent(parts: FilledParts, task: string, answerId: string
     message: `Tool call ${safeLine(call.name, 128)}: ${decision.reason}`,
     verdict,
     decision: pick(decision),
-    correlation: judged.approvalId === '' ? call.id : judged.approvalId,
-    data: { task, answer: answerId, call: call.id, tool: safeLine(call.name, 128), argumentsSha256: hash('sha256', call.arguments, 'hex'), attributes },
+    correlation: judged.approvalId === '' ? safeLine(call.id, 128) : judged.approvalId,
+    data: { task, answer: answerId, call: safeLine(call.id, 128), tool: safeLine(call.name, 128), argumentsSha256: hash('sha256', call.arguments, 'hex'), attributes },
   };
 }
 

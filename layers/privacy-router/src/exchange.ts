@@ -125,7 +125,7 @@ export class Exchange {
         model: consulted.provider.model,
         location: consulted.provider.location,
         ms: Math.round((parts.clock.monotonic() - started) * 1000) / 1000,
-        outcome: consulted.outcome === 'complete' ? 'complete' : consulted.code,
+        outcome: consulted.outcome === 'complete' ? 'complete' : this.#abort.signal.aborted ? 'cancelled' : consulted.code,
         attempts: consulted.attempts,
         streamed: this.turn.stream,
         promptTokens: prompt,

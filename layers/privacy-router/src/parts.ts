@@ -44,6 +44,8 @@ export interface Limits {
   readonly keepMs: number;
   /** Longest hold of an answer that is not streamed (agents give up at 300 s). */
   readonly wholeHoldMs: number;
+  /** Requests worked on at once. */
+  readonly maxOpen: number;
   /** Questions open at once. */
   readonly maxHeld: number;
   readonly retries: number;
@@ -61,6 +63,7 @@ export const defaultLimits: Limits = {
   suspendMs: 30_000,
   keepMs: 60_000,
   wholeHoldMs: 280_000,
+  maxOpen: 64,
   maxHeld: 32,
   retries: 2,
   retryPauseMs: 250,

@@ -1,8 +1,8 @@
 /** A request that the router does not pass on, with what the agent needs to do better. */
 
 export interface Refusal {
-  /** HTTP status: 400 not understood, 401 who are you, 403 not allowed, 413 too large. */
-  readonly status: 400 | 401 | 403 | 413 | 415;
+  /** HTTP status: 400 not understood, 401 who are you, 403 not allowed, 413 too large, 429 too many at once. */
+  readonly status: 400 | 401 | 403 | 413 | 429;
   readonly code: string;
   readonly rule: string;
   readonly message: string;

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { Sealed } from './sealed.ts';
 import { ask, callChunk, chunk, Provider, readStream, Stage, streamOf, wholeOf, type Script } from './scripted.ts';
 
 let stage: Stage;
@@ -232,6 +233,33 @@ test('a long answer passes whole, at the pace of its reader', async () => {
   play(streamOf([...Array.from({ length: 200 }, () => chunk({ content: part })), chunk({}, 'stop')]));
   const answer = await stage.send(hello);
   assert.equal(readStream(answer.text).content.length, 200 * part.length);
+});
+
+test('too many requests at once: 429 for the next one', async () => {
+  const small = await Stage.open({ maxOpen: 1 });
+  small.provider.scripts.push(streamOf([callChunk(0, 'c', 'ask_pay', '{}'), chunk({}, 'tool_calls')]));
+  const held = small.send(ask([{ role: 'user', content: 'x' }], ['ask_pay']));
+  const question = await small.approver.question(1);
+  assert.equal((await small.send(hello)).status, 429);
+  question.answer({ verdict: 'allow', approvalId: 'a', by: 'x' });
+  await held;
+  assert.equal((await small.send(undefined, { method: 'GET', path: '/v1/models' })).status, 200);
+  await small.close();
+});
+
+test('refused calls are kept within bounds, the oldest give way', () => {
+  const sealed = new Sealed(2, 10_000);
+  const put = (id: string, size = 10): void => sealed.put({ id, name: 'x', arguments: 'a'.repeat(size) }, 'refused', '{}');
+  put('one');
+  put('t-w-o');
+  put('two');
+  put('three');
+  assert.deepEqual(['one', 'two', 'three'].map((id) => sealed.original(id, 'refused') !== undefined), [false, true, true]);
+  assert.equal(sealed.original('two', 'another name'), undefined);
+  put('large', 20_000);
+  assert.equal(sealed.has('large'), false);
+  put('big', 9700);
+  assert.deepEqual(['two', 'three', 'big'].map((id) => sealed.has(id)), [false, false, true]);
 });
 
 test('close: open requests end, later ones are refused', async () => {

@@ -34,9 +34,23 @@ export function routerFor(parts: RouterParts): Router {
   const around: Surroundings = { parts: filled, dialect, pools, sealed: new Sealed(), turns };
   const live = new Set<Exchange>();
   let closed = false;
+  let open = 0;
+
+  /** Counts from the first byte of the body to the answer, so that one sandbox cannot fill the worker. */
+  async function counted(req: IncomingMessage, res: ServerResponse, config: SandboxConfig): Promise<void> {
+    checkKey(req, config.placeholderKey);
+    if (open >= filled.limits.maxOpen) {
+      throw new RequestRefused({ status: 429, code: 'too_many', rule: 'router.open', message: 'Too many model requests are open.', hint: 'Wait for their answers.' });
+    }
+    open += 1;
+    try {
+      await answer(req, res, config);
+    } finally {
+      open -= 1;
+    }
+  }
 
   async function answer(req: IncomingMessage, res: ServerResponse, config: SandboxConfig): Promise<void> {
-    checkKey(req, config.placeholderKey);
     if (closed) throw denied('closed', 'The sandbox is being closed.', 'Stop.');
     if (req.method === 'GET' && req.url === '/v1/models') {
       const models = config.providers.map((provider) => ({ id: provider.model, owner: provider.name }));
@@ -87,7 +101,7 @@ export function routerFor(parts: RouterParts): Router {
       try {
         const config = parts.config();
         task = config.task;
-        answer(req, res, config).catch((error: unknown) => refuse(filled, task, res, error));
+        counted(req, res, config).catch((error: unknown) => refuse(filled, task, res, error));
       } catch (error) {
         refuse(filled, task, res, error);
       }
