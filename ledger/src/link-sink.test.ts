@@ -99,7 +99,7 @@ test('commit is refused at once without a writer, and when the writer goes away;
   const [near, far] = await pair();
   far.resume();
   sink.attach(near);
-  const commit = assert.rejects(sink.commit(event('e1')), /went away/);
+  const commit = assert.rejects(sink.commit(event('e1', { correlation: 'apr_1' })), /went away/);
   await turn();
   far.destroy();
   await commit;
@@ -110,8 +110,19 @@ test('commit is refused at once without a writer, and when the writer goes away;
   serve(writer, far2);
   sink.attach(near2);
   await sink.commit(event('e2'));
-  const late = records(b.read()).find((r) => r['message'] === 'e1') as { unmapped: { data: Record<string, unknown> } };
-  assert.match(String(late.unmapped.data['uncommitted']), /refused/);
+  const late = records(b.read()).find((r) => JSON.stringify(r).includes('commit.refused')) as { unmapped: { data: Record<string, unknown> }; metadata: { correlation_uid: string } };
+  assert.equal(late.unmapped.data['seq'], 1);
+  assert.equal(late.metadata.correlation_uid, 'apr_1');
+  assert.deepEqual(messages(), ['e1', 'e2']);
+});
+
+test('a writer that does not answer refuses the commit in time', async () => {
+  const [near, far] = await pair();
+  far.resume();
+  const sink = new LinkSink({ clock: b.clock, ids: b.ids, commitMs: 20 });
+  sink.attach(near);
+  await assert.rejects(sink.commit(event('e0')), /did not answer/);
+  assert.equal(sink.stats().lastSeq, 2);
 });
 
 test('a full buffer refuses, counts, tells, and admits the loss when it has room again', async () => {

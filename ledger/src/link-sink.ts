@@ -8,18 +8,27 @@ export interface LinkSinkOptions {
   readonly ids: Ids;
   /** Bytes (characters of JSON) that may wait for acknowledgement. Default 4 MiB. */
   readonly maxBuffered?: number;
+  /** ms a commit may wait for its acknowledgement before it is refused. Default 5000. */
+  readonly commitMs?: number;
   /** Secrets that never leave this process, masked before an event is queued. */
   readonly known?: () => readonly string[];
   /** Told when the record starts to refuse (`refusing` true) and when it takes events again. */
   readonly onAuditFailure?: (state: { readonly refusing: boolean; readonly refused: number; readonly why: string }) => void;
 }
 
+interface Commit {
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+  readonly timer: NodeJS.Timeout;
+  readonly correlation: string | undefined;
+}
+
 interface Waiting {
   readonly seq: number;
   /** JSON of the event. */
-  event: string;
+  readonly event: string;
   readonly size: number;
-  commit: { readonly resolve: () => void; readonly reject: (error: Error) => void } | undefined;
+  commit: Commit | undefined;
 }
 
 /** Largest single event; beyond it only its words are kept. */
@@ -89,7 +98,10 @@ export class LinkSink implements AuditSink {
     if (!this.#link) return Promise.reject(new Error('the ledger is not reachable'));
     const text = this.#encode(event);
     if (!this.#room(text)) return Promise.reject(new Error('the audit buffer is full'));
-    return new Promise((resolve, reject) => this.#add(text, { resolve, reject }));
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => this.#refuse(seq, 'the ledger did not answer in time'), this.#options.commitMs ?? 5000);
+      const seq = this.#add(text, { resolve, reject, timer, correlation: event.correlation });
+    });
   }
 
   #encode(event: LedgerEvent): string {
@@ -129,10 +141,15 @@ export class LinkSink implements AuditSink {
     this.#options.onAuditFailure?.({ refusing, refused: this.#refusedTotal, why });
   }
 
-  #add(event: string, commit: Waiting['commit']): void {
+  #add(event: string, commit: Waiting['commit']): number {
     this.#seq += 1;
     this.#waiting.push({ seq: this.#seq, event, size: event.length, commit });
     this.#buffered += event.length;
+    this.#schedule();
+    return this.#seq;
+  }
+
+  #schedule(): void {
     if (!this.#link || this.#scheduled) return;
     this.#scheduled = true;
     // One write per turn of the loop, however many events it brings.
@@ -158,6 +175,7 @@ export class LinkSink implements AuditSink {
     for (let entry = this.#waiting[this.#first]; entry && entry.seq <= seq && this.#first < this.#unsent; entry = this.#waiting[this.#first]) {
       this.#first += 1;
       this.#buffered -= entry.size;
+      clearTimeout(entry.commit?.timer);
       entry.commit?.resolve();
     }
     if (this.#first > 1024 && this.#first * 2 > this.#waiting.length) this.#compact();
@@ -175,20 +193,36 @@ export class LinkSink implements AuditSink {
     if (this.#link !== link) return;
     this.#link = undefined;
     link.destroy();
-    for (let i = this.#first; i < this.#waiting.length; i += 1) {
-      const entry = this.#waiting[i];
-      if (!entry?.commit) continue;
-      const { reject } = entry.commit;
-      entry.commit = undefined;
-      entry.event = markUncommitted(entry.event);
-      reject(new Error('the ledger went away before the event was durable'));
-    }
+    const open = this.#waiting.slice(this.#first).filter(({ commit }) => commit !== undefined);
+    for (const { seq } of open) this.#refuse(seq, 'the ledger went away before the event was durable');
+  }
+
+  /** Rejects a commit whose event is queued, perhaps even written: a second event then says that its effect was refused. */
+  #refuse(seq: number, why: string): void {
+    const entry = this.#waiting.find((waiting) => waiting.seq === seq);
+    const commit = entry?.commit;
+    if (!entry || !commit) return;
+    entry.commit = undefined;
+    clearTimeout(commit.timer);
+    const text = JSON.stringify(refusedEvent(this.#options.clock.now(), seq, why, commit.correlation));
+    if (this.#room(text)) this.#add(text, undefined);
+    commit.reject(new Error(why));
   }
 }
 
-function markUncommitted(text: string): string {
-  const event = JSON.parse(text) as LedgerEvent;
-  return JSON.stringify({ ...event, data: { ...event.data, uncommitted: 'the writer went away; the effect was refused' } });
+function refusedEvent(time: number, seq: number, why: string, correlation: string | undefined): LedgerEvent {
+  const message = `Event ${seq} of this source was not durable when it had to be; its effect was refused.`;
+  return {
+    time,
+    class: 'detectionFinding',
+    activity: 1,
+    severity: 4,
+    sandbox: '',
+    layer: 'ledger',
+    message,
+    ...(correlation !== undefined && { correlation }),
+    data: { kind: 'commit.refused', seq, why },
+  };
 }
 
 function lossEvent(time: number, lost: number): LedgerEvent {

@@ -1,5 +1,5 @@
 /** The files of the record: JSONL segments named by the sequence of their first record, so that their names sort in order and a missing one shows. */
-import { mkdirSync, readdirSync, statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
 export interface Segment {
@@ -16,9 +16,8 @@ export function segmentName(first: number): string {
   return `events-${String(first).padStart(16, '0')}.jsonl`;
 }
 
-/** All segments of a folder, oldest first; makes the folder (0750) where it is missing and `create` is set. */
-export function listSegments(dir: string, create = false): Segment[] {
-  if (create) mkdirSync(dir, { recursive: true, mode: 0o750 });
+/** All segments of a folder, oldest first. Throws if it cannot be read. */
+export function listSegments(dir: string): Segment[] {
   const found: Segment[] = [];
   for (const file of readdirSync(dir)) {
     const match = shape.exec(file);

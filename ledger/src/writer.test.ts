@@ -175,3 +175,12 @@ test('events that are not what the contract says are recorded as such', async ()
   const malformed = records(b.read()).filter((r) => Array.isArray((r['unmapped'] as { data?: { malformed?: unknown } }).data?.malformed));
   assert.equal(malformed.length, 6);
 });
+
+test('a second writer is refused while the first lives; one that died is no hindrance', async () => {
+  const ledger = await b.open();
+  await assert.rejects(b.open(), /another process/);
+  await ledger.close();
+  const next = await b.open();
+  await next.close();
+  assert.deepEqual(verify().findings, []);
+});

@@ -1,9 +1,11 @@
 /** The one writer of the record: takes events of all sources, chains them, commits in groups, acknowledges what is durable. */
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock, Ids, LedgerEvent } from '@nemoclaw/contract';
 import * as admit from './admissions.ts';
 import { after, noHead, seal, sha256, type ChainState } from './chain.ts';
 import { CheckpointSigner, type Sign, type Why } from './checkpoint-signer.ts';
+import { holdFolder } from './one-writer.ts';
 import { openExisting, type Opened } from './opening.ts';
 import { Recent } from './recent.ts';
 import type { Redact } from './redactor.ts';
@@ -66,14 +68,21 @@ export interface LedgerWriter {
   close(): Promise<void>;
 }
 
-/** Opens (or begins) the record. Throws if the folder cannot be read or written. */
+/** Opens (or begins) the record. Rejects if the folder cannot be read or written, or if another process writes there. */
 export async function openLedger(options: LedgerOptions): Promise<LedgerWriter> {
   const book = new SourceBook();
-  const segments = listSegments(options.dir, true);
-  const opened = openExisting(segments, book);
-  const ledger = new Writer(options, book, opened);
-  await ledger.begin(segments.at(-2)?.file ?? '');
-  return ledger;
+  mkdirSync(options.dir, { recursive: true, mode: 0o750 });
+  const release = await holdFolder(options.dir);
+  try {
+    const segments = listSegments(options.dir);
+    const opened = openExisting(segments, book);
+    const ledger = new Writer(options, book, opened, release);
+    await ledger.begin(segments.at(-2)?.file ?? '');
+    return ledger;
+  } catch (error) {
+    release();
+    throw error;
+  }
 }
 
 interface Queued {
@@ -101,10 +110,12 @@ class Writer implements LedgerWriter {
   #immediate: NodeJS.Immediate | undefined;
   #interval: NodeJS.Timeout | undefined;
   #failed: Error | undefined;
+  readonly #release: () => void;
   #closed = false;
 
-  constructor(options: LedgerOptions, book: SourceBook, opened: Opened | undefined) {
+  constructor(options: LedgerOptions, book: SourceBook, opened: Opened | undefined, release: () => void) {
     this.#options = options;
+    this.#release = release;
     this.dir = options.dir;
     this.#book = book;
     this.#opened = opened;
@@ -218,6 +229,7 @@ class Writer implements LedgerWriter {
     while (this.#flushing) await this.#flushing;
     if (!this.#failed && this.#queue.length > 0) await this.#flush();
     this.#file?.close();
+    this.#release();
   }
 
   #own(event: LedgerEvent): void {
