@@ -41,8 +41,8 @@ struct host_facts {
   pid_t parent;
 };
 
-extern const char *const launch_phase_names[];
-extern const size_t launch_phase_total;
+/* join to confine are measured in the child, the rest outside. */
+enum { PHASE_JOIN, PHASE_NETWORK, PHASE_VIEW, PHASE_CONFINE, PHASE_PREPARE, PHASE_CLONE, PHASE_PROBE, PHASE_TOTAL, PHASES };
 
 int join_open_v2(const struct launch_in *in); /* directory of the v2 group to clone into, or -1 */
 int join_groups(const struct launch_in *in, bool v2_entered, struct fault *f);

@@ -8,8 +8,6 @@
 #include <sys/wait.h>
 #include <time.h>
 
-const char *const launch_phase_names[] = {"join", "network", "view", "confine", "clone+probe", "total"};
-const size_t launch_phase_total = sizeof launch_phase_names / sizeof *launch_phase_names;
 
 double now_ms(void) {
   struct timespec t;
@@ -78,16 +76,16 @@ _Noreturn void inside_run(const struct plan *plan, const struct launch_in *in, c
   double at = now_ms(), then;
 #define PHASE(i) (then = now_ms(), ready.ms[i] = then - at, at = then)
   if (join(plan, in, v2_entered, &f) != 0 || keep_only(&sock, &workspace, &f) != 0) give_up(sock, &f);
-  PHASE(0);
+  PHASE(PHASE_JOIN);
   if (!(plan->off & OFF_NETNS) && network_up(plan, listeners, &f) != 0) give_up(sock, &f);
   scoped = probe_listen();
-  PHASE(1);
+  PHASE(PHASE_NETWORK);
   if (view_build(plan, in, workspace, &pts, &proc_fd, &f) != 0) give_up(sock, &f);
   if (workspace >= 0) close(workspace);
-  PHASE(2);
+  PHASE(PHASE_VIEW);
   if (getpid() != 1 && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0) give_up(sock, &f);
   if (confine(plan, in, proc_fd, &notify, &f) != 0) give_up(sock, &f);
-  PHASE(3);
+  PHASE(PHASE_CONFINE);
   int all[READY_FDS] = {notify, listeners[0], listeners[1], pts}, given[READY_FDS];
   size_t n = 0;
   for (uint32_t i = 0; i < READY_FDS; i++) {

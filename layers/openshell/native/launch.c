@@ -68,7 +68,8 @@ static int take_ready(const struct report *r, const int *fds, size_t count, stru
     if ((r->count & 1u << i) && next < count) *places[i] = fds[next++];
   }
   if (next != count) return fault(f, "internal", 0, "launch: descriptors do not match");
-  for (size_t i = 0; i + 2 < launch_phase_total; i++) out->phases[i] = (struct launch_phase){launch_phase_names[i], r->ms[i]};
+  for (size_t i = PHASE_JOIN; i <= PHASE_CONFINE; i++) out->phases[i].ms = r->ms[i];
+  out->phases[PHASE_PROBE].ms = now_ms(); /* its start, until it has ended */
   return 0;
 }
 
@@ -141,7 +142,7 @@ static int launch(const struct plan *plan, const struct launch_in *in, struct la
   struct host_facts host;
   int ends[2], workspace = -1;
   bool wants_workspace = false;
-  double start = now_ms(), ready;
+  double start = now_ms(), prepared;
   for (size_t i = 0; i < plan->step_count; i++) wants_workspace |= plan->steps[i].kind == STEP_WORKSPACE;
   if (know_host(&host, f) != 0) return -1;
   /* Here and not in the child: only in the mount namespace that the descriptor came from can its mount be cloned. */
@@ -152,6 +153,7 @@ static int launch(const struct plan *plan, const struct launch_in *in, struct la
     return fault(f, "internal", e, "launch: socket");
   }
   int group = join_open_v2(in);
+  prepared = now_ms();
   out->init = clone_init(plan, group, &out->pidfd);
   if (out->init == 0) inside_run(plan, in, &host, group >= 0, workspace, ends[1]);
   int e = errno;
@@ -160,13 +162,14 @@ static int launch(const struct plan *plan, const struct launch_in *in, struct la
   if (workspace >= 0) close(workspace);
   out->exec_fd = ends[0];
   if (out->init < 0) return fault(f, "host", e, "launch: clone");
+  out->phases[PHASE_PREPARE].ms = prepared - start;
+  out->phases[PHASE_CLONE].ms = now_ms() - prepared;
   if (collect(plan, out, f) != 0) return -1;
-  ready = now_ms();
-  double inside = 0;
-  for (size_t i = 0; i + 2 < launch_phase_total; i++) inside += out->phases[i].ms;
-  out->phase_count = launch_phase_total;
-  out->phases[launch_phase_total - 1] = (struct launch_phase){"total", ready - start};
-  out->phases[launch_phase_total - 2] = (struct launch_phase){"clone+probe", ready - start - inside};
+  out->phases[PHASE_PROBE].ms = now_ms() - out->phases[PHASE_PROBE].ms;
+  out->phases[PHASE_TOTAL].ms = now_ms() - start;
+  static const char *const names[PHASES] = {"join", "network", "view", "confine", "prepare", "clone", "probe", "total"};
+  for (size_t i = 0; i < PHASES; i++) out->phases[i].name = names[i];
+  out->phase_count = PHASES;
   return 0;
 }
 

@@ -19,32 +19,51 @@ int open_inside(int root, const char *path, int flags) {
   return sys_openat2(root, path, &how);
 }
 
-/* The folder that holds the last name of `path`, which is returned in `name`. */
-static int open_parent(int root, const char *path, const char **name) {
+/* The folder that holds the last name of `path`, which is returned in `name`. Belongs to `b`: the same one is asked for many times in a row. */
+static int open_parent(struct build *b, const char *path, const char **name) {
   const char *slash = strrchr(path, '/');
   *name = slash != NULL ? slash + 1 : path;
-  if (slash == NULL) return fcntl(root, F_DUPFD_CLOEXEC, 3);
-  char folder[4096];
-  snprintf(folder, sizeof folder, "%.*s", (int)(slash - path), path);
-  return open_inside(root, folder, O_PATH | O_DIRECTORY);
+  if (slash == NULL) return b->root;
+  size_t n = (size_t)(slash - path);
+  if (b->parent >= 0 && strlen(b->parent_path) == n && strncmp(b->parent_path, path, n) == 0) return b->parent;
+  if (n >= sizeof b->parent_path) {
+    errno = ENAMETOOLONG;
+    return -1;
+  }
+  forget_parent(b);
+  memcpy(b->parent_path, path, n);
+  b->parent_path[n] = '\0';
+  return b->parent = open_inside(b->root, b->parent_path, O_PATH | O_DIRECTORY);
+}
+
+/* Whenever something is mounted, what was opened before may lie beneath it. */
+void forget_parent(struct build *b) {
+  if (b->parent >= 0) close(b->parent);
+  b->parent = -1;
 }
 
 /* Replaces %UID% and %GID% while writing. */
 static int write_text(int fd, const char *text, unsigned uid, unsigned gid) {
-  char number[12];
-  while (*text != '\0') {
-    const char *mark = strchr(text, '%');
-    bool is_uid = mark != NULL && strncmp(mark, "%UID%", 5) == 0, is_gid = mark != NULL && strncmp(mark, "%GID%", 5) == 0;
-    size_t n = mark == NULL ? strlen(text) : is_uid || is_gid ? (size_t)(mark - text) : (size_t)(mark - text) + 1;
-    if (n > 0 && write(fd, text, n) != (ssize_t)n) return -1;
-    text += n;
-    if (is_uid || is_gid) {
-      int length = snprintf(number, sizeof number, "%u", is_uid ? uid : gid);
-      if (write(fd, number, (size_t)length) != length) return -1;
-      text += 5;
-    }
+  if (strstr(text, "%UID%") == NULL && strstr(text, "%GID%") == NULL) {
+    size_t length = strlen(text);
+    return write(fd, text, length) == (ssize_t)length ? 0 : -1;
   }
-  return 0;
+  char out[16384];
+  size_t at = 0;
+  for (; *text != '\0'; text++) {
+    bool is_uid = strncmp(text, "%UID%", 5) == 0, is_gid = strncmp(text, "%GID%", 5) == 0;
+    if (sizeof out - at < 12) {
+      errno = EFBIG;
+      return -1;
+    }
+    if (!is_uid && !is_gid) {
+      out[at++] = *text;
+      continue;
+    }
+    at += (size_t)snprintf(out + at, sizeof out - at, "%u", is_uid ? uid : gid);
+    text += 4;
+  }
+  return write(fd, out, at) == (ssize_t)at ? 0 : -1;
 }
 
 static int copy_all(int from, int to) {
@@ -57,33 +76,31 @@ static int copy_all(int from, int to) {
 }
 
 static int make_file(int parent, const char *name, const struct step *s, int source, const struct build *b) {
-  int fd = openat(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  int fd = openat(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, s->mode); /* the umask is 0 */
   if (fd < 0) return -1;
   unsigned uid = b->plan->seen >= 0 ? (unsigned)b->plan->seen : b->in->agent_uid, gid = b->plan->seen >= 0 ? (unsigned)b->plan->seen : b->in->agent_gid;
-  int ok = (source < 0 || copy_all(source, fd) == 0) && write_text(fd, s->text, uid, gid) == 0 && fchmod(fd, s->mode) == 0, e = errno;
+  int ok = (source < 0 || copy_all(source, fd) == 0) && write_text(fd, s->text, uid, gid) == 0, e = errno;
   close(fd);
   errno = e;
   return ok ? 0 : -1;
 }
 
 /* A place to mount on: made when absent, like what will cover it. */
-static int place(int root, const char *path, bool folder) {
-  int fd = open_inside(root, path, O_PATH);
+static int place(struct build *b, const char *path, bool folder) {
+  int fd = open_inside(b->root, path, O_PATH);
   if (fd >= 0 || errno != ENOENT) return fd;
   const char *name;
-  int parent = open_parent(root, path, &name);
+  int parent = open_parent(b, path, &name);
   if (parent < 0) return -1;
-  int made = folder ? mkdirat(parent, name, 0755) : mknodat(parent, name, S_IFREG | 0444, 0), e = errno;
-  close(parent);
-  errno = e;
-  return made == 0 ? open_inside(root, path, O_PATH) : -1;
+  int made = folder ? mkdirat(parent, name, 0755) : mknodat(parent, name, S_IFREG | 0444, 0);
+  return made == 0 ? open_inside(b->root, path, O_PATH) : -1;
 }
 
-static int mount_tmpfs(const struct build *b, const char *path, const struct step *s, unsigned long flags, struct fault *f) {
+static int mount_tmpfs(struct build *b, const char *path, const struct step *s, unsigned long flags, struct fault *f) {
   char options[128];
   unsigned uid = s->agent ? b->in->agent_uid : 0, gid = s->agent ? b->in->agent_gid : 0;
   snprintf(options, sizeof options, "size=%llu,mode=%o,uid=%u,gid=%u", (unsigned long long)s->bytes, s->mode, uid, gid);
-  int at = place(b->root, path, true);
+  int at = place(b, path, true);
   if (at < 0) return fault(f, "view", errno, "view: make /%s", path);
   /* The root is built in the working directory, so a relative name is safe: every part of it was just walked without links. */
   int failed = mount("tmpfs", path, "tmpfs", flags, options) != 0 ? errno : 0;
@@ -91,23 +108,23 @@ static int mount_tmpfs(const struct build *b, const char *path, const struct ste
   return failed ? fault(f, "view", failed, "view: tmpfs /%s", path) : 0;
 }
 
-static int do_tmpfs(const struct build *b, const struct step *s, struct fault *f) {
+static int do_tmpfs(struct build *b, const struct step *s, struct fault *f) {
   return mount_tmpfs(b, s->path, s, MS_NOSUID | MS_NODEV | (s->yes ? 0 : MS_NOEXEC), f);
 }
 
-static int do_bind(const struct build *b, const struct step *s, int tree, struct fault *f) {
+static int do_bind(struct build *b, const struct step *s, int tree, struct fault *f) {
   if (tree < 0) return 0; /* optional and absent */
   struct stat st;
   if (fstat(tree, &st) != 0) return fault(f, "view", errno, "view: stat %s", s->source);
-  int at = place(b->root, s->path, S_ISDIR(st.st_mode));
+  int at = place(b, s->path, S_ISDIR(st.st_mode));
   if (at < 0) return fault(f, "view", errno, "view: make /%s", s->path);
   int r = attach(tree, at, f, s->path);
   close(at);
   return r;
 }
 
-static int do_workspace(const struct build *b, const struct step *s, struct fault *f) {
-  int at = place(b->root, s->path, true);
+static int do_workspace(struct build *b, const struct step *s, struct fault *f) {
+  int at = place(b, s->path, true);
   if (at < 0) return fault(f, "view", errno, "view: make /%s", s->path);
   int r = attach(b->workspace, at, f, s->path);
   close(at);
@@ -136,15 +153,14 @@ static int do_self_bind(const struct build *b, const struct step *s, uint64_t se
 }
 
 /* Makes the placeholder as the agent: on an idmapped workspace root has no id of its own. */
-static int make_placeholder(const struct build *b, const struct step *s) {
+static int make_placeholder(struct build *b, const struct step *s) {
   const char *name;
-  int parent = open_parent(b->root, s->path, &name);
+  int parent = open_parent(b, s->path, &name);
   if (parent < 0) return -1;
   int old_uid = setfsuid(b->in->agent_uid), old_gid = setfsgid(b->in->agent_gid);
   int made = s->missing == MISSING_DIR ? mkdirat(parent, name, 0700) : mknodat(parent, name, S_IFREG | 0600, 0), e = errno;
   setfsuid((uid_t)old_uid);
   setfsgid((gid_t)old_gid);
-  close(parent);
   errno = e;
   return made;
 }
@@ -168,20 +184,18 @@ static int do_mask(struct build *b, const struct step *s, struct fault *f) {
   return r;
 }
 
-static int do_simple(const struct build *b, const struct step *s, int source, struct fault *f) {
+static int do_simple(struct build *b, const struct step *s, int source, struct fault *f) {
   const char *name;
-  int parent = open_parent(b->root, s->path, &name);
+  int parent = open_parent(b, s->path, &name);
   if (parent < 0) return fault(f, "view", errno, "view: parent of /%s", s->path);
   int r = s->kind == STEP_DIR ? mkdirat(parent, name, s->mode) : s->kind == STEP_LINK ? symlinkat(s->source, parent, name) : make_file(parent, name, s, source, b);
-  int e = errno;
-  if (r == 0 && s->kind == STEP_DIR && fchmodat(parent, name, s->mode, 0) != 0) r = -1, e = errno;
-  close(parent);
-  if (r != 0 && e == EEXIST && s->kind == STEP_DIR) return 0;
-  return r != 0 ? fault(f, "view", e, "view: make /%s", s->path) : 0;
+  if (r != 0 && errno == EEXIST && s->kind == STEP_DIR) return 0;
+  return r != 0 ? fault(f, "view", errno, "view: make /%s", s->path) : 0;
 }
 
 static int run_step(struct build *b, size_t i, int source, struct fault *f) {
   const struct step *s = &b->plan->steps[i];
+  if (s->kind != STEP_DIR && s->kind != STEP_LINK && s->kind != STEP_FILE && s->kind != STEP_CONCAT) forget_parent(b);
   switch (s->kind) {
   case STEP_DIR:
   case STEP_LINK:
@@ -221,7 +235,7 @@ static int finish_root(struct build *b, struct fault *f) {
 
 int view_build(const struct plan *plan, const struct launch_in *in, int workspace_mount, int *pts_fd, int *proc_fd, struct fault *f) {
   int sources[PLAN_STEPS_MAX];
-  struct build b = {.plan = plan, .in = in, .workspace = workspace_mount, .root = -1, .pts_fd = -1, .proc_fd = -1};
+  struct build b = {.plan = plan, .in = in, .workspace = workspace_mount, .root = -1, .pts_fd = -1, .proc_fd = -1, .parent = -1};
   umask(0);
   if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return fault(f, "view", errno, "view: private mounts");
   if (binds_open(plan, in, sources, f) != 0) return -1;
@@ -232,6 +246,7 @@ int view_build(const struct plan *plan, const struct launch_in *in, int workspac
     if (open_view && view_covers(&b, plan->steps[i].path)) continue;
     if (run_step(&b, i, sources[i], f) != 0) return -1;
   }
+  forget_parent(&b);
   if (finish_root(&b, f) != 0) return -1;
   for (size_t i = 0; i < plan->step_count; i++) {
     if (sources[i] >= 0) close(sources[i]);

@@ -15,11 +15,14 @@ struct build {
   int workspace; /* detached mount, or -1 */
   int root; /* O_PATH of the new root, which is the working directory too */
   int pts_fd, proc_fd;
+  int parent; /* the last parent folder that was opened, or -1 */
+  char parent_path[4096];
   char host_names[HOST_ENTRIES_MAX][64]; /* view switched off: top-level names of the host, and their trees */
   int host_trees[HOST_ENTRIES_MAX];
   size_t host_count;
 };
 
+void forget_parent(struct build *b);
 int attach(int tree, int target, struct fault *f, const char *what);
 int open_inside(int root, const char *path, int flags);
 int mount_devices(struct build *b, const struct step *s, struct fault *f);
