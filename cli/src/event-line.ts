@@ -24,7 +24,7 @@ export function eventFacts(event: Readonly<Record<string, unknown>>): EventFacts
     message: text(field(event, 'message')),
     verdict: text(field(event, 'unmapped', 'verdict')),
     layer: text(field(event, 'unmapped', 'layer')),
-    rule: text(field(first, 'id')) || text(field(event, 'policy', 'uid')) || text(field(event, 'policy', 'name')),
+    rule: text(field(first, 'id')),
     sandbox: text(field(event, 'unmapped', 'sandbox')),
   };
 }

@@ -109,7 +109,7 @@ function passInput(context: CliContext, socket: WebSocket, sendFrame: (frame: Ex
 function openTerminal(context: CliContext, sendFrame: (frame: ExecClientFrame) => void): (() => void)[] {
   const { stdin, stdout } = context.world;
   stdin.setRawMode?.(true);
-  const resized = (): void => sendFrame({ t: 'resize', rows: stdout.rows ?? 24, cols: stdout.columns ?? 80 });
+  const resized = (): void => sendFrame({ t: 'resize', rows: stdout.rows || 24, cols: stdout.columns || 80 });
   stdout.on?.('resize', resized);
   return [() => stdin.setRawMode?.(false), () => stdout.off?.('resize', resized)];
 }

@@ -8,7 +8,7 @@ import { Failure, Quit } from '../failure.ts';
 export async function run(this: CliContext, flags: CommonFlags & { readonly shell?: boolean }): Promise<void> {
   const { world } = this;
   if (!world.stdin.isTTY || !world.stdout.isTTY) throw new Failure('NEMO_E_USAGE', { what: '`connect` needs a terminal.', fix: `Use \`nemoclaw ${this.sandbox} exec -- …\` in scripts.` });
-  const tty = { rows: world.stdout.rows ?? 24, cols: world.stdout.columns ?? 80 };
+  const tty = { rows: world.stdout.rows || 24, cols: world.stdout.columns || 80 };
   const term = { TERM: world.env['TERM'] ?? 'xterm-256color' };
   const ended = await runSession(this, {
     kind: 'exec',

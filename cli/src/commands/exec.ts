@@ -11,7 +11,7 @@ export async function run(this: CliContext, flags: CommonFlags, ...argv: string[
   const collected = { stdout: collector(), stderr: collector() };
   const ended = await runSession(this, {
     kind: 'exec',
-    start: { argv, tty: terminal ? { rows: world.stdout.rows ?? 24, cols: world.stdout.columns ?? 80 } : null },
+    start: { argv, tty: terminal ? { rows: world.stdout.rows || 24, cols: world.stdout.columns || 80 } : null },
     stdout: flags.json ? collected.stdout.output : world.stdout,
     stderr: flags.json ? collected.stderr.output : world.stderr,
     terminal,
