@@ -5,6 +5,8 @@ import type { AddressInfo, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createServer as createTls } from 'node:tls';
+import { createServer as createHttps } from 'node:https';
+import { Pool } from 'undici';
 import { loadNetworkPolicy, loadSandboxPolicy } from '@nemoclaw/contract';
 import type { Approver } from '@nemoclaw/contract';
 import { compilePolicy, decide } from '@nemoclaw/decide';
@@ -60,6 +62,25 @@ async function record(): Promise<Ready> {
   return { port: 0, path };
 }
 
+/** What Node alone costs: TLS in, TLS out, headers copied, nothing decided and nothing recorded. */
+async function bare(plan: ProxyPlan): Promise<Ready> {
+  const now = testClock.now();
+  const key = createLeafKey();
+  const root = createRootCa('bench', now);
+  const pool = new Pool(`https://${host}:${plan.upstreamPort}`, { connections: 128, pipelining: 1, connect: { ca: plan.caPem, servername: host, lookup: (_name, _options, done) => done(null, [{ address: '127.0.0.1', family: 4 }]) } });
+  const server = createHttps({ key: key.keyPem, cert: mintLeaf(createIntermediate(root, [host], now), host, key, now) }, (req, res) => {
+    pool.dispatch({ path: req.url ?? '/', method: 'GET', headers: req.rawHeaders }, {
+      onRequestStart: () => undefined,
+      onResponseStart: (_controller, status, headers) => void res.writeHead(status, headers),
+      onResponseData: (_controller, chunk) => void res.write(chunk),
+      onResponseEnd: () => void res.end(),
+      onResponseError: () => void res.destroy(),
+    });
+  });
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  return { port: (server.address() as AddressInfo).port, caPem: root.certPem };
+}
+
 /** 200 rules, the one that matters in the middle. */
 function policyText(port: number): string {
   const rules = Array.from({ length: 199 }, (_, i) => `      - { domain: host${i}.example.com, methods: [GET, POST], paths: [/v1/**] }`);
@@ -96,7 +117,7 @@ async function main(): Promise<void> {
   const role = process.argv[2];
   if (role === 'upstream') process.send?.(await upstream());
   else if (role === 'record') process.send?.(await record());
-  else process.once('message', (plan) => void proxy(plan as ProxyPlan).then((ready) => process.send?.(ready)));
+  else process.once('message', (plan) => void (role === 'bare' ? bare : proxy)(plan as ProxyPlan).then((ready) => process.send?.(ready)));
   process.once('disconnect', () => process.exit(0));
 }
 

@@ -15,13 +15,15 @@ export interface Figure {
   readonly p99: number;
   readonly unit: string;
   readonly n: number;
+  /** The same of something else in the same run. */
+  readonly peers?: Readonly<Record<string, { readonly p50: number; readonly p99: number }>>;
 }
 const host = 'api.bench.test';
 const roles = fileURLToPath(new URL('bench-roles.ts', import.meta.url));
 const responseBytes = 1024;
 
 async function start(role: string, plan?: ProxyPlan): Promise<{ child: ChildProcess; ready: Ready }> {
-  const child = fork(roles, [role], { execPath: process.execPath, execArgv: process.env['PROF'] && role === 'proxy' ? ['--cpu-prof', '--cpu-prof-dir=/tmp/h5prof'] : [], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  const child = fork(roles, [role], { execPath: process.execPath, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
   if (plan) child.send(plan);
   const [ready] = (await once(child, 'message')) as [Ready];
   return { child, ready };
@@ -73,6 +75,8 @@ function figure(values: number[], unit: string): Figure {
 }
 const single = (value: number, unit: string, n: number): Figure => ({ p50: Math.round(value), p99: Math.round(value), unit, n });
 
+const pick = ({ p50, p99 }: Figure): { p50: number; p99: number } => ({ p50, p99 });
+
 async function latency(socket: TLSSocket, n: number): Promise<number[]> {
   const out: number[] = [];
   let warm = Math.min(2000, n);
@@ -85,33 +89,48 @@ async function latency(socket: TLSSocket, n: number): Promise<number[]> {
   return out;
 }
 
-/** Runs all three; `n` requests for the latency, and as many again for the rate. Also `proxy.rate.core`: requests per second of the proxy's own CPU time. */
+/** 16 connections, `n` requests in all; requests per second. */
+async function rate(connect: () => Promise<TLSSocket>, n: number): Promise<number> {
+  const sockets = await Promise.all(Array.from({ length: 16 }, connect));
+  const started = performance.now();
+  let left = n;
+  await Promise.all(sockets.map((socket) => pump(socket, () => (left -= 1) > 0)));
+  const seconds = (performance.now() - started) / 1000;
+  for (const socket of sockets) socket.destroy();
+  return n / seconds;
+}
+
+/**
+ * All three figures; `n` requests for the time added, twice as many for the rate. Peers, in the same run: a bare Node proxy (node:https in, undici out, no policy, no record),
+ * and for the rate what one core of the proxy's own CPU time would give.
+ */
 export async function bench(n = 10_000): Promise<Record<string, Figure>> {
   const upstream = await start('upstream');
   const record = await start('record');
-  const proxy = await start('proxy', { upstreamPort: upstream.ready.port, caPem: upstream.ready.caPem ?? '', ledgerPath: record.ready.path ?? '' });
+  const plan = { upstreamPort: upstream.ready.port, caPem: upstream.ready.caPem ?? '', ledgerPath: record.ready.path ?? '' };
+  const bare = await start('bare', plan);
+  const proxy = await start('proxy', plan);
   try {
     const address = ((await askAddress(host, proxy.ready.dns ?? 0)) ?? '').replace(/^198\./, '127.');
     const caPem = proxy.ready.caPem ?? '';
     const through = (): Promise<TLSSocket> => open(proxy.ready.port, address, caPem);
-    const direct: number[] = [];
-    const proxied: number[] = [];
-    // Taken in turns, so that both meet the same noise.
+    const straight = (): Promise<TLSSocket> => open(upstream.ready.port, '127.0.0.1', upstream.ready.caPem ?? '');
+    const bareHop = (): Promise<TLSSocket> => open(bare.ready.port, '127.0.0.1', bare.ready.caPem ?? '');
+    const times = { direct: [] as number[], bare: [] as number[], proxied: [] as number[] };
+    // Taken in turns, so that all meet the same noise.
     for (let round = 0; round < 4; round += 1) {
-      direct.push(...(await latency(await open(upstream.ready.port, '127.0.0.1', upstream.ready.caPem ?? ''), n / 4)));
-      proxied.push(...(await latency(await through(), n / 4)));
+      times.direct.push(...(await latency(await straight(), n / 4)));
+      times.bare.push(...(await latency(await bareHop(), n / 4)));
+      times.proxied.push(...(await latency(await through(), n / 4)));
     }
-    const [base, whole] = [figure(direct, 'µs'), figure(proxied, 'µs')];
-
+    const base = figure(times.direct, 'µs').p50;
+    const above = (values: number[]): Figure => {
+      const { p50, p99, unit, n: count } = figure(values, 'µs');
+      return { p50: Number((p50 - base).toFixed(1)), p99: Number((p99 - base).toFixed(1)), unit, n: count };
+    };
+    const bareRate = await rate(bareHop, n * 2);
     const before = await used(proxy.child);
-    const started = performance.now();
-    let left = n * 2;
-    await Promise.all(Array.from({ length: 16 }, async () => {
-      const socket = await through();
-      await pump(socket, () => (left -= 1) > 0);
-      socket.destroy();
-    }));
-    const seconds = (performance.now() - started) / 1000;
+    const ownRate = await rate(through, n * 2);
     const cpu = ((await used(proxy.child)) - before) / 1e6;
 
     const shakes = Math.max(50, Math.min(2000, n / 10));
@@ -122,15 +141,12 @@ export async function bench(n = 10_000): Promise<Record<string, Figure>> {
     }));
     const shakeSeconds = (performance.now() - shaking) / 1000;
     return {
-      'proxy.added': { p50: Number((whole.p50 - base.p50).toFixed(1)), p99: Number((whole.p99 - base.p99).toFixed(1)), unit: 'µs', n: whole.n },
-      'proxy.direct': base,
-      'proxy.whole': whole,
-      'proxy.rate': single((n * 2) / seconds, '/s', n * 2),
-      'proxy.rate.core': single((n * 2) / cpu, '/s', n * 2),
+      'proxy.added': { ...above(times.proxied), peers: { 'bare Node proxy': pick(above(times.bare)) } },
+      'proxy.rate': { ...single(ownRate, '/s', n * 2), peers: { 'bare Node proxy': pick(single(bareRate, '/s', 0)), 'per core of its own CPU time': pick(single((n * 2) / cpu, '/s', 0)) } },
       'proxy.handshakes': single(shakes / shakeSeconds, '/s', shakes),
     };
   } finally {
-    for (const { child } of [proxy, record, upstream]) child.disconnect();
+    for (const { child } of [proxy, bare, record, upstream]) child.disconnect();
   }
 }
 

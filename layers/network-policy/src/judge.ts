@@ -1,5 +1,4 @@
 /** What the proxy asks of the policy in force; the one seam between this room and `decide`. */
-import { isIP } from 'node:net';
 import type { ActionLabels, ActionRequest, Decider, Decision, Resource } from '@nemoclaw/contract';
 import { needsBody, requestKey, resolveHttp } from '@nemoclaw/decide';
 import type { CompiledPolicy } from '@nemoclaw/decide';
@@ -44,6 +43,6 @@ export function stricter<T extends { readonly decision: Decision }>(a: T, b: T):
 
 /** How a place is written in a URL or message. */
 export function authority(place: { readonly name: string; readonly port: number; readonly tls: boolean }): string {
-  const host = isIP(place.name) === 6 ? `[${place.name}]` : place.name;
+  const host = place.name.includes(':') ? `[${place.name}]` : place.name;
   return place.port === (place.tls ? 443 : 80) ? host : `${host}:${place.port}`;
 }

@@ -53,7 +53,7 @@ export class Upstreams {
 
   /** The pool for one origin of this sandbox. */
   pool(host: string, port: number, tls: boolean): Dispatcher {
-    const origin = `${tls ? 'https' : 'http'}://${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
+    const origin = `${tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}`;
     const known = this.#pools.get(origin);
     if (known) return known.pool;
     const pool = new Pool(origin, {
