@@ -123,8 +123,19 @@ function isPlain(value: unknown, depth: number): boolean {
   if (typeof value === 'number') return Number.isFinite(value);
   if (typeof value !== 'object' || depth >= maxDepth) return false;
   if (Array.isArray(value)) return value.every((item) => isPlain(item, depth + 1));
-  for (const [key, item] of Object.entries(value)) if (payloadKeys.has(key) || secretKey.test(key) || key === '__proto__' || !isPlain(item, depth + 1)) return false;
+  for (const [key, item] of Object.entries(value)) if (!isPlainKey(key) || !isPlain(item, depth + 1)) return false;
   return true;
+}
+
+/** Judged keys; sources use a few dozen, and strange ones are not remembered beyond a bound. */
+const judged = new Map<string, boolean>();
+
+function isPlainKey(key: string): boolean {
+  const before = judged.get(key);
+  if (before !== undefined) return before;
+  const is = !payloadKeys.has(key) && !secretKey.test(key) && key !== '__proto__';
+  if (judged.size < 4096 && key.length < 64) judged.set(key, is);
+  return is;
 }
 
 function unreadable(error: unknown): LedgerEvent {
