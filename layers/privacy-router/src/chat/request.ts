@@ -71,6 +71,7 @@ function settingsOf(maxDepth: number): Readonly<Record<string, Check>> {
     response_format: either((value) => (isObject(value) && value['type'] === 'json_schema' ? schemaFormat : plainFormat)),
     reasoning_effort: string(16),
     verbosity: string(16),
+    tool_stream: boolean,
     enable_thinking: boolean,
     thinking: object({ type: onlyWord(['enabled', 'disabled'], 'unknown_field', 'Use enabled or disabled.') }, ['type']),
     chat_template_kwargs: object({ enable_thinking: boolean, thinking: boolean, preserve_thinking: boolean, reasoning_effort: flag }),
