@@ -42,6 +42,16 @@ test('production versions are pinned exactly', () => {
   assert.deepEqual(loose, []);
 });
 
+test('the lockfile says what every package.json says', () => {
+  const wrong: string[] = [];
+  for (const [folder, entry] of Object.entries(lock.packages).filter(([path]) => !path.startsWith('node_modules/'))) {
+    const manifest: { dependencies?: Record<string, string> } = JSON.parse(read(folder === '' ? 'package.json' : `${folder}/package.json`).text);
+    const locked = (entry as { dependencies?: Record<string, string> }).dependencies ?? {};
+    for (const name of new Set([...Object.keys(manifest.dependencies ?? {}), ...Object.keys(locked)])) if (manifest.dependencies?.[name] !== locked[name]) wrong.push(`${folder}: ${name}`);
+  }
+  assert.deepEqual(wrong, []);
+});
+
 function licenceInFolder(path: string): string {
   const manifest = join(path, 'package.json');
   if (!existsSync(join(projectFolder, manifest))) return 'unknown';
