@@ -167,8 +167,9 @@ void holds_call(struct sandbox *sandbox, const struct seccomp_notif *call, int64
     answer_call(sandbox, call->id, error);
     return;
   }
-  int rule = rules_match(sandbox->rules, &op);
+  int rule = rules_match(sandbox->rules, &op, &sandbox->view);
   if (rule >= 0) {
+    become_root();
     hold_it(sandbox, call, deadline, &op, rule);
     return;
   }
@@ -239,6 +240,7 @@ void asked_hold_answer(struct service *service, json_t *message, json_int_t id) 
       outcome = "changed";
     }
   }
+  become_root();
   if (strcmp(outcome, "agent-gone") != 0) answer_call(sandbox, hold->nid, error);
   shim_say(sandbox, json_pack("{s:s,s:I}", "t", "unheld", "nid", (json_int_t)hold->nid), NULL, 0);
   tell_end(sandbox, hold, outcome, error);

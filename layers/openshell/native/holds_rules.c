@@ -19,10 +19,12 @@ struct rule {
   int fd; /* O_PATH on what was there at launch, or -1: nothing was */
   dev_t dev;
   ino_t ino;
+  char current[PATH_BYTES]; /* where that is now; "" where nothing is known */
 };
 
 struct hold_rules {
   int count;
+  int64_t until; /* when `current` is to be asked again */
   struct rule rule[];
 };
 
@@ -96,32 +98,53 @@ struct relation {
   bool above;  /* the rule's root lies below the object */
 };
 
-static struct relation relate(const struct rule *rule, const char *current, const struct place *place, const struct ancestors *up) {
-  struct relation r = {.inside = below(place->path, rule->path) || (current[0] && below(place->path, current))};
-  if (rule->fd >= 0) {
-    r.inside |= place->exists && place->dev == rule->dev && place->ino == rule->ino;
-    for (int i = 0; i < up->count && !r.inside; i++) r.inside = up->folder[i].dev == rule->dev && up->folder[i].ino == rule->ino;
-  }
+static struct relation relate(const struct rule *rule, int index, const struct place *place) {
+  const char *current = rule->current;
+  struct relation r = {.inside = below(place->path, rule->path) || (current[0] && below(place->path, current)) || (place->rules_inside & 1ULL << (index & 63))};
+  r.inside |= rule->fd >= 0 && place->exists && place->dev == rule->dev && place->ino == rule->ino;
   r.above = !r.inside && place->folder && place->exists && (below(rule->path, place->path) || (current[0] && below(current, place->path)));
   return r;
 }
 
-int rules_match(const struct hold_rules *rules, const struct operation *op) {
-  static struct ancestors from_up, to_up;
+/* Fills rules_inside by (device, inode) of the folder and all above it. False: it could not be found out. */
+static bool place_rules(const struct hold_rules *rules, struct place *place, const struct view *view) {
+  static struct ancestors up;
+  if (place->rules_known) return true;
+  place->rules_inside = 0;
+  if (!climb(place, &up)) return false;
+  for (int i = 0; i < rules->count; i++)
+    for (int k = 0; k < up.count && rules->rule[i].fd >= 0; k++)
+      if (up.folder[k].dev == rules->rule[i].dev && up.folder[k].ino == rules->rule[i].ino) place->rules_inside |= 1ULL << (i & 63);
+  folder_remember(place, view, place->rules_inside);
+  return true;
+}
+
+/* Rule roots move only with a rename that openshelld does (which makes it forget), or by someone outside. */
+static void refresh(struct hold_rules *rules) {
+  int64_t now = boottime_ms();
+  if (now < rules->until) return;
+  rules->until = now + 1000;
+  for (int i = 0; i < rules->count; i++) {
+    struct rule *rule = &rules->rule[i];
+    if (rule->fd < 0 || place_path(rule->fd, rule->current, sizeof rule->current) != 0) rule->current[0] = 0;
+  }
+}
+
+int rules_match(struct hold_rules *rules, struct operation *op, const struct view *view) {
   int best = -1;
   size_t longest = 0;
   if (!rules || rules->count == 0 || op->from.special || (op->rename && op->to.special)) return -1;
-  bool known = climb(&op->from, &from_up) && (!op->rename || climb(&op->to, &to_up));
+  refresh(rules);
+  if (op->rename && (op->from.folder || op->to.folder)) rules->until = 0;
+  bool known = place_rules(rules, &op->from, view) && (!op->rename || place_rules(rules, &op->to, view));
   for (int i = 0; i < rules->count; i++) {
     const struct rule *rule = &rules->rule[i];
-    static char current[PATH_BYTES];
-    current[0] = 0;
-    if (rule->fd >= 0 && place_path(rule->fd, current, sizeof current) != 0) current[0] = 0;
-    struct relation from = relate(rule, current, &op->from, &from_up), to = {0};
-    if (op->rename) to = relate(rule, current, &op->to, &to_up);
+    struct relation from = relate(rule, i, &op->from), to = {0};
+    if (op->rename) to = relate(rule, i, &op->to);
     bool hit = !known;
-    if (!op->rename) hit |= from.inside && rule->on_delete;
-    else {
+    if (!op->rename) {
+      hit |= from.inside && rule->on_delete;
+    } else {
       hit |= rule->on_rename && (from.inside || from.above || to.inside || to.above);
       /* Moving something out of the subtree, or over something in it, deletes it there. */
       hit |= rule->on_delete && ((from.inside && !to.inside) || (to.inside && op->to.exists));

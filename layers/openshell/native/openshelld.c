@@ -84,6 +84,7 @@ int main(int argc, char **argv) {
   }
   if (store >= 0) (void)fcntl(store, F_SETFD, FD_CLOEXEC);
   umask(022);
+  (void)setpriority(PRIO_PROCESS, 0, -5); /* agents wait for every answer */
   struct rlimit files, core = {0, 0};
   /* Without groups of root's, so that an operation with an agent's fsuid has no group but the agent's. */
   if (setgroups(0, NULL) < 0 || setrlimit(RLIMIT_CORE, &core) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) return 1;
@@ -111,7 +112,8 @@ int main(int argc, char **argv) {
   if (registry_open(err, sizeof err) < 0) goto failed;
   if (sandboxes_open(err, sizeof err) < 0) goto failed;
   services_start();
-  loop_run(&finished);
+  loop_run(&finished, become_root);
+  become_root();
   registry_close();
   sandboxes_close();
   log_line("stopped");

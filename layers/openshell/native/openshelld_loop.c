@@ -63,7 +63,7 @@ void timer_set(struct timer *timer, int64_t in_ms, void (*fire)(struct timer *))
 }
 
 /* One event at a time: a callback may free what a second event in the same batch would point to. */
-void loop_run(const bool *stop) {
+void loop_run(const bool *stop, void (*before)(void)) {
   while (!*stop) {
     int wait = -1;
     if (timers) {
@@ -71,6 +71,7 @@ void loop_run(const bool *stop) {
       if (left <= 0) {
         struct timer *due = timers;
         timer_stop(due);
+        before();
         due->fire(due);
         continue;
       }
@@ -80,6 +81,7 @@ void loop_run(const bool *stop) {
     int n = epoll_wait(epoll, &event, 1, wait);
     if (n == 1) {
       struct watch *watch = event.data.ptr;
+      if (!watch->keeps_identity) before();
       watch->ready(watch, event.events);
     } else if (n < 0 && errno != EINTR) {
       return;

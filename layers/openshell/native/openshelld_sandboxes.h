@@ -105,4 +105,4 @@ void holds_drop(struct sandbox *sandbox);
 struct hold_rules *rules_make(const struct view *view, json_t *escalate);
 void rules_free(struct hold_rules *rules);
 /* Index of the nearest rule that makes this operation wait, or -1. */
-int rules_match(const struct hold_rules *rules, const struct operation *op);
+int rules_match(struct hold_rules *rules, struct operation *op, const struct view *view);

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -153,10 +154,12 @@ static void channel_ready(struct watch *watch, uint32_t events) {
     (void)channel_flush(&s->channel);
     if (!s->channel.first) loop_change(watch, EPOLLIN);
   }
+  /* Up to here, and for asked calls, nothing needs a right over files. */
   if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR))) return;
   int got = packet_receive(watch->fd, &packet);
   if (got == 0) return;
   if (got < 0) {
+    become_root();
     struct service *gateway = service_find("gateway");
     if (gateway && s->create_request) reply_error(gateway, s->create_request, "internal", "the shim ended before the sandbox was ready");
     s->create_request = 0;
@@ -168,6 +171,7 @@ static void channel_ready(struct watch *watch, uint32_t events) {
     struct seccomp_notif call = notice->call;
     holds_call(s, &call, notice->deadline);
   } else {
+    become_root();
     json_t *message = json_loadb(packet.data, packet.length, 0, NULL);
     message_from(s, message, &packet);
     json_decref(message);
@@ -190,6 +194,7 @@ int shim_start(struct sandbox *s, json_t *launch, int workspace) {
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     setsid();
+    (void)setpriority(PRIO_PROCESS, 0, 0);
     if (dup2(high, 3) < 0 || syscall(SYS_close_range, 4U, ~0U, 0U) < 0) _exit(126);
     char *argv[] = {"openshell-shim", NULL}, *env[] = {NULL};
     execve(config.shim, argv, env);
@@ -205,6 +210,7 @@ int shim_start(struct sandbox *s, json_t *launch, int workspace) {
     json_decref(launch);
     return -1;
   }
+  s->watch.keeps_identity = true;
   if (loop_add(&s->watch, ends[0], EPOLLIN, channel_ready) < 0) {
     json_decref(launch);
     return -1;
@@ -221,5 +227,6 @@ int shim_connect(struct sandbox *s, const char *path) {
   channel_make_room(fd);
   channel_init(&s->channel, fd);
   if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0) return -1;
+  s->watch.keeps_identity = true;
   return loop_add(&s->watch, fd, EPOLLIN, channel_ready);
 }

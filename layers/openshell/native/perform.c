@@ -115,7 +115,8 @@ int operation_do(const struct operation *op, const struct view *view) {
   become_agent(view);
   int result = op->rename ? (int)syscall(SYS_renameat2, op->from.parent, op->from.name, op->to.parent, op->to.name, op->flags) : unlinkat(op->from.parent, op->from.name, (int)op->flags);
   int error = result < 0 ? errno : 0;
-  become_root();
+  /* A folder that moves or goes takes with it what was known about those below, and its number may come back. */
+  if (!error && (op->rename ? op->from.folder || op->to.folder : (op->flags & AT_REMOVEDIR) != 0)) folders_forget();
   return error;
 }
 

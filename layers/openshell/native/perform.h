@@ -23,6 +23,11 @@ struct place {
   dev_t dev;
   ino_t ino;
   bool folder;
+  dev_t parent_dev; /* which folder, and in which mount */
+  ino_t parent_ino;
+  uint64_t parent_mount;
+  bool rules_known;   /* `rules_inside` was remembered for this folder */
+  uint64_t rules_inside; /* bit set: rules whose root is the folder or above it */
   char path[PATH_BYTES + 260]; /* as the agent sees it, without symbolic links */
 };
 
@@ -46,5 +51,9 @@ int place_resolve(struct place *place, const struct view *view, pid_t tid, int d
 int place_look(struct place *place, const struct view *view);
 /* What the descriptor is called in its own mount namespace. */
 int place_path(int fd, char *out, size_t size);
+/* The file-system identity of this thread. It stays the agent's until become_root, since switching costs more than an unlink; the loop switches back before anything else is done. */
 void become_agent(const struct view *view);
 void become_root(void);
+/* What was found out about a folder is remembered until any folder moves or goes, and for a second at most. */
+void folder_remember(const struct place *place, const struct view *view, uint64_t rules_inside);
+void folders_forget(void);

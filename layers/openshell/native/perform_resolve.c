@@ -1,4 +1,5 @@
 /* From the agent's path to a folder descriptor and a last name, in the agent's view and with the agent's rights. */
+#include "openshelld_loop.h"
 #include "openshelld_text.h"
 #include "perform.h"
 
@@ -12,17 +13,79 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#define REMEMBERED 128
+#define REMEMBER_MS 1000
+
+struct folder {
+  uid_t uid; /* 0: unused */
+  dev_t dev;
+  ino_t ino;
+  uint64_t mount;
+  int64_t until;
+  bool rules_known;
+  uint64_t rules_inside;
+  char path[512];
+};
+
+static struct folder folders[REMEMBERED];
+static const struct view root_view;
+static uid_t now_uid;
+
 /* Of this thread only; the kernel takes away and gives back the capabilities over files with it. */
-void become_agent(const struct view *view) {
+static void become(const struct view *view) {
+  if (now_uid == view->uid) return;
   syscall(SYS_setfsgid, view->gid);
   syscall(SYS_setfsuid, view->uid);
   /* setfsuid reports nothing: asking again with an impossible id tells what is in force. */
   if ((uid_t)syscall(SYS_setfsuid, -1) != view->uid || (gid_t)syscall(SYS_setfsgid, -1) != view->gid) abort();
+  now_uid = view->uid;
 }
 
-void become_root(void) {
-  syscall(SYS_setfsuid, 0);
-  syscall(SYS_setfsgid, 0);
+void become_agent(const struct view *view) { become(view); }
+void become_root(void) { become(&root_view); }
+
+static struct folder *slot(const struct view *view, const struct place *place) {
+  return &folders[(place->parent_ino * 31 + place->parent_dev * 7 + place->parent_mount * 3 + view->uid) % REMEMBERED];
+}
+
+static struct folder *remembered(const struct view *view, const struct place *place) {
+  struct folder *f = slot(view, place);
+  return f->uid == view->uid && f->dev == place->parent_dev && f->ino == place->parent_ino && f->mount == place->parent_mount && boottime_ms() < f->until ? f : NULL;
+}
+
+void folder_remember(const struct place *place, const struct view *view, uint64_t rules_inside) {
+  struct folder *f = remembered(view, place);
+  if (!f) return;
+  f->rules_known = true;
+  f->rules_inside = rules_inside;
+}
+
+void folders_forget(void) {
+  for (int i = 0; i < REMEMBERED; i++) folders[i].uid = 0;
+}
+
+/* The folder's own path, and what is known about it. */
+static int know_folder(struct place *place, const struct view *view) {
+  struct statx found;
+  if (statx(place->parent, "", AT_EMPTY_PATH, STATX_INO | STATX_MNT_ID, &found) < 0) return errno;
+  place->parent_dev = makedev(found.stx_dev_major, found.stx_dev_minor);
+  place->parent_ino = found.stx_ino;
+  place->parent_mount = found.stx_mnt_id;
+  place->rules_known = false;
+  const struct folder *known = remembered(view, place);
+  if (known) {
+    place->rules_known = known->rules_known;
+    place->rules_inside = known->rules_inside;
+    memcpy(place->path, known->path, strlen(known->path) + 1);
+    return 0;
+  }
+  int error = place_path(place->parent, place->path, PATH_BYTES);
+  size_t length = error ? 0 : strlen(place->path);
+  if (error || length >= sizeof folders[0].path) return error;
+  struct folder *f = slot(view, place);
+  *f = (struct folder){.uid = view->uid, .dev = place->parent_dev, .ino = place->parent_ino, .mount = place->parent_mount, .until = boottime_ms() + REMEMBER_MS};
+  memcpy(f->path, place->path, length + 1);
+  return 0;
 }
 
 int place_path(int fd, char *out, size_t size) {
@@ -62,7 +125,6 @@ static int open_around(const struct view *view, int base, const char *path) {
   int check = open_below(view->root, start, RESOLVE_IN_ROOT), fd = -1;
   if (check >= 0) fd = open_below(view->root, whole, RESOLVE_IN_ROOT);
   int saved = errno;
-  become_root();
   if (check >= 0 && !same_folder(check, base)) {
     if (fd >= 0) close(fd);
     fd = -1;
@@ -85,17 +147,12 @@ static int open_base(pid_t tid, int dirfd) {
 static int open_parent(const struct view *view, pid_t tid, int dirfd, const char *folder, bool absolute) {
   if (absolute) {
     become_agent(view);
-    int fd = open_below(view->root, folder[0] ? folder : "/", RESOLVE_IN_ROOT), saved = errno;
-    become_root();
-    errno = saved;
-    return fd;
+    return open_below(view->root, folder[0] ? folder : "/", RESOLVE_IN_ROOT);
   }
   int base = open_base(tid, dirfd);
   if (base < 0 || !folder[0]) return base;
   become_agent(view);
   int fd = open_below(base, folder, RESOLVE_BENEATH), saved = errno;
-  become_root();
-  errno = saved;
   if (fd < 0 && saved == EXDEV) {
     fd = open_around(view, base, folder);
     saved = errno;
@@ -120,7 +177,7 @@ int place_resolve(struct place *place, const struct view *view, pid_t tid, int d
   place->special = strcmp(place->name, ".") == 0 || strcmp(place->name, "..") == 0;
   place->parent = open_parent(view, tid, dirfd, folder, path[0] == '/');
   if (place->parent < 0) return errno;
-  int error = place_path(place->parent, place->path, PATH_BYTES);
+  int error = know_folder(place, view);
   if (error) {
     close(place->parent);
     place->parent = -1;
@@ -141,7 +198,6 @@ int place_look(struct place *place, const struct view *view) {
   become_agent(view);
   int result = statx(place->parent, bare, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_TYPE | STATX_INO, &found);
   int error = result < 0 ? errno : 0;
-  become_root();
   place->exists = error == 0;
   if (error) return error;
   /* The kernel would not see that it is a mount point, since it looks in our own mount namespace. */

@@ -80,6 +80,7 @@ static _Noreturn void become(const struct service *service, int control, int log
   sigprocmask(SIG_SETMASK, &none, NULL);
   setsid();
   umask(077);
+  (void)setpriority(PRIO_PROCESS, 0, 0);
   /* Only the gateway has a second group, so that it can give its socket to the operators. */
   gid_t extra = config.operators;
   /* As many descriptors as the host lets us have, up to 65,536; a container may not let even root raise its limit. */

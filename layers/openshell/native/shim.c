@@ -10,7 +10,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -42,10 +44,17 @@ static int listen_for_openshelld(void) {
   return listen(shim.listening, 4);
 }
 
+#ifndef SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP
+#define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP 1
+#define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, __u64)
+#endif
+
 /* From here on the shim can signal its sandbox and nothing else that root can. */
 static int drop_privileges(void) {
   struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   struct __user_cap_data_struct data[2] = {{0}};
+  /* Agents wait for every answer; only now, so that the sandbox does not inherit it. */
+  (void)setpriority(PRIO_PROCESS, 0, -5);
   for (int cap = 0; cap < 64; cap++)
     if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL) return -1;
   data[0].effective = data[0].permitted = 1U << CAP_KILL;
@@ -121,6 +130,8 @@ int main(int argc, char **argv) {
     end();
     return 1;
   }
+  /* The calling thread waits for our answer anyway: wake us on its own CPU. Linux 6.6; without it all is the same but slower. */
+  (void)ioctl(shim.sandbox.notify_fd, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
   int fds[4], count = shim_fds(fds);
   shim_tell(shim_describe("ready"), fds, count);
   while (!shim.over) {
