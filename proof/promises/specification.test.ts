@@ -22,7 +22,7 @@ const reported = [
   'proxy.added', 'proxy.rate', 'proxy.handshakes', 'policy.decide', 'policy.replay', 'router.added', 'router.added.100k', 'router.rate', 'pipeline.first', 'pipeline.later',
   'approval.resume', 'pii.precision', 'pii.recall', 'pii.throughput', 'pii.throughput.hyperscan', 'ledger.append', 'ledger.commit', 'ledger.search', 'cli.start',
 ];
-const benchFiles = paths(['.ts']).filter((path) => /(^|\/)(bench|evaluate)[a-z-]*\.ts$/.test(path) || path.startsWith('proof/performance/')).map(read);
+const benchFiles = paths(['.ts']).filter((path) => /(^|\/)(bench|evaluate)[a-z-]*\.ts$/.test(path) || /^proof\/(performance|evaluate)\//.test(path)).map(read);
 const measured = new Set(benchFiles.flatMap((file) => [...file.text.matchAll(/['"`]((?:syscall|sandbox|network|proxy|policy|router|pipeline|approval|pii|ledger|cli)\.[a-z0-9.]+)['"`]/g)].map((match) => match[1] ?? '')));
 const named = new Set([...text.matchAll(figureName)].map((match) => match[1] ?? ''));
 

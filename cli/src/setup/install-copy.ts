@@ -48,7 +48,8 @@ export function installCopy({ from, prefix, id, own }: InstallRequest): void {
 
 function isProductionFile(from: string, path: string): boolean {
   const parts = relative(from, path).split('/');
-  return !parts.some((part) => skippedFolders.has(part)) && !/(\.test|\/bench|\/fake-[a-z-]+)\.ts$/.test(path) && !basename(path).startsWith('.');
+  const isForTests = /(\.test|\/bench(-[a-z]+)*|\/fake-[a-z-]+|-test-[a-z-]+|\/test-kit)\.ts$/.test(path);
+  return !parts.some((part) => skippedFolders.has(part)) && !isForTests && !basename(path).startsWith('.');
 }
 
 /** Workspace links are relative, so they hold in the copy too: Node sees real paths outside node_modules and runs the TypeScript. */
