@@ -54,7 +54,6 @@ const table = {
   // sandbox plans and the launcher
   NEMO_E_PLAN_SYSCALL: { title: 'System call not accepted', fix: 'Remove the name from syscalls.allow or syscalls.deny.', exit: 2 },
   NEMO_E_PLAN_PATH: { title: 'Path cannot be shown in a sandbox', fix: 'Name a path under /workspace, /tmp or the home, or have root add it to the bind roots.', exit: 2 },
-  NEMO_E_LAUNCH: { title: 'The sandbox could not be launched', fix: 'Run `openshell doctor`.', exit: 1 },
   NEMO_E_NATIVE: { title: 'The native part is not built', fix: 'Run `make -C layers/openshell/native`.', exit: 1 },
 } as const satisfies Record<string, ErrorEntry>;
 
