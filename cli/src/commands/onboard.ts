@@ -12,7 +12,7 @@ import { answersFrom, type AnswerFlags, type Answers } from '../setup/onboard-an
 import { preflight } from '../setup/preflight.ts';
 import { Progress } from '../setup/progress.ts';
 import { prepareIdentities, startInstance, needRoot } from '../setup/start-instance.ts';
-import { personOf, prepareWorkspace, registerWorkspace, workspacePath } from '../setup/workspace.ts';
+import { personOf, prepareWorkspace, registerWorkspace, restoreWorkspace, workspacePath } from '../setup/workspace.ts';
 import { summaryBox } from '../summary-box.ts';
 
 export interface OnboardFlags extends CommonFlags, AnswerFlags {
@@ -66,6 +66,7 @@ async function provideSandbox(context: CliContext, answers: Answers, blueprint: 
     if (existing.blueprint.name !== answers.blueprint) throw new Failure('NEMO_E_NAME', { what: `${answers.name} exists already, from the blueprint ${existing.blueprint.name}.`, fix: 'Choose another --name, or destroy it first.' });
     if (answers.provider !== undefined && existing.provider.kind !== answers.provider.kind) note(context, `note: ${answers.name} keeps its provider ${existing.provider.kind}; to change it, destroy the sandbox first.`);
     if (existing.state !== 'stopped' && existing.state !== 'failed') return { sandbox: existing, created: false, said: 'was there already and is used as it is' };
+    await restoreWorkspace(context, existing);
     return { sandbox: await call<SandboxView>(context, 'POST', sandboxPath(answers.name, '/start')), created: false, said: 'was there already; started' };
   }
   const path = workspacePath(context, answers.name, workspace);

@@ -13,6 +13,8 @@ export async function stop(this: CliContext, flags: CommonFlags): Promise<void> 
 }
 
 export async function start(this: CliContext, flags: CommonFlags): Promise<void> {
+  const { restoreWorkspace } = await import('../setup/workspace.ts');
+  await restoreWorkspace(this, await call<SandboxView>(this, 'GET', sandboxPath(this.sandbox)));
   const sandbox = await call<SandboxView>(this, 'POST', sandboxPath(this.sandbox, '/start'));
   if (flags.json) return sayJson(this, sandbox);
   say(this, `${this.sandbox} is ${sandbox.state}.`);

@@ -4,7 +4,7 @@ import { chownSync, cpSync, existsSync, lstatSync, mkdirSync, readdirSync, statS
 import { connect } from 'node:net';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { decodeRegisterReply, encodeRegister, type RegisterReply } from '@nemoclaw/contract';
+import { decodeRegisterReply, encodeRegister, type RegisterReply, type SandboxView } from '@nemoclaw/contract';
 import type { CliContext } from '../context.ts';
 import { Failure } from '../failure.ts';
 
@@ -60,6 +60,20 @@ export async function registerWorkspace(context: CliContext, path: string): Prom
   throw new Failure('NEMO_E_WORKSPACE', { what: `${path} cannot be the workspace.`, why: `${reply.error} (${reply.code})`, fix: 'Name a folder of your own with --workspace.' });
 }
 
+/**
+ * Registers again the workspace of a sandbox that is to be started: openshelld forgets folders when it is stopped. As the caller, or, for root, as the folder's owner.
+ * A folder that is gone, or is somebody else's now, is left alone: the start then says that it has no workspace.
+ */
+export async function restoreWorkspace(context: CliContext, sandbox: SandboxView): Promise<void> {
+  if (sandbox.workspace === null) return;
+  const { path } = sandbox.workspace;
+  const folder = statSync(path, { throwIfNoEntry: false });
+  if (!folder?.isDirectory()) return;
+  const owner = { uid: folder.uid, gid: folder.gid };
+  if (owner.uid === context.world.uid) await register(context.places.registerSocket, path);
+  else if (context.world.uid === 0) registerAs(owner, context.places.registerSocket, path);
+}
+
 /** One line each way on the registration socket. */
 export function register(socketPath: string, path: string): Promise<RegisterReply> {
   return new Promise((done, failed) => {
@@ -83,7 +97,7 @@ export function register(socketPath: string, path: string): Promise<RegisterRepl
 }
 
 /** openshelld takes the identity from the socket, so a process of that person must ask. */
-function registerAs(person: Person, socketPath: string, path: string): RegisterReply {
+function registerAs(person: Pick<Person, 'uid' | 'gid'>, socketPath: string, path: string): RegisterReply {
   const program = new URL('register-main.ts', import.meta.url).pathname;
   const said = execFileSync('setpriv', [`--reuid=${person.uid}`, `--regid=${person.gid}`, '--init-groups', process.execPath, program, socketPath, path], { encoding: 'utf8', env: { PATH: '/usr/bin:/bin' } });
   return decodeRegisterReply(said);
