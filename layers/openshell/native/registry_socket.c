@@ -138,7 +138,9 @@ static void line_ready(struct watch *watch, uint32_t events) {
   loop_remove(watch); /* one request for each connection */
   json_t *request = end ? json_loadb(peer->line, (size_t)(end - peer->line), JSON_REJECT_DUPLICATES, NULL) : NULL;
   const char *t = NULL, *path = NULL;
-  if (!request || json_unpack_ex(request, NULL, JSON_STRICT, "{s:s,s:s}", "t", &t, "path", &path) < 0 || strcmp(t, "register") != 0) refuse(peer, "protocol", "one line {\"t\":\"register\",\"path\":\"/…\"} is expected");
+  /* Only now that the line is read: an answer before it would be lost in the reset. */
+  if (config_is_ours(peer->who.uid)) refuse(peer, "identity", "services and sandboxes register nothing");
+  else if (!request || json_unpack_ex(request, NULL, JSON_STRICT, "{s:s,s:s}", "t", &t, "path", &path) < 0 || strcmp(t, "register") != 0) refuse(peer, "protocol", "one line {\"t\":\"register\",\"path\":\"/…\"} is expected");
   else if (path[0] != '/' || !text_format(peer->path, sizeof peer->path, "%s", path)) refuse(peer, "path", "the path must be absolute and under 4096 bytes");
   else start_child(peer);
   json_decref(request);
@@ -160,8 +162,7 @@ static void connection_ready(struct watch *watch, uint32_t events) {
   *peer = (struct peer){.fd = fd, .answer = -1, .watch.fd = -1, .answer_watch.fd = -1, .who = {.uid = who.uid, .gid = who.gid}};
   size = sizeof peer->who.groups;
   if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, peer->who.groups, &size) == 0) peer->who.group_count = (int)(size / sizeof(gid_t));
-  if (config_is_ours(who.uid)) refuse(peer, "identity", "services and sandboxes register nothing");
-  else if (loop_add(&peer->watch, fd, EPOLLIN, line_ready) < 0) finish(peer);
+  if (loop_add(&peer->watch, fd, EPOLLIN, line_ready) < 0) finish(peer);
   else timer_set(&peer->timer, PATIENCE_MS, timed_out);
 }
 

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { CreateResult, FromOpenshelld, SyscallHold } from '@nemoclaw/contract';
+import { assertLikeVector } from './control-vectors.ts';
 import { TestInstance } from './openshelld-test-instance.ts';
 import type { TestService } from './openshelld-test-instance.ts';
 
@@ -188,6 +189,7 @@ print('all', n>10)`));
     await gateway.saw('hold.ended', (m) => m.holdId === hold.holdId && m.outcome === 'agent-gone');
     assert.match(await out, /SIGKILL/);
     assert.ok(!existsSync(`/proc/${made.init}`));
+    for (const message of gateway.news) assertLikeVector(message);
   });
 });
 

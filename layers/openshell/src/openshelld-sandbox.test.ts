@@ -4,6 +4,7 @@ import { existsSync, readFileSync, readdirSync, statSync, writeFileSync } from '
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { CreateResult } from '@nemoclaw/contract';
+import { assertLikeVector } from './control-vectors.ts';
 import { TestInstance, testUids } from './openshelld-test-instance.ts';
 import type { TestService } from './openshelld-test-instance.ts';
 
@@ -192,6 +193,10 @@ describe('sandboxes through openshelld', { skip: process.getuid?.() === 0 ? fals
     assert.deepEqual(readdirSync(join(instance.run, 'shims')), []);
     for (const path of instance.leftovers()) assert.deepEqual(readdirSync(path, { withFileTypes: true }).filter((e) => e.isDirectory()).map((e) => e.name), []);
     await assert.rejects(gateway.call('destroy', 'one'), { code: 'no-sandbox' });
+  });
+
+  it('says nothing that its golden vectors do not show', async () => {
+    for (const name of ['gateway', 'worker:1', 'ledger']) for (const message of (await instance.service(name)).news) assertLikeVector(message);
   });
 
   it('stops with sandboxes running and leaves no control group', async () => {
