@@ -140,6 +140,18 @@ export async function serveExec(house: House, name: string, ws: WebSocket): Prom
   }
 }
 
+/** A notice for each new state of the task's approvals. Returns how to stop. */
+function tellOfApprovals(house: House, sandbox: string, task: string, ws: WebSocket): () => void {
+  const told = new Map<string, string>();
+  return house.notices.listen(sandbox, (approval) => {
+    if (approval.task !== task || told.get(approval.id) === approval.state) return;
+    told.set(approval.id, approval.state);
+    const { id, state, by, card } = approval;
+    const text = state === 'waiting' ? `Waiting for approval: ${card.summary}. Decide with \`nemoclaw approvals show ${id}\`.` : `${state === 'granted' ? 'Approved' : state.charAt(0).toUpperCase() + state.slice(1)} by ${by}: ${card.summary}`;
+    say(ws, { t: 'notice', text: safeLine(text, 600), approvalId: id });
+  });
+}
+
 /** WS /v1/sandboxes/:name/run */
 export async function serveRun(house: House, name: string, uid: number, ws: WebSocket): Promise<void> {
   const dialogue = openDialogue(ws);
@@ -148,11 +160,8 @@ export async function serveRun(house: House, name: string, uid: number, ws: WebS
     const parsed = runStartSchema.safeParse(await dialogue.first);
     if (!parsed.success) throw new NemoError('NEMO_E_BODY', { what: 'The first frame does not say what the task is.' });
     const live = house.sandboxes.must(name);
-    unlisten = house.notices.listen(live.record.value.id, (approval) => {
-      const text = approval.state === 'waiting' ? `Waiting for approval: ${approval.card.summary}. Decide with \`nemoclaw approvals show ${approval.id}\`.` : `${approval.state === 'granted' ? 'approved' : approval.state}: ${approval.card.summary}`;
-      say(ws, { t: 'notice', text: safeLine(text, 600), approvalId: approval.id });
-    });
     const task = await startTask(house, live, parsed.data.task, uid);
+    unlisten = tellOfApprovals(house, live.record.value.id, task.id, ws);
     // The end is recorded whether or not anybody still listens.
     const finished = task.finish();
     finished.catch(() => undefined);

@@ -1,6 +1,6 @@
 /** The API on its Unix socket: HTTP and WebSocket for operators; every connection is checked by the uid the kernel names. */
 import { chmodSync, chownSync, rmSync } from 'node:fs';
-import { createServer, type IncomingMessage, type Server } from 'node:http';
+import { createServer, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { getRequestListener } from '@hono/node-server';
@@ -23,6 +23,11 @@ export interface ServerOptions {
 
 const maxFrame = 1024 * 1024;
 
+export interface ApiServer {
+  /** Ends every connection, WebSockets too. */
+  close(): void;
+}
+
 /** The descriptor of a socket; Node has no public way to it. */
 function descriptor(socket: Socket): number {
   const handle: unknown = Reflect.get(socket, '_handle');
@@ -31,7 +36,7 @@ function descriptor(socket: Socket): number {
 }
 
 /** Listens. The socket file has mode 0660 from the first moment on. */
-export async function serveApi(house: House, options: ServerOptions): Promise<Server> {
+export async function serveApi(house: House, options: ServerOptions): Promise<ApiServer> {
   const app = routes(house);
   const peers = new WeakMap<Duplex, Peer>();
   const refusals = new WeakMap<Duplex, NemoError>();
@@ -76,7 +81,6 @@ export async function serveApi(house: House, options: ServerOptions): Promise<Se
       void (match[2] === 'exec' ? serveExec(house, name, ws) : serveRun(house, name, peer.uid, ws));
     });
   });
-  server.on('close', () => sockets.close());
 
   rmSync(options.path, { force: true });
   const before = process.umask(0o117);
@@ -93,5 +97,12 @@ export async function serveApi(house: House, options: ServerOptions): Promise<Se
   }
   if (options.group !== undefined) chownSync(options.path, -1, options.group);
   chmodSync(options.path, 0o660);
-  return server;
+  return {
+    close: () => {
+      for (const client of sockets.clients) client.terminate();
+      sockets.close();
+      server.close();
+      server.closeAllConnections();
+    },
+  };
 }

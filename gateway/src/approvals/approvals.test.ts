@@ -60,7 +60,7 @@ describe('a held tool call', () => {
   test('is shown in the gateway\'s own words and goes ahead when approved', inWorld(async (world, live) => {
     const id = await held(world, live);
     const card = settled(world, id)?.card;
-    assert.equal(card?.summary, 'email.send: to dana@customer.example, subject Hello, recipient dana@customer.example');
+    assert.equal(card?.summary, 'email.send: to dana@customer.example, subject Hello');
     assert.deepEqual(card?.chips, { sensitivity: 'internal', reversibility: 'irreversible', scope: 'external', compliance: 'GDPR' });
     assert.equal(card?.rule.id, 'approvals.triggers[0]');
     assert.match(card?.creates ?? '', /the tool call, and once the identical HTTP request/);

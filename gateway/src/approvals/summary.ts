@@ -11,8 +11,11 @@ function value(given: unknown): string {
 /** Verb and object, one line, escaped. `action`: the catalogue's name, '' where it has none. */
 export function summaryOf(request: ActionRequest, action: string): string {
   const { resource, params } = request;
-  const args = [...params].slice(0, 4).map(([name, given]) => `${name} ${value(given)}`).join(', ');
-  const more = params.size > 4 ? `, and ${params.size - 4} more` : '';
+  // The catalogue's attributes often repeat an argument under another name; once is enough to read.
+  const seen = new Set<string>();
+  const shown = [...params].map(([name, given]) => [name, value(given)] as const).filter(([, text]) => !seen.has(text) && seen.add(text));
+  const args = shown.slice(0, 4).map(([name, text]) => `${name} ${text}`).join(', ');
+  const more = shown.length > 4 ? `, and ${shown.length - 4} more` : '';
   const named = action === '' ? '' : `${action}: `;
   switch (resource.kind) {
     case 'tool':

@@ -77,7 +77,6 @@ async function main(env: NodeJS.ProcessEnv): Promise<void> {
   const end = (): void => {
     clearInterval(sweep);
     server.close();
-    server.closeAllConnections();
     void gateway.close().finally(() => process.exit(0));
   };
   process.once('SIGTERM', end);

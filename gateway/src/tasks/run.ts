@@ -59,6 +59,9 @@ export async function startTask(house: House, live: LiveSandbox, text: string, u
     await setTask(house, live, task.id);
     try {
       const running = await house.execs.start({ sandbox, argv: agentCommand(live.bundle.blueprint.agent, text), env: environmentOf(live), cwd: live.record.value.cwd, tty: null });
+      // Headless agents read a pipe to its end before they begin; a task has no other input than its text.
+      running.stdin.on('error', () => undefined);
+      running.stdin.end();
       return { id: task.id, running, finish: () => finish(house, live, task, running) };
     } catch (error) {
       await setTask(house, live, '');
