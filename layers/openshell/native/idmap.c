@@ -25,8 +25,8 @@ static int write_map(pid_t pid, const char *file, unsigned disk, unsigned shown)
   return ok ? 0 : -1;
 }
 
-/* A descriptor of a user namespace that maps disk ids to the agent's, or -1. */
-static int mapping_namespace(const struct launch_in *in) {
+/* A descriptor of a user namespace that maps disk ids to the agent's, or -1. `*helper`: killed, but still to be reaped; waiting here would cost a turn of the scheduler. */
+static int mapping_namespace(const struct launch_in *in, pid_t *helper) {
   static char stack[16384] __attribute__((aligned(16)));
   int ends[2], result = -1;
   if (pipe2(ends, O_CLOEXEC) != 0) return -1;
@@ -39,7 +39,7 @@ static int mapping_namespace(const struct launch_in *in) {
   int e = errno;
   if (pid > 0) {
     kill(pid, SIGKILL);
-    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) continue;
+    *helper = pid;
   }
   close(ends[0]);
   close(ends[1]);
@@ -47,12 +47,16 @@ static int mapping_namespace(const struct launch_in *in) {
   return result;
 }
 
-int idmap_clone(const struct launch_in *in, struct fault *f) {
+void idmap_reap(pid_t helper) {
+  while (helper > 0 && waitpid(helper, NULL, 0) < 0 && errno == EINTR) continue;
+}
+
+int idmap_clone(const struct launch_in *in, pid_t *helper, struct fault *f) {
   int tree = sys_open_tree(in->workspace_fd, "", AT_EMPTY_PATH | TREE_CLONE | TREE_CLOEXEC);
   if (tree < 0) return fault(f, "host", errno, "workspace: clone mount");
   struct mount_attributes attr = {.set = ATTR_NOSUID | ATTR_NODEV, .propagation = MS_PRIVATE};
   if (in->workspace_uid != in->agent_uid || in->workspace_gid != in->agent_gid) {
-    int userns = mapping_namespace(in);
+    int userns = mapping_namespace(in, helper);
     if (userns < 0) {
       int e = errno;
       close(tree);

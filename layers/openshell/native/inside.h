@@ -47,7 +47,8 @@ enum { PHASE_JOIN, PHASE_NETWORK, PHASE_VIEW, PHASE_CONFINE, PHASE_PREPARE, PHAS
 int join_open_v2(const struct launch_in *in); /* directory of the v2 group to clone into, or -1 */
 int join_groups(const struct launch_in *in, bool v2_entered, struct fault *f);
 
-int idmap_clone(const struct launch_in *in, struct fault *f); /* detached mount of the workspace, or -1 */
+int idmap_clone(const struct launch_in *in, pid_t *helper, struct fault *f); /* detached mount of the workspace, or -1; then idmap_reap(*helper) in any case */
+void idmap_reap(pid_t helper);
 
 int view_build(const struct plan *plan, const struct launch_in *in, int workspace_mount, int *pts_fd, int *proc_fd, struct fault *f);
 /* binds.c: sources of bind and concat steps, opened before the host disappears. `fds[i]` belongs to step i, -1 where there is none. */
