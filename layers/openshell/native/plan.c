@@ -75,7 +75,9 @@ static bool step_of(json_t *o, const struct launch_in *in, struct step *s) {
     return (s->agent || strcmp(owner, "root") == 0) && mode_of(o, &s->mode) && number_of(o, "bytes", 1ULL << 40, &s->bytes) && s->bytes > 0 && flag_of(o, "exec", &s->yes);
   }
   case STEP_BIND: return plan_path_ok(s->source = string_of(o, "source"), false) && below_bind_roots(s->source, in) && flag_of(o, "optional", &s->yes);
-  case STEP_CONCAT: return plan_path_ok(s->source = string_of(o, "source"), false) && below_bind_roots(s->source, in) && (s->text = string_of(o, "text")) != NULL;
+  case STEP_CONCAT:
+    s->mode = 0644;
+    return plan_path_ok(s->source = string_of(o, "source"), false) && below_bind_roots(s->source, in) && (s->text = string_of(o, "text")) != NULL;
   case STEP_DEV: return number_of(o, "shmBytes", 1ULL << 40, &s->bytes) && s->bytes > 0;
   case STEP_WORKSPACE: return flag_of(o, "readOnly", &s->yes) && flag_of(o, "exec", &s->exec);
   case STEP_MASK: {
