@@ -68,7 +68,7 @@ export async function openGateway(ports: Ports): Promise<Gateway> {
     up: (worker) => void configureWorker(house, worker).catch((error: unknown) => say('', `The worker ${worker} could not be configured.`, error)),
     down: (worker) => void desk.releaseAll((record) => record.kind !== 'syscall' && sandboxes.ownerOf(record.sandbox) === worker).catch((error: unknown) => say('', 'Held requests could not be kept.', error)),
   });
-  const house: House = { ...ports, sandboxes, desk, workers, execs, notices, lock: new KeyedLock(), startedAt: ports.clock.now() };
+  const house: House = { ...ports, sandboxes, desk, workers, execs, notices, lock: new KeyedLock(), startedAt: ports.clock.now(), hostFacts: rememberFacts(ports) };
   await loadSandboxes(house);
   await desk.load();
   await loadTasks(house);
@@ -99,6 +99,17 @@ export async function openGateway(ports: Ports): Promise<Gateway> {
       workers.close();
       await ports.store.close();
     },
+  };
+}
+
+/** A host does not change while it runs, but openshelld may be replaced by one with other settings. */
+const factsLast = 30_000;
+
+function rememberFacts(ports: Ports): House['hostFacts'] {
+  let known: { readonly at: number; readonly facts: Readonly<Record<string, unknown>> } | undefined;
+  return async () => {
+    if (!known || ports.clock.monotonic() - known.at > factsLast) known = { at: ports.clock.monotonic(), facts: await ports.backend.host() };
+    return known.facts;
   };
 }
 

@@ -73,4 +73,6 @@ export interface House extends Ports {
   /** Serialises what must not overlap, by sandbox. */
   readonly lock: KeyedLock;
   readonly startedAt: number;
+  /** Facts about the host, at most half a minute old. */
+  hostFacts(): Promise<Readonly<Record<string, unknown>>>;
 }

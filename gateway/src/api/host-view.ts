@@ -28,7 +28,8 @@ export function hostView(facts: Facts): HostView {
   say(flag(facts, 'cgroup', 'memory'), 'Memory is limited.', 'Memory is not limited: no memory cgroup.');
   say(flag(facts, 'cgroup', 'pids'), 'Processes are limited.', 'Processes are limited only by uid: no pids cgroup.');
   say(flag(facts, 'cgroup', 'cpu'), 'CPU is limited.', 'CPU is not limited: no cpu cgroup.');
-  if (tier !== 'A') notEnforced.push('System calls are not decided or counted one by one in eBPF (tier A only).');
+  say(facts['seen'] === true, 'Every system call is seen and counted in the kernel (eBPF), and refused file operations are on record.', 'System calls are not seen one by one: eBPF is not available.');
+  if (tier !== 'A') notEnforced.push('Files and programs are not decided by eBPF LSM (tier A only); mounts and Landlock decide them.');
   if (facts['testing'] === true) notEnforced.push('The host says `testing: true`: tests may switch layers off.');
   return { tier, enforced, notEnforced, facts };
 }

@@ -4,9 +4,8 @@ import { gatewayEvent } from '../backend.ts';
 import type { House } from '../house.ts';
 import { configOf } from '../sandboxes/bring-up.ts';
 import { policyFacts } from '../sandboxes/create.ts';
-import { saveRecord, type LiveSandbox } from '../sandboxes/live.ts';
-import { interceptedNames } from '../sandboxes/reach.ts';
-import { keys, type CaRecord, type PolicyRecord } from '../sandboxes/record.ts';
+import type { LiveSandbox } from '../sandboxes/live.ts';
+import { keys, type CaRecord, type PolicyRecord, type SandboxRecord } from '../sandboxes/record.ts';
 
 /** Files that may change while the sandbox lives: what it may do. Who it is (blueprint) and whom it asks (inference) are set elsewhere. */
 function changeable(bundle: PolicyBundle): ReadonlySet<string> {
@@ -49,43 +48,46 @@ export async function setPolicy(house: House, name: string, given: PutPolicy, ui
   const { id } = live.record.value;
   return house.lock.run(`policy/${id}`, async () => {
     const { bundle, changed } = checkFiles(house, live, given);
-    const facts = policyFacts(await house.backend.host());
+    const facts = policyFacts(await house.hostFacts());
     const others = { ...(bundle.network && { network: bundle.network }), ...(bundle.inference && { inference: bundle.inference }) };
     checkHost(bundle.sandboxPolicy, facts, others);
     const gaps = unenforced(bundle.sandboxPolicy, facts, others);
 
     const version = live.record.value.lastVersion + 1;
     const inForce = house.compile(bundle, version);
-    const names = interceptedNames(bundle.network);
+    const names = [...inForce.interceptNames];
     const former: Former = { bundle: live.bundle, inForce: live.inForce, policy: live.policy.value, ca: live.ca.value, unenforced: live.record.value.unenforced };
     const sameNames = JSON.stringify(names) === JSON.stringify(former.ca.names);
     const ca: CaRecord = sameNames ? former.ca : { root: former.ca.root, intermediate: house.certificates.intermediate(former.ca.root, names, house.clock.now()), names };
     const policy: PolicyRecord = { version, files: Object.fromEntries(bundle.files), changedAt: house.clock.now(), changedBy: uid };
 
-    await write(house, live, policy, ca);
+    // Both are durable before the effect; they sync different disks' files, so neither waits for the other.
+    const recorded = house.audit
+      .commit(
+        gatewayEvent(house.clock.now(), id, `The policy of ${name} changes to version ${version}.`, {
+          class: 'configState',
+          activity: 1,
+          severity: 2,
+          data: { uid, from: former.policy.version, to: version, changed, names },
+        }),
+      )
+      .catch((cause: unknown) => {
+        throw new NemoError('NEMO_E_RECORD', { what: 'The policy was not changed, because the change could not be put on record.', cause });
+      });
+    recorded.catch(() => undefined);
+    await write(house, live, policy, ca, { lastVersion: version, unenforced: gaps });
     try {
-      await house.audit
-        .commit(
-          gatewayEvent(house.clock.now(), id, `The policy of ${name} changes to version ${version}.`, {
-            class: 'configState',
-            activity: 1,
-            severity: 2,
-            data: { uid, from: former.policy.version, to: version, changed, names },
-          }),
-        )
-        .catch((cause: unknown) => {
-          throw new NemoError('NEMO_E_RECORD', { what: 'The policy was not changed, because the change could not be put on record.', cause });
-        });
+      await recorded;
       live.bundle = bundle;
       live.inForce = inForce;
-      await saveRecord(house.store, live, { lastVersion: version, unenforced: gaps });
       if (live.record.value.state === 'running') await house.workers.configure(live.record.value.worker, configOf(house, live));
     } catch (error) {
       await revert(house, live, former, version);
       throw error;
     }
+    const appliedMs = Math.round((house.clock.monotonic() - started) * 1000) / 1000;
     const redecided = await house.desk.redecide(id);
-    return { version, appliedMs: Math.round((house.clock.monotonic() - started) * 1000) / 1000, changed, redecided };
+    return { version, appliedMs, changed, redecided };
   });
 }
 
@@ -97,29 +99,35 @@ interface Former {
   readonly unenforced: readonly string[];
 }
 
-async function write(house: House, live: LiveSandbox, policy: PolicyRecord, ca: CaRecord): Promise<void> {
+/** Policy, certificates and record in one commit. */
+async function write(house: House, live: LiveSandbox, policy: PolicyRecord, ca: CaRecord, change: Pick<SandboxRecord, 'lastVersion' | 'unenforced'>): Promise<void> {
   const { id } = live.record.value;
-  try {
-    const [policyRevision, caRevision] = await house.store.batch([
-      { op: 'put', key: keys.policy(id), value: policy, expectedRevision: live.policy.revision },
-      ...(ca === live.ca.value ? [] : [{ op: 'put', key: keys.ca(id), value: ca, expectedRevision: live.ca.revision } as const]),
-    ]);
-    live.policy.revision = policyRevision ?? live.policy.revision;
-    live.ca.revision = caRevision ?? live.ca.revision;
-  } catch (error) {
-    if (error instanceof StoreConflict) throw new NemoError('NEMO_E_CONFLICT', { what: 'The policy was changed by somebody else at the same time.', cause: error });
-    throw error;
-  }
-  live.policy.value = policy;
-  live.ca.value = ca;
+  await live.writes.run('record', async () => {
+    const record = { ...live.record.value, ...change };
+    try {
+      const [policyRevision, recordRevision, caRevision] = await house.store.batch([
+        { op: 'put', key: keys.policy(id), value: policy, expectedRevision: live.policy.revision },
+        { op: 'put', key: keys.record(id), value: record, expectedRevision: live.record.revision },
+        ...(ca === live.ca.value ? [] : [{ op: 'put', key: keys.ca(id), value: ca, expectedRevision: live.ca.revision } as const]),
+      ]);
+      live.policy.revision = policyRevision ?? live.policy.revision;
+      live.record.revision = recordRevision ?? live.record.revision;
+      live.ca.revision = caRevision ?? live.ca.revision;
+    } catch (error) {
+      if (error instanceof StoreConflict) throw new NemoError('NEMO_E_CONFLICT', { what: 'The policy was changed by somebody else at the same time.', cause: error });
+      throw error;
+    }
+    live.policy.value = policy;
+    live.record.value = record;
+    live.ca.value = ca;
+  });
 }
 
 /** Puts the former version back, in store, memory and worker; the number of the failed one is never used again. */
 async function revert(house: House, live: LiveSandbox, former: Former, failed: number): Promise<void> {
-  await write(house, live, former.policy, former.ca);
+  await write(house, live, former.policy, former.ca, { lastVersion: failed, unenforced: [...former.unenforced] });
   live.bundle = former.bundle;
   live.inForce = former.inForce;
-  await saveRecord(house.store, live, { lastVersion: failed, unenforced: [...former.unenforced] });
   house.audit.emit(gatewayEvent(house.clock.now(), live.record.value.id, `Version ${failed} of the policy did not come into force; version ${former.policy.version} stays.`, { class: 'configState', activity: 1, severity: 3 }));
   // A worker that took it and could not say so gets the former one; one that is away gets it when it comes back.
   if (live.record.value.state === 'running') house.workers.send(live.record.value.worker, { t: 'configure', config: configOf(house, live) });

@@ -9,6 +9,8 @@ export interface InForce {
   readonly version: number;
   /** base64 of the bytes that are shipped. */
   readonly bytes: string;
+  /** Names for which TLS is opened, sorted; the intermediate certificate is bound to exactly these. */
+  readonly interceptNames: readonly string[];
   decide(request: ActionRequest): Decision;
   /** Identifies the identical request, SHA-256 hex. */
   key(request: ActionRequest): string;
@@ -27,6 +29,7 @@ export const compileWithDecide: Compile = (bundle, version) => {
   return {
     version,
     bytes: Buffer.from(encodePolicy(policy)).toString('base64'),
+    interceptNames: policy.network.interceptNames,
     decide: (request) => decide(policy, request),
     key: (request) => requestKey(request),
     resolveTool: (tool, args) => resolveTool(policy, tool, args),

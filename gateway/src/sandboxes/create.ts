@@ -8,7 +8,6 @@ import { bringUp } from './bring-up.ts';
 import { findBlueprint } from './blueprints.ts';
 import type { LiveSandbox } from './live.ts';
 import { chooseProviders, providerPlans } from './providers.ts';
-import { interceptedNames } from './reach.ts';
 import { keys, type CaRecord, type PolicyRecord, type SandboxRecord } from './record.ts';
 
 /** The tier that openshelld found; anything unknown counts as the weakest. */
@@ -26,7 +25,7 @@ export async function createSandbox(house: House, input: CreateSandbox, uid: num
     const phases = new Phases(house.clock);
 
     // load, and check against the host
-    const hostFacts = await phases.time('host', () => house.backend.host());
+    const hostFacts = await phases.time('host', () => house.hostFacts());
     const folder = await phases.time('load', () => findBlueprint(input.blueprint, house.settings));
     const others = { ...(folder.network && { network: folder.network }), ...(folder.inference && { inference: folder.inference }) };
     checkHost(folder.sandboxPolicy, policyFacts(hostFacts), others);
@@ -39,7 +38,7 @@ export async function createSandbox(house: House, input: CreateSandbox, uid: num
 
     // certificates: the root's key never leaves this process
     const ca = await phases.time('certificates', (): CaRecord => {
-      const names = interceptedNames(folder.network);
+      const names = [...inForce.interceptNames];
       const root = house.certificates.root(input.name, house.clock.now());
       return { root, intermediate: house.certificates.intermediate(root, names, house.clock.now()), names };
     });

@@ -33,7 +33,7 @@ export async function startSandbox(house: House, name: string, uid: number): Pro
   return house.lock.run(`life/${live.record.value.id}`, async () => {
     if (live.record.value.state === 'running') return live;
     const phases = new Phases(house.clock);
-    const hostFacts = await phases.time('host', () => house.backend.host());
+    const hostFacts = await phases.time('host', () => house.hostFacts());
     const { sandboxPolicy, network, inference } = live.bundle;
     checkHost(sandboxPolicy, policyFacts(hostFacts), { ...(network && { network }), ...(inference && { inference }) });
     await note(house, live, `The sandbox ${name} is started.`, uid, 3);

@@ -1,13 +1,5 @@
-/** What the data plane must know of the hosts a policy names: which names it may vouch for, and where some of them are. */
+/** What the data plane must know of the hosts a policy names: where some of them are, and whom to trust there. */
 import { NemoError, type NetworkPolicyFile, type SandboxConfig } from '@nemoclaw/contract';
-
-/** Names for which TLS is opened, sorted; the intermediate certificate is bound to exactly these. */
-export function interceptedNames(network: NetworkPolicyFile | undefined): string[] {
-  if (!network) return [];
-  const { egress, inspection } = network.networkPolicy;
-  const names = [...egress.allow, ...egress.escalate].filter((rule) => (rule.tls ?? (inspection.tlsDecrypt ? 'intercept' : 'passthrough')) === 'intercept').map((rule) => rule.domain);
-  return [...new Set(names)].sort();
-}
 
 /** Fixed addresses and extra trust anchors by host. `readAnchor` gives the PEM of a file name, undefined if there is none. Throws NEMO_E_BLUEPRINT for a missing one. */
 export function upstreamsOf(network: NetworkPolicyFile | undefined, readAnchor: (file: string) => string | undefined): SandboxConfig['upstreams'] {
