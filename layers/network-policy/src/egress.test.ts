@@ -103,6 +103,12 @@ test('a denial is JSON that names the rule, and is recorded', async () => {
   assert.equal(lastEvent()?.layer, 'proxy');
 });
 
+test('a denied request without a body leaves its connection usable', async () => {
+  const socket = await desk.tls('api.test', secure.port);
+  const text = await say(socket, 'GET /admin HTTP/1.1\r\nHost: api.test\r\n\r\nGET /fine HTTP/1.1\r\nHost: api.test\r\nConnection: close\r\n\r\n', (t) => t.includes('got 0'));
+  assert.match(text, /^HTTP\/1\.1 403[^]*HTTP\/1\.1 200/);
+});
+
 test('plain HTTP goes by the same rules, by method', async () => {
   assert.match(await call('plain.test', 'GET / HTTP/1.1\r\nHost: plain.test\r\n\r\n', bare.port, false), /plain$/);
   assert.match(await call('plain.test', 'POST / HTTP/1.1\r\nHost: plain.test\r\nContent-Length: 0\r\n\r\n', bare.port, false), /403/);

@@ -257,7 +257,8 @@ class SandboxEgress implements Egress {
   }
 
   #malformed(error: NodeJS.ErrnoException, socket: Socket): void {
-    if (error.code === 'ECONNRESET' || !socket.writable) {
+    // A client that goes away in the middle of a request has sent nothing wrong.
+    if (error.code === 'ECONNRESET' || error.code === 'HPE_INVALID_EOF_STATE' || !socket.writable) {
       socket.destroy();
       return;
     }
