@@ -29,7 +29,7 @@ export interface Limits {
 
 export const defaultLimits: Limits = {
   connections: 4096, handshakesPerSecond: 2000, questionsPerSecond: 500, heldRequests: 64, bodyBytes: 1 << 20, bufferedBytes: 32 << 20,
-  helloMs: 10_000, headMs: 15_000, idleMs: 65_000, upstreamConnections: 128,
+  helloMs: 10_000, headMs: 15_000, idleMs: 65_000, upstreamConnections: 1024,
 };
 
 /** Work that a policy change may end: an exchange or a spliced connection. */
