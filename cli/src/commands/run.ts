@@ -17,7 +17,7 @@ export async function run(this: CliContext, flags: CommonFlags, task: string): P
     stderr: await forPeople(world.stderr),
     terminal: false,
     input: false,
-    onNotice: (text, approvalId) => note(this, `nemoclaw: ${text}${approvalId === '' ? '' : `  ->  nemoclaw approvals show ${approvalId}`}`),
+    onNotice: (text, approvalId) => note(this, `nemoclaw: ${text}${approvalId === '' || text.includes(approvalId) ? '' : `  ->  nemoclaw approvals show ${approvalId}`}`),
     onStarted: (frame) => note(this, `nemoclaw: task ${frame.taskId} started`),
   });
   if (ended.t !== 'done') throw new Failure('NEMO_E_INTERNAL', { what: 'The task ended without a result.' });
