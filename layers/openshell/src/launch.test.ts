@@ -133,6 +133,13 @@ test('exec rules: only what is named starts, also not through the loader', root,
   assert.equal(result.stdout, 'sandbox\n', result.stderr);
 });
 
+test('what the kernel tells about the host is out of sight', root, async () => {
+  const result = await sandbox(workspaceSpec).sh('for f in cmdline keys kallsyms timer_list kcore kmsg sysrq-trigger; do cat /proc/$f > /dev/null 2>&1 && echo $f; done; ls /sys /boot /root /var/lib 2> /dev/null; ls /proc/bus 2> /dev/null; cat /proc/sys/net/netfilter/nf_conntrack_count; for p in /proc/[0-9]*; do echo ${p#/proc/}; done | head -50 | wc -l');
+  const [conntrack, processes] = result.stdout.trim().split('\n');
+  assert.equal(conntrack, '0', result.stdout);
+  assert.ok(Number(processes) < 8, result.stdout);
+});
+
 test('limits hold: processes, open files, no core dumps', root, async () => {
   const t = sandbox(`${workspaceSpec}, resources: { maxPids: 20, maxOpenFiles: 64 }`);
   const result = await t.sh('ulimit -n; ulimit -c; for i in $(seq 40); do sleep 5 & done 2>/dev/null; jobs | wc -l; kill $(jobs -p) 2>/dev/null');
