@@ -14,6 +14,8 @@
 /* So close to its deadline a call may be answered by the shim while we perform. */
 #define DEADLINE_MARGIN_MS 20
 #define TALLY_EVERY_MS 1000
+/* As many may wait for a person at once in one sandbox; more would only bury the person. */
+#define HOLDS_MAX 64
 
 struct hold {
   struct hold *next;
@@ -137,8 +139,11 @@ static json_t *describe(const struct sandbox *sandbox, const struct hold *hold, 
 }
 
 static void hold_it(struct sandbox *sandbox, const struct seccomp_notif *call, int64_t deadline, struct operation *op, int rule) {
-  struct hold *hold = calloc(1, sizeof *hold);
+  int waiting = 0;
+  for (const struct hold *h = sandbox->holds; h; h = h->next) waiting++;
+  struct hold *hold = waiting < HOLDS_MAX ? calloc(1, sizeof *hold) : NULL;
   if (!hold) {
+    count(sandbox, op, EPERM);
     operation_close(op);
     answer_call(sandbox, call->id, EPERM);
     return;

@@ -17,6 +17,7 @@
 #define CREATE_PATIENCE_MS 20000
 #define DESTROY_PATIENCE_MS 3000
 #define SYNC_PATIENCE_MS 1000
+#define INVENTORY_HOLDS 16 /* two paths of 4 KiB each at most, escaped */
 
 struct sandbox *sandboxes;
 static bool inventory_due;
@@ -233,9 +234,17 @@ static void tell_now(struct timer *timer) {
   }
   for (int i = 0; i < service_count; i++)
     if (services[i].role == ROLE_WORKER) json_array_append_new(workers, json_string(services[i].name));
+  /* A packet has an end: what waits beyond the first is told one by one. */
+  json_t *rest = json_array();
+  while (json_array_size(holds) > INVENTORY_HOLDS) {
+    json_array_append(rest, json_array_get(holds, INVENTORY_HOLDS));
+    json_array_remove(holds, INVENTORY_HOLDS);
+  }
   json_t *message = json_pack("{s:s,s:o,s:o,s:o}", "t", "inventory", "sandboxes", list, "holds", holds, "workers", workers);
   if (gateway && gateway->hello) (void)service_send(gateway, message, NULL, 0);
   else json_decref(message);
+  for (size_t i = 0; i < json_array_size(rest); i++) tell_gateway(json_pack("{s:s,s:O}", "t", "hold", "hold", json_array_get(rest, i)), NULL, 0);
+  json_decref(rest);
   for (struct sandbox *s = sandboxes; s; s = s->next) execs_tell_ends(s);
 }
 

@@ -78,8 +78,15 @@ static void ready(struct sandbox *s, json_t *message, struct packet *packet) {
     sandbox_gone(s, NULL);
     return;
   }
+  if (s->state == SANDBOX_ENDING) return;
   s->state = SANDBOX_READY;
   s->synced = true;
+  if (!s->create_request) {
+    /* The gateway that asked is gone, and the next one does not know of it. */
+    s->state = SANDBOX_ENDING;
+    shim_say(s, json_pack("{s:s}", "t", "destroy"), NULL, 0);
+    return;
+  }
   log_line("sandbox %s runs: init %d uid %u worker %s", s->id, s->init, s->uid, s->worker);
   event_emit("applicationLifecycle", 3, 1, s->id, "openshelld", NULL, json_pack("{s:O,s:O}", "probe", json_object_get(message, "probe"), "phases", json_object_get(message, "phases")), "The sandbox was made and its enforcement proven");
   sandbox_attach(s);

@@ -4,10 +4,10 @@
 #include "openshelld_store.h"
 #include "openshelld_text.h"
 
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -72,19 +72,21 @@ void registry_adopt(const int *fds, int count) {
 
 const struct registration *registry_add(uid_t uid, gid_t gid, const char *path, int fd, bool *fresh) {
   struct stat folder;
-  unsigned char random[8];
   char id[24] = "ws_";
+  struct registration *one = NULL;
   *fresh = false;
-  if (fstat(fd, &folder) == 0)
+  if (fstat(fd, &folder) == 0) {
     for (int i = 0; i < known; i++)
       if (all[i].uid == uid && all[i].dev == folder.st_dev && all[i].ino == folder.st_ino) {
         close(fd);
         return &all[i];
       }
-  struct registration *one = NULL;
-  if (getrandom(random, sizeof random, 0) == sizeof random) {
-    for (int i = 0; i < 8; i++) text_format(id + 3 + 2 * i, 3, "%02x", random[i]);
-    one = append(id, uid, gid, path, fd);
+    /* The same person and folder get the same id also after a reboot, so that what names it is right again once it is registered again. An id opens nothing by itself. */
+    const uint64_t what[3] = {uid, folder.st_dev, folder.st_ino};
+    unsigned char hash[crypto_generichash_BYTES_MIN];
+    crypto_generichash(hash, sizeof hash, (const unsigned char *)what, sizeof what, NULL, 0);
+    sodium_bin2hex(id + 3, 17, hash, 8);
+    if (!registry_find(id)) one = append(id, uid, gid, path, fd);
   }
   if (!one) {
     close(fd);

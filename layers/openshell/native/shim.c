@@ -134,6 +134,11 @@ int main(int argc, char **argv) {
   (void)ioctl(shim.sandbox.notify_fd, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
   int fds[4], count = shim_fds(fds);
   shim_tell(shim_describe("ready"), fds, count);
+  /* openshelld died meanwhile, and its successor may have looked for us before we listened: nobody knows of this sandbox. */
+  if (shim.daemon.fd < 0) {
+    shim.over = true;
+    shim.why = "openshelld went away";
+  }
   while (!shim.over) {
     struct pollfd polled[5] = {{shim.sandbox.pidfd, POLLIN, 0},
                                {shim.sandbox.notify_fd, POLLIN, 0},

@@ -33,6 +33,8 @@ export interface HostReport {
   readonly landlock: number;
   readonly kernel: string;
   readonly cgroup: Readonly<Record<'v2' | 'memory' | 'pids' | 'cpu' | 'freezer', boolean>>;
+  /** An eBPF program counts every system call and reports refused ones. */
+  readonly seen: boolean;
   readonly testing: boolean;
   readonly sandboxes: number;
   readonly sandboxLimit: number;

@@ -158,10 +158,36 @@ print('all', n>10)`));
     assert.ok(!existsSync(join(folder, 'prod/renamed')));
   });
 
+  it('works the same where the agent sees another uid', async () => {
+    await gateway.call('create', 'seen', instance.plan(`${spec}, process: { user: 10001 }`), registration, 'worker:1');
+    const out = await gateway.run('seen', id(), python(`open('ok/u','w').close(); print(os.getuid(), e(lambda: os.rename('ok/u','ok/v')), e(lambda: os.unlink('ok/v')))`));
+    assert.equal(out.stdout.trim(), '10001 ok ok', out.stderr);
+    await gateway.call('exec', 'seen', 'waits', { argv: python(`os.unlink('prod/b')`), env: ['PATH=/usr/bin'], cwd: '/', tty: null });
+    const { hold } = await gateway.saw('hold', (m) => m.hold.sandbox === 'seen');
+    assert.deepEqual(await gateway.call('answerHold', 'seen', hold.holdId, 'deny'), { outcome: 'denied', errno: 1 });
+    await gateway.call('destroy', 'seen');
+  });
+
+  it('lets 64 wait at once and refuses the rest; none is lost in the inventory', async () => {
+    const code = `import threading\nfor i in range(90): open(f'prod/n{i}','w').close()\nr=[]\ndef t(i): r.append(e(lambda: os.unlink(f'prod/n{i}')))\nts=[threading.Thread(target=t,args=(i,)) for i in range(90)]\n[x.start() for x in ts]; [x.join() for x in ts]\nprint(r.count('EPERM'))`;
+    const out = gateway.run('h', id(), python(code));
+    const waiting = (): Set<string> => new Set(gateway.news.flatMap((m) => (m.t === 'hold' && m.hold.path.startsWith('/workspace/prod/n') ? [m.hold.holdId] : [])));
+    for (const end = Date.now() + 8000; waiting().size < 64 && Date.now() < end; ) await new Promise((resolve) => setTimeout(resolve, 20));
+    const before = gateway.news.length;
+    await instance.killDaemon();
+    const told = (): Set<string> => new Set(gateway.news.slice(before).flatMap((m) => (m.t === 'hold' ? [m.hold.holdId] : m.t === 'inventory' ? m.holds.map((h) => h.holdId) : [])));
+    for (const end = Date.now() + 8000; told().size < 64 && Date.now() < end; ) await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.deepEqual([...told()].sort(), [...waiting()].sort());
+    assert.equal(told().size, 64);
+    for (const holdId of told()) await gateway.call('answerHold', 'h', holdId, 'deny');
+    assert.equal((await out).stdout.trim(), '90');
+    for (let i = 0; i < 90; i++) rmSync(join(folder, `prod/n${i}`));
+  });
+
   it('tells when the waiting agent is gone', async () => {
     const options = { argv: python(`os.unlink('prod/b')`), env: ['PATH=/usr/bin'], cwd: '/', tty: null };
     await gateway.call('exec', 'h', 'gone', options);
-    const { hold } = await gateway.saw('hold', (m) => m.hold.path === '/workspace/prod/b');
+    const { hold } = await gateway.saw('hold', (m) => m.hold.sandbox === 'h' && m.hold.path === '/workspace/prod/b');
     await gateway.call('execSignal', 'h', 'gone', 9);
     await gateway.saw('exec.exited', (m) => m.execId === 'gone');
     await gateway.saw('hold.ended', (m) => m.holdId === hold.holdId && m.outcome === 'agent-gone');

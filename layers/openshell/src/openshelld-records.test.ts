@@ -53,6 +53,20 @@ describe('registering workspaces', root, () => {
     assert.deepEqual(await instance.register(join(home, 'renamed'), person), first);
   });
 
+  it('gives the id that it gave before, also when it knows nothing any more', async () => {
+    const other = await TestInstance.start({ roles: ['ledger', 'gateway'] });
+    try {
+      const path = make('again', person);
+      const first = await instance.register(path, person);
+      assert.deepEqual(await other.register(path, person), first);
+      assert.ok(first.ok);
+      const asRoot = await other.register(path);
+      assert.ok(asRoot.ok && asRoot.id !== first.id, 'two people share an id');
+    } finally {
+      await other.stop();
+    }
+  });
+
   it('takes a folder of others only if it is writable', async () => {
     assert.equal(await refusal(make('of-root', 0), person), 'not-yours');
     assert.ok((await instance.register(make('open-to-all', 0, 0o777), person)).ok);
