@@ -152,6 +152,8 @@ export const policyAppliedSchema = z.object({
   changed: z.array(z.string()),
   /** Waiting requests that the new version decided. */
   redecided: z.number(),
+  /** ms by phase of `appliedMs`. */
+  phases: z.record(z.string(), z.number()),
 });
 export type PolicyApplied = z.infer<typeof policyAppliedSchema>;
 

@@ -1,7 +1,21 @@
 /** A new policy for a sandbox: checked whole, stored, recorded, and in force when its worker says so. Any failure leaves the former one in force. */
-import { checkHost, loadBundle, NemoError, StoreConflict, unenforced, type PolicyApplied, type PolicyBundle, type PutPolicy } from '@nemoclaw/contract';
+import {
+  checkHost,
+  loadApprovalPolicy,
+  loadCatalogue,
+  loadNetworkPolicy,
+  loadSandboxPolicy,
+  NemoError,
+  StoreConflict,
+  unenforced,
+  type BundleOptions,
+  type PolicyApplied,
+  type PolicyBundle,
+  type PutPolicy,
+} from '@nemoclaw/contract';
 import { gatewayEvent } from '../backend.ts';
 import type { House } from '../house.ts';
+import { Phases } from '../phases.ts';
 import { configOf } from '../sandboxes/bring-up.ts';
 import { policyFacts } from '../sandboxes/create.ts';
 import type { LiveSandbox } from '../sandboxes/live.ts';
@@ -19,6 +33,21 @@ function kernelPart(bundle: PolicyBundle): string {
   return JSON.stringify({ isolation, resources, filesystem, process, syscalls });
 }
 
+/** The bundle with some files replaced; only these are read again, since most of the time of a change is parsing. */
+function reload(former: PolicyBundle, changed: ReadonlyMap<string, string>, options: BundleOptions): PolicyBundle {
+  const { sandbox, network, actions, approvals } = former.blueprint.files;
+  const text = (name: string | undefined): string | undefined => (name === undefined ? undefined : changed.get(name));
+  const [s, n, a, p] = [text(sandbox), text(network), text(actions), text(approvals)];
+  return {
+    ...former,
+    ...(s === undefined ? {} : { sandboxPolicy: loadSandboxPolicy(s, sandbox, options) }),
+    ...(n === undefined || network === undefined ? {} : { network: loadNetworkPolicy(n, network) }),
+    ...(a === undefined || actions === undefined ? {} : { catalogue: loadCatalogue(a, actions) }),
+    ...(p === undefined || approvals === undefined ? {} : { approvals: loadApprovalPolicy(p, approvals, options) }),
+    files: new Map([...former.files, ...changed]),
+  };
+}
+
 /** Checks the files against what is there. Throws NemoError with the place; changes nothing. */
 function checkFiles(house: House, live: LiveSandbox, given: PutPolicy): { bundle: PolicyBundle; changed: string[] } {
   const names = changeable(live.bundle);
@@ -29,9 +58,8 @@ function checkFiles(house: House, live: LiveSandbox, given: PutPolicy): { bundle
   if (given.expectedVersion !== undefined && given.expectedVersion !== before.version) {
     throw new NemoError('NEMO_E_CONFLICT', { what: `Version ${before.version} is in force, not ${given.expectedVersion}.` });
   }
-  const files = new Map([...Object.entries(before.files), ...Object.entries(given.files)]);
-  const bundle = loadBundle(files, { channels: house.settings.channels, sinks: house.settings.sinks });
   const changed = Object.keys(given.files).filter((name) => given.files[name] !== before.files[name]);
+  const bundle = reload(live.bundle, new Map(changed.map((name) => [name, given.files[name] ?? ''])), { channels: house.settings.channels, sinks: house.settings.sinks });
   if (live.record.value.state === 'running' && kernelPart(bundle) !== kernelPart(live.bundle)) {
     throw new NemoError('NEMO_E_STATE', {
       what: 'What the kernel enforces (isolation, resources, filesystem, process, syscalls) cannot change while the sandbox runs.',
@@ -47,14 +75,15 @@ export async function setPolicy(house: House, name: string, given: PutPolicy, ui
   const live = house.sandboxes.must(name);
   const { id } = live.record.value;
   return house.lock.run(`policy/${id}`, async () => {
-    const { bundle, changed } = checkFiles(house, live, given);
-    const facts = policyFacts(await house.hostFacts());
+    const phases = new Phases(house.clock);
+    const { bundle, changed } = await phases.time('check', () => checkFiles(house, live, given));
+    const facts = policyFacts(await phases.time('host', () => house.hostFacts()));
     const others = { ...(bundle.network && { network: bundle.network }), ...(bundle.inference && { inference: bundle.inference }) };
     checkHost(bundle.sandboxPolicy, facts, others);
     const gaps = unenforced(bundle.sandboxPolicy, facts, others);
 
     const version = live.record.value.lastVersion + 1;
-    const inForce = house.compile(bundle, version);
+    const inForce = await phases.time('compile', () => house.compile(bundle, version));
     const names = [...inForce.interceptNames];
     const former: Former = { bundle: live.bundle, inForce: live.inForce, policy: live.policy.value, ca: live.ca.value, unenforced: live.record.value.unenforced };
     const sameNames = JSON.stringify(names) === JSON.stringify(former.ca.names);
@@ -75,19 +104,19 @@ export async function setPolicy(house: House, name: string, given: PutPolicy, ui
         throw new NemoError('NEMO_E_RECORD', { what: 'The policy was not changed, because the change could not be put on record.', cause });
       });
     recorded.catch(() => undefined);
-    await write(house, live, policy, ca, { lastVersion: version, unenforced: gaps });
+    await phases.time('store', () => write(house, live, policy, ca, { lastVersion: version, unenforced: gaps }));
     try {
-      await recorded;
+      await phases.time('record', () => recorded);
       live.bundle = bundle;
       live.inForce = inForce;
-      if (live.record.value.state === 'running') await house.workers.configure(live.record.value.worker, configOf(house, live));
+      if (live.record.value.state === 'running') await phases.time('configure', () => house.workers.configure(live.record.value.worker, configOf(house, live)));
     } catch (error) {
       await revert(house, live, former, version);
       throw error;
     }
     const appliedMs = Math.round((house.clock.monotonic() - started) * 1000) / 1000;
     const redecided = await house.desk.redecide(id);
-    return { version, appliedMs, changed, redecided };
+    return { version, appliedMs, changed, redecided, phases: phases.all() };
   });
 }
 
