@@ -1,13 +1,9 @@
 /** Entry of the command line: `nemoclaw <word> …` or `nemoclaw <name> <verb> …`. */
 import { ArgumentScannerError, buildApplication, ExitCode, formatMessageForArgumentScannerError, run as runApplication, text_en, type ApplicationText } from '@stricli/core';
+import { commandWords, verbs } from './command-words.ts';
 import type { CliContext, World } from './context.ts';
 import { placesFrom } from './places.ts';
-import { commandWords, rootRoutes } from './routes.ts';
-import { sandboxRoutes } from './sandbox-routes.ts';
 import { realWorld } from './world.ts';
-
-/** Words that come after a name; none of them can be a name. */
-const verbs: ReadonlySet<string> = new Set(['run', 'exec', 'connect', 'logs', 'stop', 'start', 'destroy']);
 
 /** Runs one command line. Sets the exit code through `world.setExit`; never throws. */
 export async function run(args: readonly string[], world: World = realWorld()): Promise<void> {
@@ -43,7 +39,7 @@ export async function run(args: readonly string[], world: World = realWorld()): 
     localization: { text: words },
     documentation: { disableAnsiColor: world.stdout.isTTY !== true || Boolean(world.env['NO_COLOR']) },
   } as const;
-  const application = named ? buildApplication(sandboxRoutes, { name: `nemoclaw ${first}`, ...settings }) : buildApplication(rootRoutes, { name: 'nemoclaw', ...settings });
+  const application = named ? buildApplication((await import('./sandbox-routes.ts')).sandboxRoutes, { name: `nemoclaw ${first}`, ...settings }) : buildApplication((await import('./routes.ts')).rootRoutes, { name: 'nemoclaw', ...settings });
   const inputs = named ? args.slice(1) : args;
   if (named && !/^[a-z][a-z0-9-]{0,31}$/.test(first)) {
     world.stderr.write(`${usage(`'${first.replace(/[^\x20-\x7e]/g, '?').slice(0, 40)}' is neither a command nor a name.`)}\n`);

@@ -1,6 +1,7 @@
 /** The words of the command line that are not names of sandboxes. */
 import { buildRouteMap } from '@stricli/core';
 import { argument, command, text, yesNo } from './command.ts';
+import { explainExamples, explainFlags } from './explain-flags.ts';
 import type { CliContext } from './context.ts';
 import type { ExplainFlags } from './commands/policy-explain.ts';
 import type { OnboardFlags } from './commands/onboard.ts';
@@ -105,22 +106,3 @@ export const rootRoutes = buildRouteMap<string, CliContext>({
     audit,
   },
 });
-
-/** First words that are commands; every other first word names a sandbox. */
-export const commandWords: ReadonlySet<string> = new Set(['onboard', 'list', 'status', 'doctor', 'up', 'down', 'version', 'policy', 'approvals', 'audit', 'help']);
-
-/** Flags of `policy explain`, said once for both grammars. */
-export function explainFlags() {
-  return {
-    tool: text('A tool call of the model', 'name'),
-    args: text('Arguments of the tool or parameters of the action, as JSON', 'json'),
-    url: text('An HTTP request', 'url'),
-    method: text('Its method (default GET)', 'verb'),
-    body: text('Its body, as JSON', 'json'),
-    connect: text('A connection', 'host:port'),
-    action: text('An action of the catalogue', 'name'),
-  };
-}
-export function explainExamples(): string {
-  return ['nemoclaw policy explain my-assistant --tool email_send --args \'{"to":"a@b.example"}\'', 'nemoclaw policy explain my-assistant --url https://api.example.com/v1/x --method POST', 'nemoclaw my-assistant policy explain --connect smtp.company.com:587'].join('\n');
-}

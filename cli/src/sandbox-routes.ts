@@ -2,7 +2,7 @@
 import { buildRouteMap } from '@stricli/core';
 import { argument, command, text, yesNo } from './command.ts';
 import type { CliContext } from './context.ts';
-import { explainExamples, explainFlags } from './routes.ts';
+import { explainExamples, explainFlags } from './explain-flags.ts';
 import type { ExplainFlags } from './commands/policy-explain.ts';
 
 export const sandboxRoutes = buildRouteMap<string, CliContext>({

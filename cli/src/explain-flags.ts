@@ -1,0 +1,18 @@
+/** Flags and examples of `policy explain`, for both grammars. */
+import { text } from './command.ts';
+
+/** Flags of `policy explain`, said once for both grammars. */
+export function explainFlags() {
+  return {
+    tool: text('A tool call of the model', 'name'),
+    args: text('Arguments of the tool or parameters of the action, as JSON', 'json'),
+    url: text('An HTTP request', 'url'),
+    method: text('Its method (default GET)', 'verb'),
+    body: text('Its body, as JSON', 'json'),
+    connect: text('A connection', 'host:port'),
+    action: text('An action of the catalogue', 'name'),
+  };
+}
+export function explainExamples(): string {
+  return ['nemoclaw policy explain my-assistant --tool email_send --args \'{"to":"a@b.example"}\'', 'nemoclaw policy explain my-assistant --url https://api.example.com/v1/x --method POST', 'nemoclaw my-assistant policy explain --connect smtp.company.com:587'].join('\n');
+}
