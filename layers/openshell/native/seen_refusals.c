@@ -89,13 +89,22 @@ static bool mode_allows(const struct seen_sandbox *sandbox, const struct seen_ev
   return allowed;
 }
 
+/* True if the view hides something of this name. What programs look up by habit and what everybody may read is not worth telling. */
+static bool hides(const char *path) {
+  static const char *const habits[] = {"/usr/", "/sys/", "/proc/", "/dev/", "/lib", "/bin/", "/sbin/", "/tmp/", "/run/"};
+  struct stat st;
+  if (path[0] != '/' || fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) < 0) return false;
+  for (size_t i = 0; i < sizeof habits / sizeof *habits; i++)
+    if (strncmp(path, habits[i], strlen(habits[i])) == 0) return false;
+  return strncmp(path, "/etc/", 5) != 0 || (st.st_mode & 0004) == 0;
+}
+
 /* NULL: not a refusal of ours, or told by whoever refused it (seccomp and holds: the shim). */
 static const char *layer_of(const struct seen_sandbox *sandbox, const struct seen_event *event, const struct seen_call *call, const char *path) {
   if (call->kind == SEEN_NETWORK) return event->error == ENETUNREACH ? "netns" : event->error == EACCES ? "landlock" : NULL;
   if (call->kind == SEEN_SIGNAL) return event->error == EPERM ? "landlock" : NULL;
   if (event->error == EROFS) return "view";
-  /* The name exists on the host and not inside: the view is what hid it. */
-  if (event->error == ENOENT) return path[0] == '/' && faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ? "view" : NULL;
+  if (event->error == ENOENT) return hides(path) ? "view" : NULL;
   if (event->error == EPERM) return call->owner_only ? "uid" : NULL;
   if (event->error != EACCES) return NULL;
   return path[0] == '/' && mode_allows(sandbox, event, call, path) ? "landlock" : path[0] == '/' ? "uid" : "landlock";
