@@ -1,13 +1,13 @@
 /** Entry of the command line: `nemoclaw <word> …` or `nemoclaw <name> <verb> …`. */
 import { ArgumentScannerError, buildApplication, ExitCode, formatMessageForArgumentScannerError, run as runApplication, text_en, type ApplicationText } from '@stricli/core';
-import { commandWords, verbs } from './command-words.ts';
+import { commandWords, laterWords, verbs } from './command-words.ts';
 import type { CliContext, World } from './context.ts';
 import { placesFrom } from './places.ts';
 import { realWorld } from './world.ts';
 
 /** Runs one command line. Sets the exit code through `world.setExit`; never throws. */
 export async function run(args: readonly string[], world: World = realWorld()): Promise<void> {
-  const first = args[0] ?? '';
+  const first = args[0] === 'help' ? '--help' : (args[0] ?? '');
   const named = first !== '' && !first.startsWith('-') && !commandWords.has(first);
   let places: CliContext['places'];
   try {
@@ -40,14 +40,10 @@ export async function run(args: readonly string[], world: World = realWorld()): 
     documentation: { disableAnsiColor: world.stdout.isTTY !== true || Boolean(world.env['NO_COLOR']) },
   } as const;
   const application = named ? buildApplication((await import('./sandbox-routes.ts')).sandboxRoutes, { name: `nemoclaw ${first}`, ...settings }) : buildApplication((await import('./routes.ts')).rootRoutes, { name: 'nemoclaw', ...settings });
-  const inputs = named ? args.slice(1) : args;
-  if (named && !/^[a-z][a-z0-9-]{0,31}$/.test(first)) {
-    world.stderr.write(`${usage(`'${first.replace(/[^\x20-\x7e]/g, '?').slice(0, 40)}' is neither a command nor a name.`)}\n`);
-    world.setExit(2);
-    return;
-  }
-  if (verbs.has(first)) {
-    world.stderr.write(`${usage(`'${first}' is said of a sandbox.`)}\n`.replace('add --help to see what it takes', `nemoclaw <name> ${first}`));
+  const inputs = named ? args.slice(1) : args[0] === 'help' ? [...args.slice(1), '--help'] : args;
+  const misused = named ? whyNotAName(first) : undefined;
+  if (misused !== undefined) {
+    world.stderr.write(`${misused}\n`);
     world.setExit(2);
     return;
   }
@@ -57,7 +53,15 @@ export async function run(args: readonly string[], world: World = realWorld()): 
   else if (typeof exit === 'number' && exit !== 0) world.setExit(1);
 }
 
-const usage = (what: string): string => `error: ${what}\n  fix: add --help to see what it takes\n  code: NEMO_E_USAGE`;
+const usage = (what: string, fix = 'add --help to see what it takes'): string => `error: ${what}\n  fix: ${fix}\n  code: NEMO_E_USAGE`;
+
+/** Said when the first word is no command and cannot be a sandbox either. */
+function whyNotAName(word: string): string | undefined {
+  if (verbs.has(word)) return usage(`'${word}' is said of a sandbox.`, `nemoclaw <name> ${word}`);
+  if (laterWords.has(word)) return usage(`'${word}' is not part of this version.`, 'nemoclaw --help shows what is');
+  if (!/^[a-z][a-z0-9-]{0,31}$/.test(word)) return usage(`'${word.replace(/[^\x20-\x7e]/g, '?').slice(0, 40)}' is neither a command nor a name.`, 'nemoclaw --help shows the commands');
+  return undefined;
+}
 
 /** What is said about a command line that cannot be read, in the form of every other error. */
 const words: ApplicationText = {

@@ -9,7 +9,7 @@ import { loadBlueprint, reservedNames } from '@nemoclaw/contract';
 import { fakeWorld } from '../fake-gateway.ts';
 import type { CliContext } from '../context.ts';
 import { placesFrom } from '../places.ts';
-import { commandWords, verbs } from '../command-words.ts';
+import { commandWords, laterWords, verbs } from '../command-words.ts';
 import { agentUids, daemonConfig, defaultBounds, instanceName, parseBounds } from './daemon-config.ts';
 import { installCopy, productionPackages } from './install-copy.ts';
 import { installableAgents } from './agent-install.ts';
@@ -22,7 +22,7 @@ const project = new URL('../../..', import.meta.url).pathname.replace(/\/$/, '')
 const contextFor = (options: Parameters<typeof fakeWorld>[1] = {}): CliContext => ({ world: fakeWorld(temporary, options).world, places: placesFrom({ NEMOCLAW_ROOT: temporary }), sandbox: '' }) as unknown as CliContext;
 
 test('every word of the command line is refused as a name', () => {
-  assert.deepEqual([...commandWords, ...verbs].filter((word) => !reservedNames.has(word)), []);
+  assert.deepEqual([...commandWords, ...verbs, ...laterWords, 'help'].filter((word) => !reservedNames.has(word)), []);
 });
 
 test('a private root moves every path, and a relative one is refused', () => {
