@@ -7,6 +7,7 @@ import { gatewayEvent } from './backend.ts';
 import type { House, Ports } from './house.ts';
 import { KeyedLock } from './keyed-lock.ts';
 import { Workers } from './links/workers.ts';
+import { Blueprints } from './sandboxes/blueprints.ts';
 import { LiveSandboxes } from './sandboxes/live.ts';
 import { raiseLabel, sandboxGone } from './sandboxes/life.ts';
 import { configureWorker, loadSandboxes, takeInventory, type Inventory } from './sandboxes/recover.ts';
@@ -68,7 +69,7 @@ export async function openGateway(ports: Ports): Promise<Gateway> {
     up: (worker) => void configureWorker(house, worker).catch((error: unknown) => say('', `The worker ${worker} could not be configured.`, error)),
     down: (worker) => void desk.releaseAll((record) => record.kind !== 'syscall' && sandboxes.ownerOf(record.sandbox) === worker).catch((error: unknown) => say('', 'Held requests could not be kept.', error)),
   });
-  const house: House = { ...ports, sandboxes, desk, workers, execs, notices, lock: new KeyedLock(), startedAt: ports.clock.now(), hostFacts: rememberFacts(ports) };
+  const house: House = { ...ports, sandboxes, desk, workers, execs, notices, blueprints: new Blueprints(ports.settings), lock: new KeyedLock(), startedAt: ports.clock.now(), hostFacts: rememberFacts(ports) };
   await loadSandboxes(house);
   await desk.load();
   await loadTasks(house);

@@ -5,6 +5,7 @@ import type { Backend, RecordReader } from './backend.ts';
 import type { KeyedLock } from './keyed-lock.ts';
 import type { Workers } from './links/workers.ts';
 import type { Compile } from './policy/engine.ts';
+import type { Blueprints } from './sandboxes/blueprints.ts';
 import type { LiveSandboxes } from './sandboxes/live.ts';
 import type { Secrets } from './sandboxes/secrets.ts';
 import type { Settings } from './settings.ts';
@@ -70,6 +71,7 @@ export interface House extends Ports {
   readonly workers: Workers;
   readonly execs: Execs;
   readonly notices: Notices;
+  readonly blueprints: Blueprints;
   /** Serialises what must not overlap, by sandbox. */
   readonly lock: KeyedLock;
   readonly startedAt: number;

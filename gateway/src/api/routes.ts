@@ -15,7 +15,6 @@ import type { z } from 'zod';
 import type { House } from '../house.ts';
 import { setPolicy } from '../policy/change.ts';
 import { createSandbox } from '../sandboxes/create.ts';
-import { listBlueprints } from '../sandboxes/blueprints.ts';
 import { destroySandbox, startSandbox, stopSandbox } from '../sandboxes/life.ts';
 import { sandboxView, type LiveSandbox } from '../sandboxes/live.ts';
 import { findTask, taskView } from '../tasks/task-store.ts';
@@ -67,7 +66,7 @@ export function routes(house: House): Hono<Env> {
 
   app.get('/v1/status', async (c) => c.json(await statusView(house, views())));
   app.get('/v1/doctor', async (c) => c.json(await doctorView(house)));
-  app.get('/v1/blueprints', (c) => c.json(listBlueprints(house.settings)));
+  app.get('/v1/blueprints', (c) => c.json(house.blueprints.list()));
 
   app.get('/v1/sandboxes', (c) => c.json(views()));
   app.post('/v1/sandboxes', async (c) => c.json(view(await createSandbox(house, await body(c, createSandboxSchema), c.env.peer.uid)), 201));

@@ -4,7 +4,6 @@ import { gatewayEvent } from '../backend.ts';
 import type { House } from '../house.ts';
 import type { Phases } from '../phases.ts';
 import { agentEnvironment, agentFolder, blueprintMount } from '../tasks/agent-command.ts';
-import { readAnchor } from './blueprints.ts';
 import { sandboxConfig, saveRecord, type LiveSandbox } from './live.ts';
 
 /** The environment of a command in the sandbox; `more` wins over what stands before it. */
@@ -20,7 +19,7 @@ export function configOf(house: House, live: LiveSandbox): ReturnType<typeof san
   return sandboxConfig(
     live,
     (id, provider) => house.secrets.keyOf(id, provider),
-    (file) => readAnchor(file, live.record.value.blueprint.dir, house.settings),
+    (file) => house.blueprints.anchor(file, live.record.value.blueprint.dir),
   );
 }
 

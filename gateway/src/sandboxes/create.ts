@@ -5,7 +5,6 @@ import type { House } from '../house.ts';
 import { KeyedLock } from '../keyed-lock.ts';
 import { Phases } from '../phases.ts';
 import { bringUp } from './bring-up.ts';
-import { findBlueprint } from './blueprints.ts';
 import type { LiveSandbox } from './live.ts';
 import { chooseProviders, providerPlans } from './providers.ts';
 import { keys, type CaRecord, type PolicyRecord, type SandboxRecord } from './record.ts';
@@ -26,7 +25,7 @@ export async function createSandbox(house: House, input: CreateSandbox, uid: num
 
     // load, and check against the host
     const hostFacts = await phases.time('host', () => house.hostFacts());
-    const folder = await phases.time('load', () => findBlueprint(input.blueprint, house.settings));
+    const folder = await phases.time('load', () => house.blueprints.find(input.blueprint));
     const others = { ...(folder.network && { network: folder.network }), ...(folder.inference && { inference: folder.inference }) };
     checkHost(folder.sandboxPolicy, policyFacts(hostFacts), others);
     const gaps = unenforced(folder.sandboxPolicy, policyFacts(hostFacts), others);
