@@ -1,5 +1,5 @@
 /** The demo process (uid nemoclaw-demo): the scripted model and the demo company's services, on loopback only. */
-import { chmodSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import { createIntermediate, createLeafKey, createRootCa, LeafMinter } from '@nemoclaw/network-policy';
@@ -15,7 +15,10 @@ const dir = process.env['NEMOCLAW_DEMO_DIR'];
 if (!dir) throw new Error('NEMOCLAW_DEMO_DIR is not set');
 mkdirSync(dir, { recursive: true });
 
-const root = createRootCa('demo services', systemClock.now());
+// The root outlives this process: sandboxes that trust it must go on doing so after a restart.
+const rootFile = join(dir, 'root.json');
+if (!existsSync(rootFile)) writeFileSync(rootFile, JSON.stringify(createRootCa('demo services', systemClock.now())), { mode: 0o600 });
+const root = JSON.parse(readFileSync(rootFile, 'utf8')) as ReturnType<typeof createRootCa>;
 const minter = new LeafMinter(createIntermediate(root, names, systemClock.now()), createLeafKey());
 const contexts = new Map(names.map((name) => [name, { key: minter.keyPem, cert: minter.mint(name, systemClock.now()) }]));
 // renamed into place, so that a reader never sees half a certificate
