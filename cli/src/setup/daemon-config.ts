@@ -15,8 +15,10 @@ export interface HostBounds {
   readonly cpuMillis: number;
   readonly workers: number;
   readonly holdSeconds: number;
+  /** 1: the scripted model and the demo company's services run, on fixed loopback ports; 0: they do not, and there is no provider `demo`. */
+  readonly demo: number;
 }
-export const defaultBounds: HostBounds = { sandboxes: 512, memoryBytes: 0, pids: 0, cpuMillis: 0, workers: 1, holdSeconds: 900 };
+export const defaultBounds: HostBounds = { sandboxes: 512, memoryBytes: 0, pids: 0, cpuMillis: 0, workers: 1, holdSeconds: 900, demo: 1 };
 
 const hostYaml = `# What root allows on this host. A policy may ask for less, never for more; 0 means no bound.
 # Read by \`nemoclaw up\`.
@@ -28,6 +30,8 @@ cpuMillis: ${defaultBounds.cpuMillis}
 workers: ${defaultBounds.workers}
 # longest time a system call is held for a person
 holdSeconds: ${defaultBounds.holdSeconds}
+# 1: the scripted model and the demo company's services run (ports 8930 and 8931 on loopback); 0: they do not
+demo: ${defaultBounds.demo}
 `;
 
 /** Bounds from the text of host.yaml; throws Failure for a field or value that is not understood. */
@@ -55,7 +59,7 @@ export function agentUids(root: string): { first: number; count: number } {
 export function daemonConfig(places: Places, { operatorsGid, users }: Identities, bounds: HostBounds): Record<string, unknown> {
   const agents = agentUids(places.root);
   // run, state, prefix and the identities openshelld tells every service by itself
-  const env = { NEMOCLAW_LIB: '{lib}', NEMOCLAW_BLUEPRINTS: '{lib}/blueprints', NEMOCLAW_AGENTS: '{state}/agents', NEMOCLAW_DEMO_DIR: '{state}/demo' };
+  const env = { NEMOCLAW_LIB: '{lib}', NEMOCLAW_BLUEPRINTS: '{lib}/blueprints', NEMOCLAW_AGENTS: '{state}/agents', ...(bounds.demo === 0 ? {} : { NEMOCLAW_DEMO_DIR: '{state}/demo' }) };
   const service = (role: string): Record<string, unknown> => ({ name: role, role, argv: ['{node}', `{lib}/gateway/src/processes/${role}.ts`], env });
   return {
     instance: instanceName(places.root),
@@ -69,7 +73,7 @@ export function daemonConfig(places: Places, { operatorsGid, users }: Identities
     identities: users,
     agentUids: agents,
     workers: Math.max(1, bounds.workers),
-    services: ['ledger', 'worker', 'gateway', 'demo'].map(service),
+    services: ['ledger', 'worker', 'gateway', ...(bounds.demo === 0 ? [] : ['demo'])].map(service),
     limits: { sandboxes: bounds.sandboxes, memoryBytes: bounds.memoryBytes, pids: bounds.pids, cpuMillis: bounds.cpuMillis },
     holdSeconds: Math.max(1, bounds.holdSeconds),
     bindRoots: ['/usr', '/opt', '/etc', places.prefix, join(places.state, 'agents')],
