@@ -10,7 +10,7 @@ import { Workers } from './links/workers.ts';
 import { Blueprints } from './sandboxes/blueprints.ts';
 import { LiveSandboxes } from './sandboxes/live.ts';
 import { raiseLabel, sandboxGone } from './sandboxes/life.ts';
-import { configureWorker, loadSandboxes, takeInventory, type Inventory } from './sandboxes/recover.ts';
+import { configureWorker, loadSandboxes, refreshAnchors, takeInventory, type Inventory } from './sandboxes/recover.ts';
 import { Execs } from './tasks/execs.ts';
 import { Notices } from './tasks/notices.ts';
 import { loadTasks } from './tasks/task-store.ts';
@@ -95,7 +95,10 @@ export async function openGateway(ports: Ports): Promise<Gateway> {
     holdEnded: (sandbox, holdId, outcome) => safely('The end of a held call could not be recorded.', sandbox, () => desk.ended(sandbox, holdId, outcome)),
     execExited: (execId, code, signal) => execs.exited(execId, { code, signal }),
     sandboxGone: (sandbox, why) => safely('The end of a sandbox could not be recorded.', sandbox, () => sandboxGone(house, sandbox, why)),
-    sweep: () => safely('Expired questions could not be closed.', '', () => desk.sweep()),
+    sweep: async () => {
+      await safely('Expired questions could not be closed.', '', () => desk.sweep());
+      await safely('Trust anchors could not be refreshed.', '', async () => void (await refreshAnchors(house)));
+    },
     close: async () => {
       workers.close();
       await ports.store.close();

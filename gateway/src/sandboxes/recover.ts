@@ -69,6 +69,38 @@ export async function takeInventory(house: House, inventory: Inventory, first: b
   for (const hold of inventory.holds) await syscallHold(house, hold);
 }
 
+/**
+ * A trust anchor on this host appeared or changed: the sandboxes that name it get it. Returns how many. An anchor that is missing
+ * is waited for; until it is there the sandbox has no configuration and everything it sends is refused.
+ */
+export async function refreshAnchors(house: House): Promise<number> {
+  const read = new Map<string, string | undefined>();
+  const anchor = (dir: string) => (file: string): string | undefined => {
+    const key = `${dir}/${file}`;
+    if (!read.has(key)) read.set(key, house.blueprints.anchor(file, dir));
+    return read.get(key);
+  };
+  let count = 0;
+  for (const live of house.sandboxes.all()) {
+    const { state, worker, blueprint } = live.record.value;
+    const egress = live.bundle.network?.networkPolicy.egress;
+    if (state !== 'running' || !egress || ![...egress.allow, ...egress.escalate].some((rule) => rule.ca !== undefined)) continue;
+    const find = anchor(blueprint.dir);
+    const files = [...new Set([...egress.allow, ...egress.escalate].flatMap((rule) => (rule.ca === undefined ? [] : [rule.ca])))];
+    const found = files.map(find);
+    const stamp = JSON.stringify(found);
+    if (found.includes(undefined) || stamp === live.anchors) continue;
+    const before = live.anchors;
+    live.anchors = stamp;
+    if (before === undefined) continue; // it came up or was loaded with what is there now
+    count += 1;
+    await house.workers.configure(worker, configOf(house, live)).catch(() => {
+      live.anchors = ''; // tried again at the next look
+    });
+  }
+  return count;
+}
+
 /** A worker came (back): it gets what it owns, as it is now. */
 export async function configureWorker(house: House, worker: string): Promise<void> {
   for (const live of house.sandboxes.all()) {
@@ -78,6 +110,7 @@ export async function configureWorker(house: House, worker: string): Promise<voi
       await house.workers.configure(worker, configOf(house, live));
       house.workers.send(worker, { t: 'pending', sandbox: id, entries: house.desk.pending(id) });
     } catch (error) {
+      live.anchors = '';
       house.audit.emit(gatewayEvent(house.clock.now(), id, `The sandbox ${name} has no data plane; everything it sends is refused.`, { severity: 4, data: { error: error instanceof Error ? error.message : String(error) } }));
     }
   }

@@ -1,6 +1,6 @@
 /** Sandboxes' lives: creation undoes itself, two differ in everything, a restart opens nothing. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { NemoError, reservedNames, type ErrorCode } from '@nemoclaw/contract';
@@ -262,6 +262,29 @@ describe('restart', () => {
     world.worker.socket.destroy();
     world.worker = new FakeWorker(world.gateway);
     await world.worker.until((worker) => worker.configs.get(live.record.value.id));
+  }));
+
+  test('a trust anchor that comes late or changes reaches the worker', inWorld(async (world) => {
+    const anchor = join(world.dir, 'anchors', 'own-ca.pem');
+    mkdirSync(join(world.dir, 'anchors'));
+    writeFileSync(anchor, 'first');
+    world.blueprint({ 'network.yaml': 'networkPolicy: { name: support, egress: { allow: [{ domain: crm.acme.example, addresses: [127.0.0.1], ca: own-ca.pem }] } }\n' });
+    const live = await make(world);
+    const ca = (worker: FakeWorker): string | undefined => worker.configs.get(live.record.value.id)?.upstreams[0]?.caPem;
+    assert.equal(ca(world.worker), 'first');
+    await world.gateway.sweep();
+    writeFileSync(anchor, 'second');
+    await world.gateway.sweep();
+    assert.equal(ca(world.worker), 'second');
+    rmSync(anchor);
+    await world.restart();
+    await world.gateway.inventory(inventory(world));
+    await world.gateway.sweep();
+    assert.equal(ca(world.worker), undefined);
+    assert.ok(world.record.events.some((event) => event.message.includes('has no data plane')));
+    writeFileSync(anchor, 'third');
+    await world.gateway.sweep();
+    assert.equal(ca(world.worker), 'third');
   }));
 
   test('a label never falls', inWorld(async (world) => {
