@@ -1,7 +1,25 @@
 #!/usr/bin/env node
 /** Starts the command line: answers --version at once, and goes over to Node 24 where an older Node was called. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import module from 'node:module';
+import { userInfo } from 'node:os';
+
+/**
+ * Keeps compiled code between calls, for the installed copy only. Root's is in the prefix, a person's in their own home as the user database has it:
+ * never where somebody else could have put code for us ($HOME of sudo, /tmp).
+ */
+function keepCompiled() {
+  const uid = process.getuid();
+  const prefix = /^(.*)\/versions\/[^/]+\/cli\/bin\/[^/]+$/.exec(new URL(import.meta.url).pathname)?.[1];
+  if (prefix === undefined) return;
+  try {
+    const home = uid === 0 ? prefix : userInfo().homedir;
+    if (statSync(home).uid === uid) module.enableCompileCache(uid === 0 ? `${prefix}/cache` : `${home}/.cache/nemoclaw`);
+  } catch {
+    // no home: nothing is kept
+  }
+}
 
 const args = process.argv.slice(2);
 const version = () => JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version;
@@ -19,6 +37,7 @@ if (args[0] === '--version' || args[0] === '-V') {
     process.exitCode = run.status ?? 1;
   }
 } else {
+  keepCompiled();
   const { run } = await import('../src/main.ts');
   await run(args);
 }
