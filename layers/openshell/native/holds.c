@@ -1,4 +1,6 @@
 /* Asked system calls: done at once where no rule names them, else held until a person has answered. */
+#include "holds_journal.h"
+#include "holds_record.h"
 #include "openshelld_sandboxes.h"
 #include "openshelld_store.h"
 #include "openshelld_text.h"
@@ -32,64 +34,6 @@ static void answer_call(struct sandbox *sandbox, uint64_t nid, int error) {
 }
 
 static bool still_waits(const struct sandbox *sandbox, uint64_t nid) { return ioctl(sandbox->notify, SECCOMP_IOCTL_NOTIF_ID_VALID, &nid) == 0; }
-
-/* File names are bytes; what is not UTF-8 is shown as \xNN. */
-static json_t *shown_text(const char *text) {
-  json_t *string = json_string(text);
-  if (string) return string;
-  char *out = malloc(strlen(text) * 4 + 1);
-  size_t used = 0;
-  if (!out) return json_string("?");
-  for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-    if (*p < 0x80) out[used++] = (char)*p;
-    else used += (size_t)sprintf(out + used, "\\x%02x", *p);
-  }
-  out[used] = 0;
-  string = json_string(out);
-  free(out);
-  return string;
-}
-
-static json_t *bytes(const char *text) {
-  size_t n = strlen(text);
-  char *out = malloc(2 * n + 1);
-  if (!out) return NULL;
-  for (size_t i = 0; i < n; i++) sprintf(out + 2 * i, "%02x", (unsigned char)text[i]);
-  out[2 * n] = 0;
-  json_t *string = json_string(out);
-  free(out);
-  return string;
-}
-
-static bool unbytes(json_t *hex, char *out, size_t size) {
-  const char *text = json_string_value(hex);
-  size_t n = text ? strlen(text) / 2 : 0;
-  if (!text || n >= size) return false;
-  for (size_t i = 0; i < n; i++) {
-    unsigned value;
-    if (sscanf(text + 2 * i, "%2x", &value) != 1) return false;
-    out[i] = (char)value;
-  }
-  out[n] = 0;
-  return true;
-}
-
-static json_t *record_place(const struct place *p) {
-  return json_pack("{s:o,s:o,s:b,s:b,s:I,s:I}", "name", bytes(p->name), "path", bytes(p->path), "exists", p->exists, "folder", p->folder, "dev", (json_int_t)p->dev, "ino", (json_int_t)p->ino);
-}
-
-static bool place_of_record(json_t *record, struct place *p, int parent) {
-  int exists = 0, folder = 0;
-  json_int_t dev = 0, ino = 0;
-  p->parent = parent;
-  p->special = false;
-  if (json_unpack(record, "{s:b,s:b,s:I,s:I}", "exists", &exists, "folder", &folder, "dev", &dev, "ino", &ino) < 0) return false;
-  p->exists = exists;
-  p->folder = folder;
-  p->dev = (dev_t)dev;
-  p->ino = (ino_t)ino;
-  return parent >= 0 && unbytes(json_object_get(record, "name"), p->name, sizeof p->name) && unbytes(json_object_get(record, "path"), p->path, sizeof p->path);
-}
 
 static void free_hold(struct hold *hold) {
   operation_close(&hold->op);
@@ -133,8 +77,8 @@ static json_t *describe(const struct sandbox *sandbox, const struct hold *hold, 
   ssize_t n = readlink(link, exe, sizeof exe - 1);
   exe[n > 0 ? n : 0] = 0;
   const struct operation *op = &hold->op;
-  return json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:I,s:I,s:i,s:o,s:i,s:I}", "sandbox", sandbox->id, "holdId", hold->id, "op", op->rename ? "rename" : "delete", "syscall", op->syscall, "path", shown_text(op->from.path),
-                   "toPath", op->rename ? shown_text(op->to.path) : json_null(), "dev", (json_int_t)op->from.dev, "ino", (json_int_t)op->from.ino, "pid", pid, "exe", shown_text(exe), "rule", rule, "deadline",
+  return json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:I,s:I,s:i,s:o,s:i,s:I}", "sandbox", sandbox->id, "holdId", hold->id, "op", op->rename ? "rename" : "delete", "syscall", op->syscall, "path", record_text(op->from.path),
+                   "toPath", op->rename ? record_text(op->to.path) : json_null(), "dev", (json_int_t)op->from.dev, "ino", (json_int_t)op->from.ino, "pid", pid, "exe", record_text(exe), "rule", rule, "deadline",
                    (json_int_t)hold->deadline);
 }
 
@@ -153,8 +97,8 @@ static void hold_it(struct sandbox *sandbox, const struct seccomp_notif *call, i
   hold->op = *op;
   text_format(hold->id, sizeof hold->id, "%s:%016" PRIx64, sandbox->id, (uint64_t)call->id);
   hold->shown = describe(sandbox, hold, (int)call->pid, rule);
-  json_t *record = json_pack("{s:O,s:s,s:b,s:i,s:o}", "hold", hold->shown, "syscall", op->syscall, "rename", op->rename, "flags", (int)op->flags, "from", record_place(&op->from));
-  if (op->rename) json_object_set_new(record, "to", record_place(&op->to));
+  json_t *record = json_pack("{s:O,s:s,s:b,s:i,s:o}", "hold", hold->shown, "syscall", op->syscall, "rename", op->rename, "flags", (int)op->flags, "from", record_of_place(&op->from));
+  if (op->rename) json_object_set_new(record, "to", record_of_place(&op->to));
   hold->next = sandbox->holds;
   sandbox->holds = hold;
   /* The shim has what was shown, and on what, before anybody is asked: an approval can never meet another object. */
@@ -163,9 +107,33 @@ static void hold_it(struct sandbox *sandbox, const struct seccomp_notif *call, i
   tell_gateway(json_pack("{s:s,s:O}", "t", "hold", "hold", hold->shown), NULL, 0);
 }
 
+/* Does it and answers; whatever happens to openshelld in between, it is done once. */
+static int do_and_answer(struct sandbox *sandbox, uint64_t nid, const struct operation *op) {
+  journal_begin(sandbox->id, nid, op);
+  int error = operation_do(op, &sandbox->view);
+  journal_end(error);
+  answer_call(sandbox, nid, error);
+  journal_clear();
+  return error;
+}
+
 void holds_call(struct sandbox *sandbox, const struct seccomp_notif *call, int64_t deadline) {
   static struct operation op;
+  int left_error = 0;
+  dev_t dev = 0;
+  ino_t ino = 0;
+  enum journal_state left = journal_left(sandbox->id, call->id, &left_error, &dev, &ino);
+  if (left == JOURNAL_DONE) {
+    answer_call(sandbox, call->id, left_error);
+    return;
+  }
   int error = operation_read(&op, &sandbox->view, call, sandbox->notify);
+  if (left == JOURNAL_DOING && (error == ENOENT || (!error && (op.from.dev != dev || op.from.ino != ino)))) {
+    /* It was about to be done, and what it was about is no longer there: it was done. */
+    operation_close(&op);
+    answer_call(sandbox, call->id, 0);
+    return;
+  }
   if (error == ESRCH) return; /* nobody waits any more */
   if (error) {
     count(sandbox, &op, error);
@@ -178,8 +146,7 @@ void holds_call(struct sandbox *sandbox, const struct seccomp_notif *call, int64
     hold_it(sandbox, call, deadline, &op, rule);
     return;
   }
-  error = operation_do(&op, &sandbox->view);
-  answer_call(sandbox, call->id, error);
+  error = do_and_answer(sandbox, call->id, &op);
   count(sandbox, &op, error);
   operation_close(&op);
 }
@@ -199,7 +166,7 @@ void holds_adopt(struct sandbox *sandbox, json_t *message, struct packet *packet
   hold->deadline = json_integer_value(json_object_get(message, "deadline"));
   hold->op.from.parent = hold->op.to.parent = -1;
   bool good = id && text_format(hold->id, sizeof hold->id, "%s", id) && json_unpack(record, "{s:s,s:b,s:i}", "syscall", &syscall_name, "rename", &renames, "flags", &flags) == 0 && packet->count == (renames ? 2 : 1) &&
-              place_of_record(json_object_get(record, "from"), &hold->op.from, packet->fds[0]) && (!renames || place_of_record(json_object_get(record, "to"), &hold->op.to, packet->fds[1]));
+              record_to_place(json_object_get(record, "from"), &hold->op.from, packet->fds[0]) && (!renames || record_to_place(json_object_get(record, "to"), &hold->op.to, packet->fds[1]));
   if (!good) {
     answer_call(sandbox, hold->nid, EPERM);
     free(hold);
@@ -210,6 +177,20 @@ void holds_adopt(struct sandbox *sandbox, json_t *message, struct packet *packet
   hold->op.rename = renames;
   hold->op.flags = (unsigned)flags;
   hold->op.syscall = json_string_value(json_object_get(hold->shown, "syscall"));
+  int error = 0;
+  dev_t dev;
+  ino_t ino;
+  enum journal_state left = journal_left(sandbox->id, hold->nid, &error, &dev, &ino);
+  bool done = left == JOURNAL_DONE || (left == JOURNAL_DOING && !operation_same(&hold->op, &sandbox->view));
+  become_root();
+  if (done) {
+    if (left == JOURNAL_DOING) error = 0;
+    answer_call(sandbox, hold->nid, error);
+    shim_say(sandbox, json_pack("{s:s,s:I}", "t", "unheld", "nid", (json_int_t)hold->nid), NULL, 0);
+    tell_end(sandbox, hold, "performed", error);
+    free_hold(hold);
+    return;
+  }
   hold->next = sandbox->holds;
   sandbox->holds = hold;
 }
@@ -240,13 +221,13 @@ void asked_hold_answer(struct service *service, json_t *message, json_int_t id) 
   } else if (strcmp(verdict, "allow") == 0) {
     if (operation_same(&hold->op, &sandbox->view)) {
       outcome = "performed";
-      error = operation_do(&hold->op, &sandbox->view);
+      error = do_and_answer(sandbox, hold->nid, &hold->op);
     } else {
       outcome = "changed";
     }
   }
   become_root();
-  if (strcmp(outcome, "agent-gone") != 0) answer_call(sandbox, hold->nid, error);
+  if (strcmp(outcome, "agent-gone") != 0 && strcmp(outcome, "performed") != 0) answer_call(sandbox, hold->nid, error);
   shim_say(sandbox, json_pack("{s:s,s:I}", "t", "unheld", "nid", (json_int_t)hold->nid), NULL, 0);
   tell_end(sandbox, hold, outcome, error);
   reply_ok(service, id, json_pack("{s:s,s:i}", "outcome", outcome, "errno", error), NULL, 0);

@@ -1,5 +1,6 @@
 /* openshelld: the root daemon. Starts the services, makes sandboxes through shims, performs approved file operations. Usage: openshelld --config FILE [--store FD] */
 #include "openshelld.h"
+#include "holds_journal.h"
 #include "openshelld_checkpoints.h"
 #include "openshelld_sandboxes.h"
 #include "openshelld_store.h"
@@ -51,6 +52,7 @@ static void signal_ready(struct watch *watch, uint32_t events) {
 
 static void found(const char *name, const int *fds, int count) {
   if (strcmp(name, "events") == 0 && count == 1) event_adopt_sequence(fds[0]);
+  else if (strcmp(name, "journal") == 0 && count == 1) journal_adopt(fds[0]);
   else if (strncmp(name, "service/", 8) == 0) services_adopt(name + 8, fds, count);
   else if (strncmp(name, "workspace/", 10) == 0) registry_adopt(fds, count);
   else
@@ -102,7 +104,7 @@ int main(int argc, char **argv) {
     goto failed;
   }
   services_prepare();
-  if (store_open(store, found) < 0 || event_open() < 0) {
+  if (store_open(store, found) < 0 || event_open() < 0 || journal_open() < 0) {
     text_format(err, sizeof err, "the supervisor's store: %s", strerror(errno));
     goto failed;
   }

@@ -59,6 +59,21 @@ describe('packet channels', () => {
     daemon.close();
   });
 
+  it('refuse texts that are none, and only those', async () => {
+    const { service, daemon } = both();
+    for (const head of ['a\u0000b', '\\\u0000', '\ud800', 'x\udc00']) assert.throws(() => service.send({ t: 'sign', id: 0, count: 0, head, why: 'interval' }), RangeError);
+    const fine = ['\\u0000', '\ud83d\ude00', '\u0001', '\\\\ud800', 'ä'];
+    const got: string[] = [];
+    const all = new Promise<void>((resolve) => daemon.onMessage((message) => {
+      if (got.push((message as { head: string }).head) === fine.length) resolve();
+    }));
+    for (const head of fine) service.send({ t: 'sign', id: 0, count: 0, head, why: 'interval' });
+    await all;
+    assert.deepEqual(got, fine);
+    service.close();
+    daemon.close();
+  });
+
   it('end when the other side ends or sends no JSON', async () => {
     const first = both();
     const ended = new Promise<Error | undefined>((resolve) => first.service.onClose(resolve));

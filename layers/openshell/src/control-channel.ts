@@ -7,6 +7,8 @@ import type { ChannelHandle } from './native.ts';
 export const maxPacket = 256 * 1024;
 const maxQueued = 4096;
 const retryMs = 2;
+/** What JSON.stringify escapes and the C side refuses: NUL, and surrogates without their other half. */
+const notText = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f][0-9a-f]{2})/i;
 
 /** Descriptors handed to a listener belong to it: wrap or close each. */
 export type MessageListener<In> = (message: In, fds: number[]) => void;
@@ -42,10 +44,12 @@ export class PacketChannel<In, Out> {
     this.#closeListeners.push(listener);
   }
 
-  /** Sends in order; never waits. The caller keeps `fds` open until the other side has answered. Throws RangeError if the packet or the queue is too large. */
+  /** Sends in order; never waits. The caller keeps `fds` open until the other side has answered. Throws RangeError if the packet or the queue is too large, or a text in it is none (NUL, half a surrogate pair). */
   send(message: Out, fds: readonly number[] = []): void {
     if (this.#closed) return;
-    const packet = Buffer.from(JSON.stringify(message));
+    const text = JSON.stringify(message);
+    if (notText.test(text)) throw new RangeError('control message with a NUL or half a character in a text');
+    const packet = Buffer.from(text);
     if (packet.length > maxPacket) throw new RangeError(`control message of ${packet.length} bytes is over ${maxPacket}`);
     if (this.#queue.length >= maxQueued) throw new RangeError('openshelld does not read its control channel');
     this.#queue.push([packet, fds]);
