@@ -31,6 +31,7 @@ export async function bringUp(house: House, live: LiveSandbox, hostFacts: Readon
   const { id, name, worker, registration, blueprint } = live.record.value;
   const agent = live.bundle.blueprint.agent;
   const folder = agentFolder[agent.kind];
+  live.leaving = false;
   const planned = await phases.time('plan', () =>
     house.plan({
       policy: live.bundle.sandboxPolicy,
@@ -61,7 +62,8 @@ export async function bringUp(house: House, live: LiveSandbox, hostFacts: Readon
       );
     });
   } catch (error) {
-    await takeDown(house, live, made.status === 'fulfilled');
+    // Also where openshelld restarted before it answered: it may have been made. What cannot be removed now goes at the next inventory.
+    await takeDown(house, live, true).catch(() => house.workers.send(worker, { t: 'remove', sandbox: id }));
     throw error;
   }
 }
@@ -69,11 +71,15 @@ export async function bringUp(house: House, live: LiveSandbox, hostFacts: Readon
 /** Takes the kernel side and the worker's part away; what is recorded stays. */
 export async function takeDown(house: House, live: LiveSandbox, made: boolean): Promise<void> {
   const { id, worker } = live.record.value;
+  live.leaving = true;
   if (made) {
     try {
       await house.backend.destroy(id);
     } catch (cause) {
-      if (!isGone(cause)) throw new NemoError('NEMO_E_BACKEND', { what: 'The sandbox could not be taken down.', why: cause instanceof Error ? cause.message : String(cause), cause });
+      if (!isGone(cause)) {
+        live.leaving = false;
+        throw new NemoError('NEMO_E_BACKEND', { what: 'The sandbox could not be taken down.', why: cause instanceof Error ? cause.message : String(cause), cause });
+      }
     }
   }
   house.workers.send(worker, { t: 'remove', sandbox: id });
@@ -89,7 +95,7 @@ function createError(name: string, cause: unknown): NemoError {
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
   const why = cause instanceof Error ? cause.message : String(cause);
   if (code === 'probe') return new NemoError('NEMO_E_PROBE', { what: `The sandbox ${name} let something through that it must stop; it was taken down.`, why, cause });
-  if (code === 'no-workspace' || code === 'idmap-refused') return new NemoError('NEMO_E_WORKSPACE', { what: 'The workspace could not be given to the sandbox.', why, cause });
+  if (code === 'registration' || code === 'idmap-refused') return new NemoError('NEMO_E_WORKSPACE', { what: 'The workspace could not be given to the sandbox.', why, cause });
   return new NemoError('NEMO_E_CREATE', { what: `The sandbox ${name} could not be made.`, why: code === '' ? why : `${why} (${code})`, cause });
 }
 

@@ -72,7 +72,7 @@ export async function raiseLabel(house: House, id: string, to: Sensitivity, why:
 export async function sandboxGone(house: House, id: string, why: string): Promise<void> {
   const live = house.sandboxes.get(id);
   house.execs.gone(id);
-  if (!live || live.record.value.state !== 'running') return;
+  if (!live || live.record.value.state !== 'running' || live.leaving === true) return;
   house.audit.emit(gatewayEvent(house.clock.now(), id, `The sandbox ${live.record.value.name} has ended by itself.`, { severity: 4, activity: 4, data: { why } }));
   await house.desk.close(id);
   house.workers.send(live.record.value.worker, { t: 'remove', sandbox: id });

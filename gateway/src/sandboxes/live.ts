@@ -20,6 +20,8 @@ export interface LiveSandbox {
   inForce: InForce;
   /** Orders the writes of the record, which come from several sides. */
   readonly writes: KeyedLock;
+  /** It is being taken down on purpose: its end is no news. */
+  leaving?: boolean;
   /** The trust anchors as last looked at; undefined: not looked yet, '': its worker may not have them. */
   anchors?: string;
   /** Last counts its worker reported. */

@@ -149,6 +149,22 @@ describe('stop, start, destroy', () => {
     assert.equal(world.worker.configs.get(id)?.placeholderKey, placeholderKey);
   }));
 
+  test('an end on purpose is not told as an end by itself', inWorld(async (world) => {
+    const live = await make(world);
+    const destroy = world.backend.destroy.bind(world.backend);
+    world.backend.destroy = async (id) => {
+      await destroy(id);
+      await world.gateway.sandboxGone(id, 'as asked');
+    };
+    await stopSandbox(world.gateway.house, 'helper', uid);
+    assert.equal(live.record.value.state, 'stopped');
+    assert.ok(!world.record.events.some((event) => event.message.includes('ended by itself')));
+    await startSandbox(world.gateway.house, 'helper', uid);
+    world.backend.sandboxes.clear();
+    await world.gateway.sandboxGone(live.record.value.id, 'init was killed');
+    assert.equal(live.record.value.state, 'failed');
+  }));
+
   test('a start that fails leaves it stopped', inWorld(async (world) => {
     const live = await make(world);
     await stopSandbox(world.gateway.house, 'helper', uid);
