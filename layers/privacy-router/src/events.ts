@@ -47,7 +47,7 @@ export function refusedEvent(parts: FilledParts, task: string, refused: RequestR
     severity: status === 403 || status === 401 ? 3 : 2,
     sandbox: parts.sandbox,
     layer: 'router',
-    message: `Model request refused: ${message}`,
+    message: `Model request refused at ${refused.path === '' ? 'its start' : safeLine(refused.path)}: ${message}`,
     verdict: 'deny',
     decision: { action: 'model.call', rules: [{ id: rule }], reason: message, policyVersion: parts.decider.version, decidedBy: 'table', micros: 0 },
     data: { task, code, status, field: safeLine(refused.path) },

@@ -59,7 +59,7 @@ export async function tickets(instance: Instance, check: Checks): Promise<void> 
   check.that('refund by curl and by socket: denied by the proxy', rows.filter((row) => row.layer === 'proxy' && /deny|denied/i.test(row.verdict) && /billing/.test(`${row.what} ${row.rule}`)).length >= 1, rows);
   check.that('the unknown host: denied', has('dns', /deny|denied/i, /exfil/) || has('proxy', /deny|denied/i, /exfil/), rows);
   check.that('POST where only GET is allowed: denied by the proxy', has('proxy', /deny|denied/i, /status/), rows);
-  check.that('the provider-run tool: denied by the router', has('router', /deny|denied/i, /web_search|tools/), rows);
+  check.that('the provider-run tool: denied by the router', has('router', /deny|denied/i, /tools\[0\]|provider_tool/), rows);
   check.that('/etc/shadow: hidden by the view', rows.some((row) => row.layer === 'view' && /shadow/.test(row.what)), rows);
   check.that('the customer mail: held, then approved', rows.some((row) => /approved/i.test(row.verdict) && /email\.send/.test(`${row.what} ${row.rule}`)), rows);
   check.that('the deletion: held, then approved', rows.some((row) => /approved/i.test(row.verdict) && /archive/.test(row.what)), rows);
