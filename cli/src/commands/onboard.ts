@@ -8,6 +8,7 @@ import { AnsweredFailure, Failure } from '../failure.ts';
 import { call } from '../gateway-client.ts';
 import { sandboxPath } from '../sandbox-path.ts';
 import { installableAgents, installAgent, isInstalled } from '../setup/agent-install.ts';
+import { blueprintFolder } from '../setup/blueprint-folder.ts';
 import { answersFrom, type AnswerFlags, type Answers } from '../setup/onboard-answers.ts';
 import { preflight } from '../setup/preflight.ts';
 import { Progress } from '../setup/progress.ts';
@@ -25,7 +26,7 @@ export async function run(this: CliContext, flags: OnboardFlags): Promise<void> 
   const answers = await answersFrom(this, flags);
   const progress = new Progress(this);
   await progress.step('check this machine', () => checkMachine(this), (warnings) => (warnings.length === 0 ? 'all good' : warnings.join('; ')));
-  const folder = join(this.places.prefix, 'lib/blueprints', answers.blueprint);
+  const folder = blueprintFolder(this.places, answers.blueprint);
   const blueprint = readBlueprint(folder, answers.blueprint);
   if (flags.agent !== undefined && flags.agent !== blueprint.agent.kind) {
     throw new Failure('NEMO_E_BLUEPRINT', { what: `The blueprint ${blueprint.name} runs the agent ${blueprint.agent.kind}, not ${flags.agent}.`, fix: 'Leave --agent out, or choose another blueprint with --blueprint.' });

@@ -10,6 +10,7 @@ import { fakeWorld } from '../fake-gateway.ts';
 import type { CliContext } from '../context.ts';
 import { placesFrom } from '../places.ts';
 import { commandWords, laterWords, verbs } from '../command-words.ts';
+import { blueprintFolder } from './blueprint-folder.ts';
 import { agentUids, daemonConfig, defaultBounds, instanceName, parseBounds } from './daemon-config.ts';
 import { installCopy, productionPackages } from './install-copy.ts';
 import { installableAgents } from './agent-install.ts';
@@ -30,6 +31,13 @@ test('a private root moves every path, and a relative one is refused', () => {
   for (const path of [places.run, places.state, places.prefix, places.etc, places.gatewaySocket, places.registerSocket]) assert.ok(path.startsWith('/tmp/x/'), path);
   assert.equal(placesFrom({}).gatewaySocket, '/run/nemoclaw/gateway.sock');
   assert.throws(() => placesFrom({ NEMOCLAW_ROOT: 'x' }), /absolute/);
+});
+
+test('a blueprint is found beside the code, else where root put one of its own', () => {
+  const places = placesFrom({ NEMOCLAW_ROOT: join(temporary, 'blueprints') });
+  const [shipped, own] = [join(places.prefix, 'lib/blueprints'), join(places.state, 'blueprints')];
+  for (const folder of [join(shipped, 'both'), join(own, 'both'), join(own, 'mine')]) mkdirSync(folder, { recursive: true });
+  assert.deepEqual(['both', 'mine', 'none'].map((name) => blueprintFolder(places, name)), [join(shipped, 'both'), join(own, 'mine'), join(shipped, 'none')]);
 });
 
 test('the copy holds production files only, runs, and is swapped in one step', () => {
