@@ -1,0 +1,49 @@
+/** What a measurement gives: percentiles in a unit, and the same of other programs in the same run. */
+
+export interface Percentiles {
+  readonly p50: number;
+  readonly p99: number;
+}
+export interface Figure extends Percentiles {
+  readonly unit: string;
+  readonly n: number;
+  /** By name, in the same unit. `plain` is the thing itself, without any sandbox. */
+  readonly peers?: Readonly<Record<string, Percentiles>>;
+}
+export type Figures = Readonly<Record<string, Figure>>;
+
+const rounded = (value: number): number => Number(value.toPrecision(4));
+
+/** The value below which `share` (0 to 1) of the values lie. Throws for none: no figure is better than a wrong one. */
+export function percentile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const found = sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
+  if (found === undefined) throw new Error('nothing was measured');
+  return found;
+}
+
+export function percentiles(values: readonly number[]): Percentiles {
+  return { p50: rounded(percentile(values, 0.5)), p99: rounded(percentile(values, 0.99)) };
+}
+
+export function figure(values: readonly number[], unit: string, peers: Readonly<Record<string, readonly number[]>> = {}): Figure {
+  return { ...percentiles(values), unit, n: values.length, peers: Object.fromEntries(Object.entries(peers).map(([name, of]) => [name, percentiles(of)])) };
+}
+
+/** What `values` have more than `plain`, percentile by percentile. */
+export function above(values: readonly number[], plain: readonly number[]): Percentiles {
+  return { p50: rounded(percentile(values, 0.5) - percentile(plain, 0.5)), p99: rounded(percentile(values, 0.99) - percentile(plain, 0.99)) };
+}
+
+const shown = (value: number): string => (Math.abs(value) >= 100 ? value.toFixed(0) : Math.abs(value) >= 10 ? value.toFixed(1) : value.toFixed(2));
+
+/** Table for people; `ratio` is this program's p50 divided by the peer's. */
+export function table(figures: Figures): string {
+  const rows = [['figure', 'p50', 'p99', 'unit', 'n', 'in the same run']];
+  for (const [name, { p50, p99, unit, n, peers = {} }] of Object.entries(figures)) {
+    const others = Object.entries(peers).map(([peer, of]) => `${peer} ${shown(of.p50)} / ${shown(of.p99)}${of.p50 > 0 && p50 > 0 ? ` (× ${shown(p50 / of.p50)})` : ''}`);
+    rows.push([name, shown(p50), shown(p99), unit, String(n), others.join(', ')]);
+  }
+  const widths = [0, 1, 2, 3, 4].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  return rows.map((row) => row.map((cell, column) => (column === 5 ? cell : column === 0 || column === 3 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join('  ').trimEnd()).join('\n');
+}

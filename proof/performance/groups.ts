@@ -1,0 +1,33 @@
+/** What can be measured: each group makes its figures in one go, so that they share a run. */
+import type { Figures } from './figure.ts';
+import { approvals } from './measure-approvals.ts';
+import { calls } from './measure-calls.ts';
+import { command } from './measure-command.ts';
+import { launches } from './measure-launches.ts';
+import { lives } from './measure-lives.ts';
+import { memory } from './measure-memory.ts';
+import { policyChange } from './measure-policy-change.ts';
+import { rooms } from './measure-rooms.ts';
+import type { Programs } from './programs.ts';
+import type { World } from './world.ts';
+
+/** What a measurement has at hand. */
+export interface Bench {
+  readonly programs: Programs;
+  /** Whether bubblewrap can be run. */
+  readonly hasBwrap: boolean;
+  /** More and larger runs. */
+  readonly full: boolean;
+  /** The instance, started when first asked for. */
+  world(): Promise<World>;
+  /** A line for the person who waits. */
+  say(text: string): void;
+}
+
+export interface Group {
+  readonly names: readonly string[];
+  run(bench: Bench): Promise<Figures>;
+}
+
+/** In the order in which they run: what needs no instance comes first, so that nothing of it disturbs. */
+export const groups: readonly Group[] = [...rooms, launches, calls, lives, policyChange, approvals, command, memory];

@@ -1,0 +1,47 @@
+/** The policies of the benchmarks: usual ones, with one host that answers, one path that changes, and one that waits for a person. */
+
+/** Host names of the upstream; they exist only in the sandbox's resolver. */
+export const upstreamName = 'bench.example';
+export const heldName = 'held.example';
+
+/** `watched`: whether /watched may be asked for. */
+export function networkPolicy(port: number, watched: boolean): string {
+  const host = (name: string, methods: string, paths: string): string => `      - { domain: ${name}, ports: [${port}], methods: [${methods}], paths: [${paths}], addresses: [127.0.0.1] }\n`;
+  return `networkPolicy:
+  name: bench
+  egress:
+    allow:
+${host(upstreamName, 'GET', `/first, /stream${watched ? ', /watched' : ''}`)}    escalate:
+${host(heldName, 'PUT', '"/held/**"')}    deny:
+      - { domain: "*" }
+`;
+}
+
+function sandboxPolicy(ruled: boolean): string {
+  return `apiVersion: openshell.nvidia.com/v1
+kind: SandboxPolicy
+metadata: { name: bench }
+spec:
+  isolation: { network: restricted, filesystem: workspace, syscalls: standard }
+  resources: { maxMemory: 2Gi, maxCPU: 2, maxPids: 256, maxOpenFiles: 4096 }
+${ruled ? '  filesystem: { escalate: [{ path: "/workspace/archive/**", on: [delete, rename] }] }\n' : ''}`;
+}
+
+/** File name -> text of the blueprint `bench` (no rule about files), or `bench-ruled` (deleting in /workspace/archive asks). */
+export function blueprintFiles(port: number, ruled: boolean): Record<string, string> {
+  return {
+    'blueprint.yaml': `apiVersion: nemoclaw.dev/v1
+kind: Blueprint
+name: ${ruled ? 'bench-ruled' : 'bench'}
+version: 1.0.0
+description: What the benchmarks run in
+role: bench
+agent: { kind: shell }
+files: { sandbox: sandbox.yaml, network: network.yaml, approvals: approvals.yaml, inference: inference.yaml }
+`,
+    'sandbox.yaml': sandboxPolicy(ruled),
+    'network.yaml': networkPolicy(port, true),
+    'approvals.yaml': 'triggers: [{ action: data.delete, threshold: always }]\nchannels: [terminal]\ntimeout: 15m\ndefaultAction: deny\n',
+    'inference.yaml': `providers:\n  - { name: none, kind: vllm, endpoint: "http://127.0.0.1:${port}/v1", model: none, location: local }\ndefault: none\n`,
+  };
+}

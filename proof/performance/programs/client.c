@@ -1,0 +1,79 @@
+/* What an agent does, with the time at which it could go on; each mode prints one line per event.
+ *   client once HOST PORT PATH          one request on a new connection: `STATUS ns`
+ *   client remove FOLDER COUNT          unlinks FOLDER/0, FOLDER/1, …: `end N ERRNO ns`
+ *   client put HOST PORT COUNT          PUT /held/N, one after the other: `end N STATUS ns`
+ *   client watch HOST PORT STREAMS      holds STREAMS answers open, asks for /watched on new connections until stdin ends:
+ *                                       `ready`, `now STATUS ns` whenever the answer changes, at last `alive N` */
+#include "http.h"
+#include <errno.h>
+#include <poll.h>
+
+static int once(const char *host, int port, const char *path) {
+  struct sockaddr_in to = look_up(host, port);
+  int status = status_of(ask(&to, host, port, "GET", path));
+  printf("%d %llu\n", status, (unsigned long long)now_ns());
+  return status == 200 ? 0 : 1;
+}
+
+static int take_away(const char *folder, int count) {
+  for (int i = 0; i < count; i++) {
+    char path[256];
+    snprintf(path, sizeof path, "%s/%d", folder, i);
+    int failed = unlink(path);
+    printf("end %d %d %llu\n", i, failed ? errno : 0, (unsigned long long)now_ns());
+  }
+  return 0;
+}
+
+static int put(const char *host, int port, int count) {
+  struct sockaddr_in to = look_up(host, port);
+  for (int i = 0; i < count; i++) {
+    char path[64];
+    snprintf(path, sizeof path, "/held/%d", i);
+    int fd = ask(&to, host, port, "PUT", path), status = status_of(fd);
+    printf("end %d %d %llu\n", i, status, (unsigned long long)now_ns());
+    close(fd);
+  }
+  return 0;
+}
+
+static int watch(const char *host, int port, int count) {
+  struct sockaddr_in to = look_up(host, port);
+  struct pollfd *streams = calloc((size_t)count + 1, sizeof *streams), input = {0, POLLIN, 0};
+  char text[4096];
+  for (int i = 0; i < count; i++) {
+    streams[i] = (struct pollfd){ask(&to, host, port, "GET", "/stream"), POLLIN, 0};
+    int status = status_of(streams[i].fd);
+    if (status != 200) return fprintf(stderr, "stream %d: status %d\n", i, status), 1;
+  }
+  printf("ready\n");
+  int last = -1;
+  struct timespec pause = {0, 100000};
+  while (poll(&input, 1, 0) == 0) {
+    int fd = ask(&to, host, port, "GET", "/watched"), status = status_of(fd);
+    uint64_t end = now_ns();
+    close(fd);
+    if (status != last) printf("now %d %llu\n", status, (unsigned long long)end);
+    last = status;
+    nanosleep(&pause, NULL);
+  }
+  int alive = 0;
+  for (int i = 0; i < count; i++) {
+    ssize_t got = 1;
+    while (got > 0) got = recv(streams[i].fd, text, sizeof text, MSG_DONTWAIT);
+    if (got < 0 && errno == EAGAIN) alive++;
+  }
+  printf("alive %d\n", alive);
+  return 0;
+}
+
+int main(int argc, char **argv) {
+  setvbuf(stdout, NULL, _IOLBF, 0);
+  const char *mode = argc > 1 ? argv[1] : "";
+  if (argc == 5 && strcmp(mode, "once") == 0) return once(argv[2], atoi(argv[3]), argv[4]);
+  if (argc == 4 && strcmp(mode, "remove") == 0) return take_away(argv[2], atoi(argv[3]));
+  if (argc == 5 && strcmp(mode, "put") == 0) return put(argv[2], atoi(argv[3]), atoi(argv[4]));
+  if (argc == 5 && strcmp(mode, "watch") == 0) return watch(argv[2], atoi(argv[3]), atoi(argv[4]));
+  fputs("usage: client once|remove|put|watch …, see client.c\n", stderr);
+  return 2;
+}

@@ -1,0 +1,111 @@
+/** A private instance with an upstream beside it, made when the first figure needs it. */
+import { copyFileSync, mkdirSync, realpathSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import type { RegisterReply, SandboxView } from '@nemoclaw/contract';
+import { checkout, Instance, run } from '../harness/instance.ts';
+import { Api } from './api.ts';
+import { blueprintFiles } from './policies.ts';
+import type { Programs } from './programs.ts';
+
+/** A registered folder: what is in it, and the number by which a sandbox gets it. */
+export interface Workspace {
+  readonly path: string;
+  readonly registration: string;
+}
+
+/** Answers at once; /stream says one byte and never ends. */
+function upstream(): Promise<Server> {
+  const server = createServer((req, res) => {
+    if (req.url === '/stream') {
+      res.writeHead(200, { 'content-type': 'text/plain' });
+      res.write('.');
+    } else res.writeHead(200, { 'content-type': 'text/plain' }).end('ok\n');
+  });
+  return new Promise((done) => server.listen(0, '127.0.0.1', 4096, () => done(server)));
+}
+
+export class World {
+  readonly instance: Instance;
+  readonly api: Api;
+  readonly port: number;
+  readonly #server: Server;
+  readonly #programs: Programs;
+  #sandboxes = 0;
+
+  private constructor(instance: Instance, server: Server, programs: Programs) {
+    this.instance = instance;
+    this.api = new Api(join(instance.runDir, 'gateway.sock'));
+    this.#server = server;
+    this.#programs = programs;
+    this.port = (server.address() as AddressInfo).port;
+  }
+
+  /** Installs and starts the instance, without the demo services (their ports are fixed), with the blueprints of the benchmarks. */
+  static async start(programs: Programs): Promise<World> {
+    const instance = new Instance();
+    const server = await upstream();
+    const world = new World(instance, server, programs);
+    try {
+      const etc = join(instance.root, 'etc/nemoclaw');
+      mkdirSync(etc, { recursive: true, mode: 0o755 });
+      writeFileSync(join(etc, 'host.yaml'), 'demo: 0\n');
+      const up = await instance.cli(['up'], { timeoutMs: 300_000 });
+      if (up.code !== 0) throw new Error(`nemoclaw up: ${up.out}${up.err}`);
+      for (const ruled of [false, true]) {
+        const folder = join(realpathSync(instance.lib), 'blueprints', ruled ? 'bench-ruled' : 'bench');
+        mkdirSync(folder, { recursive: true, mode: 0o755 });
+        for (const [name, text] of Object.entries(blueprintFiles(world.port, ruled))) writeFileSync(join(folder, name), text, { mode: 0o644 });
+      }
+      return world;
+    } catch (error) {
+      await world.close();
+      throw error;
+    }
+  }
+
+  /** A folder with the programs in it, registered. */
+  async workspace(name: string): Promise<Workspace> {
+    const path = join(this.instance.root, 'workspaces', name);
+    for (const folder of ['files', 'archive']) mkdirSync(join(path, folder), { recursive: true });
+    for (const program of ['calls', 'client'] as const) copyFileSync(this.#programs[program], join(path, program));
+    const said = await run(process.execPath, [join(checkout, 'cli/src/setup/register-main.ts'), join(this.instance.runDir, 'register.sock'), path]);
+    const reply = JSON.parse(said.out || '{"ok":false,"error":"no answer"}') as RegisterReply;
+    if (!reply.ok) throw new Error(`the workspace was not registered: ${reply.error} ${said.err}`);
+    return { path, registration: reply.id };
+  }
+
+  nextName(): string {
+    this.#sandboxes += 1;
+    return `bench-${this.#sandboxes}`;
+  }
+
+  create(name: string, registration: string, blueprint: 'bench' | 'bench-ruled' = 'bench'): Promise<SandboxView> {
+    return this.api.call('POST', '/v1/sandboxes', { name, blueprint, registration });
+  }
+
+  destroy(name: string): Promise<unknown> {
+    return this.api.call('DELETE', `/v1/sandboxes/${name}`);
+  }
+
+  /** Runs `measure` in a sandbox of its own. */
+  async within<T>(blueprint: 'bench' | 'bench-ruled', measure: (name: string, workspace: Workspace) => Promise<T>): Promise<T> {
+    const name = this.nextName();
+    const workspace = await this.workspace(name);
+    await this.create(name, workspace.registration, blueprint);
+    try {
+      return await measure(name, workspace);
+    } finally {
+      await this.destroy(name);
+    }
+  }
+
+  /** Ends and removes everything; safe to call twice. */
+  async close(): Promise<void> {
+    this.api.close();
+    this.#server.closeAllConnections();
+    this.#server.close();
+    await this.instance.destroy();
+  }
+}
