@@ -11,7 +11,8 @@ export interface EventFacts {
   readonly sandbox: string;
 }
 
-const field = (value: unknown, ...path: readonly string[]): unknown => path.reduce<unknown>((at, name) => (typeof at === 'object' && at !== null && Object.hasOwn(at, name) ? (at as Record<string, unknown>)[name] : undefined), value);
+const field = (value: unknown, ...path: readonly string[]): unknown =>
+  path.reduce<unknown>((at, name) => (typeof at === 'object' && at !== null && Object.hasOwn(at, name) ? (at as Record<string, unknown>)[name] : undefined), value);
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');
 
 /** The few facts a line shows; what an event lacks is ''. */
@@ -34,7 +35,13 @@ export function eventLine(context: CliContext, event: Readonly<Record<string, un
   const facts = eventFacts(event);
   const at = facts.time === 0 ? '-' : new Date(facts.time).toISOString();
   const when = context.world.stdout.isTTY ? at.slice(11, 23) : at;
-  const columns = [when, ...(withSandbox ? [facts.sandbox === '' ? '-' : escape(facts.sandbox)] : []), facts.verdict === '' ? '-' : mark(context, shownVerdict(facts.verdict)).trimStart(), facts.layer === '' ? '-' : facts.layer, escape(facts.message)];
+  const columns = [
+    when,
+    ...(withSandbox ? [facts.sandbox === '' ? '-' : escape(facts.sandbox)] : []),
+    facts.verdict === '' ? '-' : mark(context, shownVerdict(facts.verdict)).trimStart(),
+    facts.layer === '' ? '-' : facts.layer,
+    escape(facts.message),
+  ];
   if (facts.rule !== '') columns.push(`(${escape(facts.rule)})`);
   return columns.join(context.world.stdout.isTTY ? '  ' : '\t');
 }

@@ -4,7 +4,8 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { parseEvents } from './events.ts';
 
-const text = ': hello\n\nid: 5\nevent: audit\ndata: {"message":"Grüße €"}\n\nid: 6\r\ndata: {"sequence":6,\r\ndata: "event":{"message":"two"}}\r\n\r\ndata: {"message":"no id"}\n\nid: 9\ndata: {"cut":true}';
+const text =
+  ': hello\n\nid: 5\nevent: audit\ndata: {"message":"Grüße €"}\n\nid: 6\r\ndata: {"sequence":6,\r\ndata: "event":{"message":"two"}}\r\n\r\ndata: {"message":"no id"}\n\nid: 9\ndata: {"cut":true}';
 const bytes = Buffer.from(text);
 
 async function parsed(cuts: readonly number[]): Promise<unknown[]> {

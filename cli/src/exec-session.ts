@@ -59,7 +59,9 @@ export async function runSession(context: CliContext, options: SessionOptions): 
         response.on('end', () => reject(answered(text, response.statusCode ?? 0)));
       });
       socket.on('error', (error) => reject(unreachable(context, error)));
-      socket.on('close', () => reject(new Failure('NEMO_E_NO_DAEMON', { what: 'The connection to the gateway ended before the command did.', fix: 'The agent goes on; look at `nemoclaw status` and the logs.' })));
+      socket.on('close', () =>
+        reject(new Failure('NEMO_E_NO_DAEMON', { what: 'The connection to the gateway ended before the command did.', fix: 'The agent goes on; look at `nemoclaw status` and the logs.' })),
+      );
     });
   } finally {
     for (const undo of tidy) undo();

@@ -14,5 +14,9 @@ export function explainFlags() {
   };
 }
 export function explainExamples(): string {
-  return ['nemoclaw policy explain my-assistant --tool email_send --args \'{"to":"a@b.example"}\'', 'nemoclaw policy explain my-assistant --url https://api.example.com/v1/x --method POST', 'nemoclaw my-assistant policy explain --connect smtp.company.com:587'].join('\n');
+  return [
+    'nemoclaw policy explain my-assistant --tool email_send --args \'{"to":"a@b.example"}\'',
+    'nemoclaw policy explain my-assistant --url https://api.example.com/v1/x --method POST',
+    'nemoclaw my-assistant policy explain --connect smtp.company.com:587',
+  ].join('\n');
 }

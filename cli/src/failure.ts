@@ -55,7 +55,12 @@ async function describe(thrown: unknown): Promise<{ body: ErrorBody['error']; ex
   if (thrown instanceof AnsweredFailure) {
     return { body: thrown.body, exit: isErrorCode(thrown.body.code) ? errorTable[thrown.body.code].exit : 1 };
   }
-  const error = thrown instanceof NemoError ? thrown : thrown instanceof Failure ? new NemoError(thrown.code, thrown.details) : new NemoError('NEMO_E_INTERNAL', { what: thrown instanceof Error ? thrown.message : String(thrown) });
+  const error =
+    thrown instanceof NemoError
+      ? thrown
+      : thrown instanceof Failure
+        ? new NemoError(thrown.code, thrown.details)
+        : new NemoError('NEMO_E_INTERNAL', { what: thrown instanceof Error ? thrown.message : String(thrown) });
   const body: ErrorBody['error'] = { code: error.code, what: error.message, fix: error.fix, ...(error.why ? { why: error.why } : {}), ...(error.where ? { where: { ...error.where } } : {}) };
   return { body, exit: error.exit };
 }

@@ -91,7 +91,10 @@ export interface FakeWorld {
 }
 
 /** A world below `root`, at a fixed time. */
-export function fakeWorld(root: string, options: { readonly tty?: boolean; readonly uid?: number; readonly cwd?: string; readonly input?: string; readonly env?: Readonly<Record<string, string>> } = {}): FakeWorld {
+export function fakeWorld(
+  root: string,
+  options: { readonly tty?: boolean; readonly uid?: number; readonly cwd?: string; readonly input?: string; readonly env?: Readonly<Record<string, string>> } = {},
+): FakeWorld {
   const written = { stdout: [] as Uint8Array[], stderr: [] as Uint8Array[] };
   let code = 0;
   const output = (name: 'stdout' | 'stderr') => ({

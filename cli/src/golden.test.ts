@@ -28,7 +28,9 @@ function filled(value: unknown): unknown {
   return typeof $view === 'string' ? { ...(filled(views[$view]) as object), ...rest } : rest;
 }
 
-const cases = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+const cases = readdirSync(folder, { withFileTypes: true })
+  .filter((entry) => entry.isDirectory())
+  .map((entry) => entry.name);
 
 test('there are cases', () => assert.ok(cases.length >= 20, String(cases.length)));
 
@@ -39,9 +41,17 @@ for (const name of cases) {
     const root = mkdtempSync(join(tmpdir(), 'nemoclaw-cli-'));
     const gateway = given.http || given.ws ? await startFakeGateway(join(root, 'run/nemoclaw/gateway.sock'), given) : undefined;
     try {
-      const { world, stdout, stderr, exit } = fakeWorld(root, { cwd: at, ...(given.tty ? { tty: true } : {}), ...(given.input ? { input: given.input } : {}), ...(given.noColour ? { env: { NO_COLOR: '1' } } : {}) });
+      const { world, stdout, stderr, exit } = fakeWorld(root, {
+        cwd: at,
+        ...(given.tty ? { tty: true } : {}),
+        ...(given.input ? { input: given.input } : {}),
+        ...(given.noColour ? { env: { NO_COLOR: '1' } } : {}),
+      });
       await run(given.args, world);
-      for (const [file, text] of [['stdout.txt', stdout()], ['stderr.txt', stderr()]] as const) {
+      for (const [file, text] of [
+        ['stdout.txt', stdout()],
+        ['stderr.txt', stderr()],
+      ] as const) {
         const golden = join(at, file);
         const shown = text.replaceAll(root, '$ROOT');
         if (process.env['UPDATE_GOLDEN']) {

@@ -39,7 +39,9 @@ export async function run(args: readonly string[], world: World = realWorld()): 
     localization: { text: words },
     documentation: { disableAnsiColor: world.stdout.isTTY !== true || Boolean(world.env['NO_COLOR']) },
   } as const;
-  const application = named ? buildApplication((await import('./sandbox-routes.ts')).sandboxRoutes, { name: `nemoclaw ${first}`, ...settings }) : buildApplication((await import('./routes.ts')).rootRoutes, { name: 'nemoclaw', ...settings });
+  const application = named
+    ? buildApplication((await import('./sandbox-routes.ts')).sandboxRoutes, { name: `nemoclaw ${first}`, ...settings })
+    : buildApplication((await import('./routes.ts')).rootRoutes, { name: 'nemoclaw', ...settings });
   const inputs = named ? args.slice(1) : args[0] === 'help' ? [...args.slice(1), '--help'] : args;
   const misused = named ? whyNotAName(first) : undefined;
   if (misused !== undefined) {

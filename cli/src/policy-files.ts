@@ -37,7 +37,12 @@ export function readPolicyFiles(paths: readonly string[], cwd: string): PolicyFi
         .map((name) => ({ path: join(path, name), name, text: readFileSync(join(at, name), 'utf8') }))
         .filter((file) => policyKind(file.text) !== 'blueprint');
     } catch (error) {
-      throw new Failure('NEMO_E_USAGE', { what: `Cannot read ${path}.`, why: error instanceof Error ? error.message : String(error), fix: 'Give a file or folder that exists and that you may read.', cause: error });
+      throw new Failure('NEMO_E_USAGE', {
+        what: `Cannot read ${path}.`,
+        why: error instanceof Error ? error.message : String(error),
+        fix: 'Give a file or folder that exists and that you may read.',
+        cause: error,
+      });
     }
   });
 }
@@ -77,7 +82,10 @@ export async function checkBlueprintFolder(path: string, cwd: string): Promise<{
   const at = resolve(cwd, path);
   if (!statSync(join(at, 'blueprint.yaml'), { throwIfNoEntry: false })?.isFile()) return undefined;
   const contract = await import('@nemoclaw/contract');
-  const list = (dir: string): string[] => readdirSync(resolve(cwd, dir), { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).map((entry) => relative(resolve(cwd, dir), join(entry.parentPath, entry.name)));
+  const list = (dir: string): string[] =>
+    readdirSync(resolve(cwd, dir), { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => relative(resolve(cwd, dir), join(entry.parentPath, entry.name)));
   const folder = contract.loadBlueprintFolder(path, (name) => readFileSync(resolve(cwd, name)), list);
   const findings = contract.lintBundle(folder).map((finding) => `${finding.code}${finding.where ? ` at ${finding.where.file}:${finding.where.line}` : ''}: ${finding.text}`);
   return { file: path, kind: `blueprint ${folder.blueprint.name}@${folder.blueprint.version}, sha256 ${folder.digest.slice(0, 12)}`, findings };

@@ -20,8 +20,19 @@ const policy = buildRouteMap<string, CliContext>({
       positional: { kind: 'array', parameter: argument('file', 'Policy file, or folder of a blueprint'), minimum: 1 },
       load: () => import('./commands/policy-validate.ts'),
     }),
-    explain: command<ExplainFlags, [string]>({ brief: 'Say what would be decided, and by which rule', about: explainExamples(), flags: explainFlags(), positional: { kind: 'tuple', parameters: [sandboxName] }, load: () => import('./commands/policy-explain.ts') }),
-    get: command<{ json?: boolean; file?: string }, [string]>({ brief: 'Print the policy in force', flags: { file: text('Only this file', 'file') }, positional: { kind: 'tuple', parameters: [sandboxName] }, load: () => import('./commands/policy-get.ts') }),
+    explain: command<ExplainFlags, [string]>({
+      brief: 'Say what would be decided, and by which rule',
+      about: explainExamples(),
+      flags: explainFlags(),
+      positional: { kind: 'tuple', parameters: [sandboxName] },
+      load: () => import('./commands/policy-explain.ts'),
+    }),
+    get: command<{ json?: boolean; file?: string }, [string]>({
+      brief: 'Print the policy in force',
+      flags: { file: text('Only this file', 'file') },
+      positional: { kind: 'tuple', parameters: [sandboxName] },
+      load: () => import('./commands/policy-get.ts'),
+    }),
     set: command<{ json?: boolean }, string[]>({
       brief: 'Put new policy files in force',
       about: 'nemoclaw policy set my-assistant network.yaml\n\nAll files are checked first; an error leaves everything as it is.',
@@ -36,9 +47,24 @@ const approvals = buildRouteMap<string, CliContext>({
   docs: { brief: 'See and decide what agents ask' },
   routes: {
     list: command<{ json?: boolean; all?: boolean }>({ brief: 'List what waits for a person', flags: { all: yesNo('Also what was decided') }, load: () => import('./commands/approvals-list.ts') }),
-    show: command<{ json?: boolean }, [string]>({ brief: 'Show one request in full', flags: {}, positional: { kind: 'tuple', parameters: [approvalId] }, load: () => import('./commands/approvals-show.ts') }),
-    approve: command<{ json?: boolean; reason?: string }, [string]>({ brief: 'Let it happen', flags: { reason: text('Goes on record') }, positional: { kind: 'tuple', parameters: [approvalId] }, load: async () => ({ run: (await import('./commands/approvals-decide.ts')).approve }) }),
-    deny: command<{ json?: boolean; reason?: string }, [string]>({ brief: 'Refuse it', flags: { reason: text('Goes on record and to the agent') }, positional: { kind: 'tuple', parameters: [approvalId] }, load: async () => ({ run: (await import('./commands/approvals-decide.ts')).deny }) }),
+    show: command<{ json?: boolean }, [string]>({
+      brief: 'Show one request in full',
+      flags: {},
+      positional: { kind: 'tuple', parameters: [approvalId] },
+      load: () => import('./commands/approvals-show.ts'),
+    }),
+    approve: command<{ json?: boolean; reason?: string }, [string]>({
+      brief: 'Let it happen',
+      flags: { reason: text('Goes on record') },
+      positional: { kind: 'tuple', parameters: [approvalId] },
+      load: async () => ({ run: (await import('./commands/approvals-decide.ts')).approve }),
+    }),
+    deny: command<{ json?: boolean; reason?: string }, [string]>({
+      brief: 'Refuse it',
+      flags: { reason: text('Goes on record and to the agent') },
+      positional: { kind: 'tuple', parameters: [approvalId] },
+      load: async () => ({ run: (await import('./commands/approvals-decide.ts')).deny }),
+    }),
     grants: command<{ json?: boolean }>({ brief: 'List approvals that still let one identical request through', flags: {}, load: () => import('./commands/approvals-grants.ts') }),
   },
 });
@@ -48,14 +74,19 @@ const audit = buildRouteMap<string, CliContext>({
   routes: {
     verify: command<{ json?: boolean }>({
       brief: 'Verify the chain and its signed checkpoints',
-      about: 'Runs the verifier, a program of its own that needs no running NemoClaw. Needs root: the checkpoints are root\'s.',
+      about: "Runs the verifier, a program of its own that needs no running NemoClaw. Needs root: the checkpoints are root's.",
       flags: {},
       load: () => import('./commands/audit-verify.ts'),
     }),
     search: command<SearchFlags, string[]>({
       brief: 'Find events on the record',
       about: 'nemoclaw audit search email --sandbox my-assistant --verdict denied',
-      flags: { sandbox: text('Only this sandbox', 'name'), verdict: text('allowed, denied, waiting, approved or rejected', 'word'), limit: text('Most events to print (default 100)', 'number'), after: text('Only after this sequence number', 'sequence') },
+      flags: {
+        sandbox: text('Only this sandbox', 'name'),
+        verdict: text('allowed, denied, waiting, approved or rejected', 'word'),
+        limit: text('Most events to print (default 100)', 'number'),
+        after: text('Only after this sequence number', 'sequence'),
+      },
       positional: { kind: 'array', parameter: argument('word', 'Words that the event must contain') },
       load: () => import('./commands/audit-search.ts'),
     }),

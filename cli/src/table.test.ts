@@ -11,9 +11,19 @@ const contextFor = (tty: boolean): CliContext => ({ world: fakeWorld('/x', { tty
 
 test('colour does not shift columns, and a pipe gets no colour', () => {
   const context = contextFor(true);
-  const lines = table(context, ['A', 'B'], [[mark(context, 'Denied'), 'x'], ['plain', 'y']]).split('\n');
+  const lines = table(
+    context,
+    ['A', 'B'],
+    [
+      [mark(context, 'Denied'), 'x'],
+      ['plain', 'y'],
+    ],
+  ).split('\n');
   const plain = lines.map((line) => line.replaceAll(/\u001b\[\d+m/g, ''));
-  assert.deepEqual(plain.map((line) => line.search(/[Bxy]$/)), [10, 10, 10]);
+  assert.deepEqual(
+    plain.map((line) => line.search(/[Bxy]$/)),
+    [10, 10, 10],
+  );
   assert.equal(table(contextFor(false), ['A', 'B'], [['a\tb', 'c']]), 'a b\tc');
 });
 

@@ -6,7 +6,12 @@ export function table(context: CliContext, heading: readonly string[], rows: rea
   if (!context.world.stdout.isTTY) return rows.map((row) => row.map((cell) => cell.replaceAll('\t', ' ')).join('\t')).join('\n');
   const all = [heading, ...rows];
   const widths = heading.map((_, column) => Math.max(...all.map((row) => width(row[column] ?? ''))));
-  const lines = all.map((row) => row.map((cell, column) => (column === heading.length - 1 ? cell : cell + ' '.repeat((widths[column] ?? 0) - width(cell)))).join('  ').trimEnd());
+  const lines = all.map((row) =>
+    row
+      .map((cell, column) => (column === heading.length - 1 ? cell : cell + ' '.repeat((widths[column] ?? 0) - width(cell))))
+      .join('  ')
+      .trimEnd(),
+  );
   const first = lines[0] ?? '';
   return [wantsColour(context) ? `\u001b[2m${first}\u001b[0m` : first, ...lines.slice(1)].join('\n');
 }

@@ -13,7 +13,12 @@ export async function taskTableText(context: CliContext, { rows, totals, incompl
       table(
         context,
         ['VERDICT', 'LAYER', 'WHAT', 'RULE'],
-        rows.map((row) => [mark(context, row.verdict).trimStart(), row.layer, `${safeLine(row.what, 160)}${row.count > 1 ? ` (${row.count} times)` : ''}`, `${row.rule === '' ? '-' : safeLine(row.rule, 80)}${row.at === '' ? '' : ` (${safeLine(row.at, 80)})`}`]),
+        rows.map((row) => [
+          mark(context, row.verdict).trimStart(),
+          row.layer,
+          `${safeLine(row.what, 160)}${row.count > 1 ? ` (${row.count} times)` : ''}`,
+          `${row.rule === '' ? '-' : safeLine(row.rule, 80)}${row.at === '' ? '' : ` (${safeLine(row.at, 80)})`}`,
+        ]),
       ),
     );
   }

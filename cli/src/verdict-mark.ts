@@ -28,8 +28,16 @@ export function mark(context: CliContext, word: string): string {
 /** The one vocabulary people see, from what the record holds. */
 export function shownVerdict(verdict: string): string {
   const words: Readonly<Record<string, string>> = {
-    allow: 'Allowed', deny: 'Denied', escalate: 'Waiting', approved: 'Approved', rejected: 'Rejected', observe: 'Observed',
-    waiting: 'Waiting', granted: 'Approved', expired: 'Expired', withdrawn: 'Withdrawn',
+    allow: 'Allowed',
+    deny: 'Denied',
+    escalate: 'Waiting',
+    approved: 'Approved',
+    rejected: 'Rejected',
+    observe: 'Observed',
+    waiting: 'Waiting',
+    granted: 'Approved',
+    expired: 'Expired',
+    withdrawn: 'Withdrawn',
   };
   return Object.hasOwn(words, verdict) ? (words[verdict] ?? verdict) : verdict;
 }

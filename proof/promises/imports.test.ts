@@ -21,7 +21,11 @@ const folderOf = (room: string): string => (layers.includes(room) ? `layers/${ro
 
 function specifiers(file: SourceFile): string[] {
   const { module, errors } = parseSync(file.path, file.text);
-  assert.deepEqual(errors.map((e) => e.message), [], `${file.path} parses`);
+  assert.deepEqual(
+    errors.map((e) => e.message),
+    [],
+    `${file.path} parses`,
+  );
   const dynamic = module.dynamicImports.map((i) => file.text.slice(i.moduleRequest.start, i.moduleRequest.end).replace(/^['"`]|['"`]$/g, ''));
   const exported = module.staticExports.flatMap((e) => e.entries.flatMap((entry) => (entry.moduleRequest ? [entry.moduleRequest.value] : [])));
   return [...module.staticImports.map((i) => i.moduleRequest.value), ...exported, ...dynamic];
@@ -48,12 +52,18 @@ for (const [room, mayImport] of Object.entries(allowed)) {
     const manifest: { dependencies?: Record<string, string> } = JSON.parse(read(`${folder}/package.json`).text);
     const declared = Object.keys(manifest.dependencies ?? {});
     const rooms = declared.filter((name) => name.startsWith('@nemoclaw/')).map((name) => name.slice('@nemoclaw/'.length));
-    assert.deepEqual(rooms.filter((name) => !mayImport.includes(name)), []);
+    assert.deepEqual(
+      rooms.filter((name) => !mayImport.includes(name)),
+      [],
+    );
     const undeclared = new Set<string>();
     for (const path of paths(['.ts'], folder).filter((p) => !p.endsWith('.test.ts') && !p.endsWith('bench.ts'))) {
       for (const specifier of specifiers(read(path))) {
         if (specifier.startsWith('.') || specifier.startsWith('node:')) continue;
-        const name = specifier.split('/').slice(0, specifier.startsWith('@') ? 2 : 1).join('/');
+        const name = specifier
+          .split('/')
+          .slice(0, specifier.startsWith('@') ? 2 : 1)
+          .join('/');
         if (name !== `@nemoclaw/${room}` && !declared.includes(name)) undeclared.add(`${path}: ${name}`);
       }
     }
@@ -64,7 +74,13 @@ for (const [room, mayImport] of Object.entries(allowed)) {
 test('every room with code is in the table, and no room has a name that says nothing', () => {
   const rooms = [...paths(['package.json'])].filter((path) => path !== 'package.json').map((path) => path.replace('/package.json', ''));
   const known = Object.keys(allowed).map(folderOf);
-  assert.deepEqual(rooms.filter((room) => !known.includes(room) && !room.includes('/agents/') && room !== 'console'), []);
+  assert.deepEqual(
+    rooms.filter((room) => !known.includes(room) && !room.includes('/agents/') && room !== 'console'),
+    [],
+  );
   const vague = /(^|\/)(utils?|common|helpers?|shared|misc|lib)(\/|\.ts$)/;
-  assert.deepEqual(paths(['.ts', '.c', '.h']).filter((path) => vague.test(path)), []);
+  assert.deepEqual(
+    paths(['.ts', '.c', '.h']).filter((path) => vague.test(path)),
+    [],
+  );
 });

@@ -29,11 +29,17 @@ test('every production package has a licence that lets it be shipped', () => {
 });
 
 test('only the package that brings Node runs a script when it is installed', () => {
-  assert.deepEqual(production.filter(([, entry]) => entry.hasInstallScript).map(([path]) => nameOf(path)), ['node']);
+  assert.deepEqual(
+    production.filter(([, entry]) => entry.hasInstallScript).map(([path]) => nameOf(path)),
+    ['node'],
+  );
 });
 
 test('production versions are pinned exactly', () => {
-  const manifests = ['package.json', ...['contract', 'decide', 'detect', 'ledger', 'gateway', 'cli', 'layers/openshell', 'layers/privacy-router', 'layers/network-policy', 'layers/policy-engine'].map((room) => `${room}/package.json`)];
+  const manifests = [
+    'package.json',
+    ...['contract', 'decide', 'detect', 'ledger', 'gateway', 'cli', 'layers/openshell', 'layers/privacy-router', 'layers/network-policy', 'layers/policy-engine'].map((room) => `${room}/package.json`),
+  ];
   const loose: string[] = [];
   for (const path of manifests) {
     const manifest: { dependencies?: Record<string, string> } = JSON.parse(read(path).text);

@@ -9,7 +9,12 @@ const text = read('proof/SPECIFICATION.md').text;
 const rows = text
   .split('\n')
   .filter((line) => line.startsWith('|') && !/^\|\s*(promise|-)/.test(line))
-  .map((line) => line.slice(1, -1).split(/(?<!\\)\|/).map((cell) => cell.trim()));
+  .map((line) =>
+    line
+      .slice(1, -1)
+      .split(/(?<!\\)\|/)
+      .map((cell) => cell.trim()),
+  );
 const promise = (row: readonly string[]): string => row[0] ?? '';
 const proof = (row: readonly string[]): string => row.at(-2) ?? '';
 const state = (row: readonly string[]): string => row.at(-1) ?? '';
@@ -18,12 +23,41 @@ const isPending = (row: readonly string[]): boolean => state(row) === '*pending*
 const figureName = /`((?:syscall|sandbox|network|proxy|policy|router|pipeline|approval|pii|ledger|cli)\.[a-z0-9.]+)`/g;
 /** The names that reports use; the one list of them. */
 const reported = [
-  'syscall.open', 'sandbox.launch', 'sandbox.launch.alone', 'sandbox.create', 'sandbox.destroy', 'sandbox.memory', 'sandbox.scale', 'sandbox.scale.idle', 'network.apply',
-  'proxy.added', 'proxy.rate', 'proxy.handshakes', 'policy.decide', 'policy.replay', 'router.added', 'router.added.100k', 'router.rate', 'pipeline.first', 'pipeline.later',
-  'approval.resume', 'pii.precision', 'pii.recall', 'pii.throughput', 'pii.throughput.hyperscan', 'ledger.append', 'ledger.commit', 'ledger.search', 'cli.start',
+  'syscall.open',
+  'sandbox.launch',
+  'sandbox.launch.alone',
+  'sandbox.create',
+  'sandbox.destroy',
+  'sandbox.memory',
+  'sandbox.scale',
+  'sandbox.scale.idle',
+  'network.apply',
+  'proxy.added',
+  'proxy.rate',
+  'proxy.handshakes',
+  'policy.decide',
+  'policy.replay',
+  'router.added',
+  'router.added.100k',
+  'router.rate',
+  'pipeline.first',
+  'pipeline.later',
+  'approval.resume',
+  'pii.precision',
+  'pii.recall',
+  'pii.throughput',
+  'pii.throughput.hyperscan',
+  'ledger.append',
+  'ledger.commit',
+  'ledger.search',
+  'cli.start',
 ];
-const benchFiles = paths(['.ts']).filter((path) => /(^|\/)(bench|evaluate)[a-z-]*\.ts$/.test(path) || /^proof\/(performance|evaluate)\//.test(path)).map(read);
-const measured = new Set(benchFiles.flatMap((file) => [...file.text.matchAll(/['"`]((?:syscall|sandbox|network|proxy|policy|router|pipeline|approval|pii|ledger|cli)\.[a-z0-9.]+)['"`]/g)].map((match) => match[1] ?? '')));
+const benchFiles = paths(['.ts'])
+  .filter((path) => /(^|\/)(bench|evaluate)[a-z-]*\.ts$/.test(path) || /^proof\/(performance|evaluate)\//.test(path))
+  .map(read);
+const measured = new Set(
+  benchFiles.flatMap((file) => [...file.text.matchAll(/['"`]((?:syscall|sandbox|network|proxy|policy|router|pipeline|approval|pii|ledger|cli)\.[a-z0-9.]+)['"`]/g)].map((match) => match[1] ?? '')),
+);
 const named = new Set([...text.matchAll(figureName)].map((match) => match[1] ?? ''));
 
 test('there are promises, and each says how it stands', () => {
@@ -51,13 +85,24 @@ test('what is not pending has a proof', () => {
 });
 
 test('every figure that reports use is promised, and every figure that is measured belongs to a promise', () => {
-  assert.deepEqual(reported.filter((name) => !named.has(name)), []);
+  assert.deepEqual(
+    reported.filter((name) => !named.has(name)),
+    [],
+  );
   const roots = [...named];
-  assert.deepEqual([...measured].filter((name) => !/\.(ya?ml|json|ts|js)$/.test(name) && !roots.some((root) => name === root || name.startsWith(`${root}.`) || root.startsWith(`${name.split('.')[0]}.${name.split('.')[1]}`))), []);
+  assert.deepEqual(
+    [...measured].filter(
+      (name) => !/\.(ya?ml|json|ts|js)$/.test(name) && !roots.some((root) => name === root || name.startsWith(`${root}.`) || root.startsWith(`${name.split('.')[0]}.${name.split('.')[1]}`)),
+    ),
+    [],
+  );
 });
 
 test('the README claims no figure that is pending', () => {
   const readme = read('README.md').text;
   const pending = new Set(rows.filter(isPending).flatMap((row) => [...proof(row).matchAll(figureName)].map((match) => match[1] ?? '')));
-  assert.deepEqual([...readme.matchAll(figureName)].map((match) => match[1] ?? '').filter((name) => pending.has(name)), []);
+  assert.deepEqual(
+    [...readme.matchAll(figureName)].map((match) => match[1] ?? '').filter((name) => pending.has(name)),
+    [],
+  );
 });

@@ -13,7 +13,14 @@ export async function run(this: CliContext, flags: CommonFlags & { readonly all?
   const { safeLine } = await import('@nemoclaw/contract');
   const rows = [...approvals]
     .sort((a, b) => a.deadline - b.deadline)
-    .map((a) => [a.id, mark(this, shownVerdict(a.state)).trimStart(), a.sandbox, a.action === '' ? a.kind : a.action, a.state === 'waiting' ? `denies in ${remaining(this.world.now(), a.deadline)}` : a.by, safeLine(a.card.summary, 120)]);
+    .map((a) => [
+      a.id,
+      mark(this, shownVerdict(a.state)).trimStart(),
+      a.sandbox,
+      a.action === '' ? a.kind : a.action,
+      a.state === 'waiting' ? `denies in ${remaining(this.world.now(), a.deadline)}` : a.by,
+      safeLine(a.card.summary, 120),
+    ]);
   say(this, table(this, ['ID', 'STATE', 'SANDBOX', 'ACTION', 'WHEN/WHO', 'WHAT'], rows));
   if (!flags.all && this.world.stdout.isTTY) note(this, '\nDecide with: nemoclaw approvals show|approve|deny <id>');
 }

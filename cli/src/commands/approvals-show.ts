@@ -27,7 +27,14 @@ export async function cardText(context: CliContext, approval: ApprovalView): Pro
   ];
   if (approval.effect !== '') lines.push(`  effect   ${safeLine(approval.effect)}`);
   for (const notice of card.notices) lines.push(`  note     ${notice}`);
-  lines.push(`  approve  ${safeLine(card.creates, 1000)}`, '', 'The request, as the agent made it (quoted):', ...safeBlock(card.detail).split('\n').map((line) => `  > ${line}`));
+  lines.push(
+    `  approve  ${safeLine(card.creates, 1000)}`,
+    '',
+    'The request, as the agent made it (quoted):',
+    ...safeBlock(card.detail)
+      .split('\n')
+      .map((line) => `  > ${line}`),
+  );
   if (approval.state === 'waiting') lines.push('', `nemoclaw approvals deny ${approval.id}`, `nemoclaw approvals approve ${approval.id}`);
   return lines.join('\n');
 }

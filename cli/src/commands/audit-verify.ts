@@ -8,7 +8,7 @@ import { Failure, Quit } from '../failure.ts';
 
 export async function run(this: CliContext, flags: CommonFlags): Promise<void> {
   const { places, world } = this;
-  if (world.uid !== 0) throw new Failure('NEMO_E_ROOT', { what: 'Verifying the record needs root.', why: 'The signed checkpoints and their key are root\'s, so that no service can rewrite them.' });
+  if (world.uid !== 0) throw new Failure('NEMO_E_ROOT', { what: 'Verifying the record needs root.', why: "The signed checkpoints and their key are root's, so that no service can rewrite them." });
   const program = join(places.prefix, 'lib/ledger/src/verify-main.ts');
   if (!existsSync(program)) throw new Failure('NEMO_E_SETUP', { what: `There is no verifier at ${program}.`, fix: 'Install first: ./nemoclaw onboard' });
   const args = [program, '--ledger', join(places.state, 'ledger'), '--checkpoints', join(places.state, 'checkpoints'), ...(flags.json ? ['--json'] : [])];

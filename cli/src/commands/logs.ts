@@ -12,7 +12,11 @@ export async function run(this: CliContext, flags: CommonFlags & { readonly foll
   if (!Number.isSafeInteger(after) || after < 0) throw new Failure('NEMO_E_USAGE', { what: '--after needs a sequence number.' });
   const show = ({ sequence, event }: EventView): void => {
     if (flags.json) this.world.stdout.write(`${JSON.stringify({ sequence, event })}\n`);
-    else say(this, eventLine(this, event, (text) => safeLine(text, 400)));
+    else
+      say(
+        this,
+        eventLine(this, event, (text) => safeLine(text, 400)),
+      );
   };
   let last = after;
   let count = 0;

@@ -25,17 +25,40 @@ export async function run(this: CliContext, flags: OnboardFlags): Promise<void> 
   needRoot(this, 'Setting up this machine');
   const answers = await answersFrom(this, flags);
   const progress = new Progress(this);
-  await progress.step('check this machine', () => checkMachine(this), (warnings) => (warnings.length === 0 ? 'all good' : warnings.join('; ')));
+  await progress.step(
+    'check this machine',
+    () => checkMachine(this),
+    (warnings) => (warnings.length === 0 ? 'all good' : warnings.join('; ')),
+  );
   const folder = blueprintFolder(this.places, answers.blueprint);
   const blueprint = readBlueprint(folder, answers.blueprint);
   if (flags.agent !== undefined && flags.agent !== blueprint.agent.kind) {
-    throw new Failure('NEMO_E_BLUEPRINT', { what: `The blueprint ${blueprint.name} runs the agent ${blueprint.agent.kind}, not ${flags.agent}.`, fix: 'Leave --agent out, or choose another blueprint with --blueprint.' });
+    throw new Failure('NEMO_E_BLUEPRINT', {
+      what: `The blueprint ${blueprint.name} runs the agent ${blueprint.agent.kind}, not ${flags.agent}.`,
+      fix: 'Leave --agent out, or choose another blueprint with --blueprint.',
+    });
   }
   const identities = await progress.step('system users', () => prepareIdentities(this));
-  await progress.step('start the services', () => startInstance(this, identities), ({ started, status }) => `${started ? 'started' : 'were running'}, tier ${status.host.tier}`);
-  await progress.step(`agent ${blueprint.agent.kind}`, () => provideAgent(this, blueprint.agent.kind), (what) => what);
-  const { sandbox, created } = await progress.step(`sandbox ${answers.name}`, () => provideSandbox(this, answers, blueprint, folder, flags.workspace), (result) => result.said);
-  const { held, tried } = await progress.step('proof of enforcement from inside', () => proofOf(sandbox), (proof) => `${proof.held} of ${proof.tried} forbidden things tried and stopped`);
+  await progress.step(
+    'start the services',
+    () => startInstance(this, identities),
+    ({ started, status }) => `${started ? 'started' : 'were running'}, tier ${status.host.tier}`,
+  );
+  await progress.step(
+    `agent ${blueprint.agent.kind}`,
+    () => provideAgent(this, blueprint.agent.kind),
+    (what) => what,
+  );
+  const { sandbox, created } = await progress.step(
+    `sandbox ${answers.name}`,
+    () => provideSandbox(this, answers, blueprint, folder, flags.workspace),
+    (result) => result.said,
+  );
+  const { held, tried } = await progress.step(
+    'proof of enforcement from inside',
+    () => proofOf(sandbox),
+    (proof) => `${proof.held} of ${proof.tried} forbidden things tried and stopped`,
+  );
   if (flags.json) return sayJson(this, { sandbox, created, steps: progress.steps, proof: { held, tried } });
   say(this, `\n${summaryBox(sandbox)}`);
 }
@@ -61,11 +84,19 @@ function provideAgent(context: CliContext, kind: string): string {
   return 'installed from npm, versions pinned';
 }
 
-async function provideSandbox(context: CliContext, answers: Answers, blueprint: Blueprint, folder: string, workspace: string | undefined): Promise<{ sandbox: SandboxView; created: boolean; said: string }> {
+async function provideSandbox(
+  context: CliContext,
+  answers: Answers,
+  blueprint: Blueprint,
+  folder: string,
+  workspace: string | undefined,
+): Promise<{ sandbox: SandboxView; created: boolean; said: string }> {
   const existing = await find(context, answers.name);
   if (existing) {
-    if (existing.blueprint.name !== answers.blueprint) throw new Failure('NEMO_E_NAME', { what: `${answers.name} exists already, from the blueprint ${existing.blueprint.name}.`, fix: 'Choose another --name, or destroy it first.' });
-    if (answers.provider !== undefined && existing.provider.kind !== answers.provider.kind) note(context, `note: ${answers.name} keeps its provider ${existing.provider.kind}; to change it, destroy the sandbox first.`);
+    if (existing.blueprint.name !== answers.blueprint)
+      throw new Failure('NEMO_E_NAME', { what: `${answers.name} exists already, from the blueprint ${existing.blueprint.name}.`, fix: 'Choose another --name, or destroy it first.' });
+    if (answers.provider !== undefined && existing.provider.kind !== answers.provider.kind)
+      note(context, `note: ${answers.name} keeps its provider ${existing.provider.kind}; to change it, destroy the sandbox first.`);
     if (existing.state !== 'stopped' && existing.state !== 'failed') return { sandbox: existing, created: false, said: 'was there already and is used as it is' };
     await restoreWorkspace(context, existing);
     return { sandbox: await call<SandboxView>(context, 'POST', sandboxPath(answers.name, '/start')), created: false, said: 'was there already; started' };

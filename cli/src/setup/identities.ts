@@ -82,12 +82,15 @@ export function addOperator(user: string): boolean {
 export function removeIdentities(places: Places): string[] {
   const { users, groups } = readMarker(places);
   const kept: string[] = [];
-  for (const [tool, names] of [['userdel', users], ['groupdel', groups]] as const) {
+  for (const [tool, names] of [
+    ['userdel', users],
+    ['groupdel', groups],
+  ] as const) {
     for (const name of names) {
       try {
         run(tool, [name]);
       } catch (error) {
-        if (lookUp(tool === 'userdel' ? 'passwd' : 'group', name)) kept.push(`${name}: ${error instanceof Error ? error.message.split('\n')[1] ?? error.message : String(error)}`);
+        if (lookUp(tool === 'userdel' ? 'passwd' : 'group', name)) kept.push(`${name}: ${error instanceof Error ? (error.message.split('\n')[1] ?? error.message) : String(error)}`);
       }
     }
   }

@@ -20,7 +20,13 @@ export interface AnswerFlags {
   readonly yes?: boolean;
 }
 
-const keyVariable: Readonly<Partial<Record<ProviderKind, string>>> = { nvidia: 'NVIDIA_API_KEY', openai: 'OPENAI_API_KEY', anthropic: 'ANTHROPIC_API_KEY', compatible: 'NEMOCLAW_PROVIDER_KEY', nim: 'NVIDIA_API_KEY' };
+const keyVariable: Readonly<Partial<Record<ProviderKind, string>>> = {
+  nvidia: 'NVIDIA_API_KEY',
+  openai: 'OPENAI_API_KEY',
+  anthropic: 'ANTHROPIC_API_KEY',
+  compatible: 'NEMOCLAW_PROVIDER_KEY',
+  nim: 'NVIDIA_API_KEY',
+};
 const needsEndpoint: ReadonlySet<ProviderKind> = new Set(['nim', 'vllm', 'ollama', 'compatible']);
 
 /** Asks only a person at a terminal, and only for what no flag said. Throws Failure for a flag that makes no sense, Quit if the person breaks off. */
@@ -38,7 +44,16 @@ export async function answersFrom(context: CliContext, flags: AnswerFlags): Prom
   const problem = nameProblem(name);
   if (problem !== undefined) throw new Failure('NEMO_E_NAME', { what: `'${name}' cannot name a sandbox.`, why: problem });
 
-  const asked = flags.provider ?? (ask ? answered(await ask.select({ message: 'Who runs the model?', options: providerKinds.map((kind) => ({ value: kind as string, label: kind, ...(kind === 'demo' ? { hint: 'scripted model, not an AI; needs no key' } : {}) })) })) : undefined);
+  const asked =
+    flags.provider ??
+    (ask
+      ? answered(
+          await ask.select({
+            message: 'Who runs the model?',
+            options: providerKinds.map((kind) => ({ value: kind as string, label: kind, ...(kind === 'demo' ? { hint: 'scripted model, not an AI; needs no key' } : {}) })),
+          }),
+        )
+      : undefined);
   const blueprint = flags.blueprint ?? 'my-assistant';
   if (asked === undefined) {
     if (flags.endpoint !== undefined || flags.model !== undefined) throw new Failure('NEMO_E_USAGE', { what: '--endpoint and --model need --provider.' });
@@ -47,7 +62,8 @@ export async function answersFrom(context: CliContext, flags: AnswerFlags): Prom
   const kind = providerKinds.find((known) => known === asked);
   if (kind === undefined) throw new Failure('NEMO_E_PROVIDER', { what: `There is no provider '${asked}'.`, fix: `Choose one of: ${providerKinds.join(', ')}.` });
 
-  const endpoint = flags.endpoint ?? (ask && needsEndpoint.has(kind) ? answered(await ask.text({ message: 'Address of the provider, up to /v1', placeholder: 'http://127.0.0.1:8000/v1' })) : undefined);
+  const endpoint =
+    flags.endpoint ?? (ask && needsEndpoint.has(kind) ? answered(await ask.text({ message: 'Address of the provider, up to /v1', placeholder: 'http://127.0.0.1:8000/v1' })) : undefined);
   const model = flags.model ?? (ask && kind !== 'demo' ? answered(await ask.text({ message: 'Model' })) : undefined);
   const variable = keyVariable[kind];
   const fromEnvironment = variable === undefined ? undefined : context.world.env[variable];

@@ -20,10 +20,14 @@ import { prepareWorkspace, register } from './workspace.ts';
 const temporary = mkdtempSync(join(tmpdir(), 'nemoclaw-setup-'));
 after(() => rmSync(temporary, { recursive: true, force: true }));
 const project = new URL('../../..', import.meta.url).pathname.replace(/\/$/, '');
-const contextFor = (options: Parameters<typeof fakeWorld>[1] = {}): CliContext => ({ world: fakeWorld(temporary, options).world, places: placesFrom({ NEMOCLAW_ROOT: temporary }), sandbox: '' }) as unknown as CliContext;
+const contextFor = (options: Parameters<typeof fakeWorld>[1] = {}): CliContext =>
+  ({ world: fakeWorld(temporary, options).world, places: placesFrom({ NEMOCLAW_ROOT: temporary }), sandbox: '' }) as unknown as CliContext;
 
 test('every word of the command line is refused as a name', () => {
-  assert.deepEqual([...commandWords, ...verbs, ...laterWords, 'help'].filter((word) => !reservedNames.has(word)), []);
+  assert.deepEqual(
+    [...commandWords, ...verbs, ...laterWords, 'help'].filter((word) => !reservedNames.has(word)),
+    [],
+  );
 });
 
 test('a private root moves every path, and a relative one is refused', () => {
@@ -37,7 +41,10 @@ test('a blueprint is found beside the code, else where root put one of its own',
   const places = placesFrom({ NEMOCLAW_ROOT: join(temporary, 'blueprints') });
   const [shipped, own] = [join(places.prefix, 'lib/blueprints'), join(places.state, 'blueprints')];
   for (const folder of [join(shipped, 'both'), join(own, 'both'), join(own, 'mine')]) mkdirSync(folder, { recursive: true });
-  assert.deepEqual(['both', 'mine', 'none'].map((name) => blueprintFolder(places, name)), [join(shipped, 'both'), join(own, 'mine'), join(shipped, 'none')]);
+  assert.deepEqual(
+    ['both', 'mine', 'none'].map((name) => blueprintFolder(places, name)),
+    [join(shipped, 'both'), join(own, 'mine'), join(shipped, 'none')],
+  );
 });
 
 test('the copy holds production files only, runs, and is swapped in one step', () => {
@@ -62,13 +69,20 @@ test('the copy holds production files only, runs, and is swapped in one step', (
   write('node_modules/node/bin/node', readlinkSync('/proc/self/exe'));
   mkdirSync(join(from, 'node_modules/@nemoclaw'));
   symlinkSync('../../cli', join(from, 'node_modules/@nemoclaw/cli'));
-  write('package-lock.json', JSON.stringify({ packages: { '': {}, cli: {}, 'node_modules/@nemoclaw/cli': { link: true }, 'node_modules/kept': {}, 'node_modules/tool': { dev: true }, 'node_modules/node': {} } }));
+  write(
+    'package-lock.json',
+    JSON.stringify({ packages: { '': {}, cli: {}, 'node_modules/@nemoclaw/cli': { link: true }, 'node_modules/kept': {}, 'node_modules/tool': { dev: true }, 'node_modules/node': {} } }),
+  );
   const prefix = join(temporary, 'opt/nemoclaw');
 
   for (const id of ['one', 'two', 'three']) installCopy({ from, prefix, id, own: false });
 
   assert.equal(readlinkSync(join(prefix, 'lib')), 'versions/three');
-  assert.deepEqual(['one', 'two', 'three'].map((id) => existsSync(join(prefix, 'versions', id))), [false, true, true], 'the one before stays for what still runs from it');
+  assert.deepEqual(
+    ['one', 'two', 'three'].map((id) => existsSync(join(prefix, 'versions', id))),
+    [false, true, true],
+    'the one before stays for what still runs from it',
+  );
   const lib = realpathSync(join(prefix, 'lib'));
   for (const path of ['cli/src/index.test.ts', 'node_modules/tool', 'layers/openshell/native/source.c', 'layers/openshell/native/build/openshelld.o']) assert.ok(!existsSync(join(lib, path)), path);
   assert.equal(statSync(join(lib, 'cli/src/index.ts')).mode & 0o777, 0o644, 'readable by the services whatever the umask was');
@@ -93,7 +107,10 @@ test('the daemon gets four identities of its own and a range for agents that no 
   const users = { gateway: { uid: 991, gid: 991 }, worker: { uid: 992, gid: 992 }, ledger: { uid: 993, gid: 993 }, demo: { uid: 994, gid: 994 } };
   const config = daemonConfig(placesFrom({}), { operatorsGid: 995, users }, defaultBounds);
   const services = config['services'] as { name: string }[];
-  assert.deepEqual(services.map((service) => service.name), ['ledger', 'worker', 'gateway', 'demo']);
+  assert.deepEqual(
+    services.map((service) => service.name),
+    ['ledger', 'worker', 'gateway', 'demo'],
+  );
   assert.equal(new Set(Object.values(config['identities'] as typeof users).map((identity) => identity.uid)).size, 4);
   const { first, count } = agentUids('');
   for (const root of ['/tmp/a', '/tmp/b']) {
@@ -137,7 +154,11 @@ test('registration: one line each way; silence is an error', async () => {
 
 test('answers: flags and defaults without a question, keys only from the environment', async () => {
   assert.deepEqual(await answersFrom(contextFor(), { yes: true }), { name: 'my-assistant', blueprint: 'my-assistant', provider: undefined });
-  assert.deepEqual(await answersFrom(contextFor({ env: { OPENAI_API_KEY: 'k' } }), { yes: true, name: 'a', provider: 'openai', model: 'm' }), { name: 'a', blueprint: 'my-assistant', provider: { kind: 'openai', model: 'm', apiKey: 'k' } });
+  assert.deepEqual(await answersFrom(contextFor({ env: { OPENAI_API_KEY: 'k' } }), { yes: true, name: 'a', provider: 'openai', model: 'm' }), {
+    name: 'a',
+    blueprint: 'my-assistant',
+    provider: { kind: 'openai', model: 'm', apiKey: 'k' },
+  });
   await assert.rejects(answersFrom(contextFor(), {}), { code: 'NEMO_E_USAGE' });
   await assert.rejects(answersFrom(contextFor(), { yes: true, name: 'list' }), { code: 'NEMO_E_NAME' });
   await assert.rejects(answersFrom(contextFor(), { yes: true, provider: 'hal' }), { code: 'NEMO_E_PROVIDER' });
@@ -150,6 +171,9 @@ test('every agent that a shipped blueprint runs can be installed, at one version
   for (const kind of installableAgents()) {
     const lock: { packages: Record<string, { version?: string; integrity?: string }> } = JSON.parse(readFileSync(join(project, 'cli/agents', kind, 'package-lock.json'), 'utf8'));
     const loose = Object.entries(lock.packages).filter(([path, entry]) => path !== '' && (entry.integrity === undefined || entry.version === undefined));
-    assert.deepEqual(loose.map(([path]) => path), []);
+    assert.deepEqual(
+      loose.map(([path]) => path),
+      [],
+    );
   }
 });

@@ -32,7 +32,10 @@ export function prepareIdentities(context: CliContext): Identities {
 export async function startInstance(context: CliContext, identities: Identities, patienceMs = 20_000): Promise<StartResult> {
   const running = findSupervisor(context.places);
   if (running !== undefined && isOutdated(context.places, running)) {
-    const sandboxes = await call<StatusView>(context, 'GET', '/v1/status').then((status) => status.sandboxes.filter((s) => s.state === 'running').length, () => 0);
+    const sandboxes = await call<StatusView>(context, 'GET', '/v1/status').then(
+      (status) => status.sandboxes.filter((s) => s.state === 'running').length,
+      () => 0,
+    );
     if (sandboxes > 0) note(context, `The running services are of an older copy; ${sandboxes} running sandboxes keep them. To change over: nemoclaw down && nemoclaw up`);
     else await stopSupervisor(context);
   }
@@ -45,7 +48,14 @@ export async function startInstance(context: CliContext, identities: Identities,
     try {
       const status = await call<StatusView>(context, 'GET', '/v1/status');
       if (status.services.every((service) => service.up) && status.record.up) return { started, status };
-      last = new Error(`not up yet: ${status.services.filter((service) => !service.up).map((service) => service.name).join(', ') || 'record'}`);
+      last = new Error(
+        `not up yet: ${
+          status.services
+            .filter((service) => !service.up)
+            .map((service) => service.name)
+            .join(', ') || 'record'
+        }`,
+      );
     } catch (error) {
       last = error;
     }
@@ -53,5 +63,9 @@ export async function startInstance(context: CliContext, identities: Identities,
     await context.world.sleep(50);
   }
   const log = lastLogLines(context.places);
-  throw new Failure('NEMO_E_SETUP', { what: 'NemoClaw did not start.', why: `${last instanceof Error ? last.message : String(last)}${log === '' ? '' : `\n${log}`}`, fix: `Look at the logs in ${context.places.state}/log, then run \`nemoclaw doctor\`.` });
+  throw new Failure('NEMO_E_SETUP', {
+    what: 'NemoClaw did not start.',
+    why: `${last instanceof Error ? last.message : String(last)}${log === '' ? '' : `\n${log}`}`,
+    fix: `Look at the logs in ${context.places.state}/log, then run \`nemoclaw doctor\`.`,
+  });
 }

@@ -13,7 +13,13 @@ export function findSupervisor(places: Places): number | undefined {
     if (!/^\d+$/.test(name)) continue;
     try {
       const args = readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0');
-      if (args.includes(configFile(places)) && readlinkSync(`/proc/${name}/exe`).replace(/ \(deleted\)$/, '').endsWith('/openshell-supervisor')) return Number(name);
+      if (
+        args.includes(configFile(places)) &&
+        readlinkSync(`/proc/${name}/exe`)
+          .replace(/ \(deleted\)$/, '')
+          .endsWith('/openshell-supervisor')
+      )
+        return Number(name);
     } catch {
       // ended meanwhile, or not ours to look at
     }
@@ -33,7 +39,8 @@ export function isOutdated(places: Places, supervisor: number): boolean {
 /** Starts it, detached from this terminal, with its output in the state folder's log. Resolves when it has been started, not when it answers. */
 export function startSupervisor(places: Places): number {
   const program = `${places.prefix}/lib/layers/openshell/native/build/openshell-supervisor`;
-  if (!existsSync(program)) throw new Failure('NEMO_E_SETUP', { what: 'NemoClaw is not installed on this machine.', why: `There is no ${program}.`, fix: 'Install from a checkout: sudo ./nemoclaw onboard' });
+  if (!existsSync(program))
+    throw new Failure('NEMO_E_SETUP', { what: 'NemoClaw is not installed on this machine.', why: `There is no ${program}.`, fix: 'Install from a checkout: sudo ./nemoclaw onboard' });
   mkdirSync(join(places.state, 'log'), { recursive: true, mode: 0o755 });
   const log = openSync(join(places.state, 'log/supervisor.log'), 'a', 0o640);
   try {
@@ -69,7 +76,10 @@ export function lastLogLines(places: Places, perFile = 3): string {
     .filter((name) => name.endsWith('.log'))
     .sort()
     .flatMap((name) => {
-      const lines = readFileSync(join(folder, name), 'utf8').split('\n').map((line) => line.replace(/^\d{4}-\d\d-\d\dT[\d:.]+Z /, '')).filter((line) => line !== '');
+      const lines = readFileSync(join(folder, name), 'utf8')
+        .split('\n')
+        .map((line) => line.replace(/^\d{4}-\d\d-\d\dT[\d:.]+Z /, ''))
+        .filter((line) => line !== '');
       return [...new Set(lines)].slice(-perFile).map((line) => `       ${name}: ${line.slice(0, 300)}`);
     })
     .join('\n');

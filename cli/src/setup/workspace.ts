@@ -99,6 +99,9 @@ export function register(socketPath: string, path: string): Promise<RegisterRepl
 /** openshelld takes the identity from the socket, so a process of that person must ask. */
 function registerAs(person: Pick<Person, 'uid' | 'gid'>, socketPath: string, path: string): RegisterReply {
   const program = new URL('register-main.ts', import.meta.url).pathname;
-  const said = execFileSync('setpriv', [`--reuid=${person.uid}`, `--regid=${person.gid}`, '--init-groups', process.execPath, program, socketPath, path], { encoding: 'utf8', env: { PATH: '/usr/bin:/bin' } });
+  const said = execFileSync('setpriv', [`--reuid=${person.uid}`, `--regid=${person.gid}`, '--init-groups', process.execPath, program, socketPath, path], {
+    encoding: 'utf8',
+    env: { PATH: '/usr/bin:/bin' },
+  });
   return decodeRegisterReply(said);
 }
