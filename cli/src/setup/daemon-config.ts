@@ -76,7 +76,7 @@ export function daemonConfig(places: Places, { operatorsGid, users }: Identities
     services: ['ledger', 'worker', 'gateway', ...(bounds.demo === 0 ? [] : ['demo'])].map(service),
     limits: { sandboxes: bounds.sandboxes, memoryBytes: bounds.memoryBytes, pids: bounds.pids, cpuMillis: bounds.cpuMillis },
     holdSeconds: Math.max(1, bounds.holdSeconds),
-    bindRoots: ['/usr', '/opt', '/etc', places.prefix, join(places.state, 'agents')],
+    bindRoots: ['/usr', '/opt', '/etc', places.prefix, join(places.state, 'agents'), join(places.state, 'blueprints')],
   };
 }
 
@@ -93,12 +93,13 @@ export function instanceName(root: string): string {
 
 export const configFile = (places: Places): string => join(places.etc, 'openshelld.json');
 
-/** Writes host.yaml if there is none, then openshelld.json; makes the demo services' folder. Returns whether openshelld.json changed. */
+/** Writes host.yaml if there is none, then openshelld.json; makes the folders of own blueprints and of the demo services. Returns whether openshelld.json changed. */
 export function writeDaemonConfig(places: Places, identities: Identities): boolean {
   mkdirSync(places.etc, { recursive: true, mode: 0o755 });
   const host = join(places.etc, 'host.yaml');
   if (!existsSync(host)) writeFileSync(host, hostYaml, { mode: 0o644 });
   const text = `${JSON.stringify(daemonConfig(places, identities, parseBounds(readFileSync(host, 'utf8'), host)), null, 2)}\n`;
+  mkdirSync(join(places.state, 'blueprints'), { recursive: true, mode: 0o755 });
   const demo = join(places.state, 'demo');
   mkdirSync(demo, { recursive: true, mode: 0o755 });
   chownSync(demo, identities.users.demo.uid, identities.users.demo.gid);
