@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { closeSync, fstatSync, openSync } from 'node:fs';
-import { before, describe, it } from 'node:test';
+import { afterEach, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { FromOpenshelld, ToOpenshelld } from '@nemoclaw/contract';
 import { ControlChannel, PacketChannel, maxPacket } from './control-channel.ts';
@@ -12,8 +12,16 @@ import { OpenshelldClient } from './openshelld-client.ts';
 /** A service's end, and openshelld's end played by the test. */
 function both(): { service: ControlChannel; daemon: PacketChannel<ToOpenshelld, FromOpenshelld> } {
   const [a, b] = binding().pair(1);
-  return { service: new ControlChannel(a), daemon: new PacketChannel(b) };
+  const made = { service: new ControlChannel(a), daemon: new PacketChannel<ToOpenshelld, FromOpenshelld>(b) };
+  open.push(made.service, made.daemon);
+  return made;
 }
+
+/** A test that fails leaves no channel that would keep the process alive. */
+const open: { close(): void }[] = [];
+afterEach(() => {
+  for (const channel of open.splice(0)) channel.close();
+});
 
 describe('packet channels', () => {
   before(() => {
@@ -26,17 +34,17 @@ describe('packet channels', () => {
     const file = openSync('/dev/null', 'r');
     daemon.send({ t: 'link', peer: 'ledger' }, [file]);
     for (let i = 0; i < 200; i++) daemon.send({ t: 'peer.gone', peer: String(i) });
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await new Promise((resolve) => setTimeout(resolve, 20)); // so that some, or all, come before there is a listener
     const got: FromOpenshelld[] = [];
-    service.onMessage((message, fds) => {
+    const all = new Promise<void>((resolve) => service.onMessage((message, fds) => {
       if (message.t === 'link') {
         assert.equal(fds.length, 1);
         assert.equal(fstatSync(fds[0] ?? -1).rdev, fstatSync(file).rdev);
       }
       for (const fd of fds) closeFd(fd);
-      got.push(message);
-    });
-    assert.equal(got.length, 201);
+      if (got.push(message) === 201) resolve();
+    }));
+    await all;
     assert.deepEqual(got.slice(1).map((m) => (m.t === 'peer.gone' ? Number(m.peer) : -1)), Array.from({ length: 200 }, (_, i) => i));
     closeSync(file);
     service.close();

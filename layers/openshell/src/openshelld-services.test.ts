@@ -50,7 +50,7 @@ describe('openshelld and its services', { skip: root ? false : 'needs root' }, (
     const fresh = await instance.service('worker:1', old.pid);
     await fresh.heard('ledger', 'ledger to worker:1');
     await fresh.heard('gateway', 'gateway to worker:1');
-    assert.ok(ledger.lines.slice(before).some((l) => l.line === 'worker:1 to ledger'));
+    await ledger.heard('worker:1', 'worker:1 to ledger', before);
   });
 
   it('survives kill -9 of openshelld: same services, same links, same channels, no event number twice', async () => {

@@ -54,8 +54,9 @@ export class TestService {
     return this.#until(() => this.news.find((m): m is Extract<FromOpenshelld, { t: T }> => m.t === t && matches(m as Extract<FromOpenshelld, { t: T }>)), `${this.name}: ${t}`, ms);
   }
 
-  async heard(peer: string, line: string): Promise<void> {
-    await this.#until(() => this.lines.find((l) => l.peer === peer && l.line.includes(line)), `${this.name}: ${line} from ${peer}`, 10_000);
+  /** `after`: only what came after so many lines. */
+  async heard(peer: string, line: string, after = 0): Promise<void> {
+    await this.#until(() => this.lines.slice(after).find((l) => l.peer === peer && l.line.includes(line)), `${this.name}: ${line} from ${peer}`, 10_000);
   }
 
   async order(order: WithoutId<HubOrder>): Promise<unknown> {
