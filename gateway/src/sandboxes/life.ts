@@ -1,4 +1,5 @@
 /** Stop, start and destroy; what a worker reports about its sandbox. */
+import { basename } from 'node:path';
 import { checkHost, joinSensitivity, NemoError, type Sensitivity } from '@nemoclaw/contract';
 import { gatewayEvent } from '../backend.ts';
 import type { House } from '../house.ts';
@@ -37,10 +38,19 @@ export async function startSandbox(house: House, name: string, uid: number): Pro
     const { sandboxPolicy, network, inference } = live.bundle;
     checkHost(sandboxPolicy, policyFacts(hostFacts), { ...(network && { network }), ...(inference && { inference }) });
     await note(house, live, `The sandbox ${name} is started.`, uid, 3);
-    await saveRecord(house.store, live, { worker: chooseWorker(house) });
+    await saveRecord(house.store, live, { worker: chooseWorker(house), ...blueprintNow(house, live) });
     await bringUp(house, live, hostFacts, phases);
     return live;
   });
+}
+
+/**
+ * Where the blueprint's folder is in the version that is installed now: an update puts it elsewhere. The policy stays the sandbox's own;
+ * only what the agent brings along (its extension) is the installed one.
+ */
+function blueprintNow(house: House, live: LiveSandbox): Pick<LiveSandbox['record']['value'], 'blueprint'> {
+  const { dir, digest, blueprint } = house.blueprints.find(basename(live.record.value.blueprint.dir));
+  return { blueprint: { name: blueprint.name, version: blueprint.version, digest, dir } };
 }
 
 /** Removes the sandbox for good; the workspace folder and the record in the ledger stay. */

@@ -43,7 +43,7 @@ export async function loadSandboxes(house: House): Promise<void> {
 
 /**
  * Brings memory and kernel together, after a start of the gateway (`first`) or of openshelld.
- * What only one side knows is ended: an unknown sandbox is destroyed, a missing one is marked as failed, a half-made one is undone.
+ * What only one side knows is ended: an unknown sandbox is destroyed, a missing one is marked as stopped or failed, a half-made one is undone.
  */
 export async function takeInventory(house: House, inventory: Inventory, first: boolean): Promise<void> {
   const present = new Map(inventory.sandboxes.map((one) => [one.sandbox, one]));
@@ -55,7 +55,8 @@ export async function takeInventory(house: House, inventory: Inventory, first: b
     } else if (state === 'running' && !present.has(id)) {
       house.audit.emit(gatewayEvent(house.clock.now(), id, `The sandbox ${name} was gone when the gateway looked.`, { severity: 4, activity: 4 }));
       await house.desk.close(id);
-      await saveRecord(house.store, live, { state: 'failed', problem: 'It ended while nobody watched.', task: '' });
+      // When everything was stopped, so was the sandbox; while the gateway lived, its end is a failure.
+      await saveRecord(house.store, live, first ? { state: 'stopped', problem: 'NemoClaw was stopped meanwhile.', task: '' } : { state: 'failed', problem: 'It ended while nobody watched.', task: '' });
     }
   }
   for (const id of present.keys()) {

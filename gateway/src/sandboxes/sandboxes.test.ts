@@ -258,7 +258,7 @@ describe('restart', () => {
     world.backend.sandboxes.set('stranger', { plan: {}, registration: '', worker: 'worker:1' });
     await world.restart();
     await world.gateway.inventory(inventory(world));
-    assert.equal(world.gateway.house.sandboxes.must('lost').record.value.state, 'failed');
+    assert.equal(world.gateway.house.sandboxes.must('lost').record.value.state, 'stopped');
     assert.equal(world.gateway.house.sandboxes.must('kept').record.value.state, 'running');
     assert.ok(!world.backend.sandboxes.has('stranger'));
   }));
