@@ -73,7 +73,7 @@ function checkMachine(context: CliContext): string[] {
 
 function readBlueprint(folder: string, name: string): Blueprint {
   const file = join(folder, 'blueprint.yaml');
-  if (!/^[a-z][a-z0-9-]*$/.test(name) || !existsSync(file)) throw new Failure('NEMO_E_BLUEPRINT', { what: `There is no blueprint '${name}'.`, fix: 'Leave --blueprint out to use my-assistant.' });
+  if (!/^[a-z][a-z0-9-]*$/.test(name) || !existsSync(file)) throw new Failure('NEMO_E_BLUEPRINT', { what: `There is no blueprint '${name}'.`, fix: 'Leave --blueprint out to use a shipped one.' });
   return loadBlueprint(readFileSync(file, 'utf8'), file);
 }
 

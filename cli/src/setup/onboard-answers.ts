@@ -54,7 +54,8 @@ export async function answersFrom(context: CliContext, flags: AnswerFlags): Prom
           }),
         )
       : undefined);
-  const blueprint = flags.blueprint ?? 'my-assistant';
+  // The demo's blueprint answers its own questions, so it is refused with any model that is not the script.
+  const blueprint = flags.blueprint ?? (asked === undefined || asked === 'demo' ? 'my-assistant' : 'assistant');
   if (asked === undefined) {
     if (flags.endpoint !== undefined || flags.model !== undefined) throw new Failure('NEMO_E_USAGE', { what: '--endpoint and --model need --provider.' });
     return { name, blueprint, provider: undefined };
