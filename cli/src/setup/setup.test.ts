@@ -156,7 +156,7 @@ test('answers: flags and defaults without a question, keys only from the environ
   assert.deepEqual(await answersFrom(contextFor(), { yes: true }), { name: 'my-assistant', blueprint: 'my-assistant', provider: undefined });
   assert.deepEqual(await answersFrom(contextFor({ env: { OPENAI_API_KEY: 'k' } }), { yes: true, name: 'a', provider: 'openai', model: 'm' }), {
     name: 'a',
-    blueprint: 'my-assistant',
+    blueprint: 'assistant',
     provider: { kind: 'openai', model: 'm', apiKey: 'k' },
   });
   await assert.rejects(answersFrom(contextFor(), {}), { code: 'NEMO_E_USAGE' });
