@@ -1,6 +1,7 @@
 /** First light: the thinnest whole NemoClaw, end to end, with a real agent, judged by the world and not by its own claims. */
 import type { Checks } from '../../harness/checks.ts';
 import type { Instance } from '../../harness/instance.ts';
+import { holds } from './holds.ts';
 import { onboarding, tickets } from './tickets.ts';
 
 export async function firstLight(instance: Instance, check: Checks): Promise<void> {
@@ -8,4 +9,5 @@ export async function firstLight(instance: Instance, check: Checks): Promise<voi
   await check.step('onboarding', () => onboarding(instance, check));
   check.section('work through the open tickets');
   await check.step('the tickets', () => tickets(instance, check));
+  await check.step('the held actions', () => holds(instance, check));
 }
