@@ -33,6 +33,32 @@ struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, _
 #define REGS_DI 112
 #define REGS_ORIG_AX 120
 
+/* The first four bytes of a path as the little-endian number they are in memory. */
+#define HEAD(a, b, c, d) ((__u32)(a) | (__u32)(b) << 8 | (__u32)(c) << 16 | (__u32)(d) << 24)
+
+/*
+ * A name that is not there is news only where the view may have hidden it. Programs look for hundreds of files that are nowhere,
+ * nearly all below these folders, which user space would not tell of either: left out here, they cannot fill the ring.
+ */
+static int looked_up_by_habit(const void *path) {
+  __u32 head = 0;
+  if (bpf_probe_read_user(&head, sizeof head, path) < 0 || (head & 0xff) != '/') return 1;
+  switch (head) {
+  case HEAD('/', 'u', 's', 'r'):
+  case HEAD('/', 'o', 'p', 't'):
+  case HEAD('/', 'l', 'i', 'b'):
+  case HEAD('/', 'b', 'i', 'n'):
+  case HEAD('/', 's', 'b', 'i'):
+  case HEAD('/', 's', 'y', 's'):
+  case HEAD('/', 'p', 'r', 'o'):
+  case HEAD('/', 'd', 'e', 'v'):
+  case HEAD('/', 't', 'm', 'p'):
+  case HEAD('/', 'r', 'u', 'n'):
+  case HEAD('/', 'w', 'o', 'r'): return 1;
+  }
+  return 0;
+}
+
 SEC("raw_tracepoint/sys_exit")
 int sys_exit(struct bpf_raw_tracepoint_args *ctx) {
   __u32 uid = (__u32)bpf_get_current_uid_gid();
@@ -55,6 +81,11 @@ int sys_exit(struct bpf_raw_tracepoint_args *ctx) {
   int refused = error == EPERM || error == EACCES || error == EROFS;
   __sync_fetch_and_add(refused ? &count->refused : &count->failed, 1);
   if (!refused && error != ENOENT && error != ENETUNREACH) return 0;
+  __u64 first = 0, second = 0, third = 0;
+  bpf_probe_read_kernel(&first, sizeof first, regs + REGS_DI);
+  bpf_probe_read_kernel(&second, sizeof second, regs + REGS_SI);
+  bpf_probe_read_kernel(&third, sizeof third, regs + REGS_DX);
+  if (error == ENOENT && looked_up_by_habit((const void *)first) && looked_up_by_habit((const void *)second)) return 0;
   struct seen_event *event = bpf_ringbuf_reserve(&events, sizeof *event, 0);
   if (!event) {
     __u32 zero = 0;
@@ -68,17 +99,11 @@ int sys_exit(struct bpf_raw_tracepoint_args *ctx) {
   event->nr = (__s32)call;
   event->error = error;
   bpf_get_current_comm(event->comm, sizeof event->comm);
-  __u64 arg = 0;
-  bpf_probe_read_kernel(&arg, sizeof arg, regs + REGS_DI);
-  event->args[0] = arg;
-  if (bpf_probe_read_user_str(event->first, sizeof event->first, (const void *)arg) < 0) event->first[0] = 0;
-  arg = 0;
-  bpf_probe_read_kernel(&arg, sizeof arg, regs + REGS_SI);
-  event->args[1] = arg;
-  if (bpf_probe_read_user_str(event->second, sizeof event->second, (const void *)arg) < 0) event->second[0] = 0;
-  arg = 0;
-  bpf_probe_read_kernel(&arg, sizeof arg, regs + REGS_DX);
-  event->args[2] = arg;
+  event->args[0] = first;
+  event->args[1] = second;
+  event->args[2] = third;
+  if (bpf_probe_read_user_str(event->first, sizeof event->first, (const void *)first) < 0) event->first[0] = 0;
+  if (bpf_probe_read_user_str(event->second, sizeof event->second, (const void *)second) < 0) event->second[0] = 0;
   bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);
   return 0;
 }

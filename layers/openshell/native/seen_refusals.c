@@ -126,8 +126,21 @@ static void take(const struct seen_event *event) {
   event_emit(call->kind == SEEN_FILE ? "fileActivity" : "kernelActivity", call->kind == SEEN_FILE ? 14 : 4, 2, sandbox->id, layer, "deny", data, "%s %s refused by %s (%s)", call->name, path, layer, strerrorname_np(event->error));
 }
 
+/* What the ring could not hold is said, never passed over. */
+static void tell_dropped(void) {
+  static uint64_t told;
+  static int64_t next;
+  uint64_t dropped = seen_dropped();
+  int64_t now = boottime_ms();
+  if (dropped == told || now < next) return;
+  event_emit("kernelActivity", 99, 3, "", "openshelld", NULL, json_pack("{s:I}", "dropped", (json_int_t)(dropped - told)), "%llu refused calls were counted but not told one by one: too many at once", (unsigned long long)(dropped - told));
+  told = dropped;
+  next = now + 1000;
+}
+
 static void poll_now(struct timer *self) {
   seen_poll(take);
+  tell_dropped();
   if (alive > 0) timer_set(self, POLL_MS, poll_now);
 }
 
