@@ -72,13 +72,14 @@ export class Exchange implements Reconsidered {
       return;
     }
     if (now.decision.verdict === 'allow' || (now.decision.verdict === 'escalate' && this.#approved)) return;
-    this.#relay?.stop(new Error('the policy changed'));
+    // The answer comes before the stop, which would be taken for a failure of the upstream.
     if (!this.#res.headersSent) this.#deny(now.decision, 'ended by the new policy');
     else {
       this.#record('deny', 'ended by the new policy', now.decision);
       this.#finish();
       this.#res.destroy();
     }
+    this.#relay?.stop(new Error('the policy changed'));
   }
 
   #check(): void {
@@ -343,9 +344,9 @@ export class Exchange implements Reconsidered {
   #broken(error: unknown): void {
     if (this.#state === 'done') return;
     this.#record('deny', 'failed inside the proxy', refusal(this.#core.config.version, 'error', 'The proxy failed on this request.', ''), { error: failure(error) });
-    this.#relay?.stop(new Error('failed inside the proxy'));
-    answerJson(this.#req, this.#res, 500, { error: 'internal', rule: 'error', reason: 'the proxy failed on this request', layer: 'proxy' });
     this.#finish();
+    answerJson(this.#req, this.#res, 500, { error: 'internal', rule: 'error', reason: 'the proxy failed on this request', layer: 'proxy' });
+    this.#relay?.stop(new Error('failed inside the proxy'));
   }
 
   #record(verdict: 'allow' | 'deny' | 'escalate', message: string, decision: Decision | undefined, more: Readonly<Record<string, unknown>> = {}): void {

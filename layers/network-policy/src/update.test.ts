@@ -30,6 +30,10 @@ before(async () => {
     req.on('data', (chunk: Buffer) => { body += chunk.toString(); });
     req.on('end', () => {
       seen.push(`${req.method} ${req.url} ${body}`);
+      if (req.url === '/silent') {
+        waiters.get(req.url)?.();
+        return;
+      }
       if (!req.url?.startsWith('/stream')) {
         res.end('done');
         return;
@@ -80,6 +84,19 @@ async function stream(host: string, path: string): Promise<{ socket: Socket; tex
   while (!text.includes('data: 1')) await once(socket, 'data');
   return { socket, text: () => text, res };
 }
+
+test('a request that waits for its answer is refused with the rule, not with a failure of the upstream', async () => {
+  const arrived = new Promise<void>((done) => waiters.set('/silent', done));
+  const socket = await desk.tcp('a.test', upstream.port);
+  let text = '';
+  socket.on('data', (chunk: Buffer) => { text += chunk.toString(); });
+  socket.write('GET /silent HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n');
+  await arrived;
+  desk.policy.rules = rules.map((rule) => (rule.host === 'a.test' ? { ...rule, verdict: 'deny' as const } : rule));
+  desk.egress.update(desk.config);
+  while (!wholeAnswer(text)) await once(socket, 'data');
+  assert.match(text, /^HTTP\/1\.1 403 /);
+});
 
 test('one stream is cut, the other lives on; the next request meets the new policy', async () => {
   const a = await stream('a.test', '/stream/a');
