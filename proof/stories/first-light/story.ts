@@ -2,6 +2,7 @@
 import type { Checks } from '../../harness/checks.ts';
 import type { Instance } from '../../harness/instance.ts';
 import { holds } from './holds.ts';
+import { policy } from './policy.ts';
 import { onboarding, tickets } from './tickets.ts';
 
 export async function firstLight(instance: Instance, check: Checks): Promise<void> {
@@ -10,4 +11,5 @@ export async function firstLight(instance: Instance, check: Checks): Promise<voi
   check.section('work through the open tickets');
   await check.step('the tickets', () => tickets(instance, check));
   await check.step('the held actions', () => holds(instance, check));
+  await check.step('the changing policies', () => policy(instance, check));
 }
