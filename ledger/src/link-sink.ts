@@ -31,6 +31,8 @@ interface Waiting {
   commit: Commit | undefined;
 }
 
+/** ms that events which nobody waits for are gathered. */
+const gatherMs = 4;
 /** Largest single event; beyond it only its words are kept. */
 const maxEvent = 256 * 1024;
 
@@ -48,7 +50,8 @@ export class LinkSink implements AuditSink {
   #buffered = 0;
   #refused = 0;
   #refusedTotal = 0;
-  #scheduled = false;
+  #timer: NodeJS.Timeout | undefined;
+  #soon = false;
 
   constructor(options: LinkSinkOptions) {
     this.#options = options;
@@ -145,21 +148,28 @@ export class LinkSink implements AuditSink {
     this.#seq += 1;
     this.#waiting.push({ seq: this.#seq, event, size: event.length, commit });
     this.#buffered += event.length;
-    this.#schedule();
+    this.#schedule(commit !== undefined);
     return this.#seq;
   }
 
-  #schedule(): void {
-    if (!this.#link || this.#scheduled) return;
-    this.#scheduled = true;
-    // One write per turn of the loop, however many events it brings.
-    setImmediate(() => {
-      this.#scheduled = false;
-      this.#flush();
-    });
+  /**
+   * Few writes, however many events: each one wakes the writer, which on a small machine takes the processor from the request that is
+   * served just now. Whoever waits for a commit does not wait for this.
+   */
+  #schedule(commit: boolean): void {
+    if (!this.#link || this.#soon) return;
+    if (commit) {
+      this.#soon = true;
+      setImmediate(() => this.#flush());
+    } else {
+      this.#timer ??= setTimeout(() => this.#flush(), gatherMs);
+    }
   }
 
   #flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#soon = false;
     if (!this.#link || this.#unsent >= this.#waiting.length) return;
     const frames: Buffer[] = [];
     for (; this.#unsent < this.#waiting.length; this.#unsent += 1) {
