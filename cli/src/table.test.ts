@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fakeWorld } from './fake-gateway.ts';
 import type { CliContext } from './context.ts';
-import { age, remaining, table } from './table.ts';
+import { age, remaining, table, wrapped } from './table.ts';
 import { mark } from './verdict-mark.ts';
 import { forPeople } from './quiet-output.ts';
 
@@ -25,6 +25,23 @@ test('colour does not shift columns, and a pipe gets no colour', () => {
     [10, 10, 10],
   );
   assert.equal(table(contextFor(false), ['A', 'B'], [['a\tb', 'c']]), 'a b\tc');
+});
+
+test('a line fits the terminal: the widest texts are cut, columns without a word are left out', () => {
+  const rows = [
+    ['Allowed', 'a'.repeat(90), '-', 'rule-1'],
+    ['Denied', 'short', '', 'r'.repeat(60)],
+  ];
+  const lines = table(contextFor(true), ['VERDICT', 'WHAT', 'NOTE', 'RULE'], rows).split('\n').map((line) => line.replaceAll(/\u001b\[\d+m/g, ''));
+  assert.ok(lines.every((line) => line.length <= 120), String(lines.map((line) => line.length)));
+  assert.ok(lines.some((line) => line.length === 120) && lines[1]?.includes('a…  rule-1') && !lines[0]?.includes('NOTE'), lines.join('\n'));
+  assert.equal(table(contextFor(false), ['VERDICT', 'WHAT', 'NOTE', 'RULE'], rows).split('\n')[0], `Allowed\t${'a'.repeat(90)}\t-\trule-1`);
+});
+
+test('long lines are broken at spaces, and inside what has none', () => {
+  assert.equal(wrapped('one two three four five six', 24, '  '), 'one two three four five\n  six');
+  assert.equal(wrapped(`${'x'.repeat(30)} y`, 24, '  '), `${'x'.repeat(24)}\n  ${'x'.repeat(6)} y`);
+  assert.equal(wrapped('one two', undefined, '  '), 'one two');
 });
 
 test('ages and remaining times', () => {

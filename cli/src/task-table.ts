@@ -16,8 +16,8 @@ export async function taskTableText(context: CliContext, { rows, totals, incompl
         rows.map((row) => [
           mark(context, row.verdict).trimStart(),
           row.layer,
-          `${safeLine(row.what, 160)}${row.count > 1 ? ` (${row.count} times)` : ''}`,
-          `${row.rule === '' ? '-' : safeLine(row.rule, 80)}${row.at === '' ? '' : ` (${safeLine(row.at, 80)})`}`,
+          `${row.count > 1 ? `${row.count}× ` : ''}${safeLine(row.what, 160)}`,
+          row.rule === '' ? '-' : `${safeLine(row.rule, 80)}${row.at === '' ? '' : ` (${safeLine(row.at, 80)})`}`,
         ]),
       ),
     );

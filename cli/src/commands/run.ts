@@ -4,6 +4,7 @@ import { note, say, sayJson, type CliContext } from '../context.ts';
 import { runSession } from '../exec-session.ts';
 import { Failure, Quit } from '../failure.ts';
 import { forPeople } from '../quiet-output.ts';
+import { wrapped } from '../table.ts';
 import { taskTableText } from '../task-table.ts';
 
 export async function run(this: CliContext, flags: CommonFlags, task: string): Promise<void> {
@@ -17,7 +18,7 @@ export async function run(this: CliContext, flags: CommonFlags, task: string): P
     stderr: await forPeople(world.stderr),
     terminal: false,
     input: false,
-    onNotice: (text, approvalId) => note(this, `nemoclaw: ${text}${approvalId === '' || text.includes(approvalId) ? '' : `  ->  nemoclaw approvals show ${approvalId}`}`),
+    onNotice: (text) => note(this, wrapped(`nemoclaw: ${text}`, world.stderr.isTTY ? world.stderr.columns : undefined, '          ')),
     onStarted: (frame) => note(this, `nemoclaw: task ${frame.taskId} started`),
   });
   if (ended.t !== 'done') throw new Failure('NEMO_E_INTERNAL', { what: 'The task ended without a result.' });

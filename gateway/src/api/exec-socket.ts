@@ -147,7 +147,7 @@ function tellOfApprovals(house: House, sandbox: string, task: string, ws: WebSoc
     if (approval.task !== task || told.get(approval.id) === approval.state) return;
     told.set(approval.id, approval.state);
     const { id, state, by, card } = approval;
-    const text = state === 'waiting' ? `Waiting for approval: ${card.summary}. Decide with \`nemoclaw approvals show ${id}\`.` : `${state === 'granted' ? 'Approved' : state.charAt(0).toUpperCase() + state.slice(1)} by ${by}: ${card.summary}`;
+    const text = state === 'waiting' ? `Waiting for approval: ${card.summary.replace(/\.$/, '')}. Decide with \`nemoclaw approvals show ${id}\`.` : `${state === 'granted' ? 'Approved' : state.charAt(0).toUpperCase() + state.slice(1)} by ${by}: ${card.summary}`;
     say(ws, { t: 'notice', text: safeLine(text, 600), approvalId: id });
   });
 }
