@@ -48,6 +48,11 @@ export class Exec {
     return at;
   }
 
+  /** What it has said on stderr so far. */
+  get errors(): string {
+    return this.#errors;
+  }
+
   /** Ends its standard input. */
   endInput(): void {
     this.#ws.send(JSON.stringify({ t: 'eof' }));

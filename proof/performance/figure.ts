@@ -35,7 +35,10 @@ export function above(values: readonly number[], plain: readonly number[]): Perc
   return { p50: rounded(percentile(values, 0.5) - percentile(plain, 0.5)), p99: rounded(percentile(values, 0.99) - percentile(plain, 0.99)) };
 }
 
-const shown = (value: number): string => (Math.abs(value) >= 100 ? value.toFixed(0) : Math.abs(value) >= 10 ? value.toFixed(1) : value.toFixed(2));
+function shown(value: number): string {
+  const size = Math.abs(value);
+  return value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : size >= 0.1 || size === 0 ? 2 : 4);
+}
 
 /** Table for people; `ratio` is this program's p50 divided by the peer's. */
 export function table(figures: Figures): string {

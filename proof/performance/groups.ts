@@ -1,7 +1,7 @@
 /** What can be measured: each group makes its figures in one go, so that they share a run. */
 import type { Figures } from './figure.ts';
 import { approvals } from './measure-approvals.ts';
-import { calls } from './measure-calls.ts';
+import { calls, host } from './measure-calls.ts';
 import { command } from './measure-command.ts';
 import { launches } from './measure-launches.ts';
 import { lives } from './measure-lives.ts';
@@ -30,4 +30,4 @@ export interface Group {
 }
 
 /** In the order in which they run: what needs no instance comes first, so that nothing of it disturbs. */
-export const groups: readonly Group[] = [...rooms, launches, calls, lives, policyChange, approvals, command, memory];
+export const groups: readonly Group[] = [...rooms, host, launches, calls, lives, policyChange, approvals, command, memory];

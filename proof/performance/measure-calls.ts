@@ -7,35 +7,51 @@ import type { Bench, Group } from './groups.ts';
 import { takeSamples } from './programs.ts';
 import type { Workspace, World } from './world.ts';
 
-/** Calls per block; five blocks a place. */
-const counts = { getpid: 20_000, open: 10_000, unlink: 3000, rename: 3000, connect: 2000, exec: 200 } as const;
-type Call = keyof typeof counts;
-const all = Object.keys(counts) as Call[];
-/** Calls that a rule about deleting and renaming concerns: they take another way where there is such a rule anywhere. */
-const ruled: readonly Call[] = ['unlink', 'rename'];
+interface Call {
+  readonly name: string;
+  /** Of the figure. */
+  readonly figure: string;
+  /** Calls per block; five blocks a place. */
+  readonly count: number;
+  /** The figure of the same call where a rule asks about deleting and renaming elsewhere: it then takes another way. */
+  readonly ruled?: string;
+}
+const all: readonly Call[] = [
+  { name: 'getpid', figure: 'syscall.getpid', count: 20_000 },
+  { name: 'open', figure: 'syscall.open', count: 10_000 },
+  { name: 'unlink', figure: 'syscall.unlink', count: 3000, ruled: 'syscall.unlink.ruled' },
+  { name: 'rename', figure: 'syscall.rename', count: 3000, ruled: 'syscall.rename.ruled' },
+  { name: 'connect', figure: 'syscall.connect', count: 2000 },
+  { name: 'exec', figure: 'syscall.exec', count: 200 },
+];
+const toHost = 'syscall.getpid.host';
 
-async function outside(call: Call, workspace: string): Promise<number[]> {
+async function outside({ name: call, count }: Call, workspace: string): Promise<number[]> {
   const out = join(workspace, 'samples');
-  const ran = await runProgram(join(workspace, 'calls'), [call, String(counts[call]), join(workspace, 'files'), out]);
+  const ran = await runProgram(join(workspace, 'calls'), [call, String(count), join(workspace, 'files'), out]);
   if (ran.code !== 0) throw new Error(`${call} outside: ${ran.err}`);
   return takeSamples(out);
 }
 
-async function inBwrap(call: Call, workspace: string): Promise<number[]> {
-  const [program = '', ...args] = bwrapped(['/tmp/w/calls', call, String(counts[call]), '/tmp/w/files', '/tmp/w/samples'], workspace);
+async function inBwrap({ name: call, count }: Call, workspace: string): Promise<number[]> {
+  const [program = '', ...args] = bwrapped(['/tmp/w/calls', call, String(count), '/tmp/w/files', '/tmp/w/samples'], workspace);
   const ran = await runProgram(program, args);
   if (ran.code !== 0) throw new Error(`${call} in bwrap: ${ran.err}`);
   return takeSamples(join(workspace, 'samples'));
 }
 
-async function inside(world: World, name: string, call: Call, workspace: string): Promise<number[]> {
-  await (await world.api.open(name)).run(['/workspace/calls', call, String(counts[call]), '/workspace/files', '/workspace/samples']);
+async function inside(world: World, name: string, { name: call, count }: Call, workspace: string): Promise<number[]> {
+  await (await world.api.open(name)).run(['/workspace/calls', call, String(count), '/workspace/files', '/workspace/samples']);
   return takeSamples(join(workspace, 'samples'));
 }
 
+interface Room {
+  readonly name: string;
+  readonly workspace: Workspace;
+}
 type Place = 'plain' | 'bwrap' | 'inside' | 'ruled';
 
-async function measure(bench: Bench, world: World, call: Call, usual: { name: string; workspace: Workspace }, strict: { name: string; workspace: Workspace }): Promise<Figures> {
+async function measure(bench: Bench, world: World, call: Call, usual: Room, strict: Room): Promise<Figures> {
   const times: Record<Place, number[]> = { plain: [], bwrap: [], inside: [], ruled: [] };
   const keep = (place: Place, ns: readonly number[]): void => {
     for (const one of ns) times[place].push(one / 1000);
@@ -45,11 +61,11 @@ async function measure(bench: Bench, world: World, call: Call, usual: { name: st
     keep('plain', await outside(call, folder));
     if (bench.hasBwrap) keep('bwrap', await inBwrap(call, folder));
     keep('inside', await inside(world, usual.name, call, folder));
-    if (ruled.includes(call)) keep('ruled', await inside(world, strict.name, call, strict.workspace.path));
+    if (call.ruled !== undefined) keep('ruled', await inside(world, strict.name, call, strict.workspace.path));
   }
   const peers: Record<string, Percentiles> = { ...(bench.hasBwrap && { bwrap: above(times.bwrap, times.plain) }), 'the call itself': percentiles(times.plain) };
   const added = (values: readonly number[]): Figure => ({ ...above(values, times.plain), unit: 'µs', n: values.length, peers });
-  return { [`syscall.${call}`]: added(times.inside), ...(ruled.includes(call) && { [`syscall.${call}.ruled`]: added(times.ruled) }) };
+  return { [call.figure]: added(times.inside), ...(call.ruled !== undefined && { [call.ruled]: added(times.ruled) }) };
 }
 
 async function run(bench: Bench): Promise<Figures> {
@@ -58,7 +74,7 @@ async function run(bench: Bench): Promise<Figures> {
     world.within('bench-ruled', async (strictName, strictWorkspace) => {
       const figures: Record<string, Figure> = {};
       for (const call of all) {
-        bench.say(`  ${call}`);
+        bench.say(`  ${call.name}`);
         Object.assign(figures, await measure(bench, world, call, { name: usualName, workspace: usualWorkspace }, { name: strictName, workspace: strictWorkspace }));
       }
       return figures;
@@ -66,4 +82,27 @@ async function run(bench: Bench): Promise<Figures> {
   );
 }
 
-export const calls: Group = { names: [...all.map((call) => `syscall.${call}`), ...ruled.map((call) => `syscall.${call}.ruled`)], run };
+export const calls: Group = { names: all.flatMap((call) => [call.figure, ...(call.ruled === undefined ? [] : [call.ruled])]), run };
+
+/** What every other process of the machine pays while a sandbox runs, because refused calls are watched: before the instance starts, and after. */
+export const host: Group = {
+  names: [toHost],
+  run: async (bench) => {
+    const [getpid] = all;
+    if (!getpid) throw new Error('no call');
+    const look = async (): Promise<number[]> => {
+      const times: number[] = [];
+      for (let block = 0; block < 5; block += 1) {
+        const out = join(bench.programs.folder, 'samples');
+        const ran = await runProgram(bench.programs.calls, [getpid.name, String(getpid.count), bench.programs.folder, out]);
+        if (ran.code !== 0) throw new Error(ran.err);
+        times.push(...takeSamples(out).map((ns) => ns / 1000));
+      }
+      return times;
+    };
+    const before = await look();
+    const world = await bench.world();
+    const during = await world.within('bench', look);
+    return { [toHost]: { ...above(during, before), unit: 'µs', n: during.length, peers: { 'the call itself': percentiles(before) } } };
+  },
+};

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { PolicyApplied } from '@nemoclaw/contract';
 import { until } from '../harness/instance.ts';
 import { nowMs } from './api.ts';
-import { figure, type Figures } from './figure.ts';
+import { figure, percentiles, type Figures } from './figure.ts';
 import type { Bench, Group } from './groups.ts';
 import { networkPolicy, upstreamName } from './policies.ts';
 
@@ -11,7 +11,7 @@ const streams = 1000;
 
 async function run(bench: Bench): Promise<Figures> {
   const world = await bench.world();
-  const count = bench.full ? 400 : 100;
+  const count = bench.full ? 1000 : 200;
   return world.within('bench', async (name) => {
     const exec = await world.api.open(name);
     const ended = exec.run(['/workspace/client', 'watch', upstreamName, String(world.port), String(streams)]);
@@ -19,17 +19,20 @@ async function run(bench: Bench): Promise<Figures> {
     ended.catch(() => undefined);
     await Promise.race([until(`${streams} streams`, () => exec.lines.some((line) => line.startsWith('now ')) || undefined, 60_000), ended]);
     const times = { seen: [] as number[], said: [] as number[] };
+    const phases = new Map<string, number[]>();
     for (let i = 0; i < count; i += 1) {
       const known = exec.lines.length;
       const start = nowMs();
       const applied = await world.api.call<PolicyApplied>('PUT', `/v1/sandboxes/${name}/policy`, { files: { 'network.yaml': networkPolicy(world.port, i % 2 === 1) } });
       const line = await Promise.race([until('the new version', () => exec.lines[known], 10_000), ended.then(() => '')]);
       const [, status, ns] = line.split(' ');
-      if (status !== (i % 2 === 1 ? '200' : '403')) throw new Error(`after version ${applied.version} a new connection got ${line}`);
+      if (status !== (i % 2 === 1 ? '200' : '403')) throw new Error(`after version ${applied.version} a new connection got ${line}: ${exec.errors}`);
       times.seen.push(Number(ns) / 1e6 - start);
       times.said.push(applied.appliedMs);
+      for (const [phase, ms] of Object.entries(applied.phases)) phases.set(phase, [...(phases.get(phase) ?? []), ms]);
       await sleep(10);
     }
+    bench.say(`  phases, p50 in ms: ${[...phases].map(([phase, ms]) => `${phase} ${percentiles(ms).p50.toFixed(2)}`).join(', ')}`);
     exec.endInput();
     await ended;
     if (exec.lines.at(-1) !== `alive ${streams}`) throw new Error(`of ${streams} streams whose decision did not change: ${exec.lines.at(-1)}`);

@@ -48,7 +48,7 @@ static int watch(const char *host, int port, int count) {
   }
   printf("ready\n");
   int last = -1;
-  struct timespec pause = {0, 100000};
+  struct timespec pause = {0, 1000000};
   while (poll(&input, 1, 0) == 0) {
     int fd = ask(&to, host, port, "GET", "/watched"), status = status_of(fd);
     uint64_t end = now_ns();

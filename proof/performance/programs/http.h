@@ -58,11 +58,12 @@ static int ask(const struct sockaddr_in *to, const char *host, int port, const c
   return fd;
 }
 
-/* The status of the answer, 0 where the connection ended without one. Reads only the beginning. */
+/* The status of the answer, 0 where the connection ended without one. Reads only the beginning; a 5xx is told on stderr. */
 static int status_of(int fd) {
   char text[4096];
   ssize_t got = recv(fd, text, sizeof text - 1, 0);
   if (got < 12) return 0;
   text[got] = '\0';
+  if (text[9] == '5') fprintf(stderr, "%s\n", text);
   return atoi(text + 9);
 }
