@@ -189,6 +189,20 @@ test('a peer that may not read, or sends what cannot be read, loses its link and
   assert.equal(kinds(b.read()).filter((kind) => kind === 'link.bad').length, 4);
 });
 
+test('a worker speaks for the data plane only', async () => {
+  const writer = await ledger();
+  for (const [layer, verdict, taken] of [['approval', 'approved', false], ['landlock', 'deny', false], ['ledger', 'allow', false], ['router', 'deny', true]] as const) {
+    const [near, far] = await pair();
+    serve(writer, far);
+    const sink = new LinkSink({ clock: b.clock, ids: b.ids });
+    sink.attach(near);
+    const done = sink.commit(event(`e0 ${layer}`, { layer, verdict }));
+    if (taken) await done;
+    else await assert.rejects(done, /went away/);
+  }
+  assert.deepEqual(messages(), ['e0 router']);
+});
+
 test('the gateway asks for status and tail, and follows live from any place without gaps', async () => {
   const writer = await ledger();
   const [near, far] = await pair();

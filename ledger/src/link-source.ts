@@ -51,6 +51,7 @@ export function serveLink(link: Duplex, options: LinkSourceOptions): { close(): 
     if (m['t'] === 'event') {
       const seq = m['seq'];
       if (!Number.isSafeInteger(seq) || (seq as number) < 1) throw new Error('an event without a number');
+      if (!mayClaim(name, m['event'])) throw new Error('an event of a layer that is not the data plane');
       source.receive(seq as number, m['event'], m['commit'] === true);
     } else if (m['t'] === 'source') {
       if (typeof m['run'] !== 'string' || m['run'].length > 128) throw new Error('a run that is no name');
@@ -60,4 +61,13 @@ export function serveLink(link: Duplex, options: LinkSourceOptions): { close(): 
     } else throw new Error('a message this link does not take');
   };
   return { close };
+}
+
+const dataPlane = new Set(['dns', 'proxy', 'gate', 'router']);
+
+/** A worker parses hostile bytes: it speaks for its own layers, not for the kernel's or a person's. Of the record it may say that it lost something. */
+function mayClaim(source: string, event: unknown): boolean {
+  if (!/^worker\b/.test(source)) return true;
+  const { layer, verdict } = (event ?? {}) as { readonly layer?: unknown; readonly verdict?: unknown };
+  return (typeof layer === 'string' && dataPlane.has(layer)) || (layer === 'ledger' && verdict === undefined);
 }

@@ -217,6 +217,18 @@ describe('a held system call', () => {
     assert.equal(world.gateway.house.desk.list('waiting').length, 1);
   }));
 
+  test('cannot be given up by a worker: only the shim holds it', inWorld(async (world, live) => {
+    const sandbox = live.record.value.id;
+    await world.gateway.hold(syscall(live));
+    const id = world.gateway.house.desk.list('waiting')[0]?.id ?? '';
+    for (const why of ['patience', 'gone']) world.worker.say({ t: 'hold.withdrawn', sandbox, holdId: 's1', why });
+    world.worker.say({ t: 'grant.consume', id: 9, sandbox, key: 'a'.repeat(64) });
+    await world.worker.until((worker) => worker.heard.some((message) => message.t === 'no' && message.id === 9));
+    assert.equal(settled(world, id)?.state, 'waiting');
+    await decide(world, id);
+    assert.deepEqual(world.backend.answers.map(({ verdict }) => verdict), ['allow']);
+  }));
+
   test('survives the gateway: it is found again, and approving resumes it', inWorld(async (world, live) => {
     await world.gateway.hold(syscall(live));
     const id = world.gateway.house.desk.list('waiting')[0]?.id ?? '';

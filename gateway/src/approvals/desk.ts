@@ -166,7 +166,7 @@ export class ApprovalDesk {
 
   /** The holder's patience ended or it died: the question stays, and an approval becomes a one-shot grant. */
   async release(sandbox: string, holdId: string): Promise<void> {
-    const kept = this.#find((record) => record.sandbox === sandbox && record.holdId === holdId && record.held);
+    const kept = this.#find((record) => heldByWorker(record, sandbox, holdId) && record.held);
     if (kept) await this.#lock.run(kept.record.id, () => this.#detach(kept));
   }
 
@@ -184,7 +184,7 @@ export class ApprovalDesk {
 
   /** The agent gave the request up: there is nothing left to decide. */
   async withdraw(sandbox: string, holdId: string, why: string): Promise<void> {
-    const kept = this.#find((record) => record.sandbox === sandbox && record.holdId === holdId && isOpen(record.state));
+    const kept = this.#find((record) => heldByWorker(record, sandbox, holdId) && isOpen(record.state));
     if (kept) await this.#lock.run(kept.record.id, () => this.#settle(kept, 'withdrawn', 'agent', safeLine(why, 200)));
   }
 
@@ -360,6 +360,11 @@ export class ApprovalDesk {
       data: { approvalId: record.id, holdId: record.holdId, kind: record.kind, state: record.state, by: record.by, because: record.reason, task: record.request.task, key: record.key },
     });
   }
+}
+
+/** A system call is held by the shim: no worker has a say in it, not even to give it up. */
+function heldByWorker(record: ApprovalRecord, sandbox: string, holdId: string): boolean {
+  return record.sandbox === sandbox && record.holdId === holdId && record.kind !== 'syscall';
 }
 
 function wordOf(state: Settled): string {

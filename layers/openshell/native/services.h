@@ -38,6 +38,8 @@ int service_send(struct service *service, json_t *message, const int *fds, int c
 
 /* services_spawn.c: a process with `control` as descriptor 3. pid, or -1 with errno. */
 pid_t service_spawn(const struct service *service, int control);
+/* Confines the calling process to what a service of this role needs. 0, or -1 with errno. */
+int service_confine(enum role role);
 /* services_links.c: fresh sockets between a service that has just started and its peers. */
 void links_make(struct service *fresh);
 /* Tells the peers that `gone` has died. */

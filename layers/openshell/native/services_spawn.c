@@ -92,6 +92,7 @@ static _Noreturn void become(const struct service *service, int control, int log
   if (setgroups(service->role == ROLE_GATEWAY && extra ? 1 : 0, &extra) < 0 || setresgid(id->gid, id->gid, id->gid) < 0 || setresuid(id->uid, id->uid, id->uid) < 0) fail_in_child("identity");
   if (setuid(0) == 0) _exit(126);
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) fail_in_child("no_new_privs");
+  if (service_confine(service->role) < 0) fail_in_child("landlock");
   if (chdir("/") < 0) fail_in_child("chdir");
   execve(argv[0], argv, env);
   fail_in_child(argv[0]);

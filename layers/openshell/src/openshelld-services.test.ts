@@ -1,6 +1,6 @@
 /** openshelld and its services on the real kernel: identities, restarts, links, the descriptor store, the end. */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { TestInstance, testUids } from './openshelld-test-instance.ts';
@@ -27,6 +27,17 @@ describe('openshelld and its services', { skip: root ? false : 'needs root' }, (
       assert.match(status, /^NoNewPrivs:\t1$/m);
       assert.match(status, name === 'gateway' ? new RegExp(`^Groups:\t${testUids.operators} $`, 'm') : /^Groups:\t *$/m);
     }
+  });
+
+  it('keeps each in its own Landlock domain, so that two workers of one uid cannot reach each other', async () => {
+    const one = await instance.service('worker:1');
+    const two = await instance.service('worker:2');
+    const open = join(instance.root, 'open-to-all');
+    writeFileSync(open, 'x', { mode: 0o644 });
+    const reach = (path: string): Promise<unknown> => one.order({ op: 'reach', path, pid: two.pid });
+    assert.deepEqual(await reach(`/proc/${two.pid}/environ`), { read: 'EACCES', signal: 'EPERM' });
+    assert.deepEqual(await reach(open), { read: 'EACCES', signal: 'EPERM' });
+    assert.deepEqual(await one.order({ op: 'reach', path: '/proc/self/environ', pid: one.pid }), { read: '', signal: '' });
   });
 
   it('links gateway, workers and ledger with each other, and workers not', async () => {

@@ -1,4 +1,5 @@
 /** Test support: a service that openshelld starts in tests; connects to the test's hub and does what the test says. */
+import { readFileSync } from 'node:fs';
 import { createConnection, Socket } from 'node:net';
 import { ReadStream } from 'node:tty';
 import type { FromOpenshelld, Hello, ToOpenshelld } from '@nemoclaw/contract';
@@ -13,6 +14,8 @@ export type HubOrder =
   | { readonly id: number; readonly op: 'run'; readonly sandbox: string; readonly execId: string; readonly options: ExecOptions; readonly stdin: string }
   /** From now on every hold is answered at once; null: none. */
   | { readonly id: number; readonly op: 'auto'; readonly verdict: 'allow' | 'deny' | null }
+  /** Tries to read a file and to signal a process; '' or the error's code, for each. */
+  | { readonly id: number; readonly op: 'reach'; readonly path: string; readonly pid: number }
   | { readonly id: number; readonly op: 'attachRead'; readonly sandbox: string; readonly execId: string };
 /** service -> test */
 export type HubNews =
@@ -110,10 +113,21 @@ async function obey(order: HubOrder): Promise<unknown> {
     case 'auto':
       auto = order.verdict;
       return null;
+    case 'reach':
+      return { read: codeOf(() => readFileSync(order.path)), signal: codeOf(() => process.kill(order.pid, 0)) };
     case 'attachRead': {
       const attached = await client.execAttach(order.sandbox, order.execId);
       return { count: attached.fds.length, first: await new Promise((resolve) => read(attached.fds[0] ?? -1).socket.once('data', (data) => resolve(data.toString()))) };
     }
+  }
+}
+
+function codeOf(attempt: () => unknown): string {
+  try {
+    attempt();
+    return '';
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? 'unknown';
   }
 }
 

@@ -1,0 +1,118 @@
+"""What one unprivileged process can try against the others: run by the hostile worker as its child. Reads a task from standard input, prints what it got."""
+import ctypes, json, os, signal, socket, struct, sys
+
+libc = ctypes.CDLL(None, use_errno=True)
+PIDFD_OPEN, PIDFD_GETFD, PTRACE_SEIZE, PTRACE_DETACH, PTRACE_INTERRUPT = 434, 438, 0x4206, 17, 0x4207
+got = []
+
+
+def tried(what, target, attempt):
+    """`attempt` returns what it got; an error of the kernel is a refusal."""
+    try:
+        got.append({"what": what, "target": target, "got": True, "detail": str(attempt())[:200]})
+    except Exception as error:
+        got.append({"what": what, "target": target, "got": False, "detail": f"{type(error).__name__}: {error}"[:200]})
+
+
+def call(number, *arguments):
+    result = libc.syscall(number, *arguments)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
+
+
+def connect(path):
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.settimeout(3)
+        peer.connect(path)
+        peer.sendall(b"GET /v1/status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = peer.recv(4096).decode(errors="replace")
+        # a peer that turns us away by our uid has let us do nothing
+        if not answer or "NEMO_E_PEER" in answer or '"identity"' in answer:
+            raise PermissionError(answer[:100])
+        return answer
+
+
+def post_approval(path):
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.settimeout(3)
+        peer.connect(path)
+        peer.sendall(b"POST /v1/approvals/x/approve HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n{}")
+        return peer.recv(4096)
+
+
+def trace(pid):
+    if libc.ptrace(PTRACE_SEIZE, pid, None, None) < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    libc.ptrace(PTRACE_INTERRUPT, pid, None, None)
+    os.waitpid(pid, 0x40000000)
+    libc.ptrace(PTRACE_DETACH, pid, None, None)
+    return "attached"
+
+
+def memory(pid):
+    with open(f"/proc/{pid}/maps") as maps:
+        place = int(maps.readline().split("-")[0], 16)
+    with open(f"/proc/{pid}/mem", "rb") as image:
+        image.seek(place)
+        return image.read(16).hex()
+
+
+def memory_by_call(pid):
+    room = ctypes.create_string_buffer(16)
+    local, remote = struct.pack("QQ", ctypes.addressof(room), 16), struct.pack("QQ", 0x400000, 16)
+    return call(310, pid, local, ctypes.c_ulong(1), remote, ctypes.c_ulong(1), ctypes.c_ulong(0))
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read(64).hex()
+
+
+def write(path):
+    return os.open(path, os.O_WRONLY | os.O_APPEND)
+
+
+def take_descriptors(pid):
+    pidfd = call(PIDFD_OPEN, pid, 0)
+    for number in range(0, 64):
+        try:
+            return f"descriptor {number} as {call(PIDFD_GETFD, pidfd, number, 0)}"
+        except OSError as error:
+            last = error
+    raise last
+
+
+def become(uid):
+    os.setresuid(uid, uid, uid)
+    return os.getresuid()
+
+
+task = json.load(sys.stdin)
+if "sockets" in task:
+    for path in task["sockets"]:
+        tried("connect", path, lambda: connect(path))
+    tried("approve over the API", "gateway.sock", lambda: "200" in post_approval(task["gateway"]).decode(errors="replace").split("\r\n")[0] or 1 / 0)
+for process in task.get("processes", []):
+    pid, name = process["pid"], process["name"]
+    for what, attempt in {
+        "ptrace": lambda: trace(pid), "memory": lambda: memory(pid), "process_vm_readv": lambda: memory_by_call(pid), "environment": lambda: read(f"/proc/{pid}/environ"),
+        "descriptors": lambda: os.readlink(f"/proc/{pid}/fd/3"), "pidfd_getfd": lambda: take_descriptors(pid), "root folder": lambda: os.listdir(f"/proc/{pid}/root/"),
+        "current folder": lambda: os.readlink(f"/proc/{pid}/cwd"), "limits": lambda: call(302, pid, 7, struct.pack("QQ", 0, 0), None),
+    }.items():
+        tried(what, name, attempt)
+for process in task.get("signals", []):
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        tried(number.name, process["name"], lambda: os.kill(process["pid"], number) or "sent")
+    tried("SIGKILL by pidfd", process["name"], lambda: call(424, call(PIDFD_OPEN, process["pid"], 0), 9, None, 0))
+for path in task.get("read", []):
+    tried("read", path, lambda: os.listdir(path) if os.path.isdir(path) and not os.path.islink(path) else read(path))
+for path in task.get("write", []):
+    tried("write", path, lambda: write(path))
+for path in task.get("make", []):
+    tried("make a file in", path, lambda: os.open(path + "/made-by-worker", os.O_CREAT | os.O_WRONLY, 0o600))
+for uid in task.get("become", []):
+    tried("become uid", str(uid), lambda: become(uid))
+if task.get("groups"):
+    tried("join the operators", str(task["groups"]), lambda: os.setgroups([task["groups"]]))
+json.dump(got, sys.stdout)
