@@ -20,6 +20,12 @@ function at(value: unknown, key: string): unknown {
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');
 const number = (value: unknown): number => (typeof value === 'number' ? value : 0);
 
+/** What was seen, without the verdict and its reason: a row says both in its other columns. */
+function withoutVerdict(message: string, reason: string): string {
+  for (const end of [`: ${reason}`, ': allowed', ': denied']) if (end.length > 2 && message.length > end.length && message.endsWith(end)) return message.slice(0, -end.length);
+  return message;
+}
+
 /** One row for a record, or undefined if nothing was decided in it. Approvals have one row each, with their latest state. */
 function rowOf(record: OcsfRecord, approvals: ReadonlyMap<string, ApprovalView>): (Row & { readonly key: string }) | undefined {
   const unmapped = at(record, 'unmapped');
@@ -32,7 +38,7 @@ function rowOf(record: OcsfRecord, approvals: ReadonlyMap<string, ApprovalView>)
   const approval = approvals.get(text(at(data, 'approvalId')) || text(at(at(record, 'metadata'), 'correlation_uid')));
   const base = {
     time: number(at(record, 'time')),
-    what: safeLine(text(at(record, 'message'))),
+    what: safeLine(withoutVerdict(text(at(record, 'message')), text(at(decision, 'reason')))),
     rule: safeLine(text(at(rule, 'id')), 200),
     at: file === '' ? '' : `${safeLine(file, 200)}:${number(at(rule, 'line'))}`,
     layer,
