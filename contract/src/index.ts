@@ -5,6 +5,7 @@ export * from './control.ts';
 export * from './decision.ts';
 export * from './errors.ts';
 export * from './events.ts';
+export * from './exact-json.ts';
 export * from './framing.ts';
 export * from './link.ts';
 export * from './plan.ts';
