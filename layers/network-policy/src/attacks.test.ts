@@ -91,6 +91,8 @@ const cases: readonly Case[] = [
   { name: 'TE with a space before the colon', bytes: 'POST / HTTP/1.1\r\nHost: allowed.test\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n', answer: /^HTTP\/1\.1 400/ },
   { name: 'TE twice', bytes: 'POST / HTTP/1.1\r\nHost: allowed.test\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n', answer: /^HTTP\/1\.1 400/ },
   { name: 'TE gzip, chunked', bytes: 'POST / HTTP/1.1\r\nHost: allowed.test\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n', answer: /^HTTP\/1\.1 501/ },
+  { name: 'another path in a header', bytes: 'GET /ok HTTP/1.1\r\nHost: allowed.test\r\nX-Original-URL: /admin\r\n\r\n', answer: /^HTTP\/1\.1 400[\s\S]*path-override/ },
+  { name: 'another path in a header with underscores', bytes: 'GET /ok HTTP/1.1\r\nHost: allowed.test\r\nX_Rewrite_URL: /admin\r\n\r\n', answer: /^HTTP\/1\.1 400/ },
   { name: 'duplicate Content-Length', bytes: 'POST / HTTP/1.1\r\nHost: allowed.test\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd', answer: /^HTTP\/1\.1 400/ },
   { name: 'signed Content-Length', bytes: 'POST / HTTP/1.1\r\nHost: allowed.test\r\nContent-Length: +3\r\n\r\nabc', answer: /^HTTP\/1\.1 400/ },
   { name: 'bare LF line endings', bytes: 'GET / HTTP/1.1\nHost: allowed.test\n\nGET /admin HTTP/1.1\nHost: denied.test\n\n', answer: /^HTTP\/1\.1 400/ },

@@ -1,6 +1,7 @@
 /** Finds an object key that comes twice in JSON text: two parsers would read two different requests. Pure. */
+import { foldKey } from '@nemoclaw/contract';
 
-/** True if some object in `text` has the same key twice. `text` must already have passed JSON.parse. */
+/** True if some object in `text` has the same key twice, also where only the case differs: some parsers take either. `text` must already have passed JSON.parse. */
 export function hasDuplicateKeys(text: string): boolean {
   const open: (Set<string> | undefined)[] = [];
   for (let at = 0; at < text.length; at += 1) {
@@ -13,7 +14,7 @@ export function hasDuplicateKeys(text: string): boolean {
       const keys = open.at(-1);
       if (keys && isKey(text, end + 1)) {
         const spelled = text.slice(at, end + 1);
-        const key = spelled.includes('\\') ? String(JSON.parse(spelled)) : spelled.slice(1, -1);
+        const key = foldKey(spelled.includes('\\') ? String(JSON.parse(spelled)) : spelled.slice(1, -1));
         if (keys.has(key)) return true;
         keys.add(key);
       }

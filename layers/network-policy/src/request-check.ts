@@ -41,6 +41,8 @@ const hopByHop = new Set(['connection', 'keep-alive', 'proxy-connection', 'proxy
 const connectionOptions = new Set(['keep-alive', 'close', 'te', 'upgrade', 'http2-settings', 'proxy-connection']);
 const once = new Set(['host', 'content-length', 'transfer-encoding', 'content-type', 'content-encoding', 'authorization', 'expect']);
 const overrides = new Set(['x-http-method-override', 'x-http-method', 'x-method-override']);
+/** Some servers take the path from these instead of the request line (IIS, Symfony, Zend). */
+const otherPaths = new Set(['x-original-url', 'x-rewrite-url', 'x-override-url', 'x-http-path-override']);
 const bodyless = new Set(['GET', 'HEAD', 'TRACE']);
 
 const refuse = (status: Problem['status'], code: string, why: string): Problem => ({ status, code, why });
@@ -91,6 +93,7 @@ export function checkRequest(incoming: IncomingFields, place: Place): CheckedReq
     }
     if (hopByHop.has(key)) continue;
     if (overrides.has(key.replaceAll('_', '-')) && value.trim().toUpperCase() !== method) return refuse(400, 'method-override', 'a header asks for another method than the request line');
+    if (otherPaths.has(key.replaceAll('_', '-'))) return refuse(400, 'path-override', 'a header asks for another path than the request line');
     headers.push(name, value);
   }
   if (chunked && length !== undefined) return refuse(400, 'framing', 'the request has both a length and a transfer encoding');
