@@ -1,4 +1,5 @@
 /** Reads the arguments of a tool call so that everybody who parses them later reads the same. */
+import { foldKey, hasInexactNumber } from '@nemoclaw/contract';
 import { isWithinDepth } from './body.ts';
 
 /** The arguments by name, or one sentence that says why they cannot be decided. */
@@ -14,10 +15,11 @@ export function readArguments(text: string, maxDepth: number): ReadonlyMap<strin
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return 'The arguments are not a JSON object.';
   // Parsers differ in which of two equal keys counts, so what is decided might not be what is done.
   if (hasDuplicateKey(text)) return 'The arguments name a field twice.';
+  if (hasInexactNumber(text)) return 'The arguments have a number that parsers read differently; send it as a string.';
   return new Map(Object.entries(value));
 }
 
-/** True if an object in this valid JSON text names a key twice (escapes decoded). */
+/** True if an object in this valid JSON text names a key twice (escapes decoded, case ignored as some parsers do). */
 export function hasDuplicateKey(text: string): boolean {
   const open: (Set<string> | undefined)[] = [];
   let isKeyNext = false;
@@ -28,7 +30,7 @@ export function hasDuplicateKey(text: string): boolean {
         const keys = open.at(-1);
         if (isKeyNext && keys) {
           const raw = text.slice(i, end + 1);
-          const key = raw.includes('\\') ? String(JSON.parse(raw)) : raw.slice(1, -1);
+          const key = foldKey(raw.includes('\\') ? String(JSON.parse(raw)) : raw.slice(1, -1));
           if (keys.has(key)) return true;
           keys.add(key);
         }

@@ -4,7 +4,8 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { isWithinDepth, parseJson } from './body.ts';
 import { canonicalJson } from './canonical.ts';
-import { hasDuplicateKey } from './call-arguments.ts';
+import { foldKey } from '@nemoclaw/contract';
+import { hasDuplicateKey, readArguments } from './call-arguments.ts';
 import { chatRequestReader, chatUpstreamBody } from './chat/request.ts';
 import { RequestRefused } from './refused.ts';
 
@@ -182,9 +183,23 @@ test('a key is found twice exactly where it stands twice', () => {
   fc.assert(
     fc.property(fc.jsonValue({ maxDepth: 4 }), (value) => {
       const text = JSON.stringify(value, null, 1);
-      assert.equal(hasDuplicateKey(text), false);
+      assert.equal(hasDuplicateKey(text), hasAlike(value));
       assert.equal(hasDuplicateKey(`{"k":${text},"\\u006b":0}`), true);
-      assert.equal(hasDuplicateKey(`[{"k":${text}},{"k":1}]`), false);
+      assert.equal(hasDuplicateKey(`[{"k":${text}},{"k":1}]`), hasAlike(value));
     }),
   );
+});
+
+/** True if some object has two keys that differ in case only. */
+function hasAlike(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const keys = Array.isArray(value) ? [] : Object.keys(value).map((key) => foldKey(key));
+  return new Set(keys).size < keys.length || Object.values(value).some(hasAlike);
+}
+
+test('arguments that another parser would read otherwise are not decided', () => {
+  assert.match(String(readArguments('{"amountUsd":5,"AMOUNTUSD":100000}', 64)), /twice/);
+  assert.match(String(readArguments('{"account":12345678901234567891}', 64)), /number/);
+  assert.match(String(readArguments('{"a":{"b":[1e999]}}', 64)), /number/);
+  assert.deepEqual(readArguments('{"account":"12345678901234567891","n":1.5}', 64), new Map<string, unknown>([['account', '12345678901234567891'], ['n', 1.5]]));
 });
