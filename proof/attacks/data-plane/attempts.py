@@ -37,7 +37,7 @@ def post_approval(path):
     with socket.socket(socket.AF_UNIX) as peer:
         peer.settimeout(3)
         peer.connect(path)
-        peer.sendall(b"POST /v1/approvals/x/approve HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n{}")
+        peer.sendall(b"POST /v1/approvals/x/decision HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n{}")
         return peer.recv(4096)
 
 

@@ -1,0 +1,109 @@
+/** Runs the table: without a sandbox, in one, and in one with a layer switched off at a time. */
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { checkHost, loadSandboxPolicy, NemoError, unenforced, type LayerSwitch, type SandboxPolicy } from '@nemoclaw/contract';
+import { launchAlone, planFor, readHostFacts } from '@nemoclaw/openshell';
+import type { Checks } from '../harness/checks.ts';
+import { switches, without, type Attack, type Switch } from './attack.ts';
+import { attacks, standardSpec } from './table.ts';
+import { World } from './world.ts';
+
+/** In nobody's range. */
+const firstUid = 0x7a000000;
+const settleMs = 40;
+
+/** How the attack went: true = it worked. The text is what it said. */
+interface Outcome {
+  readonly won: boolean;
+  readonly said: string;
+}
+
+const patience = (attack: Attack): number => (attack.id === 'outlive' ? 1000 : settleMs);
+
+async function plainly(world: World, attack: Attack): Promise<Outcome> {
+  const uid = attack.plain === 'root' ? 0 : world.uid;
+  world.reset(uid);
+  const child = spawn('/bin/sh', ['-c', attack.attempt], { uid, gid: uid, cwd: world.workspace, env: { PATH: '/usr/bin:/bin', ...world.variables(world.workspace) }, stdio: ['ignore', 'pipe', 'pipe'] });
+  let said = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (data: Buffer) => (said += data.toString()));
+  await once(child, 'exit');
+  return { won: attack.won(await world.look(patience(attack))), said };
+}
+
+function policyOf(attack: Attack): SandboxPolicy {
+  const spec = attack.spec === undefined ? standardSpec : `${standardSpec}, ${attack.spec}`;
+  return loadSandboxPolicy(`apiVersion: openshell.nvidia.com/v1\nkind: SandboxPolicy\nmetadata: { name: attacked }\nspec: { ${spec} }\n`, 'attacked.yaml');
+}
+
+async function confined(world: World, attack: Attack, off: readonly (Switch | LayerSwitch)[]): Promise<Outcome> {
+  world.reset(0);
+  const host = readHostFacts({ nodeBinary: process.execPath });
+  const policy = policyOf(attack);
+  const env = Object.entries(world.variables('/workspace')).map(([key, value]) => `${key}=${value}`);
+  const plan = without(planFor(policy, host, { hasWorkspace: true, escalations: 'refuse', env, agents: [{ name: world.shown.slice('/opt/'.length), source: world.shown }] }), off);
+  const result = await launchAlone(plan, { command: ['/bin/sh', '-c', attack.attempt], workspace: world.workspace, bindRoots: host.bindRoots, stdio: 'pipe', testing: off.length > 0, uid: world.uid });
+  if (result.report === undefined) throw new Error(`${attack.id}: the sandbox did not start${off.length > 0 ? ` without ${off.join(', ')}` : ''}: ${result.stderr}`);
+  return { won: attack.won(await world.look(patience(attack))), said: result.stdout + result.stderr };
+}
+
+/** An attack that works and is admitted: a policy that relies on its failing is refused. */
+async function admit(world: World, attack: Attack, sentence: RegExp, check: Checks): Promise<void> {
+  const policy = policyOf(attack);
+  let refused = false;
+  try {
+    checkHost(policy, { tier: 'B' });
+  } catch (error) {
+    refused = error instanceof NemoError && error.code === 'NEMO_E_POLICY_NEEDS';
+  }
+  const told = unenforced(policy, { tier: 'B' }).filter((line) => sentence.test(line));
+  const { won } = await confined(world, attack, []);
+  check.that(`${attack.id}: ${attack.title} [WORKS, and a policy that relies on it is refused unless it says best-effort]`, won && refused && told.length === 1, { won, refused, told });
+}
+
+async function judge(world: World, attack: Attack, check: Checks): Promise<void> {
+  const wrong: string[] = [];
+  const expect = (where: string, expected: boolean, { won, said }: Outcome): void => {
+    if (won !== expected) wrong.push(`${where}: ${won ? 'it WORKED' : 'it did not work'}${said === '' ? '' : ` (${said.trim().slice(0, 300)})`}`);
+  };
+  const { plain, stops } = attack;
+  const plainOutcome = await plainly(world, attack);
+  const lacking = attack.mayLack !== undefined && !plainOutcome.won;
+  if (!lacking) expect(`without a sandbox, as ${plain}`, true, plainOutcome);
+  expect('in the sandbox', false, await confined(world, attack, []));
+  for (const one of switches) expect(`without ${one}`, !lacking && stops.length === 1 && stops[0] === one, await confined(world, attack, [one]));
+  if (stops.length > 1 && !lacking) expect(`without ${stops.join(', ')}`, true, await confined(world, attack, [...stops, ...(attack.with ?? [])]));
+  const by = stops.length === 1 ? `only ${stops[0]} stops it` : `${stops.join(' and ')} stop it, each alone`;
+  check.that(`${attack.id}: ${attack.title} [${lacking ? `this kernel has no ${attack.mayLack}: only refused` : by}]`, wrong.length === 0, wrong.join('\n'));
+}
+
+/** All attacks, or those with an id in `only`. */
+export async function kernelLayers(check: Checks, tries: string, only: readonly string[]): Promise<void> {
+  check.section('attacks on the kernel layers: real without a sandbox, stopped in one, and each layer is needed');
+  const queue = attacks.filter((attack) => only.length === 0 || only.includes(attack.id));
+  const worlds = [0, 1].map((lane) => new World(tries, firstUid + lane));
+  try {
+    await Promise.all(worlds.map((world) => world.open()));
+    await Promise.all(
+      worlds.map(async (world) => {
+        for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+          const attack = next;
+          const { id, admitted } = attack;
+          await check.step(id, () => (admitted === undefined ? judge(world, attack, check) : admit(world, attack, admitted, check)));
+        }
+      }),
+    );
+  } finally {
+    worlds.forEach((world) => world.close());
+  }
+  if (only.length > 0) return;
+  for (const layer of switches) {
+    const own = attacks.filter((attack) => attack.stops.length === 1 && attack.stops[0] === layer);
+    check.that(`${layer} alone stops ${own.map((attack) => attack.id).join(', ')}`, own.length > 0);
+  }
+}
+
+/** The program of the attempts, built once outside. Throws if there is no compiler. */
+export function buildTries(to: string): void {
+  const built = spawnSync('gcc', ['-O1', '-static', '-Wall', '-Wextra', '-Werror', '-o', to, new URL('native/tries.c', import.meta.url).pathname], { encoding: 'utf8' });
+  if (built.status !== 0) throw new Error(`the attempts do not build: ${built.stderr}`);
+}

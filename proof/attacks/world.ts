@@ -1,0 +1,162 @@
+/** The host as an attack finds it: secrets, sockets, a pipe, a neighbour process; everything is told apart by random words, made new for each attempt. */
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { createSocket, type Socket as Datagrams } from 'node:dgram';
+import { chmodSync, chownSync, closeSync, constants, copyFileSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, createServer, type AddressInfo, type Server } from 'node:net';
+import { join } from 'node:path';
+
+const word = (): string => randomBytes(12).toString('hex');
+
+/** What an attempt left in the world. */
+export interface Seen {
+  readonly world: World;
+  /** What it wrote to $W/loot. */
+  readonly loot: string;
+  /** Everything that arrived at a listener outside. */
+  readonly heard: string;
+}
+
+/** One host. Folders: `hidden` (/run, in no view), `scratch` (/tmp, others' in every view), `shown` (/opt, read-only in the view at the same path). */
+export class World {
+  readonly hidden = mkdtempSync('/run/nca-');
+  readonly scratch = mkdtempSync('/tmp/nca-');
+  readonly shown = mkdtempSync('/opt/nca-');
+  /** Beside `shown` on the same file system, in no view. */
+  readonly beside = mkdtempSync('/opt/nca-');
+  /** Identity of the neighbour, and of the attacker. */
+  readonly uid: number;
+  readonly tries: string;
+  workspace = '';
+  token = '';
+  secret = '';
+  neighbour: ChildProcess | undefined;
+  readonly #servers: Server[] = [];
+  readonly #datagrams: Datagrams[] = [];
+  readonly #helpers: ChildProcess[] = [];
+  #heard = '';
+  #port = 0;
+  #datagramPort = 0;
+  #back = 0;
+  #pipe = -1;
+  #caller: NodeJS.Timeout | undefined;
+  readonly #abstract = `nca-${word()}`;
+
+  constructor(tries: string, uid: number) {
+    this.tries = tries;
+    this.uid = uid;
+  }
+
+  async open(): Promise<void> {
+    for (const folder of [this.hidden, this.shown, this.beside]) chmodSync(folder, 0o755);
+    chmodSync(this.scratch, 0o777);
+    execFileSync('mkfifo', ['-m', '666', join(this.shown, 'pipe')]);
+    // Both ends, so that opening does not wait and nothing is lost.
+    this.#pipe = openSync(join(this.shown, 'pipe'), constants.O_RDWR | constants.O_NONBLOCK);
+    const hear = (data: Buffer): void => void (this.#heard += data.toString('latin1'));
+    const serve = async (at: { port: 0; host: '127.0.0.1' } | { path: string }): Promise<Server> => {
+      const server = createServer((socket) => socket.on('data', hear).on('error', () => socket.destroy()));
+      await new Promise<void>((ready) => server.listen(at, ready));
+      this.#servers.push(server);
+      return server;
+    };
+    this.#port = ((await serve({ port: 0, host: '127.0.0.1' })).address() as AddressInfo).port;
+    await serve({ path: join(this.hidden, 'stream.sock') });
+    chmodSync(join(this.hidden, 'stream.sock'), 0o666);
+    await serve({ path: join(this.shown, 'root.sock') });
+    chmodSync(join(this.shown, 'root.sock'), 0o600);
+    await serve({ path: `\0${this.#abstract}` });
+    const datagrams = createSocket('udp4').on('message', hear);
+    await new Promise<void>((ready) => datagrams.bind(0, '127.0.0.1', ready));
+    this.#datagramPort = datagrams.address().port;
+    this.#datagrams.push(datagrams);
+    // A free port for the attacker to listen at.
+    const free = createServer();
+    await new Promise<void>((ready) => free.listen(0, '127.0.0.1', ready));
+    this.#back = (free.address() as AddressInfo).port;
+    await new Promise((done) => free.close(done));
+    await this.#startNamedDatagrams(hear);
+  }
+
+  /** Node has no datagram Unix sockets; a few lines of Python hear them. */
+  async #startNamedDatagrams(hear: (data: Buffer) => void): Promise<void> {
+    const script = 'import os,socket,sys\ns=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM)\ns.bind(sys.argv[1]); os.chmod(sys.argv[1],0o666); print("up",flush=True)\nwhile True: print(s.recv(100).decode(),flush=True)';
+    const child = spawn('/usr/bin/python3', ['-c', script, join(this.hidden, 'datagram.sock')], { stdio: ['ignore', 'pipe', 'inherit'] });
+    this.#helpers.push(child);
+    await new Promise<void>((ready) => child.stdout.on('data', (data: Buffer) => (hear(data), ready())));
+  }
+
+  /** New secrets, a new workspace, a new neighbour; nothing of the attempt before is left. `owner`: whose workspace it is. */
+  reset(owner: number): void {
+    this.clear();
+    this.token = word();
+    this.secret = word();
+    this.#heard = '';
+    this.#drainPipe();
+    writeFileSync(join(this.hidden, 'secret'), this.secret, { mode: 0o644 });
+    writeFileSync(join(this.beside, 'secret'), this.secret, { mode: 0o600 });
+    writeFileSync(join(this.shown, 'root-only'), this.secret, { mode: 0o600 });
+    writeFileSync(join(this.shown, 'open'), 'as it was');
+    chmodSync(join(this.shown, 'open'), 0o666);
+    for (const name of readdirSync(this.scratch)) rmSync(join(this.scratch, name), { recursive: true });
+    writeFileSync(join(this.scratch, 'open'), 'as it was');
+    chmodSync(join(this.scratch, 'open'), 0o666);
+    this.workspace = mkdtempSync('/tmp/nca-workspace-');
+    for (const folder of ['keys', 'vault', 'vault/deep', 'fixed']) mkdirSync(join(this.workspace, folder));
+    for (const file of ['keys/secret', 'vault/deep/secret', 'fixed/file']) writeFileSync(join(this.workspace, file), this.secret);
+    copyFileSync(this.tries, join(this.workspace, 'tries'));
+    chmodSync(join(this.workspace, 'tries'), 0o755);
+    for (const path of ['', 'keys', 'vault', 'vault/deep', 'fixed', 'keys/secret', 'vault/deep/secret', 'fixed/file', 'tries']) chownSync(join(this.workspace, path), owner, owner);
+    this.neighbour = spawn('/usr/bin/sleep', ['600'], { uid: this.uid, gid: this.uid, stdio: 'ignore', env: { NEIGHBOUR: this.secret } });
+    let calls = 0;
+    this.#caller = setInterval(() => {
+      if ((calls += 1) > 100) return;
+      const socket = connect(this.#back, '127.0.0.1', () => undefined).on('data', (data: Buffer) => (this.#heard += data.toString('latin1'))).on('error', () => socket.destroy());
+    }, 25);
+  }
+
+  /** The variables an attempt is written with. `workspace`: where it is for the attacker. */
+  variables(workspace: string): Record<string, string> {
+    const [type = '', handle = ''] = execFileSync(this.tries, ['handle_of', join(this.beside, 'secret')], { encoding: 'utf8' }).split(' ');
+    return {
+      W: workspace, TRY: `${workspace}/tries`, HIDDEN: this.hidden, SCRATCH: this.scratch, SHOWN: this.shown, TOKEN: this.token, PORT: String(this.#port), DATAGRAMS: String(this.#datagramPort),
+      BACK: String(this.#back), ABSTRACT: this.#abstract, NEIGHBOUR: String(this.neighbour?.pid ?? 0), HANDLE_TYPE: type, HANDLE: handle,
+    };
+  }
+
+  /** After an attempt; waits a moment for what is under way. */
+  async look(ms: number): Promise<Seen> {
+    await new Promise((next) => setTimeout(next, ms));
+    this.#drainPipe();
+    const loot = join(this.workspace, 'loot');
+    return { world: this, loot: existsSync(loot) ? readFileSync(loot, 'utf8') : '', heard: this.#heard };
+  }
+
+  get neighbourLives(): boolean {
+    return this.neighbour?.exitCode === null && this.neighbour.signalCode === null;
+  }
+
+  #drainPipe(): void {
+    const buffer = Buffer.alloc(4096);
+    try {
+      for (;;) this.#heard += buffer.toString('latin1', 0, readSync(this.#pipe, buffer));
+    } catch {
+      // EAGAIN: empty
+    }
+  }
+
+  clear(): void {
+    clearInterval(this.#caller);
+    this.neighbour?.kill('SIGKILL');
+    if (this.workspace !== '') rmSync(this.workspace, { recursive: true, force: true });
+    this.workspace = '';
+  }
+
+  close(): void {
+    this.clear();
+    if (this.#pipe >= 0) closeSync(this.#pipe);
+    for (const server of [...this.#servers, ...this.#datagrams]) server.close();
+    for (const helper of this.#helpers) helper.kill('SIGKILL');
+    for (const folder of [this.hidden, this.scratch, this.shown, this.beside]) rmSync(folder, { recursive: true, force: true });
+  }
+}
