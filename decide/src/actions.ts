@@ -23,6 +23,8 @@ interface HttpMatch {
   readonly path: PathPattern | undefined;
   readonly loose: PathPattern | undefined;
   readonly wildHost: boolean;
+  /** Which of its action's requests this is; '' where the action has only one. */
+  readonly which: string;
   readonly plan: ActionPlan;
 }
 
@@ -52,6 +54,8 @@ export function buildActions(ir: PolicyIr): ActionTable {
   const plans = new Map<string, ActionPlan>();
   const exactTools = new Map<string, ActionPlan[]>();
   const prefixTools: { prefix: string; plan: ActionPlan }[] = [];
+  /** Actions that more than one tool name carries out: then the name is part of the request's identity. */
+  const severalTools = new Set<string>();
   const https = new HostIndex<HttpMatch[]>();
   const allowed = new NameIndex(ir.allowed);
   const denied = new NameIndex(ir.denied);
@@ -71,13 +75,14 @@ export function buildActions(ir: PolicyIr): ActionTable {
   for (const entry of ir.actions) {
     const plan = make(entry.name, entry);
     plans.set(entry.name, plan);
+    if (entry.tools.length > 1 || entry.tools.some((tool) => tool.endsWith('*'))) severalTools.add(entry.name);
     for (const tool of entry.tools) {
       if (tool.endsWith('*')) prefixTools.push({ prefix: tool.slice(0, -1), plan });
       else exactTools.set(tool, [...(exactTools.get(tool) ?? []), plan]);
     }
     for (const match of entry.http) {
       const path = match.path === '' ? undefined : compilePath(match.path);
-      https.at(match.host, () => []).push({ method: match.method, path, loose: path && loosen(path), wildHost: match.host.includes('*'), plan });
+      https.at(match.host, () => []).push({ method: match.method, path, loose: path && loosen(path), wildHost: match.host.includes('*'), which: entry.http.length > 1 ? `${match.method} ${match.host} ${match.path}` : '', plan });
     }
   }
   prefixTools.sort((a, b) => b.prefix.length - a.prefix.length);
@@ -112,7 +117,9 @@ export function buildActions(ir: PolicyIr): ActionTable {
     resolveTool: (name, args) => {
       const plan = tools(name)[0];
       if (plan === undefined) return { action: '', params: args, labels: unlabelled, local: false };
-      return { action: plan.name, params: withAttributes(plan, args), labels: plan.labels, local: plan.local };
+      const params = new Map(args);
+      if (severalTools.has(plan.name)) add(params, '$tool', name);
+      return { action: plan.name, params: withAttributes(plan, params), labels: plan.labels, local: plan.local };
     },
     resolveHttp: (resource, body) => {
       const found = matches(resource, canonicalHost(resource.host));
@@ -127,6 +134,7 @@ export function buildActions(ir: PolicyIr): ActionTable {
       if (!bound) add(params, '$path', resource.path);
       if (first.wildHost) add(params, '$host', resource.host);
       if (first.method === '') add(params, '$method', resource.method);
+      if (first.which !== '') add(params, '$request', first.which);
       return { action: first.plan.name, params: withAttributes(first.plan, params), labels: first.plan.labels, local: false };
     },
     nameHttp: (action, resource, body) => {

@@ -42,6 +42,19 @@ test('anything that changes what happens changes the key', () => {
   assert.notEqual(requestKey(fileRequest('delete', '/workspace/a')), requestKey(fileRequest('delete', '/workspace/b')));
 });
 
+test('an action with several tools or requests: an approval of one is none of another with the same arguments', () => {
+  const many = policyOf({
+    egress: '    allow: [{ domain: t.org }, { domain: u.org }]\n',
+    catalogue: 'actions:\n  - name: data.delete\n    match: [{ tool: drop_* }, { http: { host: t.org, method: DELETE, path: "/users/{id}" } }, { http: { host: t.org, method: DELETE, path: "/projects/{id}" } }, { http: { host: u.org, method: DELETE, path: "/users/{id}" } }]\n  - { name: note.add, match: [{ tool: note }, { tool: memo }] }\n',
+  });
+  const keys = [
+    ...['drop_user', 'drop_project', 'note', 'memo'].map((name) => requestKey(toolRequest(many, name, { id: '5' }))),
+    requestKey(toolRequest(many, 'drop_user', { id: '5', $tool: 'drop_project' })),
+    ...['https://t.org/users/5', 'https://t.org/projects/5', 'https://u.org/users/5'].map((url) => requestKey(httpRequest(many, `DELETE ${url}`))),
+  ];
+  assert.equal(new Set(keys).size, keys.length);
+});
+
 test('the order of fields and the source are no part of the key', () => {
   assert.equal(requestKey(actionRequest('a.b', { x: 1, y: { b: 1, a: [2] } })), requestKey({ ...actionRequest('a.b', { y: { a: [2], b: 1 }, x: 1 }), source: 'model' }));
 });
