@@ -11,6 +11,9 @@ export interface PolicyFile {
 }
 export type PolicyKind = 'sandbox policy' | 'network policy' | 'approval policy' | 'action catalogue' | 'inference' | 'blueprint' | 'unknown';
 
+/** The most that this version enforces on any host: what it cannot do is an error before a policy is applied, not after. */
+const bestHost = { tier: 'B' } as const;
+
 const endings = /\.(ya?ml|json)$/;
 
 /** What a file is, by its top-level fields; comments and quoting do not matter, YAML or JSON. */
@@ -53,7 +56,7 @@ export async function checkPolicyFile(file: PolicyFile): Promise<PolicyKind> {
   const kind = policyKind(file.text);
   switch (kind) {
     case 'sandbox policy':
-      contract.loadSandboxPolicy(file.text, file.path);
+      contract.checkHost(contract.loadSandboxPolicy(file.text, file.path), bestHost);
       break;
     case 'network policy':
       contract.loadNetworkPolicy(file.text, file.path);
@@ -87,6 +90,7 @@ export async function checkBlueprintFolder(path: string, cwd: string): Promise<{
       .filter((entry) => entry.isFile())
       .map((entry) => relative(resolve(cwd, dir), join(entry.parentPath, entry.name)));
   const folder = contract.loadBlueprintFolder(path, (name) => readFileSync(resolve(cwd, name)), list);
+  contract.checkHost(folder.sandboxPolicy, bestHost, folder);
   const findings = contract.lintBundle(folder).map((finding) => `${finding.code}${finding.where ? ` at ${finding.where.file}:${finding.where.line}` : ''}: ${finding.text}`);
   return { file: path, kind: `blueprint ${folder.blueprint.name}@${folder.blueprint.version}, sha256 ${folder.digest.slice(0, 12)}`, findings };
 }

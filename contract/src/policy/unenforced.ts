@@ -38,7 +38,7 @@ export function checkHost(policy: SandboxPolicy, facts: PolicyHostFacts, others:
   if (lacking >= 0) {
     const where = whereOf(policy, ['spec', 'requires', lacking]);
     throw new NemoError('NEMO_E_POLICY_NEEDS', {
-      what: `The policy requires ${String(policy.spec.requires[lacking])}; this host is tier ${facts.tier}.`,
+      what: `The policy requires ${String(policy.spec.requires[lacking])}; only tier ${facts.tier} is enforced here.`,
       ...(where ? { where } : {}),
       fix: 'Run it on a host of that tier, or remove the requirement. `nemoclaw doctor` says what this host has.',
     });

@@ -1,6 +1,6 @@
 /** The `openshell` command line: run a command in a sandbox without any daemon, and say what this host can enforce. */
 import { readFileSync, realpathSync } from 'node:fs';
-import { loadSandboxPolicy, NemoError, renderError, type SandboxPolicy } from '@nemoclaw/contract';
+import { checkHost, loadSandboxPolicy, NemoError, renderError, type SandboxPolicy } from '@nemoclaw/contract';
 import { doctor } from './cli-doctor.ts';
 import { readHostFacts } from './host-facts.ts';
 import { launchAlone } from './launch-alone.ts';
@@ -79,6 +79,8 @@ async function run(args: readonly string[]): Promise<number> {
   const { policy: file, workspace, command } = parseRun(args);
   const policy = readPolicy(file);
   if (process.getuid?.() !== 0) throw new NemoError('NEMO_E_ROOT', { what: 'openshell run needs root.', why: 'The sandbox gets a user of its own and a private view of the machine.' });
+  // as root and without BPF LSM, which this version does not use
+  checkHost(policy, { tier: 'B' });
   const host = readHostFacts({ nodeBinary: process.execPath });
   const folder = workspace === undefined ? undefined : workspaceFolder(workspace);
   const term = process.env['TERM'];
