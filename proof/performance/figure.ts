@@ -1,4 +1,5 @@
 /** What a measurement gives: percentiles in a unit, and the same of other programs in the same run. */
+import { bounds, verdict } from './targets.ts';
 
 export interface Percentiles {
   readonly p50: number;
@@ -30,9 +31,10 @@ export function figure(values: readonly number[], unit: string, peers: Readonly<
   return { ...percentiles(values), unit, n: values.length, peers: Object.fromEntries(Object.entries(peers).map(([name, of]) => [name, percentiles(of)])) };
 }
 
-/** What `values` have more than `plain`, percentile by percentile. */
+/** What `values` have more than the median of `plain`: p99 is the slow hundredth above it, the machine's own noise included (`above(plain, plain)` says how much that is). */
 export function above(values: readonly number[], plain: readonly number[]): Percentiles {
-  return { p50: rounded(percentile(values, 0.5) - percentile(plain, 0.5)), p99: rounded(percentile(values, 0.99) - percentile(plain, 0.99)) };
+  const base = percentile(plain, 0.5);
+  return { p50: rounded(percentile(values, 0.5) - base), p99: rounded(percentile(values, 0.99) - base) };
 }
 
 function shown(value: number): string {
@@ -40,13 +42,16 @@ function shown(value: number): string {
   return value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : size >= 0.1 || size === 0 ? 2 : 4);
 }
 
-/** Table for people; `ratio` is this program's p50 divided by the peer's. */
+/** Table for people, with what is promised; `×`: this program's p50 divided by the peer's. */
 export function table(figures: Figures): string {
-  const rows = [['figure', 'p50', 'p99', 'unit', 'n', 'in the same run']];
-  for (const [name, { p50, p99, unit, n, peers = {} }] of Object.entries(figures)) {
+  const rows = [['figure', 'p50', 'p99', 'unit', 'n', 'promised', '', 'in the same run']];
+  for (const [name, figure] of Object.entries(figures)) {
+    const { p50, p99, unit, n, peers = {} } = figure;
     const others = Object.entries(peers).map(([peer, of]) => `${peer} ${shown(of.p50)} / ${shown(of.p99)}${of.p50 > 0 && p50 > 0 ? ` (× ${shown(p50 / of.p50)})` : ''}`);
-    rows.push([name, shown(p50), shown(p99), unit, String(n), others.join(', ')]);
+    rows.push([name, shown(p50), shown(p99), unit, String(n), bounds(name), verdict(name, figure), others.join(', ')]);
   }
-  const widths = [0, 1, 2, 3, 4].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  return rows.map((row) => row.map((cell, column) => (column === 5 ? cell : column === 0 || column === 3 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join('  ').trimEnd()).join('\n');
+  const right = new Set([1, 2, 4]);
+  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
+  const line = (row: readonly string[]): string => row.map((cell, column) => (column === row.length - 1 ? cell : right.has(column) ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0))).join('  ');
+  return rows.map((row) => line(row).trimEnd()).join('\n');
 }

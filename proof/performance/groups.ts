@@ -18,6 +18,8 @@ export interface Bench {
   readonly hasBwrap: boolean;
   /** More and larger runs. */
   readonly full: boolean;
+  /** Whether the person asked for this figure; what is not asked for may be left out. */
+  wants(name: string): boolean;
   /** The instance, started when first asked for. */
   world(): Promise<World>;
   /** A line for the person who waits. */

@@ -48,6 +48,7 @@ try {
     programs,
     hasBwrap,
     full: values.full,
+    wants: isWanted,
     say,
     world: () => {
       if (world === undefined) say('  starting a private instance');

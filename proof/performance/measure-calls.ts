@@ -63,7 +63,7 @@ async function measure(bench: Bench, world: World, call: Call, usual: Room, stri
     keep('inside', await inside(world, usual.name, call, folder));
     if (call.ruled !== undefined) keep('ruled', await inside(world, strict.name, call, strict.workspace.path));
   }
-  const peers: Record<string, Percentiles> = { ...(bench.hasBwrap && { bwrap: above(times.bwrap, times.plain) }), 'the call itself': percentiles(times.plain) };
+  const peers: Record<string, Percentiles> = { ...(bench.hasBwrap && { bwrap: above(times.bwrap, times.plain) }), plain: above(times.plain, times.plain), 'the whole call, outside': percentiles(times.plain) };
   const added = (values: readonly number[]): Figure => ({ ...above(values, times.plain), unit: 'µs', n: values.length, peers });
   return { [call.figure]: added(times.inside), ...(call.ruled !== undefined && { [call.ruled]: added(times.ruled) }) };
 }
@@ -74,6 +74,7 @@ async function run(bench: Bench): Promise<Figures> {
     world.within('bench-ruled', async (strictName, strictWorkspace) => {
       const figures: Record<string, Figure> = {};
       for (const call of all) {
+        if (!bench.wants(call.figure) && !bench.wants(call.ruled ?? call.figure)) continue;
         bench.say(`  ${call.name}`);
         Object.assign(figures, await measure(bench, world, call, { name: usualName, workspace: usualWorkspace }, { name: strictName, workspace: strictWorkspace }));
       }
@@ -103,6 +104,6 @@ export const host: Group = {
     const before = await look();
     const world = await bench.world();
     const during = await world.within('bench', look);
-    return { [toHost]: { ...above(during, before), unit: 'µs', n: during.length, peers: { 'the call itself': percentiles(before) } } };
+    return { [toHost]: { ...above(during, before), unit: 'µs', n: during.length, peers: { plain: above(before, before), 'the whole call, before': percentiles(before) } } };
   },
 };

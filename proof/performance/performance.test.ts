@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { checkout } from '../harness/instance.ts';
 import { groups } from './groups.ts';
+import { targets } from './targets.ts';
 
 const rows = readFileSync(join(checkout, 'proof/SPECIFICATION.md'), 'utf8').split('\n').filter((line) => line.startsWith('|'));
 const namesIn = (text: string): string[] => [...text.matchAll(/`([a-z]+\.[a-z0-9.]+)`/g)].map((match) => match[1] ?? '');
@@ -21,4 +22,16 @@ test('every figure that the specification calls measured is made', () => {
   const measured = rows.filter((row) => / measured \|$/.test(row)).flatMap((row) => namesIn(/bench [^|]*/.exec(row)?.[0] ?? ''));
   assert.ok(measured.length > 10, `${measured.length} measured figures`);
   assert.deepEqual(measured.filter((name) => !names.includes(name)), []);
+});
+
+test('the bounds that a run compares with stand in the specification', () => {
+  assert.ok(Object.keys(targets).length > 20);
+  for (const [name, { p50, p99 }] of Object.entries(targets)) {
+    const root = [...promised].filter((one) => name === one || name.startsWith(`${one}.`)).toSorted((a, b) => b.length - a.length)[0] ?? '';
+    const cells = rows.filter((row) => row.includes(`\`${root}\``)).map((row) => (row.split('|')[4] ?? '').replaceAll(',', ''));
+    for (const bound of [p50, p99]) {
+      const text = String(bound).replace(/^0\./, '0?\\.');
+      if (bound !== undefined) assert.ok(cells.some((cell) => new RegExp(`[≤≥] ${text}\\b`).test(cell)), `${name} ${bound}: ${cells.join(' | ')}`);
+    }
+  }
 });
