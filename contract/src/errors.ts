@@ -37,6 +37,7 @@ const table = {
   NEMO_E_DECIDED: { title: 'Already decided', fix: 'Look at it with `nemoclaw approvals show`.', exit: 1 },
   NEMO_E_PEER: { title: 'This user may not use NemoClaw', fix: 'Ask the administrator to add you to the group nemoclaw-operators.', exit: 3 },
   NEMO_E_STATE: { title: 'The sandbox is not in the right state for this', fix: 'Look at `nemoclaw list`.', exit: 1 },
+  NEMO_E_NOT_YOURS: { title: 'This sandbox works in another person\'s folder', fix: 'Make a sandbox of your own, or ask its owner.', exit: 3 },
   NEMO_E_SELF_APPROVAL: { title: 'Nobody approves what their own agent asks', fix: 'Ask another operator to decide.', exit: 3 },
   NEMO_E_PROVIDER: { title: 'The model provider cannot be used', fix: 'Choose another provider, or give its endpoint, model and key.', exit: 2 },
   NEMO_E_BLUEPRINT: { title: 'The blueprint cannot be used', fix: 'Look at `nemoclaw blueprint list`.', exit: 2 },
