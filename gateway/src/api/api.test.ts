@@ -127,6 +127,26 @@ describe('who may call', () => {
     }));
   }
 
+  test('nobody runs anything in a sandbox that works in another person\'s folder', withApi(async (api) => {
+    api.world.backend.registrations = [{ id: 'ws_1', uid: 1000, gid: 1000, path: '/home/ann/project' }];
+    const made = await api.call('POST', '/v1/sandboxes', { name: 'hers', blueprint: 'support', registration: 'ws_1' });
+    assert.equal(made.status, 201);
+    const asked = async (uid: number, verb: string, first: unknown): Promise<string> => {
+      api.peer = { uid };
+      const dialogue = new Dialogue(api, `/v1/sandboxes/hers/${verb}`, first);
+      return (await dialogue.frame('error')).error.code;
+    };
+    assert.equal(await asked(2000, 'exec', { argv: ['cat', '/workspace/secret'] }), 'NEMO_E_NOT_YOURS');
+    assert.equal(await asked(2000, 'run', { task: 'read the secret' }), 'NEMO_E_NOT_YOURS');
+    assert.equal(api.world.backend.execs.length, 0);
+    for (const uid of [1000, 0]) {
+      api.peer = { uid };
+      const dialogue = new Dialogue(api, '/v1/sandboxes/hers/exec', { argv: ['true'] });
+      await dialogue.frame('started');
+      dialogue.ws.terminate();
+    }
+  }));
+
   test('the socket is for owner and group only', withApi(async (api) => {
     assert.equal(statSync(api.path).mode & 0o777, 0o660);
   }));

@@ -4,6 +4,7 @@ import { execClientFrameSchema, execStartSchema, NemoError, runStartSchema, safe
 import type { RawData, WebSocket } from 'ws';
 import type { House } from '../house.ts';
 import { environmentOf } from '../sandboxes/bring-up.ts';
+import { drive } from '../sandboxes/drive.ts';
 import { agentCommand } from '../tasks/agent-command.ts';
 import type { Running } from '../tasks/execs.ts';
 import { mustRun, startTask } from '../tasks/run.ts';
@@ -116,13 +117,14 @@ async function couple(house: House, ws: WebSocket, running: Running, rest: Retur
 }
 
 /** WS /v1/sandboxes/:name/exec */
-export async function serveExec(house: House, name: string, ws: WebSocket): Promise<void> {
+export async function serveExec(house: House, name: string, uid: number, ws: WebSocket): Promise<void> {
   const dialogue = openDialogue(ws);
   try {
     const parsed = execStartSchema.safeParse(await dialogue.first);
     if (!parsed.success || (!parsed.data.agent && parsed.data.argv.length === 0)) throw new NemoError('NEMO_E_BODY', { what: 'The first frame does not say what to run.' });
     const live = house.sandboxes.must(name);
     mustRun(live);
+    drive(live, uid);
     const { argv, agent, env, cwd, tty } = parsed.data;
     const running = await house.execs.start({
       sandbox: live.record.value.id,

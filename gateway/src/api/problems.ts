@@ -11,6 +11,7 @@ const statusOf = new Map<ErrorCode, number>([
   ['NEMO_E_WORKSPACE', 400],
   ['NEMO_E_PEER', 403],
   ['NEMO_E_SELF_APPROVAL', 403],
+  ['NEMO_E_NOT_YOURS', 403],
   ['NEMO_E_NOT_FOUND', 404],
   ['NEMO_E_CONFLICT', 409],
   ['NEMO_E_DECIDED', 409],

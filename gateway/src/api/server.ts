@@ -78,7 +78,7 @@ export async function serveApi(house: House, options: ServerOptions): Promise<Ap
     sockets.handleUpgrade(req, socket, head, (ws) => {
       ws.on('error', () => ws.terminate());
       const name = match[1] ?? '';
-      void (match[2] === 'exec' ? serveExec(house, name, ws) : serveRun(house, name, peer.uid, ws));
+      void (match[2] === 'exec' ? serveExec(house, name, peer.uid, ws) : serveRun(house, name, peer.uid, ws));
     });
   });
 

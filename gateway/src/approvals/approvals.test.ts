@@ -152,6 +152,15 @@ describe('a held tool call', () => {
     await assert.rejects(decide(world, id, 'approve', uid), refusal('NEMO_E_SELF_APPROVAL'));
     assert.equal((await decide(world, id, 'approve', person)).state, 'approved');
   }));
+
+  test('who drove the sandbox is as little the second person as who made it', inWorld(async (world, live) => {
+    live.drivers.add(person);
+    const id = await held(world, live);
+    live.drivers.clear();
+    world.people = 2;
+    await assert.rejects(decide(world, id, 'approve', person), refusal('NEMO_E_SELF_APPROVAL'));
+    assert.equal((await decide(world, id, 'approve', person + 1)).state, 'approved');
+  }));
 });
 
 describe('a holder that is gone', () => {

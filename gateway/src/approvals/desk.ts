@@ -26,6 +26,8 @@ export interface DeskSandbox {
   readonly name: string;
   readonly agent: string;
   readonly createdByUid: number;
+  /** The workspace's owner and everybody who ran something in it. */
+  readonly drivenBy: readonly number[];
   /** How long a question stays open, ms. */
   readonly timeoutMs: number;
   /** By the policy now in force; never throws. */
@@ -112,6 +114,7 @@ export class ApprovalDesk {
       sandboxName: sandbox.name,
       agent: sandbox.agent,
       createdByUid: sandbox.createdByUid,
+      drivenBy: [...sandbox.drivenBy],
       holdId: hold.holdId,
       kind: hold.kind,
       key: hold.key,
@@ -215,7 +218,7 @@ export class ApprovalDesk {
       if (!isOpen(record.state)) {
         throw new NemoError('NEMO_E_DECIDED', { what: `${record.id} is no longer open: it was ${record.state === 'granted' ? 'approved' : record.state} by ${record.by}.`, ...(record.reason ? { why: record.reason } : {}) });
       }
-      if (verdict === 'approve' && this.#deps.people() > 1 && uid === record.createdByUid) {
+      if (verdict === 'approve' && this.#deps.people() > 1 && (uid === record.createdByUid || record.drivenBy.includes(uid))) {
         throw new NemoError('NEMO_E_SELF_APPROVAL', { what: 'Your own agent asks this, so somebody else must approve it.' });
       }
       await this.#settle(kept, verdict === 'approve' ? 'approved' : 'rejected', `uid:${uid}`, safeLine(reason, 2000));

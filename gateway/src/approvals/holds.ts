@@ -15,6 +15,7 @@ export function deskSandbox(live: LiveSandbox): DeskSandbox {
     name: live.record.value.name,
     agent: bundle.blueprint.agent.kind,
     createdByUid: live.record.value.createdBy,
+    drivenBy: [...new Set([live.record.value.owner ?? live.record.value.createdBy, ...live.drivers])],
     timeoutMs: bundle.approvals?.timeout ?? 15 * 60_000,
     decide: (request) => inForce.decide(request),
     seenAsHttp: (action) => bundle.catalogue?.actions.some((entry) => entry.name === action && entry.match.some((match) => match.http !== undefined)) ?? false,
@@ -44,6 +45,9 @@ export async function workerHold(house: House, hold: HoldRequestWire): Promise<v
   if (live.inForce.key(request) !== hold.key) throw new RangeError('the key is not that of the request');
   const kindFits = hold.kind === 'tool' ? request.resource.kind === 'tool' : request.resource.kind === 'http' || request.resource.kind === 'host';
   if (!kindFits) throw new RangeError('the kind is not that of the request');
+  if (request.role !== live.bundle.role) throw new RangeError('the role is not that of the sandbox');
+  // Not compared with the task that runs now: a request of the last one may still be on its way.
+  if (!/^[A-Za-z0-9_-]{0,64}$/.test(request.task)) throw new RangeError('the task is not one of ours');
   await house.desk.open({ ...hold, summary: summaryOf(request, hold.decision.action) }, answer);
 }
 

@@ -69,6 +69,8 @@ export const approvalRecordSchema = z.object({
   sandboxName: z.string(),
   agent: z.string(),
   createdByUid: z.number(),
+  /** Whose folder it works in, and who ran something in it before it asked. */
+  drivenBy: z.array(z.number()).default([]),
   holdId: z.string(),
   kind: z.enum(['tool', 'http', 'syscall']),
   key: z.string(),

@@ -30,7 +30,7 @@ export async function createSandbox(house: House, input: CreateSandbox, uid: num
     checkHost(folder.sandboxPolicy, policyFacts(hostFacts), others);
     const gaps = unenforced(folder.sandboxPolicy, policyFacts(hostFacts), others);
     const providers = chooseProviders(folder, input.provider, house.settings.demoEndpoint);
-    const workspacePath = await phases.time('workspace', () => registeredPath(house, input.registration ?? '', uid));
+    const workspace = await phases.time('workspace', () => registeredFolder(house, input.registration ?? '', uid));
 
     // compile
     const inForce = await phases.time('compile', () => house.compile(folder, 1));
@@ -50,9 +50,10 @@ export async function createSandbox(house: House, input: CreateSandbox, uid: num
       problem: '',
       createdAt: house.clock.now(),
       createdBy: uid,
+      ...(workspace === undefined ? {} : { owner: workspace.uid }),
       blueprint: { name: folder.blueprint.name, version: folder.blueprint.version, digest: folder.digest, dir: folder.dir },
       registration: input.registration ?? '',
-      workspacePath,
+      workspacePath: workspace?.path ?? '',
       worker: chooseWorker(house),
       providers,
       env: [],
@@ -110,6 +111,7 @@ async function store(house: House, record: SandboxRecord, policy: PolicyRecord, 
     bundle,
     inForce,
     writes: new KeyedLock(),
+    drivers: new Set(),
     usage: { requests: 0, bytesOut: 0, tokens: 0 },
   };
   house.sandboxes.add(live);
@@ -131,11 +133,11 @@ export async function forget(house: House, live: LiveSandbox): Promise<void> {
 }
 
 /** The folder as its owner named it. A registration is used by the person who made it, or by root. */
-async function registeredPath(house: House, registration: string, uid: number): Promise<string> {
-  if (registration === '') return '';
+async function registeredFolder(house: House, registration: string, uid: number): Promise<{ readonly path: string; readonly uid: number } | undefined> {
+  if (registration === '') return undefined;
   const found = (await house.backend.workspaces()).find((one) => one.id === registration);
   if (!found || (found.uid !== uid && uid !== 0)) throw new NemoError('NEMO_E_WORKSPACE', { what: 'This workspace is not registered by you.' });
-  return safeLine(found.path, 4096);
+  return { path: safeLine(found.path, 4096), uid: found.uid };
 }
 
 /** The worker with the fewest sandboxes. */

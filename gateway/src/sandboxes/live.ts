@@ -20,6 +20,8 @@ export interface LiveSandbox {
   inForce: InForce;
   /** Orders the writes of the record, which come from several sides. */
   readonly writes: KeyedLock;
+  /** uids of those who ran a command or task in it in this life of the gateway. */
+  readonly drivers: Set<number>;
   /** It is being taken down on purpose: its end is no news. */
   leaving?: boolean;
   /** The trust anchors as last looked at; undefined: not looked yet, '': its worker may not have them. */

@@ -19,6 +19,8 @@ export const sandboxRecordSchema = z.object({
   problem: z.string(),
   createdAt: z.number(),
   createdBy: z.number(),
+  /** uid of the person whose folder the workspace is; absent where it is private to the sandbox. */
+  owner: z.number().optional(),
   blueprint: z.object({ name: z.string(), version: z.string(), digest: z.string(), dir: z.string() }),
   registration: z.string(),
   workspacePath: z.string(),

@@ -30,6 +30,7 @@ export async function loadSandboxes(house: House): Promise<void> {
         bundle,
         inForce: house.compile(bundle, policy.value.version),
         writes: new KeyedLock(),
+        drivers: new Set(),
         usage: { requests: 0, bytesOut: 0, tokens: 0 },
       };
       house.sandboxes.add(live);

@@ -5,6 +5,7 @@ import { NemoError, type TaskTable } from '@nemoclaw/contract';
 import { gatewayEvent } from '../backend.ts';
 import type { House } from '../house.ts';
 import { configOf, environmentOf } from '../sandboxes/bring-up.ts';
+import { drive } from '../sandboxes/drive.ts';
 import { saveRecord, type LiveSandbox } from '../sandboxes/live.ts';
 import { agentCommand } from './agent-command.ts';
 import type { Ended, Running } from './execs.ts';
@@ -34,6 +35,7 @@ export function mustRun(live: LiveSandbox): void {
 export async function startTask(house: House, live: LiveSandbox, text: string, uid: number): Promise<RunningTask> {
   return house.lock.run(`task/${live.record.value.id}`, async () => {
     mustRun(live);
+    drive(live, uid);
     const { id: sandbox, name, task: present } = live.record.value;
     if (present !== '') throw new NemoError('NEMO_E_STATE', { what: `The sandbox ${name} is at work on a task already.`, fix: 'Wait for its end, or use another sandbox.' });
     const before = await house.record.status();
