@@ -42,17 +42,18 @@ export function chooseProviders(bundle: PolicyBundle, wanted: CreateSandbox['pro
   return providers;
 }
 
+/** The host's own key goes only to the address it is for: somebody who names another endpoint gives their own, or none. */
 function fromRequest(wanted: NonNullable<CreateSandbox['provider']>): ProviderRecord {
   const defaults = kinds[wanted.kind];
   if (wanted.kind === 'demo') {
     if (wanted.endpoint !== undefined) throw new NemoError('NEMO_E_PROVIDER', { what: 'The demo model has no other endpoint.', fix: 'Leave the endpoint out, or choose the provider compatible.' });
     return { name: 'demo', kind: 'demo', model: defaults.model, endpoint: '', location: 'local' };
   }
-  const endpoint = wanted.endpoint ?? defaults.endpoint;
+  const endpoint = (wanted.endpoint ?? defaults.endpoint).replace(/\/+$/, '');
   const model = wanted.model ?? defaults.model;
   if (endpoint === '' || model === '') throw new NemoError('NEMO_E_PROVIDER', { what: `The provider ${wanted.kind} needs ${endpoint === '' ? 'an endpoint' : 'a model'}.` });
   if (!/^https?:$/.test(new URL(endpoint).protocol)) throw new NemoError('NEMO_E_PROVIDER', { what: 'The endpoint is not an http or https address.' });
-  return { name: wanted.kind, kind: wanted.kind, model, endpoint: endpoint.replace(/\/+$/, ''), location: locationOf(endpoint), ...(defaults.key === '' ? {} : { apiKeyEnv: defaults.key }) };
+  return { name: wanted.kind, kind: wanted.kind, model, endpoint, location: locationOf(endpoint), ...(defaults.key === '' || endpoint !== defaults.endpoint ? {} : { apiKeyEnv: defaults.key }) };
 }
 
 function fromBlueprint(bundle: PolicyBundle): ProviderRecord[] {

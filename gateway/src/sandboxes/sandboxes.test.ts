@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { NemoError, reservedNames, type ErrorCode } from '@nemoclaw/contract';
+import { NemoError, reservedNames, type CreateSandbox, type ErrorCode } from '@nemoclaw/contract';
 import { blueprintFiles, FakeWorker, makeWorld, type World } from '../fake-world.ts';
 import { setPolicy } from '../policy/change.ts';
 import { createSandbox } from './create.ts';
@@ -125,6 +125,21 @@ describe('providers', () => {
     for (const provider of [{ kind: 'openai', model: 'gpt' }, { kind: 'vllm' }, { kind: 'compatible', model: 'm' }, { kind: 'demo', endpoint: 'https://api.example.com/v1' }] as const)
       await assert.rejects(make(world, 'helper', { provider }), refusal('NEMO_E_PROVIDER'));
     await nothingLeft(world);
+  }));
+
+  test('the key of the host goes to no endpoint that a caller names', inWorld(async (world) => {
+    writeFileSync(join(world.dir, 'gateway', 'secrets.json'), JSON.stringify({ env: { OPENAI_API_KEY: 'key-of-the-host' } }), { mode: 0o600 });
+    await world.restart();
+    const keyFor = async (name: string, provider: CreateSandbox['provider']): Promise<string | undefined> => {
+      const live = await make(world, name, { provider });
+      return world.worker.configs.get(live.record.value.id)?.providers[0]?.apiKey;
+    };
+    assert.equal(await keyFor('own', { kind: 'openai', model: 'gpt' }), 'key-of-the-host');
+    assert.equal(await keyFor('same', { kind: 'openai', model: 'gpt', endpoint: 'https://api.openai.com/v1/' }), 'key-of-the-host');
+    for (const [i, endpoint] of ['http://127.0.0.1:9/v1', 'https://api.openai.com.evil.example/v1', 'http://api.openai.com/v1', 'https://api.openai.com/other'].entries()) {
+      assert.equal(await keyFor(`other-${i}`, { kind: 'openai', model: 'gpt', endpoint }), '', endpoint);
+    }
+    assert.equal(await keyFor('given', { kind: 'openai', model: 'gpt', endpoint: 'http://127.0.0.1:9/v1', apiKey: 'key-of-the-caller' }), 'key-of-the-caller');
   }));
 
   test('scripted approvals never meet a real model', inWorld(async (world) => {
