@@ -5,6 +5,7 @@ import type { Checks } from '../../harness/checks.ts';
 import { until, type Instance } from '../../harness/instance.ts';
 import { Company } from './company.ts';
 import { LiveStream } from './live-stream.ts';
+import { unadmittedGaps } from './record-gaps.ts';
 import { killService, pidsOf, type Service } from './services.ts';
 import { curl, statusOf, Terminal } from './terminal.ts';
 
@@ -18,6 +19,8 @@ interface Scene {
 
 const backWithin = 5000;
 const performedWithin = 1000;
+/** A try that began in an outage may end a little after it; a shorter outage may see no try at all. */
+const graceMs = 500;
 
 export async function faults(instance: Instance, check: Checks): Promise<void> {
   const company = await Company.open('desk.example');
@@ -52,14 +55,16 @@ async function fault(scene: Scene, service: Service): Promise<void> {
   const agents = pidsOf('python3 /workspace/watch.py');
   const before = tries(scene).length;
 
+  const killed = Date.now();
   const back = await killService(instance, terminal, service);
-  console.log(`     all services back after ${Math.round(back)} ms`);
   check.that('all services are back within 5 s', back < backWithin, `${Math.round(back)} ms`);
   await until('the agent to go on', () => (tries(scene).length > before + 12 ? true : undefined), 15_000);
   check.that('the agent is the same process and works on', agents.length === 1 && pidsOf('python3 /workspace/watch.py').join() === agents.join(), agents);
-  const later = tries(scene).slice(before);
-  const opened = later.filter((one) => one.what !== 'allowed' && /^[123]/.test(one.outcome));
-  check.that('nothing opened meanwhile: what is denied failed each time', opened.length === 0 && later.some((one) => one.what === 'denied') && company.at('pages.desk.example', 'DELETE').length === 0, later);
+  const forbidden = tries(scene).slice(before).filter((one) => one.what !== 'allowed');
+  const meanwhile = forbidden.filter((one) => one.time > killed && one.time < killed + back + graceMs);
+  console.log(`     all services back after ${Math.round(back)} ms; ${meanwhile.length} forbidden tries meanwhile`);
+  const opened = forbidden.filter((one) => /^[123]/.test(one.outcome));
+  check.that('nothing opened meanwhile: what is denied failed each time', (meanwhile.length > 0 || back < graceMs) && forbidden.length > 0 && opened.length === 0 && company.at('pages.desk.example', 'DELETE').length === 0, forbidden);
   await until('what is allowed to work again', () => (tries(scene).slice(before + 8).some((one) => one.what === 'allowed' && one.outcome === '200') ? true : undefined), 10_000);
 
   check.that('the deletion is still held, the file is there', existsSync(file) && !existsSync(join(workspace, `${service}.rm`)));
@@ -100,15 +105,17 @@ async function fault(scene: Scene, service: Service): Promise<void> {
     check.that('approved, it arrives exactly once', said.trim().endsWith('200') && ordered() === 1, said);
   }
   const verified = await terminal.run(['audit', 'verify']);
-  check.that('the record is whole, and no gap is unaccounted for', verified.code === 0 && /^whole/m.test(verified.out), verified.out + verified.err);
+  check.that('the record is whole', verified.code === 0 && /^whole/m.test(verified.out), verified.out + verified.err);
+  const { lines, gaps } = unadmittedGaps(instance);
+  check.that('and has no gap that it does not admit', lines > 0 && gaps.length === 0, gaps);
 }
 
 /** What the working agent wrote into its log: one entry per try. */
-function tries({ workspace }: Scene): { what: string; outcome: string }[] {
+function tries({ workspace }: Scene): { time: number; what: string; outcome: string }[] {
   const file = join(workspace, 'watch.log');
   if (!existsSync(file)) return [];
   return readFileSync(file, 'utf8').split('\n').slice(1, -1).map((line) => {
-    const [, what = '', outcome = ''] = line.split(' ');
-    return { what, outcome };
+    const [time, what = '', outcome = ''] = line.split(' ');
+    return { time: Number(time) * 1000, what, outcome };
   });
 }

@@ -136,7 +136,8 @@ async function hostileThread({ check, terminal, workspace }: Scene): Promise<voi
   const decided: string[] = [];
   const deciding = (async () => {
     while (!over) {
-      for (const { id } of await terminal.api<Approval[]>('GET', '/v1/approvals?state=waiting')) {
+      for (const { id, sandbox } of await terminal.api<Approval[]>('GET', '/v1/approvals?state=waiting')) {
+        if (sandbox !== 'desk') continue;
         await terminal.api('POST', `/v1/approvals/${id}/decision`, { verdict: decided.length % 2 === 0 ? 'approve' : 'deny' });
         decided.push(id);
       }
@@ -159,6 +160,7 @@ async function unanswered({ check, company, terminal, workspace, instance }: Sce
   writeFileSync(short, readFileSync(file, 'utf8').replace('timeout: 10m', 'timeout: 1s'));
   const set = await terminal.run(['policy', 'set', 'desk', short]);
   check.that('questions now wait one second', set.code === 0, set.err);
+  const former = new Set((await terminal.json<Approval[]>(['approvals', 'list', '--all'])).map((one) => one.id));
   company.script = () => ({ text: 'I write.', calls: [{ name: 'email_send', args: { to: 'dana@customer.example', subject: 'nobody', body: '' } }] });
   writeFileSync(join(workspace, 'archive/d.csv'), 'd');
   const [mail, put, rm] = await Promise.all([
@@ -169,7 +171,7 @@ async function unanswered({ check, company, terminal, workspace, instance }: Sce
   check.that('the tool call is refused, and no mail arrived', mail.out.includes('refused_by_policy') && !company.arrived.some((one) => one.body.includes('nobody')), mail.out + mail.err);
   check.that('the request is denied, and nothing arrived', statusOf(put) === 403 && changed(company, '4') === 0, put.out);
   check.that('the deletion is refused, and the file stays', rm.code !== 0 && existsSync(join(workspace, 'archive/d.csv')), rm.err);
-  const all = (await terminal.json<Approval[]>(['approvals', 'list', '--all'])).filter((one) => one.state === 'expired');
+  const all = (await terminal.json<Approval[]>(['approvals', 'list', '--all'])).filter((one) => one.state === 'expired' && !former.has(one.id));
   check.that('all three questions say that nobody decided', all.length === 3 && all.every((one) => one.by === 'timeout'), all);
 }
 

@@ -1,6 +1,7 @@
 /** First light: the thinnest whole NemoClaw, end to end, with a real agent, judged by the world and not by its own claims. */
 import type { Checks } from '../../harness/checks.ts';
 import type { Instance } from '../../harness/instance.ts';
+import { badInput } from './bad-input.ts';
 import { faults } from './faults.ts';
 import { holds } from './holds.ts';
 import { policy } from './policy.ts';
@@ -14,4 +15,5 @@ export async function firstLight(instance: Instance, check: Checks): Promise<voi
   await check.step('the held actions', () => holds(instance, check));
   await check.step('the changing policies', () => policy(instance, check));
   await check.step('the faults', () => faults(instance, check));
+  await check.step('the mistakes', () => badInput(instance, check));
 }
