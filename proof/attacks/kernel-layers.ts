@@ -71,6 +71,8 @@ async function judge(world: World, attack: Attack, check: Checks): Promise<void>
   if (!lacking) expect(`without a sandbox, as ${plain}`, true, plainOutcome);
   expect('in the sandbox', false, await confined(world, attack, []));
   for (const one of switches) expect(`without ${one}`, !lacking && stops.length === 1 && stops[0] === one, await confined(world, attack, [one]));
+  // Each of them is enough by itself.
+  for (const one of stops) expect(`with ${one} alone`, false, await confined(world, attack, switches.filter((other) => other !== one)));
   if (stops.length > 1 && !lacking) expect(`without ${stops.join(', ')}`, true, await confined(world, attack, [...stops, ...(attack.with ?? [])]));
   const by = stops.length === 1 ? `only ${stops[0]} stops it` : `${stops.join(' and ')} stop it, each alone`;
   check.that(`${attack.id}: ${attack.title} [${lacking ? `this kernel has no ${attack.mayLack}: only refused` : by}]`, wrong.length === 0, wrong.join('\n'));

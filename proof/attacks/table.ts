@@ -1,4 +1,5 @@
 /** The local attacks: what is tried, which layers stop it, and how the world shows that it worked. */
+import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Attack } from './attack.ts';
@@ -11,6 +12,10 @@ const heardToken = ({ world, heard }: Seen): boolean => heard.includes(world.tok
 const inScratch = (name: string) => ({ world }: Seen): boolean => read(join(world.scratch, name)).includes(world.token);
 const inWorkspace = (name: string, what: 'token' | 'secret' = 'token') => ({ world }: Seen): boolean => read(join(world.workspace, name)).includes(world[what]);
 const wrote = (pattern: RegExp) => ({ loot }: Seen): boolean => pattern.test(loot);
+
+/** Node has no call for attributes. */
+const hasAttribute = (path: string, text: string): boolean =>
+  execFileSync('/usr/bin/python3', ['-c', 'import os,sys\nfor n in os.listxattr(sys.argv[1]): print(os.getxattr(sys.argv[1],n))', path], { encoding: 'utf8' }).includes(text);
 
 /** The policy that every attempt runs under; an entry may add to it. */
 export const standardSpec = 'isolation: { network: restricted, filesystem: workspace, syscalls: standard }, filesystem: { deny: [/workspace/keys/**, /workspace/vault/deep/**], readOnly: [/workspace/fixed] }';
@@ -33,6 +38,10 @@ const files: readonly Attack[] = [
   { id: 'denied-by-link', title: 'read a denied file by a hard link', stops: ['mounts'], plain: 'user', attempt: 'ln $W/keys/secret $W/hard; cat $W/hard >$W/loot', won: gotSecret },
   { id: 'fixed-file', title: 'change what is read-only inside the workspace', stops: ['mounts'], plain: 'user', attempt: 'echo $TOKEN >>$W/fixed/file', won: inWorkspace('fixed/file') },
   { id: 'fixed-replaced', title: 'replace the read-only folder by one of its own', stops: ['mounts'], plain: 'user', attempt: 'mv $W/fixed $W/old; mkdir $W/fixed; echo $TOKEN >$W/fixed/file', won: inWorkspace('fixed/file') },
+  { id: 'denied-unmounted', title: 'take away in a mount namespace of its own what hides a denied folder', stops: ['mounts'], plain: 'user', attempt: '$TRY unmount $W/keys $W/keys/secret >$W/loot', won: gotSecret },
+  { id: 'nameless', title: 'make a file without a name outside and link it into place', stops: ['view'], plain: 'user', attempt: '$TRY nameless $SCRATCH late $TOKEN', won: inScratch('late') },
+  { id: 'attribute', title: 'write an extended attribute of a file shown read-only (Landlock does not see it)', stops: ['view'], plain: 'user', attempt: '$TRY attribute $SHOWN/open $TOKEN', won: ({ world }) => hasAttribute(join(world.shown, 'open'), world.token) },
+  { id: 'stamp', title: 'change the times of a file shown read-only (Landlock does not see it)', stops: ['view'], plain: 'user', attempt: '$TRY stamp $SHOWN/open', won: ({ world }) => statSync(join(world.shown, 'open')).mtimeMs !== world.shownSince },
   { id: 'shown-file', title: 'write to a file shown read-only that everybody may write', stops: ['view', 'landlock'], plain: 'user', attempt: 'echo $TOKEN >>$SHOWN/open', won: ({ world }) => read(join(world.shown, 'open')).includes(world.token) },
   { id: 'shown-pipe', title: "write into a host program's pipe in a folder shown read-only", stops: ['landlock'], plain: 'user', attempt: 'timeout 2 sh -c "echo $TOKEN >$SHOWN/pipe"', won: heardToken },
   { id: 'other-program', title: 'run a program that the policy does not name', stops: ['landlock'], plain: 'user', spec: 'process: { exec: { allow: [/usr/bin/dash, /usr/bin/cat] } }', attempt: '/usr/bin/echo $TOKEN >$W/loot', won: gotToken },
@@ -50,6 +59,9 @@ const processes: readonly Attack[] = [
   { id: 'neighbour-environment', title: 'read the environment of a host process of the same uid', stops: ['pidns', 'landlock'], plain: 'user', attempt: 'cat /proc/$NEIGHBOUR/environ >$W/loot', won: gotSecret },
   { id: 'outlive', title: 'live on as a daemon when the sandbox is gone', stops: ['pidns'], plain: 'user', attempt: '$TRY outlive $W/later $TOKEN', won: inWorkspace('later') },
   { id: 'set-uid', title: 'leave a set-uid program in the workspace', stops: ['seccomp'], plain: 'user', attempt: '$TRY set_uid $W/left', won: ({ world }) => existsSync(join(world.workspace, 'left')) && (statSync(join(world.workspace, 'left')).mode & 0o4000) !== 0 },
+  { id: 'device', title: 'make a block device in the workspace', stops: ['seccomp', 'uid', 'landlock'], with: ['caps'], plain: 'root', attempt: '$TRY device $W/disk', won: ({ world }) => existsSync(join(world.workspace, 'disk')) && statSync(join(world.workspace, 'disk')).isBlockDevice() },
+  { id: 'memory', title: 'take more memory than the policy grants', stops: ['limits'], plain: 'user', spec: 'resources: { maxMemory: 128Mi }', attempt: '$TRY memory 300 >$W/loot', won: wrote(/took M/) },
+  { id: 'processes', title: 'start more processes than the policy grants', stops: ['limits'], plain: 'user', spec: 'resources: { maxPids: 64 }', attempt: '$TRY processes 200 >$W/loot', won: wrote(/made 200/) },
   { id: 'user-namespace', title: 'make a user namespace (root in it)', stops: ['seccomp'], plain: 'user', attempt: '$TRY user_namespace >$W/loot', won: ({ loot }) => /^user:\[\d+\]/.test(loot) && loot.trim() !== readlinkSync('/proc/self/ns/user') },
   { id: 'io-uring', title: 'get a ring that does system calls unseen (io_uring)', stops: ['seccomp'], plain: 'user', mayLack: 'io_uring', attempt: '$TRY ring >$W/loot', won: wrote(/io_uring/) },
   { id: 'keyring', title: "keep data in the kernel's key rings", stops: ['seccomp'], plain: 'user', attempt: '$TRY keys $TOKEN >$W/loot', won: gotToken },

@@ -2,7 +2,7 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { createSocket, type Socket as Datagrams } from 'node:dgram';
-import { chmodSync, chownSync, closeSync, constants, copyFileSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, closeSync, constants, copyFileSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type AddressInfo, type Server } from 'node:net';
 import { join } from 'node:path';
 
@@ -30,6 +30,8 @@ export class World {
   workspace = '';
   token = '';
   secret = '';
+  /** Time stamp of `shown`/open, in milliseconds. */
+  readonly shownSince = 1_700_000_000_000;
   neighbour: ChildProcess | undefined;
   readonly #servers: Server[] = [];
   readonly #datagrams: Datagrams[] = [];
@@ -96,8 +98,10 @@ export class World {
     writeFileSync(join(this.hidden, 'secret'), this.secret, { mode: 0o644 });
     writeFileSync(join(this.beside, 'secret'), this.secret, { mode: 0o600 });
     writeFileSync(join(this.shown, 'root-only'), this.secret, { mode: 0o600 });
+    rmSync(join(this.shown, 'open'), { force: true });
     writeFileSync(join(this.shown, 'open'), 'as it was');
     chmodSync(join(this.shown, 'open'), 0o666);
+    utimesSync(join(this.shown, 'open'), this.shownSince / 1000, this.shownSince / 1000);
     for (const name of readdirSync(this.scratch)) rmSync(join(this.scratch, name), { recursive: true });
     writeFileSync(join(this.scratch, 'open'), 'as it was');
     chmodSync(join(this.scratch, 'open'), 0o666);

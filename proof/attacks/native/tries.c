@@ -11,12 +11,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 static char **arg; /* arg[0] is the first argument after the name */
@@ -141,6 +144,48 @@ static int by_handle(void) {
 }
 /* FILE MODE */
 static int change_mode(void) { return chmod(arg[0], (mode_t)strtoul(arg[1], NULL, 8)) != 0; }
+/* FOLDER: gone from a mount namespace of its own, so that what it hides can be read: FILE. */
+static int unmount(void) {
+  char text[200];
+  if (unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0) umount2(arg[0], MNT_DETACH);
+  int fd = open(arg[1], O_RDONLY);
+  ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text);
+  return n < 0 || printf("%.*s", (int)n, text) < 0;
+}
+/* FOLDER NAME TOKEN: a file without a name, linked into place when it is whole. */
+static int nameless(void) {
+  char from[40], to[300];
+  int fd = open(arg[0], O_TMPFILE | O_WRONLY, 0644);
+  if (send_token(fd, arg[2])) return 1;
+  snprintf(from, sizeof from, "/proc/self/fd/%d", fd);
+  snprintf(to, sizeof to, "%s/%s", arg[0], arg[1]);
+  return linkat(AT_FDCWD, from, AT_FDCWD, to, AT_SYMLINK_FOLLOW) != 0;
+}
+/* FILE: a device that is the machine's memory or a disk, by number. */
+static int device(void) { return mknod(arg[0], S_IFBLK | 0666, makedev(254, 0)) != 0; }
+/* FILE TOKEN: an attribute beside the contents. */
+static int attribute(void) { return setxattr(arg[0], "user.nemoclaw", arg[1], strlen(arg[1]), 0) != 0; }
+/* FILE: its times, by its name. */
+static int stamp(void) { return utimensat(AT_FDCWD, arg[0], NULL, 0) != 0; }
+/* MIB: taken and used. */
+static int memory(void) {
+  size_t size = (size_t)atoi(arg[0]) << 20;
+  char *all = malloc(size);
+  for (size_t at = 0; all != NULL && at < size; at += 4096) all[at] = 1;
+  return all == NULL || printf("took %c", all[size - 4096] ? 'M' : 'x') < 0;
+}
+/* COUNT: alive at once. */
+static int processes(void) {
+  int made = 0, wanted = atoi(arg[0]);
+  pid_t all[1000];
+  while (made < wanted && made < 1000 && (all[made] = fork()) >= 0) {
+    if (all[made] == 0) pause();
+    made++;
+  }
+  for (int i = 0; i < made; i++) kill(all[i], SIGKILL);
+  for (int i = 0; i < made; i++) waitpid(all[i], NULL, 0);
+  return printf("made %d\n", made) < 0;
+}
 /* FILE: by its name, without opening it. */
 static int cut(void) { return truncate(arg[0], 0) != 0; }
 
@@ -148,6 +193,7 @@ static const struct { const char *name; int (*run)(void); int arguments; } all[]
   {"set_uid", set_uid, 1}, {"user_namespace", user_namespace, 0}, {"ring", ring, 0}, {"keys", keys, 1}, {"bpf_map", bpf_map, 0}, {"perf", perf, 0}, {"kernel_crypto", kernel_crypto, 0},
   {"vsock", vsock, 0}, {"not_random", not_random, 0}, {"abstract_socket", abstract_socket, 2}, {"unix_socket", unix_socket, 3}, {"internet", internet, 3}, {"offer", offer, 2},
   {"kill_it", kill_it, 1}, {"trace_it", trace_it, 1}, {"outlive", outlive, 2}, {"handle_of", handle_of, 1}, {"by_handle", by_handle, 3}, {"change_mode", change_mode, 2}, {"cut", cut, 1},
+  {"unmount", unmount, 2}, {"nameless", nameless, 3}, {"device", device, 1}, {"attribute", attribute, 2}, {"stamp", stamp, 1}, {"memory", memory, 1}, {"processes", processes, 1},
 };
 
 int main(int argc, char **argv) {
