@@ -21,6 +21,7 @@ export class Exec {
       const at = nowMs();
       if (binary) return this.#output(data);
       const frame = JSON.parse(data.toString()) as ExecServerFrame;
+      if (frame.t === 'done') this.#finish?.({ code: frame.code, at });
       if (frame.t === 'exit') this.#finish?.({ code: frame.code ?? 128, at });
       if (frame.t === 'error') this.#fail?.(new Error(`${frame.error.what} ${frame.error.why ?? ''}`));
     });
@@ -37,14 +38,23 @@ export class Exec {
   }
 
   /** Runs it to its end; gives the time of the exit's arrival. Throws unless the code is 0. */
-  async run(argv: readonly string[]): Promise<number> {
+  run(argv: readonly string[]): Promise<number> {
+    return this.#start({ argv }, argv.join(' '));
+  }
+
+  /** The same of a task of the sandbox's agent; needs a socket of `run`. */
+  task(task: string): Promise<number> {
+    return this.#start({ task }, task);
+  }
+
+  async #start(frame: object, shown: string): Promise<number> {
     const ended = new Promise<{ code: number; at: number }>((finish, fail) => {
       this.#finish = finish;
       this.#fail = fail;
     });
-    this.#ws.send(JSON.stringify({ argv }));
+    this.#ws.send(JSON.stringify(frame));
     const { code, at } = await ended;
-    if (code !== 0) throw new Error(`${argv.join(' ')} ended with ${code}: ${this.#errors}${this.lines.join('\n')}`);
+    if (code !== 0) throw new Error(`${shown} ended with ${code}: ${this.#errors}${this.lines.join('\n')}`);
     return at;
   }
 
@@ -85,8 +95,8 @@ export class Api {
   }
 
   /** A WebSocket for one command in the sandbox `name`, connected; the sandbox need not be there yet. */
-  async open(name: string): Promise<Exec> {
-    const ws = new WebSocket(`ws+unix:${this.#socket}:/v1/sandboxes/${name}/exec`, { perMessageDeflate: false });
+  async open(name: string, verb: 'exec' | 'run' = 'exec'): Promise<Exec> {
+    const ws = new WebSocket(`ws+unix:${this.#socket}:/v1/sandboxes/${name}/${verb}`, { perMessageDeflate: false });
     await new Promise<void>((done, failed) => ws.once('open', done).once('error', failed));
     return new Exec(ws);
   }

@@ -6,6 +6,7 @@ import { command } from './measure-command.ts';
 import { launches } from './measure-launches.ts';
 import { lives } from './measure-lives.ts';
 import { memory } from './measure-memory.ts';
+import { pipeline } from './measure-pipeline.ts';
 import { policyChange } from './measure-policy-change.ts';
 import { rooms } from './measure-rooms.ts';
 import type { Programs } from './programs.ts';
@@ -32,4 +33,4 @@ export interface Group {
 }
 
 /** In the order in which they run: what needs no instance comes first, so that nothing of it disturbs. */
-export const groups: readonly Group[] = [...rooms, host, launches, calls, lives, policyChange, approvals, command, memory];
+export const groups: readonly Group[] = [...rooms, host, launches, calls, lives, pipeline, policyChange, approvals, command, memory];

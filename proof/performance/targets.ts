@@ -23,6 +23,8 @@ export const targets: Readonly<Record<string, Target>> = {
   'sandbox.create': { p50: 20, p99: 60 },
   'sandbox.destroy': { p50: 50 },
   'sandbox.memory': { p50: 2 },
+  'pipeline.first': { p50: 100 },
+  'pipeline.later': { p50: 15 },
   'network.apply': { p50: 2, p99: 15 },
   'policy.decide': { p50: 0.5, p99: 5 },
   'router.added': { p50: 0.1, p99: 2 },

@@ -15,12 +15,15 @@ export interface Workspace {
   readonly registration: string;
 }
 
-/** Answers at once; /stream says one byte and never ends. */
+/** Answers at once, also as a model; /stream says one byte and never ends. */
 function upstream(): Promise<Server> {
   const server = createServer((req, res) => {
     if (req.url === '/stream') {
       res.writeHead(200, { 'content-type': 'text/plain' });
       res.write('.');
+    } else if (req.url === '/v1/chat/completions') {
+      const answer = { id: 'c', object: 'chat.completion', created: 1, model: 'none', choices: [{ index: 0, message: { role: 'assistant', content: 'Well.' }, finish_reason: 'stop' }], usage: { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2 } };
+      req.resume().once('end', () => res.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answer)));
     } else res.writeHead(200, { 'content-type': 'text/plain' }).end('ok\n');
   });
   return new Promise((done) => server.listen(0, '127.0.0.1', 4096, () => done(server)));

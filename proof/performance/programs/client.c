@@ -2,6 +2,7 @@
  *   client once HOST PORT PATH          one request on a new connection: `STATUS ns`
  *   client remove FOLDER COUNT          unlinks FOLDER/0, FOLDER/1, …: `end N ERRNO ns`
  *   client put HOST PORT COUNT          PUT /held/N, one after the other: `end N STATUS ns`
+ *   client chat                         one question to the model, on a new connection: `STATUS ns`
  *   client watch HOST PORT STREAMS      holds STREAMS answers open, asks for /watched on new connections until stdin ends:
  *                                       `ready`, `now STATUS ns` whenever the answer changes, at last `alive N` */
 #include "http.h"
@@ -11,6 +12,20 @@
 static int once(const char *host, int port, const char *path) {
   struct sockaddr_in to = look_up(host, port);
   int status = status_of(ask(&to, host, port, "GET", path));
+  printf("%d %llu\n", status, (unsigned long long)now_ns());
+  return status == 200 ? 0 : 1;
+}
+
+static int chat(void) {
+  static const char body[] = "{\"model\":\"none\",\"messages\":[{\"role\":\"user\",\"content\":\"How are you today?\"}]}";
+  const char *key = getenv("NEMOCLAW_API_KEY");
+  struct sockaddr_in to = look_up("inference.local", 80);
+  char text[1024];
+  int fd = socket(AF_INET, SOCK_STREAM, 0);
+  if (connect(fd, (struct sockaddr *)&to, sizeof to) != 0) die("connect");
+  int length = snprintf(text, sizeof text, "POST /v1/chat/completions HTTP/1.1\r\nHost: inference.local\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s", key != NULL ? key : "", sizeof body - 1, body);
+  if (send(fd, text, (size_t)length, MSG_NOSIGNAL) != length) die("send");
+  int status = status_of(fd);
   printf("%d %llu\n", status, (unsigned long long)now_ns());
   return status == 200 ? 0 : 1;
 }
@@ -71,9 +86,10 @@ int main(int argc, char **argv) {
   setvbuf(stdout, NULL, _IOLBF, 0);
   const char *mode = argc > 1 ? argv[1] : "";
   if (argc == 5 && strcmp(mode, "once") == 0) return once(argv[2], atoi(argv[3]), argv[4]);
+  if (argc == 2 && strcmp(mode, "chat") == 0) return chat();
   if (argc == 4 && strcmp(mode, "remove") == 0) return take_away(argv[2], atoi(argv[3]));
   if (argc == 5 && strcmp(mode, "put") == 0) return put(argv[2], atoi(argv[3]), atoi(argv[4]));
   if (argc == 5 && strcmp(mode, "watch") == 0) return watch(argv[2], atoi(argv[3]), atoi(argv[4]));
-  fputs("usage: client once|remove|put|watch …, see client.c\n", stderr);
+  fputs("usage: client once|chat|remove|put|watch …, see client.c\n", stderr);
   return 2;
 }

@@ -48,7 +48,7 @@ static struct sockaddr_in look_up(const char *name, int port) {
   exit(1);
 }
 
-/* A connection with one GET sent on it. */
+/* A connection with one request without a body sent on it. */
 static int ask(const struct sockaddr_in *to, const char *host, int port, const char *method, const char *path) {
   char head[512];
   int fd = socket(AF_INET, SOCK_STREAM, 0);
