@@ -43,7 +43,7 @@ export type HoldOutcome =
   | { readonly verdict: 'waiting'; readonly approvalId: string }
   | { readonly verdict: 'unavailable'; readonly reason: string };
 
-/** Asks a human and waits. Aborting the signal withdraws the question; it never allows. */
+/** Asks a human and waits. Aborting the signal withdraws the question; it never allows. Aborted with the reason 'policy': a new policy has decided the request. */
 export interface Approver {
   ask(request: HoldRequest, signal: AbortSignal): Promise<HoldOutcome>;
   /** Uses up a one-shot grant for the identical request, recorded before this resolves. False: none. */

@@ -57,7 +57,7 @@ export async function openGateway(ports: Ports): Promise<Gateway> {
   const workers: Workers = new Workers({
     ownerOf: (id) => sandboxes.ownerOf(id),
     hold: (hold) => workerHold(house, hold),
-    withdrawn: (id, holdId, why) => (livesOn(why) ? desk.release(id, holdId) : desk.withdraw(id, holdId, why)),
+    withdrawn: (id, holdId, why) => (livesOn(why) ? desk.release(id, holdId) : why === 'policy' ? desk.overtaken(id, holdId) : desk.withdraw(id, holdId, why)),
     raise: (id, to, why) => raiseLabel(house, id, to, why),
     consume: (id, key) => (sandboxes.get(id)?.record.value.state === 'running' ? desk.consumeGrant(id, key) : Promise.resolve(false)),
     usage: (id, { requests, bytesOut, tokens }) => {
@@ -117,7 +117,7 @@ function rememberFacts(ports: Ports): House['hostFacts'] {
   };
 }
 
-/** Words of a worker that mean: I wait no longer, but the question stays. Everything else means that the agent gave up. */
+/** Words of a worker that mean: I wait no longer, but the question stays. `policy`: a new policy decided it. Everything else means that the agent gave up. */
 function livesOn(why: string): boolean {
   return /^(patience|waiting|holder|shutdown)/.test(why);
 }

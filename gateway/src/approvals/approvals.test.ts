@@ -1,7 +1,7 @@
 /** Questions to a human: decided once, on record before the effect, denied by default, and never by a worker. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { NemoError, unlabelled, type ActionRequest, type ErrorCode, type HoldRequestWire, type SyscallHold } from '@nemoclaw/contract';
+import { loadBundle, NemoError, unlabelled, type ActionRequest, type ErrorCode, type HoldRequestWire, type SyscallHold } from '@nemoclaw/contract';
 import { blueprintFiles, makeWorld, type World } from '../fake-world.ts';
 import { setPolicy } from '../policy/change.ts';
 import { createSandbox } from '../sandboxes/create.ts';
@@ -282,6 +282,23 @@ describe('a change of the policy decides again', () => {
     assert.equal(settled(world, allowed)?.by, 'policy');
     assert.equal((await world.worker.until((worker) => worker.outcome('h2'))).outcome.verdict, 'allow');
     assert.equal(world.gateway.house.desk.grants().length, 0);
+  }));
+
+  test('the worker may meet it first: the question is closed by the policy, not by the agent, and lets nothing through', inWorld(async (world, live) => {
+    const sandbox = live.record.value.id;
+    const settledAfter = async (id: string): Promise<string> => {
+      world.worker.say({ t: 'hold.withdrawn', sandbox, holdId: 'h1', why: 'policy' });
+      world.worker.say({ t: 'hold.withdrawn', sandbox, holdId: 'h2', why: 'policy' });
+      await world.worker.until(() => settled(world, id)?.state !== 'waiting' || (world.worker.say({ t: 'usage', sandbox, requests: 0, bytesOut: 0, tokens: 0 }), false));
+      return `${settled(world, id)?.state} by ${settled(world, id)?.by}`;
+    };
+    // A worker that says so without any change gets nothing for it.
+    assert.equal(await settledAfter(await held(world, live, 'h1')), 'withdrawn by agent');
+    const id = await held(world, live, 'h2');
+    live.inForce = world.gateway.house.compile(loadBundle(new Map([...live.bundle.files, ['approvals.yaml', 'triggers: []\n']])), 2);
+    assert.equal(await settledAfter(id), 'approved by policy');
+    assert.equal(world.gateway.house.desk.grants().length, 0);
+    assert.equal(settled(world, id)?.held, false);
   }));
 
   test('a hold that the policy in force denies is no question', inWorld(async (world, live) => {

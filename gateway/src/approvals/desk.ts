@@ -191,6 +191,21 @@ export class ApprovalDesk {
     if (kept) await this.#lock.run(kept.record.id, () => this.#settle(kept, 'withdrawn', 'agent', safeLine(why, 200)));
   }
 
+  /** A new policy reached the holder first and it acted on it: the question is closed with what that policy says here. Nothing is let through by it. */
+  async overtaken(sandboxId: string, holdId: string): Promise<void> {
+    const sandbox = this.#deps.sandbox(sandboxId);
+    const kept = this.#find((record) => record.sandbox === sandboxId && record.holdId === holdId && isOpen(record.state));
+    if (!sandbox || !kept || kept.record.kind === 'syscall') return;
+    this.#holders.delete(kept.record.id);
+    await this.#lock.run(kept.record.id, async () => {
+      if (!isOpen(kept.record.state)) return;
+      const { verdict, reason } = sandbox.decide(asRequest(kept.record.request));
+      if (verdict === 'escalate') await this.#settle(kept, 'withdrawn', 'agent', 'The holder took it back.');
+      else await this.#settle(kept, verdict === 'allow' ? 'approved' : 'rejected', 'policy', reason);
+      await this.#save(kept, { held: false });
+    });
+  }
+
   /** What became of a held system call, in openshelld's words. */
   async ended(sandbox: string, holdId: string, effect: string): Promise<void> {
     const kept = this.#find((record) => record.sandbox === sandbox && record.holdId === holdId);

@@ -105,6 +105,7 @@ export async function setPolicy(house: House, name: string, given: PutPolicy, ui
       });
     recorded.catch(() => undefined);
     await phases.time('store', () => write(house, live, policy, ca, { lastVersion: version, unenforced: gaps }));
+    const waiting = house.desk.list('waiting').filter((approval) => approval.sandbox === name);
     try {
       await phases.time('record', () => recorded);
       live.bundle = bundle;
@@ -115,7 +116,9 @@ export async function setPolicy(house: House, name: string, given: PutPolicy, ui
       throw error;
     }
     const appliedMs = Math.round((house.clock.monotonic() - started) * 1000) / 1000;
-    const redecided = await house.desk.redecide(id);
+    await house.desk.redecide(id);
+    // Some were decided by their holders, which met the new version first.
+    const redecided = waiting.filter((approval) => house.desk.get(approval.id)?.by === 'policy').length;
     return { version, appliedMs, changed, redecided, phases: phases.all() };
   });
 }

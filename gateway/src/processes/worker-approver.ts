@@ -40,7 +40,7 @@ export class GatewayApprover implements Approver {
         resolve(outcome);
       };
       const withdraw = (): void => {
-        this.#link.send({ t: 'hold.withdrawn', sandbox, holdId, why: 'The agent gave the request up.' });
+        this.#link.send({ t: 'hold.withdrawn', sandbox, holdId, why: signal.reason === 'policy' ? 'policy' : 'The agent gave the request up.' });
         settle({ verdict: 'unavailable', reason: 'The question was withdrawn.' });
       };
       const timer = setTimeout(() => {

@@ -66,7 +66,7 @@ export class Exchange implements Reconsidered {
     const now = this.#judge(this.#checked);
     if (this.#state === 'held') {
       if (now.decision.verdict === 'escalate') return;
-      this.#withdraw?.abort();
+      this.#withdraw?.abort('policy');
       if (now.decision.verdict === 'deny') this.#deny(now.decision, 'refused by the new policy while it waited');
       else void this.#forward(now, this.#checked, 'allowed by the new policy while it waited');
       return;

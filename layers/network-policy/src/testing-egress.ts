@@ -84,6 +84,8 @@ function fits(rule: TestRule, request: ActionRequest): boolean {
 export class TestApprover implements Approver {
   readonly asked: HoldRequest[] = [];
   readonly withdrawn: string[] = [];
+  /** Why each was withdrawn. */
+  readonly reasons: unknown[] = [];
   readonly grants = new Set<string>();
   #open: ((outcome: HoldOutcome) => void)[] = [];
   #waiting: (() => void)[] = [];
@@ -96,6 +98,7 @@ export class TestApprover implements Approver {
       signal.addEventListener('abort', () => {
         this.#open = this.#open.filter((other) => other !== resolve);
         this.withdrawn.push(request.holdId);
+        this.reasons.push(signal.reason);
         resolve({ verdict: 'unavailable', reason: 'withdrawn' });
       });
     });

@@ -195,6 +195,7 @@ test('a policy change re-decides what is held', async () => {
   desk.policy.rules = rules.map((rule) => (rule.host === 'ask.test' ? { ...rule, verdict: 'allow' as const } : rule));
   desk.egress.update(desk.config);
   assert.match(await allowed.answer, /^HTTP\/1\.1 200/);
+  assert.equal(desk.approver.reasons.at(-1), 'policy');
   desk.policy.rules = rules;
   desk.egress.update(desk.config);
   const denied = await held('6');
