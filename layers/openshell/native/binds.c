@@ -1,11 +1,24 @@
 /* Opens what comes from the host (bind and concat sources) while the host can still be seen. */
 #include "inside.h"
 #include <sys/mount.h>
+#include <sys/stat.h>
 
 /* No symbolic link anywhere in the source: what was compared with the host's bounds is what is opened. */
 static int open_source(const char *path, int flags) {
   struct open_rules how = {.flags = (uint64_t)(flags | O_CLOEXEC), .resolve = RULE_NO_SYMLINKS | RULE_NO_MAGICLINKS};
   return sys_openat2(AT_FDCWD, path, &how);
+}
+
+/* What is copied is read as root and shown to all inside: only a file that everybody may read anyway. */
+static int open_public(const char *path) {
+  struct stat found;
+  int fd = open_source(path, O_RDONLY | O_NONBLOCK);
+  if (fd < 0) return -1;
+  int error = fstat(fd, &found) != 0 ? errno : S_ISREG(found.st_mode) && (found.st_mode & S_IROTH) ? 0 : EACCES;
+  if (error == 0) return fd;
+  close(fd);
+  errno = error;
+  return -1;
 }
 
 static int clone_readonly(const char *path) {
@@ -31,7 +44,7 @@ int binds_open(const struct plan *plan, const struct launch_in *in, int *fds, st
   for (size_t i = 0; i < plan->step_count; i++) {
     const struct step *s = &plan->steps[i];
     if (s->kind == STEP_BIND) fds[i] = clone_readonly(s->source);
-    else if (s->kind == STEP_CONCAT) fds[i] = open_source(s->source, O_RDONLY);
+    else if (s->kind == STEP_CONCAT) fds[i] = open_public(s->source);
     else continue;
     bool may_miss = s->kind == STEP_CONCAT || s->yes;
     if (fds[i] < 0 && !(errno == ENOENT && may_miss)) return fault(f, "view", errno, "view: source %s", s->source);

@@ -153,6 +153,7 @@ void holds_call(struct sandbox *sandbox, const struct seccomp_notif *call, int64
 
 void holds_prepare(struct sandbox *sandbox, json_t *escalate) {
   rules_free(sandbox->rules);
+  folders_forget(); /* a former sandbox may have had the same uid and other rules */
   sandbox->rules = rules_make(&sandbox->view, escalate);
 }
 

@@ -148,6 +148,8 @@ int rules_match(struct hold_rules *rules, struct operation *op, const struct vie
       hit |= rule->on_rename && (from.inside || from.above || to.inside || to.above);
       /* Moving something out of the subtree, or over something in it, deletes it there. */
       hit |= rule->on_delete && ((from.inside && !to.inside) || (to.inside && op->to.exists));
+      /* What was not there at launch is known by its path alone, and would be lost with a folder above it. */
+      hit |= rule->on_delete && rule->fd < 0 && (from.above || to.above);
     }
     size_t length = strlen(rule->path);
     if (hit && length >= longest) {

@@ -106,7 +106,7 @@ static bool place_same(const struct place *place, const struct view *view) {
   if (place->exists && (now.dev != place->dev || now.ino != place->ino)) return false;
   if (place_path(place->parent, folder, sizeof folder) != 0) return false;
   size_t length = strlen(folder);
-  return strncmp(folder, place->path, length) == 0 && strchr(place->path + (length > 1 ? length + 1 : 1), '/') == NULL;
+  return strncmp(folder, place->path, length) == 0 && place->path[length > 1 ? length : 0] == '/' && strchr(place->path + (length > 1 ? length + 1 : 1), '/') == NULL;
 }
 
 bool operation_same(const struct operation *op, const struct view *view) { return place_same(&op->from, view) && (!op->rename || place_same(&op->to, view)); }

@@ -10,7 +10,7 @@ import { assertLikeVector } from './control-vectors.ts';
 import { TestInstance } from './openshelld-test-instance.ts';
 import type { TestService } from './openshelld-test-instance.ts';
 
-const spec = 'isolation: { network: restricted, filesystem: workspace, syscalls: standard }, filesystem: { readOnly: [/workspace/fixed], deny: [/workspace/keys/**], escalate: [{ path: /workspace/prod/**, on: [delete, rename] }, { path: /workspace/later/**, on: [delete] }] }';
+const spec = 'isolation: { network: restricted, filesystem: workspace, syscalls: standard }, filesystem: { readOnly: [/workspace/fixed], deny: [/workspace/keys/**], escalate: [{ path: /workspace/prod/**, on: [delete, rename] }, { path: /workspace/later/**, on: [delete] }, { path: /workspace/box/inner/**, on: [delete] }] }';
 const python = (code: string): string[] => ['/usr/bin/python3', '-c', `import os, errno\ndef e(f):\n    try:\n        f(); return 'ok'\n    except OSError as x:\n        return errno.errorcode[x.errno]\nos.chdir('/workspace')\n${code}`];
 
 describe('held system calls', { skip: process.getuid?.() === 0 ? false : 'needs root' }, () => {
@@ -112,6 +112,13 @@ os.chdir('ok'); open('z','w').close(); print(e(lambda: os.unlink('../ok/z'))); o
       assert.equal(await out, 'EPERM', code);
     }
     assert.deepEqual(readdirSync(join(folder, 'prod')).sort(), ['b', 'c', 'deep']);
+  });
+
+  it('holds the move of a folder above a rule whose folder came only after the launch: what moved with it would be out of the rule', async () => {
+    const { hold, out } = await held(`os.makedirs('box/inner'); open('box/inner/n','w').close(); print(e(lambda: os.rename('box','crate')), e(lambda: os.unlink('crate/inner/n')))`, '/workspace/box');
+    assert.deepEqual(await answer(hold, 'deny'), { outcome: 'denied', errno: 1 });
+    assert.equal(await out, 'EPERM ENOENT');
+    rmSync(join(folder, 'box'), { recursive: true });
   });
 
   it('shows names that are no text, and acts on the bytes', async () => {

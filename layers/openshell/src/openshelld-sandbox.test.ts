@@ -1,9 +1,9 @@
 /** Sandboxes through openshelld and their shims on the real kernel: create, exec, terminal, freeze, restarts, limits, destroy. */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import type { CreateResult } from '@nemoclaw/contract';
+import type { CreateResult, LaunchPlan } from '@nemoclaw/contract';
 import { assertLikeVector } from './control-vectors.ts';
 import { TestInstance, testUids } from './openshelld-test-instance.ts';
 import type { TestService } from './openshelld-test-instance.ts';
@@ -31,6 +31,19 @@ describe('sandboxes through openshelld', { skip: process.getuid?.() === 0 ? fals
     assert.ok(created.uid >= testUids.agents && created.uid < testUids.agents + 64);
     assert.ok(Object.keys(created.probe).length >= 12);
     assert.deepEqual(Object.entries(created.probe).filter(([, stopped]) => !stopped), []);
+  });
+
+  it('copies nothing of the host that not everybody may read, whatever a plan asks', async () => {
+    const prefix = join(instance.root, 'prefix');
+    writeFileSync(join(prefix, 'secret'), 'root only', { mode: 0o600 });
+    mkdirSync(join(prefix, 'folder'));
+    writeFileSync(join(prefix, 'public'), 'for all', { mode: 0o644 });
+    const plan = instance.plan(spec);
+    const copying = (source: string): LaunchPlan => ({ ...plan, view: [...plan.view, { do: 'concat', path: '/etc/copied', source: join(prefix, source), text: '!' }] });
+    for (const source of ['secret', 'folder']) await assert.rejects(gateway.call('create', 'greedy', copying(source), folder.id, 'worker:1'), { code: 'view' }, source);
+    await gateway.call('create', 'modest', copying('public'), folder.id, 'worker:1');
+    assert.equal((await gateway.run('modest', 'c1', ['/bin/cat', '/etc/copied'])).stdout, 'for all!');
+    await gateway.call('destroy', 'modest');
   });
 
   it('gives the listeners to the worker, two descriptors', async () => {
@@ -135,7 +148,7 @@ describe('sandboxes through openshelld', { skip: process.getuid?.() === 0 ? fals
     assert.equal(readFileSync(join(folder.path, 'steps'), 'utf8').split('\n').length, 11);
     assert.equal((await gateway.run('one', 'after', ['/bin/echo', 'alive'])).stdout, 'alive\n');
     const worker = await instance.service('worker:1');
-    assert.equal(worker.news.filter((m) => m.t === 'attach').length, 1, 'the same worker got its listeners twice');
+    assert.equal(worker.news.filter((m) => m.t === 'attach' && m.sandbox === 'one').length, 1, 'the same worker got its listeners twice');
   });
 
   it('gives a killed worker’s listeners to its successor', async () => {

@@ -142,7 +142,7 @@ export class TestInstance {
       services: roles.map((role) => ({ name: role, role, argv: ['{node}', '{lib}/layers/openshell/src/openshelld-test-service.ts'], env: { HUB: hub } })),
       limits: { sandboxes: 16, registrations: 8 },
       holdSeconds: options.holdSeconds ?? 60,
-      bindRoots: readHostFacts({ nodeBinary: process.execPath }).bindRoots,
+      bindRoots: [...readHostFacts({ nodeBinary: process.execPath }).bindRoots, join(instance.root, 'prefix')],
       testing: options.testing ?? true,
     };
     writeFileSync(join(instance.root, 'config.json'), JSON.stringify(config));
