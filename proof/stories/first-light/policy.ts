@@ -124,18 +124,19 @@ async function redecide({ check, instance, terminal, desk }: Scene): Promise<voi
   const first = terminal.exec('desk', curl('PUT', url('1'), {}));
   const one = await terminal.waiting('/orders/1');
   const denying = await put(now.replace('methods: [PUT]', 'methods: [PATCH]'));
-  check.that('an edit that denies it: the waiting request is denied at once', statusOf(await first) === 403 && arrived('1') === 0, denying);
+  check.that('an edit that denies it: the waiting request is denied at once', statusOf(await first) === 403 && arrived('1') === 0 && denying.redecided === 1, denying);
   const after = await terminal.show(one.id);
-  check.that('and its question is closed', after.state !== 'waiting' && after.state !== 'approved', after);
+  check.that('and its question says that the policy decided', after.state === 'rejected' && after.by === 'policy', after);
 
   await put(now);
   const second = terminal.exec('desk', curl('PUT', url('2'), {}));
   const two = await terminal.waiting('/orders/2');
   await put(readFileSync(join(instance.state, 'blueprints/desk/approvals.yaml'), 'utf8').replace('timeout: 10m', 'timeout: 9m'));
   check.that('an edit that does not concern it leaves it waiting', (await terminal.show(two.id)).state === 'waiting' && arrived('2') === 0);
-  await put(now.replace('    escalate:\n', ''));
-  check.that('an edit that allows it: the waiting request goes through, once', statusOf(await second) === 200 && arrived('2') === 1, desk.arrived);
-  check.that('and its question is closed too', (await terminal.show(two.id)).state !== 'waiting');
+  const allowing = await put(now.replace('    escalate:\n', ''));
+  check.that('an edit that allows it: the waiting request goes through, once', statusOf(await second) === 200 && arrived('2') === 1 && allowing.redecided === 1, allowing);
+  const closed = await terminal.show(two.id);
+  check.that('and its question says so too', closed.state === 'approved' && closed.by === 'policy', closed);
 }
 
 /** A network policy without the rule of one domain. */
