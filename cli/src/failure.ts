@@ -45,7 +45,11 @@ export async function tell(context: CliContext, thrown: unknown, json: boolean):
   }
   const { body, exit } = await describe(thrown);
   if (json) sayJson(context, { error: body });
-  else context.world.stderr.write(`${render(body)}\n`);
+  else {
+    // Reasons may quote logs, policies or what a program said.
+    const { safeBlock } = await import('@nemoclaw/contract');
+    context.world.stderr.write(`${safeBlock(render(body))}\n`);
+  }
   if (context.world.env['NEMOCLAW_DEBUG'] && thrown instanceof Error) context.world.stderr.write(`${thrown.stack ?? ''}\n`);
   context.world.setExit(exit);
 }

@@ -39,3 +39,16 @@ test('exit codes: 2 for usage, 5 where nothing runs; errors on stderr', () => {
   assert.equal(stdout, '');
   assert.match(stderr, /NEMO_E_NO_DAEMON/);
 });
+
+test('an error that quotes a hostile policy moves no cursor and hides nothing', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'nemoclaw-hostile-'));
+  try {
+    writeFileSync(join(folder, 'sandbox.yaml'), 'apiVersion: openshell.nvidia.com/v1\nkind: SandboxPolicy\nmetadata: { name: x }\nspec:\n  isolation: { network: none, filesystem: read-only, syscalls: minimal }\n  "is\u009b2J\u202eowned": 1\n');
+    const { stderr, status } = start('policy', 'validate', join(folder, 'sandbox.yaml'));
+    assert.notEqual(status, 0);
+    assert.doesNotMatch(stderr, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/);
+    assert.match(stderr, /owned/);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
