@@ -150,7 +150,7 @@ async function control({ p, check, own, other }: Scene): Promise<void> {
   await p.hub.order({ op: 'link', peer: 'gateway', message: { t: 'hold.withdrawn', sandbox: own.id, holdId, why: 'gone' } });
   await new Promise((next) => setTimeout(next, 300));
   check.that('a worker cannot withdraw a held system call', (await p.approvals()).some(({ id, state }) => id === approval.id && state === 'waiting'), await p.approvals());
-  await p.instance.cli(['approvals', 'deny', approval.id]);
+  await p.cli(['approvals', 'deny', approval.id]);
   const ended = await deletion;
   check.that('the person’s no reaches the agent all the same', ended.code !== 0 && existsSync(join(own.path, 'keep/kept.txt')), ended);
 }
@@ -184,7 +184,7 @@ async function questions({ p, check, own }: Scene): Promise<void> {
   await p.hub.order({ op: 'link', peer: 'gateway', message: { t: 'label.raise', id: 80, sandbox: own.id, to: 'public', why: 'forget it' } });
   await new Promise((next) => setTimeout(next, 500));
   check.that('a label that was raised cannot be lowered', (await p.sandboxes()).find(({ id }) => id === own.id)?.label === 'confidential', await p.sandboxes());
-  await p.instance.cli(['approvals', 'deny', asked.id]);
+  await p.cli(['approvals', 'deny', asked.id]);
   const count = (await p.approvals()).length;
   const worker = await p.hub.up();
   await p.hub.order({ op: 'link', peer: 'gateway', message: { t: 'hold', hold: wire } });
@@ -258,7 +258,7 @@ async function floods({ p, check, own }: Scene): Promise<void> {
   await p.hub.up(pid).catch(() => undefined);
   await p.up();
   check.that('a packet over the bound ends the worker that sent it and nobody else', status(pid) === '' && others().map(({ pid: one }) => one).sort().join() === before.map(({ pid: one }) => one).sort().join(), { before, now: others() });
-  const whole = await p.instance.cli(['audit', 'verify', '--json']);
+  const whole = await p.cli(['audit', 'verify', '--json']);
   check.that('after all this the record is whole', whole.code === 0, whole.out + whole.err);
 }
 

@@ -8,7 +8,7 @@ import { placesFrom } from '../../../cli/src/places.ts';
 import { configFile, writeDaemonConfig } from '../../../cli/src/setup/daemon-config.ts';
 import { ensureIdentities, type Identities } from '../../../cli/src/setup/identities.ts';
 import { register } from '../../../cli/src/setup/workspace.ts';
-import { Instance, until, type Result } from '../../harness/instance.ts';
+import { Instance, run, until, type Result } from '../../harness/instance.ts';
 import { HostileHub } from './hostile-hub.ts';
 
 export interface Answer {
@@ -130,9 +130,14 @@ export class PrivateInstance {
     return (await this.api('GET', '/v1/approvals')).body as { id: string; state: string; sandbox: string }[];
   }
 
+  /** The installed `nemoclaw`, which stays as it was at the start whatever happens to the checkout. */
+  cli(args: readonly string[], timeoutMs = 30_000): Promise<Result> {
+    return run(join(this.instance.root, 'opt/nemoclaw/bin/nemoclaw'), args, { env: this.instance.env, timeoutMs });
+  }
+
   /** A command inside a sandbox, to its end. */
   exec(name: string, argv: readonly string[], timeoutMs = 30_000): Promise<Result> {
-    return this.instance.cli([name, 'exec', '--', ...argv], { timeoutMs });
+    return this.cli([name, 'exec', '--', ...argv], timeoutMs);
   }
 
   get lib(): string {

@@ -43,11 +43,11 @@ async function fill(p: PrivateInstance, check: Checks): Promise<void> {
   await p.exec('alpha', ['curl', '-s', '-m', '5', 'http://elsewhere.example/']);
   const deletion = p.exec('alpha', ['rm', '/workspace/keep/kept.txt']);
   const { id } = await until('a held deletion', async () => (await p.approvals()).find(({ state }) => state === 'waiting'), 15_000);
-  await p.instance.cli(['approvals', 'deny', id]);
+  await p.cli(['approvals', 'deny', id]);
   await deletion;
   await until('a checkpoint of all of it', () => (lastSigned(checkpointsOf(p)) >= p.records().length ? true : undefined), 10_000);
   check.that('there is something in it to be forgotten', p.records().length > 8, p.records().map(({ message }) => message));
-  const whole = await p.instance.cli(['audit', 'verify', '--json']);
+  const whole = await p.cli(['audit', 'verify', '--json']);
   const report = JSON.parse(whole.out) as Report;
   check.that('the record that was written is whole, and signed', whole.code === 0 && report.ok && report.checkpoints.signed > 2, whole.out + whole.err);
 }
@@ -134,7 +134,7 @@ async function comesUpAgain(p: PrivateInstance, check: Checks): Promise<void> {
   const own = await p.recorded(({ unmapped }) => unmapped.data?.['kind'] === 'checkpoint.refused', 5000);
   check.that('the ledger says on record that it was not signed', own, p.records().slice(-6));
   check.that('what was signed before stays', lastSigned(checkpointsOf(p)) >= signedBefore);
-  const verified = await p.instance.cli(['audit', 'verify', '--json']);
+  const verified = await p.cli(['audit', 'verify', '--json']);
   const kinds = (JSON.parse(verified.out || '{"findings":[]}') as Report).findings.map(({ kind }) => kind);
   check.that('nemoclaw audit verify says tail-cut or rewritten', verified.code === 1 && kinds.some((kind) => kind === 'tail-cut' || kind === 'rewritten'), verified.out + verified.err);
 }
