@@ -1,6 +1,6 @@
 /** `npm run bench -- [--only NAME…] [--full] [--json FILE]`: every figure, with its peers in the same run. Table on stderr, JSON to FILE or stdout. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { loadavg, tmpdir } from 'node:os';
+import { availableParallelism, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { provideBwrap } from './bubblewrap.ts';
@@ -39,7 +39,11 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => 
 const figures: Record<string, Figure> = {};
 const errors: string[] = [];
 const load = (): string => loadavg().map((one) => one.toFixed(1)).join(' ');
+const note = (): void => {
+  if ((loadavg()[0] ?? 0) > availableParallelism() * 0.75) say('note: others use this machine too; the figures say more about that than about NemoClaw');
+};
 say(`load before: ${load()}`);
+note();
 try {
   const hasBwrap = await provideBwrap(say);
   if (!hasBwrap) errors.push('bubblewrap is not here: there is nothing to compare with');
