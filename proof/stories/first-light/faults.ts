@@ -19,8 +19,8 @@ interface Scene {
 
 const backWithin = 5000;
 const performedWithin = 1000;
-/** A try that began in an outage may end a little after it; a shorter outage may see no try at all. */
-const graceMs = 500;
+/** openshelld and the worker are back too fast for the agent to notice: who restarts them is stopped for so long. */
+const pauseMs: Readonly<Record<Service, number>> = { openshelld: 700, gateway: 0, ledger: 0, worker: 700 };
 
 export async function faults(instance: Instance, check: Checks): Promise<void> {
   const company = await Company.open('desk.example');
@@ -56,15 +56,15 @@ async function fault(scene: Scene, service: Service): Promise<void> {
   const before = tries(scene).length;
 
   const killed = Date.now();
-  const back = await killService(instance, terminal, service);
+  const back = await killService(instance, terminal, service, pauseMs[service]);
   check.that('all services are back within 5 s', back < backWithin, `${Math.round(back)} ms`);
   await until('the agent to go on', () => (tries(scene).length > before + 12 ? true : undefined), 15_000);
   check.that('the agent is the same process and works on', agents.length === 1 && pidsOf('python3 /workspace/watch.py').join() === agents.join(), agents);
   const forbidden = tries(scene).slice(before).filter((one) => one.what !== 'allowed');
-  const meanwhile = forbidden.filter((one) => one.time > killed && one.time < killed + back + graceMs);
+  const meanwhile = forbidden.filter((one) => one.to > killed && one.from < killed + pauseMs[service] + back);
   console.log(`     all services back after ${Math.round(back)} ms; ${meanwhile.length} forbidden tries meanwhile`);
   const opened = forbidden.filter((one) => /^[123]/.test(one.outcome));
-  check.that('nothing opened meanwhile: what is denied failed each time', (meanwhile.length > 0 || back < graceMs) && forbidden.length > 0 && opened.length === 0 && company.at('pages.desk.example', 'DELETE').length === 0, forbidden);
+  check.that('nothing opened meanwhile: what is denied failed each time', meanwhile.length > 0 && opened.length === 0 && company.at('pages.desk.example', 'DELETE').length === 0, forbidden);
   await until('what is allowed to work again', () => (tries(scene).slice(before + 8).some((one) => one.what === 'allowed' && one.outcome === '200') ? true : undefined), 10_000);
 
   check.that('the deletion is still held, the file is there', existsSync(file) && !existsSync(join(workspace, `${service}.rm`)));
@@ -74,13 +74,12 @@ async function fault(scene: Scene, service: Service): Promise<void> {
     check.that('and a new one runs', await again.livesOn());
   } else check.that('the stream lives on, on its own connection', await live.livesOn(), { ended: live.ended });
 
+  const gone = until('the deletion', () => (existsSync(file) ? undefined : Date.now()), 15_000).catch(() => Number.POSITIVE_INFINITY);
   const approved = await terminal.approve(deletion.id);
   check.that('its approval is taken', approved.code === 0, approved.out + approved.err);
-  await until('the deletion', () => (existsSync(file) ? undefined : true), 10_000).catch(() => undefined);
-  const gone = Date.now();
   const { decidedAt } = await terminal.show(deletion.id);
-  const took = decidedAt === null ? Number.POSITIVE_INFINITY : gone - decidedAt;
-  console.log(`     performed at most ${took} ms after the approval`);
+  const took = (await gone) - (decidedAt ?? 0);
+  console.log(`     performed ${took} ms after the approval`);
   check.that('approved, it is performed within a second', !existsSync(file) && took < performedWithin, `${took} ms`);
   const ended = await until('the end of rm', () => (existsSync(join(workspace, `${service}.rm`)) ? readFileSync(join(workspace, `${service}.rm`), 'utf8').trim() : undefined)).catch(() => 'nothing');
   check.that('and the agent’s call ends well', ended === '0', ended);
@@ -111,11 +110,11 @@ async function fault(scene: Scene, service: Service): Promise<void> {
 }
 
 /** What the working agent wrote into its log: one entry per try. */
-function tries({ workspace }: Scene): { time: number; what: string; outcome: string }[] {
+function tries({ workspace }: Scene): { from: number; to: number; what: string; outcome: string }[] {
   const file = join(workspace, 'watch.log');
   if (!existsSync(file)) return [];
   return readFileSync(file, 'utf8').split('\n').slice(1, -1).map((line) => {
-    const [time, what = '', outcome = ''] = line.split(' ');
-    return { time: Number(time) * 1000, what, outcome };
+    const [from, to, what = '', outcome = ''] = line.split(' ');
+    return { from: Number(from) * 1000, to: Number(to) * 1000, what, outcome };
   });
 }

@@ -25,11 +25,29 @@ export function pidOf(instance: Instance, service: Service): number {
   return pid;
 }
 
-/** Kills it hard, by its pid. Resolves when another one runs in its place and `status` says that all is up; with the ms that took. */
-export async function killService(instance: Instance, terminal: Terminal, service: Service): Promise<number> {
+/** The process that starts it again. */
+function keeperOf(instance: Instance, service: Service): number {
+  if (service !== 'openshelld') return pidOf(instance, 'openshelld');
+  const [supervisor] = pidsOf(`${instance.root}/etc/`, 'openshell-supervisor --config');
+  if (supervisor === undefined) throw new Error(`nothing supervises ${instance.root}`);
+  return supervisor;
+}
+
+/**
+ * Kills it hard, by its pid. Resolves when another one runs in its place and `status` says that all is up; with the ms that took.
+ * `pauseMs`: how long the process that starts it again is stopped meanwhile, so that the outage is long enough to be seen; it is not in the ms.
+ */
+export async function killService(instance: Instance, terminal: Terminal, service: Service, pauseMs: number): Promise<number> {
   const before = pidOf(instance, service);
-  process.kill(before, 'SIGKILL');
-  const killed = performance.now();
+  const keeper = keeperOf(instance, service);
+  if (pauseMs > 0) process.kill(keeper, 'SIGSTOP');
+  try {
+    process.kill(before, 'SIGKILL');
+    if (pauseMs > 0) await new Promise((next) => setTimeout(next, pauseMs));
+  } finally {
+    if (pauseMs > 0) process.kill(keeper, 'SIGCONT');
+  }
+  const began = performance.now();
   await until(`a new ${service}`, () => {
     try {
       return pidOf(instance, service) === before ? undefined : true;
@@ -45,5 +63,5 @@ export async function killService(instance: Instance, terminal: Terminal, servic
       return undefined; // the gateway itself may be the one that is away
     }
   }, 15_000);
-  return performance.now() - killed;
+  return performance.now() - began;
 }

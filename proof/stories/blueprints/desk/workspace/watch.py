@@ -1,4 +1,4 @@
-"""Works without a pause, and tries without a pause what is denied; one line per try in watch.log: time, what, what came of it."""
+"""Works without a pause, and tries without a pause what is denied; one line per try in watch.log: from, to, what, what came of it."""
 import http.client, os, ssl, sys, time
 
 port = int(sys.argv[1])
@@ -8,6 +8,7 @@ with open("/workspace/watch.log", "a", buffering=1) as log:
     print(f"{time.time():.3f} pid {os.getpid()}", file=log)
     while True:
         for name, host, where, method in tries:
+            began = time.time()
             try:
                 connection = http.client.HTTPSConnection(host, where, timeout=1, context=context)
                 connection.request(method, "/watched")
@@ -16,5 +17,5 @@ with open("/workspace/watch.log", "a", buffering=1) as log:
                 outcome = type(error).__name__
             finally:
                 connection.close()
-            print(f"{time.time():.3f} {name} {outcome}", file=log)
+            print(f"{began:.3f} {time.time():.3f} {name} {outcome}", file=log)
         time.sleep(0.05)
