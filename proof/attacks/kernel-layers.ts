@@ -10,7 +10,8 @@ import { World } from './world.ts';
 
 /** In nobody's range. */
 const firstUid = 0x7a000000;
-const settleMs = 40;
+const settleMs = 30;
+const host = readHostFacts({ nodeBinary: process.execPath });
 
 /** How the attack went: true = it worked. The text is what it said. */
 interface Outcome {
@@ -18,7 +19,7 @@ interface Outcome {
   readonly said: string;
 }
 
-const patience = (attack: Attack): number => (attack.id === 'outlive' ? 1000 : settleMs);
+const patience = (attack: Attack): number => (attack.id === 'outlive' ? 450 : settleMs);
 
 async function plainly(world: World, attack: Attack): Promise<Outcome> {
   const uid = attack.plain === 'root' ? 0 : world.uid;
@@ -37,7 +38,6 @@ function policyOf(attack: Attack): SandboxPolicy {
 
 async function confined(world: World, attack: Attack, off: readonly (Switch | LayerSwitch)[]): Promise<Outcome> {
   world.reset(0);
-  const host = readHostFacts({ nodeBinary: process.execPath });
   const policy = policyOf(attack);
   const env = Object.entries(world.variables('/workspace')).map(([key, value]) => `${key}=${value}`);
   const plan = without(planFor(policy, host, { hasWorkspace: true, escalations: 'refuse', env, agents: [{ name: world.shown.slice('/opt/'.length), source: world.shown }] }), off);
@@ -78,8 +78,8 @@ async function judge(world: World, attack: Attack, check: Checks): Promise<void>
   check.that(`${attack.id}: ${attack.title} [${lacking ? `this kernel has no ${attack.mayLack}: only refused` : by}]`, wrong.length === 0, wrong.join('\n'));
 }
 
-/** All attacks, or those with an id in `only`. */
-export async function kernelLayers(check: Checks, tries: string, only: readonly string[]): Promise<void> {
+/** All attacks, or those with an id in `only`. Gives the folders it made and removed again. */
+export async function kernelLayers(check: Checks, tries: string, only: readonly string[]): Promise<string[]> {
   check.section('attacks on the kernel layers: real without a sandbox, stopped in one, and each layer is needed');
   const queue = attacks.filter((attack) => only.length === 0 || only.includes(attack.id));
   const worlds = [0, 1].map((lane) => new World(tries, firstUid + lane));
@@ -97,11 +97,13 @@ export async function kernelLayers(check: Checks, tries: string, only: readonly 
   } finally {
     worlds.forEach((world) => world.close());
   }
-  if (only.length > 0) return;
+  const made = worlds.flatMap((world) => [world.hidden, world.scratch, world.shown, world.beside]);
+  if (only.length > 0) return made;
   for (const layer of switches) {
     const own = attacks.filter((attack) => attack.mayLack === undefined && attack.stops.length === 1 && attack.stops[0] === layer);
     check.that(`${layer} alone stops ${own.map((attack) => attack.id).join(', ')}`, own.length > 0);
   }
+  return made;
 }
 
 /** The program of the attempts, built once outside. Throws if there is no compiler. */

@@ -2,11 +2,16 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Checks } from '../harness/checks.ts';
-import { leftBehind, takeInventory } from '../harness/leftovers.ts';
+import { takeInventory } from '../harness/leftovers.ts';
 import { controls } from './controls.ts';
 import { buildTries, kernelLayers } from './kernel-layers.ts';
 import { race } from './race.ts';
 import { serviceLayers } from './service-layers.ts';
+
+function leftOf(folders: readonly string[]): string[] {
+  const inventory = takeInventory(['/tmp', '/run', '/opt'], /./);
+  return [...inventory].flatMap(([kind, things]) => [...things].filter((thing) => folders.some((folder) => thing.includes(folder))).map((thing) => `${kind}: ${thing}`));
+}
 
 if (process.getuid?.() !== 0) {
   console.error('The attacks are tried in sandboxes made by root; run them as root or with sudo.');
@@ -17,24 +22,21 @@ const ids = wanted.filter((word) => !['kernel', 'services', 'controls', 'race'].
 const part = (name: string): boolean => wanted.length === 0 || wanted.includes(name);
 const check = new Checks();
 const started = performance.now();
-// Only what carries our own temporary names: other people's work on this machine is not ours to judge.
-const ours = /\/tmp\/nc-|nca-/;
-const before = takeInventory(['/run', '/opt', '/usr/local/bin'], ours);
+/** Folders made by this run; nothing may carry their names afterwards. Other runs on this machine are not ours to judge. */
+const names: string[] = [];
 const folder = mkdtempSync('/tmp/nca-build-');
 try {
   const tries = join(folder, 'tries');
   buildTries(tries);
-  if (part('kernel') || ids.length > 0) await kernelLayers(check, tries, ids);
+  if (part('kernel') || ids.length > 0) names.push(...(await kernelLayers(check, tries, ids)));
   if (part('controls')) await check.step('controls', () => controls(check));
   if (part('race')) race(check);
-  if (part('services')) await check.step('services', () => serviceLayers(check, tries));
+  if (part('services')) await check.step('services', () => serviceLayers(check, tries, (root) => names.push(root)));
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
-if (wanted.length === 0) {
-  check.section('what is left behind');
-  const left = leftBehind(before, takeInventory(['/run', '/opt', '/usr/local/bin'], ours)).filter((line) => ours.test(line) || line.includes('/nca-'));
-  check.that('nothing', left.length === 0, left);
-}
+check.section('what is left behind');
+const left = leftOf([...names, folder]);
+check.that('nothing', left.length === 0, left);
 console.log(`\n${Math.round((performance.now() - started) / 1000)} s`);
 process.exit(check.close());

@@ -107,11 +107,22 @@ class Attacked {
     return { ...result, won: result.out.includes('for nobody inside') };
   }
 
-  /** Which of the three work now, against which should. */
+  /** The network namespace's and the call filter's, for comparison. */
+  async pastCapture(): Promise<Result & { won: boolean }> {
+    const token = randomBytes(8).toString('hex');
+    const result = await this.inside('/usr/bin/curl', '-sS', '-m', '5', `http://127.0.0.1:${this.port}/${token}`);
+    return { ...result, won: this.got.some((line) => line.includes(token)) };
+  }
+  async asRoot(): Promise<Result & { won: boolean }> {
+    const result = await this.inside('/workspace/tries', 'user_namespace');
+    return { ...result, won: result.out.includes('user:') };
+  }
+
+  /** Which of them work now, against which should. */
   async works(state: string, expected: readonly ('proxy' | 'gate')[]): Promise<void> {
-    const outcomes = { proxy: await this.upload(), gate: await this.vault(), view: await this.outside() };
+    const outcomes = { proxy: await this.upload(), gate: await this.vault(), view: await this.outside(), netns: await this.pastCapture(), seccomp: await this.asRoot() };
     const now = Object.entries(outcomes).filter(([, outcome]) => outcome.won).map(([layer]) => layer);
-    const what = expected.length === 0 ? 'neither the upload, nor the vault, nor the file outside' : `exactly what the ${expected.join(' and ')} stopped`;
+    const what = expected.length === 0 ? 'no attack of any layer' : `of the attacks on proxy, gate, view, netns and seccomp exactly the one on the ${expected.join()}`;
     this.check.that(`${state}: ${what} works`, now.join() === expected.join(), { now, said: Object.values(outcomes).map((outcome) => outcome.out + outcome.err) });
   }
 }
@@ -170,11 +181,13 @@ async function ledger(attacked: Attacked): Promise<void> {
   check.that("the signed heads are not for the ledger's own uid", touch.status !== 0, touch.stdout + touch.stderr);
 }
 
-export async function serviceLayers(check: Checks, tries: string): Promise<void> {
+/** `made`: told the root of the instance. */
+export async function serviceLayers(check: Checks, tries: string, made: (root: string) => void): Promise<void> {
   check.section('attacks on proxy and gate, in a whole instance');
   const office = await listening(() => '{}');
   const model = await listening(() => wantsVault);
   const attacked = new Attacked(check, tries, office);
+  made(attacked.instance.root);
   try {
     await attacked.start(model.port);
     const control = await attacked.inside('/usr/bin/curl', '-sS', '-m', '10', `http://office.example:${office.port}/news`);
@@ -190,7 +203,7 @@ export async function serviceLayers(check: Checks, tries: string): Promise<void>
     await attacked.policy('sandbox.yaml', sandboxFile(['vault.open']));
     await attacked.works('the gate allows every tool', ['gate']);
     await attacked.policy('sandbox.yaml', sandboxFile([]));
-    await attacked.works('both on again', []);
+    await attacked.works('all on again', []);
     check.that('the model was asked, and always wanted the vault', model.got.length >= 4, model.got.length);
     await check.step('the ledger', () => ledger(attacked));
   } finally {

@@ -41,6 +41,8 @@ export class World {
   #datagramPort = 0;
   #back = 0;
   #pipe = -1;
+  /** Type and bytes of the handle of `beside`/secret; writing to the file does not change them. */
+  #handle: string[] = [];
   #caller: NodeJS.Timeout | undefined;
   readonly #abstract = `nca-${word()}`;
 
@@ -77,6 +79,8 @@ export class World {
     await new Promise<void>((ready) => free.listen(0, '127.0.0.1', ready));
     this.#back = (free.address() as AddressInfo).port;
     await new Promise((done) => free.close(done));
+    writeFileSync(join(this.beside, 'secret'), '', { mode: 0o600 });
+    this.#handle = execFileSync(this.tries, ['handle_of', join(this.beside, 'secret')], { encoding: 'utf8' }).split(' ');
     await this.#startNamedDatagrams(hear);
   }
 
@@ -121,10 +125,9 @@ export class World {
 
   /** The variables an attempt is written with. `workspace`: where it is for the attacker. */
   variables(workspace: string): Record<string, string> {
-    const [type = '', handle = ''] = execFileSync(this.tries, ['handle_of', join(this.beside, 'secret')], { encoding: 'utf8' }).split(' ');
     return {
       W: workspace, TRY: `${workspace}/tries`, HIDDEN: this.hidden, SCRATCH: this.scratch, SHOWN: this.shown, TOKEN: this.token, PORT: String(this.#port), DATAGRAMS: String(this.#datagramPort),
-      BACK: String(this.#back), ABSTRACT: this.#abstract, NEIGHBOUR: String(this.neighbour?.pid ?? 0), HANDLE_TYPE: type, HANDLE: handle,
+      BACK: String(this.#back), ABSTRACT: this.#abstract, NEIGHBOUR: String(this.neighbour?.pid ?? 0), HANDLE_TYPE: this.#handle[0] ?? '', HANDLE: this.#handle[1] ?? '',
     };
   }
 

@@ -120,7 +120,7 @@ static int outlive(void) {
   if (fork() != 0) _exit(0);
   for (int fd = 0; fd < 3; fd++) close(fd);
   int file = open(arg[0], O_CREAT | O_WRONLY, 0644);
-  usleep(700000);
+  usleep(250000);
   _exit(send_token(file, arg[1]));
 }
 /* FILE: its handle, for `by_handle`; needs no privilege. */
