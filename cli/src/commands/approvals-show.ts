@@ -2,7 +2,7 @@
 import type { ApprovalView } from '@nemoclaw/contract';
 import type { CommonFlags } from '../command.ts';
 import { say, sayJson, type CliContext } from '../context.ts';
-import { remaining } from '../table.ts';
+import { remaining, wrapped } from '../table.ts';
 import { mark, shownVerdict } from '../verdict-mark.ts';
 import { findApproval } from '../find-approval.ts';
 
@@ -12,10 +12,12 @@ export async function run(this: CliContext, flags: CommonFlags, id: string): Pro
   say(this, await cardText(this, approval));
 }
 
-/** Summary first; agent-supplied text last, quoted and escaped. */
+/** Summary first; agent-supplied text last, quoted and escaped. On a terminal no line is left for it to break: one that began at the left edge could look like ours. */
 export async function cardText(context: CliContext, approval: ApprovalView): Promise<string> {
   const { safeBlock, safeLine } = await import('@nemoclaw/contract');
   const { card } = approval;
+  const { isTTY, columns } = context.world.stdout;
+  const fit = (text: string, indent: string): string => wrapped(text, isTTY ? columns : undefined, indent);
   const chips = [`sensitivity ${card.chips.sensitivity}`, card.chips.reversibility, `scope ${card.chips.scope}`, card.chips.compliance === '' ? 'no regulation' : card.chips.compliance];
   const lines = [
     safeLine(card.summary),
@@ -27,13 +29,14 @@ export async function cardText(context: CliContext, approval: ApprovalView): Pro
   ];
   if (approval.effect !== '') lines.push(`  effect   ${safeLine(approval.effect)}`);
   for (const notice of card.notices) lines.push(`  note     ${notice}`);
+  lines.push(`  approve  ${safeLine(card.creates, 1000)}`);
+  for (const [index, line] of lines.entries()) lines[index] = fit(line, ' '.repeat(index === 0 ? 2 : 11));
   lines.push(
-    `  approve  ${safeLine(card.creates, 1000)}`,
     '',
     'The request, as the agent made it (quoted):',
     ...safeBlock(card.detail)
       .split('\n')
-      .map((line) => `  > ${line}`),
+      .map((line) => fit(`  > ${line}`, '  · ')),
   );
   if (approval.state === 'waiting') lines.push('', `nemoclaw approvals deny ${approval.id}`, `nemoclaw approvals approve ${approval.id}`);
   return lines.join('\n');
