@@ -89,7 +89,7 @@ void seen_stop(void) {
 }
 
 int seen_add(uid_t uid, uint32_t slot) {
-  if (counts == MAP_FAILED || slot >= SEEN_SLOTS) {
+  if (counts == MAP_FAILED || slot >= SEEN_SLOTS || uid < SEEN_LOWEST_UID) {
     errno = EINVAL;
     return -1;
   }

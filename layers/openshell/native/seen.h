@@ -7,6 +7,8 @@
 #define SEEN_SLOTS 512
 #define SEEN_CALLS 512
 #define SEEN_PATH 192
+/* Uids below are never sandboxes; they are let by before anything is looked up. */
+#define SEEN_LOWEST_UID 65536
 
 /* Shared with seen.bpf.c: both are compiled for x86-64 little endian. */
 struct seen_count {
@@ -25,7 +27,7 @@ struct seen_event {
 /* Loads and attaches the programs. 0, or -1 with errno: then nothing is seen and `doctor` says so. */
 int seen_start(void);
 void seen_stop(void);
-/* Begins or ends seeing a sandbox by its host uid; `slot` < SEEN_SLOTS holds its counters, which start at 0. */
+/* Begins or ends seeing a sandbox by its host uid; `slot` < SEEN_SLOTS holds its counters, which start at 0. EINVAL: the uid is below SEEN_LOWEST_UID. */
 int seen_add(uid_t uid, uint32_t slot);
 void seen_remove(uid_t uid);
 /* Hands out events that wait; never blocks. */
