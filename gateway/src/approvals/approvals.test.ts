@@ -7,6 +7,7 @@ import { setPolicy } from '../policy/change.ts';
 import { createSandbox } from '../sandboxes/create.ts';
 import { stopSandbox } from '../sandboxes/life.ts';
 import type { LiveSandbox } from '../sandboxes/live.ts';
+import { maxDecided } from './desk.ts';
 import { withoutPlace } from './holds.ts';
 
 const uid = 1000;
@@ -160,6 +161,36 @@ describe('a held tool call', () => {
     world.people = 2;
     await assert.rejects(decide(world, id, 'approve', person), refusal('NEMO_E_SELF_APPROVAL'));
     assert.equal((await decide(world, id, 'approve', person + 1)).state, 'approved');
+  }));
+});
+
+describe('an agent that asks without end', () => {
+  test('fills neither memory nor store: old decided questions go, open ones and unused grants stay', inWorld(async (world, live) => {
+    const sandbox = live.record.value.id;
+    const first = await held(world, live, 'first');
+    world.worker.say({ t: 'hold.withdrawn', sandbox, holdId: 'first', why: 'patience' });
+    await world.worker.until(() => settled(world, first)?.held === false || (world.worker.say({ t: 'usage', sandbox, requests: 0, bytesOut: 0, tokens: 0 }), false));
+    await decide(world, first);
+    const open = await held(world, live, 'open', toolRequest(live, 'open@customer.example'));
+    for (let i = 0; i < maxDecided + 20; i += 1) {
+      const id = await held(world, live, `h${i}`, toolRequest(live, `n${i}@customer.example`));
+      await decide(world, id, 'deny');
+    }
+    const kept = world.gateway.house.desk.list();
+    assert.ok(kept.length <= maxDecided + 4, String(kept.length));
+    assert.equal((await world.store.list(`sandbox/${sandbox}/approval/`)).length, kept.length);
+    assert.equal(settled(world, open)?.state, 'waiting');
+    assert.equal(settled(world, first)?.state, 'granted');
+    assert.equal(await consume(world, live, live.inForce.key(toolRequest(live)), 900), 'ok');
+  }));
+
+  test('a long detail is cut, and the card says so', inWorld(async (world, live) => {
+    const request = toolRequest(live);
+    world.worker.say({ t: 'hold', hold: { ...wire(live, request, 'long'), detail: 'x'.repeat(900_000) } });
+    await world.worker.until(() => world.gateway.house.desk.list().length > 0 || (world.worker.say({ t: 'usage', sandbox: live.record.value.id, requests: 0, bytesOut: 0, tokens: 0 }), false));
+    const [view] = world.gateway.house.desk.list();
+    assert.match(view?.card.detail ?? '', /\(881000 more\)$/);
+    assert.ok(JSON.stringify(await world.store.list('sandbox/')).length < 200_000);
   }));
 });
 

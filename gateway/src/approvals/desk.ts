@@ -55,6 +55,10 @@ export interface DeskDeps {
 
 /** Open questions a sandbox may have at once; more are refused. */
 export const maxOpen = 64;
+/** Decided questions of a sandbox that are kept; older ones stand in the record only, since an agent can ask and give up without end. */
+export const maxDecided = 200;
+/** Characters of a request's detail that are kept: about as many as a card shows. */
+const maxDetail = 19_000;
 
 type Settled = 'approved' | 'rejected' | 'expired' | 'withdrawn';
 
@@ -101,7 +105,25 @@ export class ApprovalDesk {
       if (grant) return answer({ verdict: 'allow', approvalId: grant.approvalId, by: grant.by });
       if (this.#openOf(hold.sandbox).length >= maxOpen) return answer({ verdict: 'unavailable', reason: `${maxOpen} requests of this sandbox already wait for a person.` });
       await this.#ask(sandbox, hold, answer, deadlineIn);
+      await this.#forgetOld(hold.sandbox);
     });
+  }
+
+  /** The oldest that nobody waits for and that give nothing any more. A failure to remove one is no failure of the question: it is tried again with the next. */
+  async #forgetOld(sandbox: string): Promise<void> {
+    const decided = [...this.#kept.values()].filter(({ record }) => record.sandbox === sandbox && !isOpen(record.state) && !record.held);
+    if (decided.length <= maxDecided) return;
+    const inUse = new Set(this.#grants.unused(sandbox).map(({ approvalId }) => approvalId));
+    for (const kept of decided.sort((a, b) => a.record.createdAt - b.record.createdAt).slice(0, decided.length - maxDecided)) {
+      const { id } = kept.record;
+      if (inUse.has(id)) continue;
+      await this.#lock.run(id, async () => {
+        await this.#deps.store.delete(approvalKey(kept.record), kept.revision);
+        this.#kept.delete(id);
+        this.#reproduced.delete(id);
+      }).catch(() => undefined);
+    }
+    await this.#grants.forgetOld(sandbox, maxDecided);
   }
 
   async #ask(sandbox: DeskSandbox, hold: HoldRequestWire, answer: Answer, deadlineIn: number | undefined): Promise<void> {
@@ -121,7 +143,7 @@ export class ApprovalDesk {
       request,
       decision: hold.decision as ApprovalRecord['decision'],
       summary: safeLine(hold.summary),
-      detail: hold.detail,
+      detail: hold.detail.length > maxDetail ? `${hold.detail.slice(0, maxDetail)}\n… (${hold.detail.length - maxDetail} more)` : hold.detail,
       createdAt: now,
       deadline: now + Math.min(sandbox.timeoutMs, deadlineIn ?? sandbox.timeoutMs),
       state: 'waiting',

@@ -99,6 +99,15 @@ export class Grants {
       .sort((a, b) => b.createdAt - a.createdAt);
   }
 
+  /** Removes the oldest used and expired ones of a sandbox, beyond `most`. */
+  async forgetOld(sandbox: string, most: number): Promise<void> {
+    const spent = [...this.#kept.values()].filter(({ record }) => record.sandbox === sandbox && !this.#isUsable(record)).sort((a, b) => a.record.createdAt - b.record.createdAt);
+    for (const kept of spent.slice(0, Math.max(0, spent.length - most))) {
+      await this.#store.delete(grantKey(kept.record), kept.revision).catch(() => undefined);
+      this.#kept.delete(kept.record.id);
+    }
+  }
+
   /** Takes back every unused grant of a sandbox: it is gone, and so is what was granted to it. */
   async drop(sandbox: string): Promise<void> {
     for (const [id, kept] of this.#kept) {
