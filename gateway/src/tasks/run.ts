@@ -89,11 +89,14 @@ async function finish(house: House, live: LiveSandbox, task: TaskRecord, running
   return { code, table: await settledTable(house, ended) };
 }
 
+/** Longer than a source gathers events (4 ms) and the writer gathers batches (15 ms). */
+const settleMs = 25;
+
 /** Other processes' events may still be on their way: read until two readings agree. */
 async function settledTable(house: House, task: TaskRecord): Promise<TaskTable> {
   let table = await tableOf(house, task);
   for (let round = 0; round < 10; round += 1) {
-    await new Promise((resolve) => setTimeout(resolve, 60));
+    await new Promise((resolve) => setTimeout(resolve, settleMs));
     const again = await tableOf(house, task);
     if (JSON.stringify(again) === JSON.stringify(table)) return again;
     table = again;

@@ -2,6 +2,7 @@
 #include "openshelld_sandboxes.h"
 #include "openshelld_store.h"
 #include "openshelld_text.h"
+#include "seen_refusals.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -160,6 +161,7 @@ static void tell_end(struct sandbox *s, struct openshelld_exec *exec) {
     else text_format(text, sizeof text, "SIG%d", exec->signal);
     name = json_string(text);
   }
+  refusals_tell_now(); /* what it was refused stands on record before its end is known */
   if (service_send(gateway, json_pack("{s:s,s:s,s:s,s:o,s:o}", "t", "exec.exited", "sandbox", s->id, "execId", exec->id, "code", code, "signal", name), NULL, 0) < 0) return;
   shim_say(s, json_pack("{s:s,s:s}", "t", "exec.done", "execId", exec->id), NULL, 0);
   forget(s, exec);

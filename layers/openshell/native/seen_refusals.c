@@ -149,6 +149,10 @@ bool refusals_open(void) {
   return seeing;
 }
 
+void refusals_tell_now(void) {
+  seen_poll(take);
+}
+
 bool refusals_seeing(void) {
   return seeing;
 }

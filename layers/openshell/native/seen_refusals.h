@@ -9,5 +9,7 @@ bool refusals_open(void);
 int refusals_watch(uid_t uid, const char *sandbox, pid_t init);
 void refusals_forget(uid_t uid);
 bool refusals_seeing(void);
+/* Sends what was seen until now, without waiting for the next look. */
+void refusals_tell_now(void);
 /* Calls counted for a sandbox so far: total, refused; and how many events were lost in all. False: not seen. */
 bool refusals_counts(uid_t uid, unsigned long long *calls, unsigned long long *refused, unsigned long long *lost);
