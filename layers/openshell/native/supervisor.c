@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -133,6 +134,8 @@ int main(int argc, char **argv) {
     fprintf(stderr, "usage: %s --config FILE\n", argv[0]);
     return 2;
   }
+  /* What the shell that started us had open is no business of root daemons that live on. */
+  if (syscall(SYS_close_range, 3U, ~0U, 0U) < 0) return 1;
   ssize_t length = readlink("/proc/self/exe", program, sizeof program - 16);
   char *slash = length > 0 ? strrchr(program, '/') : NULL;
   if (!slash || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0) return 1;

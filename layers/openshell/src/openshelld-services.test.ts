@@ -1,6 +1,6 @@
 /** openshelld and its services on the real kernel: identities, restarts, links, the descriptor store, the end. */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { TestInstance, testUids } from './openshelld-test-instance.ts';
@@ -26,6 +26,14 @@ describe('openshelld and its services', { skip: root ? false : 'needs root' }, (
       assert.match(status, /^CapEff:\t0+$/m);
       assert.match(status, /^NoNewPrivs:\t1$/m);
       assert.match(status, name === 'gateway' ? new RegExp(`^Groups:\t${testUids.operators} $`, 'm') : /^Groups:\t *$/m);
+    }
+  });
+
+  it('takes along nothing that the starting shell had open', () => {
+    for (const pid of [instance.supervisorPid, instance.daemonPid]) {
+      const open = readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`));
+      assert.ok(open.length > 3);
+      assert.deepEqual(open.filter((path) => path.endsWith('/config.json')), []);
     }
   });
 

@@ -1,7 +1,7 @@
 /** Test support: a whole instance of supervisor, openshelld and test services under a temporary folder, with its own cgroup names. */
 import { spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -146,7 +146,10 @@ export class TestInstance {
       testing: options.testing ?? true,
     };
     writeFileSync(join(instance.root, 'config.json'), JSON.stringify(config));
-    instance.#supervisor = spawn(nativePaths.supervisor, ['--config', join(instance.root, 'config.json')], { stdio: ['ignore', 'inherit', process.env['NEMOCLAW_TEST_LOG'] ? 'inherit' : 'ignore'] });
+    // A descriptor more, as a careless shell leaves one open.
+    const spare = openSync(join(instance.root, 'config.json'), 'r');
+    instance.#supervisor = spawn(nativePaths.supervisor, ['--config', join(instance.root, 'config.json')], { stdio: ['ignore', 'inherit', process.env['NEMOCLAW_TEST_LOG'] ? 'inherit' : 'ignore', spare] });
+    closeSync(spare);
     instance.#exit = new Promise((resolve) => instance.#supervisor?.on('exit', resolve));
     try {
       for (const role of roles) await instance.service(role === 'worker' ? 'worker:1' : role);
