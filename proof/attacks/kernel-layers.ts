@@ -79,10 +79,11 @@ async function judge(world: World, attack: Attack, check: Checks): Promise<void>
 }
 
 /** All attacks, or those with an id in `only`. Gives the folders it made and removed again. */
-export async function kernelLayers(check: Checks, tries: string, only: readonly string[]): Promise<string[]> {
+export async function kernelLayers(check: Checks, tries: string, only: readonly string[], onInterrupt: (clean: () => void) => void): Promise<string[]> {
   check.section('attacks on the kernel layers: real without a sandbox, stopped in one, and each layer is needed');
   const queue = attacks.filter((attack) => only.length === 0 || only.includes(attack.id));
   const worlds = [0, 1].map((lane) => new World(tries, firstUid + lane));
+  onInterrupt(() => worlds.forEach((world) => world.close()));
   try {
     await Promise.all(worlds.map((world) => world.open()));
     await Promise.all(

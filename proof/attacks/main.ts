@@ -25,13 +25,23 @@ const started = performance.now();
 /** Folders made by this run; nothing may carry their names afterwards. Other runs on this machine are not ours to judge. */
 const names: string[] = [];
 const folder = mkdtempSync('/tmp/nca-build-');
+const cleaning: (() => void | Promise<void>)[] = [() => rmSync(folder, { recursive: true, force: true })];
+const onInterrupt = (clean: () => void | Promise<void>): void => void cleaning.push(clean);
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.once(signal, () => {
+    void Promise.allSettled(cleaning.map(async (clean) => clean())).then(() => process.exit(130));
+  });
+}
 try {
   const tries = join(folder, 'tries');
   buildTries(tries);
-  if (part('kernel') || ids.length > 0) names.push(...(await kernelLayers(check, tries, ids)));
+  if (part('kernel') || ids.length > 0) names.push(...(await kernelLayers(check, tries, ids, onInterrupt)));
   if (part('controls')) await check.step('controls', () => controls(check));
   if (part('race')) race(check);
-  if (part('services')) await check.step('services', () => serviceLayers(check, tries, (root) => names.push(root)));
+  if (part('services')) await check.step('services', () => serviceLayers(check, tries, (instance) => {
+    names.push(instance.root);
+    onInterrupt(() => instance.destroy());
+  }));
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }

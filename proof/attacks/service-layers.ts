@@ -181,13 +181,13 @@ async function ledger(attacked: Attacked): Promise<void> {
   check.that("the signed heads are not for the ledger's own uid", touch.status !== 0, touch.stdout + touch.stderr);
 }
 
-/** `made`: told the root of the instance. */
-export async function serviceLayers(check: Checks, tries: string, made: (root: string) => void): Promise<void> {
+/** `made`: told the instance, which this function destroys when it ends. */
+export async function serviceLayers(check: Checks, tries: string, made: (instance: Instance) => void): Promise<void> {
   check.section('attacks on proxy and gate, in a whole instance');
   const office = await listening(() => '{}');
   const model = await listening(() => wantsVault);
   const attacked = new Attacked(check, tries, office);
-  made(attacked.instance.root);
+  made(attacked.instance);
   try {
     await attacked.start(model.port);
     const control = await attacked.inside('/usr/bin/curl', '-sS', '-m', '10', `http://office.example:${office.port}/news`);

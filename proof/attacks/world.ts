@@ -162,6 +162,7 @@ export class World {
   close(): void {
     this.clear();
     if (this.#pipe >= 0) closeSync(this.#pipe);
+    this.#pipe = -1;
     for (const server of [...this.#servers, ...this.#datagrams]) server.close();
     for (const helper of this.#helpers) helper.kill('SIGKILL');
     for (const folder of [this.hidden, this.scratch, this.shown, this.beside]) rmSync(folder, { recursive: true, force: true });
