@@ -34,6 +34,8 @@ export class Exchange implements Reconsidered {
   #checked: CheckedRequest | undefined;
   #judged: Judged | undefined;
   #body: Buffer | undefined;
+  /** The body without its content encoding: what a person is shown. */
+  #readable: Buffer | undefined;
   #attributes: ReadonlyMap<string, unknown> = new Map();
   #approved = false;
   #withdraw: AbortController | undefined;
@@ -139,6 +141,7 @@ export class Exchange implements Reconsidered {
       return;
     }
     this.#body = body;
+    this.#readable = readable;
     this.#attributes = read.attributes;
     this.#settle(checked);
   }
@@ -208,7 +211,7 @@ export class Exchange implements Reconsidered {
     try {
       outcome = await approver.ask({
         holdId: ids.next('hold'), sandbox, kind: 'http', request: judged.request, decision: judged.decision, key, patienceMs: core.config.patience.httpMs,
-        summary: holdSummary(this.#place, checked), detail: holdDetail(this.#place, checked, this.#body, core.config.credentials),
+        summary: holdSummary(this.#place, checked), detail: holdDetail(this.#place, checked, this.#readable, core.config.credentials),
       }, withdraw.signal);
     } finally {
       core.held -= 1;

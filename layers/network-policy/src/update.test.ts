@@ -7,8 +7,10 @@ import { connect as connectTls } from 'node:tls';
 import type { TLSSocket } from 'node:tls';
 import type { ServerResponse } from 'node:http';
 import { after, before, beforeEach, test } from 'node:test';
-import { openDesk, openUpstream, say, wholeAnswer } from './testing-egress.ts';
+import { gzipSync } from 'node:zlib';
+import { openDesk, openUpstream, say, testClock, wholeAnswer } from './testing-egress.ts';
 import type { Desk, TestRule, Upstream } from './testing-egress.ts';
+import { Upstreams } from './upstreams.ts';
 
 let desk: Desk;
 let upstream: Upstream;
@@ -152,6 +154,18 @@ test('a held request goes on after approval, on durable record first', async () 
   assert.equal(desk.audit.committed.at(-1)?.verdict, 'approved');
 });
 
+test('a person is shown the body without its content encoding, the other side gets it as it was', async () => {
+  const packed = gzipSync('{"to":"x"}');
+  const before = desk.approver.asked.length;
+  const socket = await desk.tcp('ask.test', upstream.port);
+  socket.write(`POST /send HTTP/1.1\r\nHost: ask.test\r\nContent-Encoding: gzip\r\nContent-Length: ${packed.length}\r\nConnection: close\r\n\r\n`);
+  const answer = say(socket, packed, wholeAnswer);
+  await desk.approver.until(before + 1);
+  assert.match(desk.approver.asked.at(-1)?.detail ?? '', /"to":"x"/);
+  desk.approver.answer({ verdict: 'deny', approvalId: 'apr_z', by: 'ann', reason: 'no' });
+  assert.match(await answer, /^HTTP\/1\.1 403/);
+});
+
 test('a rejected request is refused, a waiting one says so, nobody to ask is a denial', async () => {
   const rejected = await held('1');
   desk.approver.answer({ verdict: 'deny', approvalId: 'apr_2', by: 'ann', reason: 'not today' });
@@ -241,4 +255,20 @@ test('passthrough keeps the upstream certificate and still checks the server nam
   assert.match(await say(socket, 'GET / HTTP/1.1\r\nHost: pinned.test\r\nConnection: close\r\n\r\n', wholeAnswer), /unread/);
   const other = await open('other.test');
   await assert.rejects(once(other, 'secureConnect'));
+});
+
+test('a TLS session does not outlive the trust anchor it was verified by', async () => {
+  const pin = { host: 'pinned.test', addresses: ['127.0.0.1'] };
+  const upstreams = new Upstreams({ resolve: async () => [], clock: testClock, pins: [{ ...pin, caPem: closedTls.caPem ?? '' }], connections: 4 });
+  const first = await upstreams.connect('pinned.test', closedTls.port, true);
+  // TLS 1.3 sends the ticket after the handshake, with the first answer.
+  first.write('GET / HTTP/1.1\r\nHost: pinned.test\r\n\r\n');
+  await once(first, 'data');
+  first.destroy();
+  const resumed = (await upstreams.connect('pinned.test', closedTls.port, true)) as TLSSocket;
+  assert.equal(resumed.isSessionReused(), true);
+  resumed.destroy();
+  upstreams.update([pin]);
+  await assert.rejects(upstreams.connect('pinned.test', closedTls.port, true), /certificate/);
+  await upstreams.close();
 });

@@ -87,6 +87,8 @@ export class Upstreams {
     const before = this.#pins;
     this.#pins = byHost(pins);
     this.#resolved.clear();
+    // A resumed session is not verified again, so it would outlive the trust anchor it was verified by.
+    this.#sessions.clear();
     for (const [origin, { pool, host }] of this.#pools) {
       if (samePin(pinFor(before, host), pinFor(this.#pins, host))) continue;
       this.#pools.delete(origin);
