@@ -1,11 +1,14 @@
-/** `npm run attacks`: attacks from inside a sandbox, judged by what the world shows. Arguments: parts (kernel, services, controls, race) or ids of kernel attacks to run alone. */
+/** `npm run attacks`: attacks from inside a sandbox, judged by what the world shows. Arguments: parts (kernel, services, controls, race, data-plane, two-sandboxes, record) or ids of kernel attacks to run alone. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Checks } from '../harness/checks.ts';
 import { takeInventory } from '../harness/leftovers.ts';
 import { controls } from './controls.ts';
+import { dataPlane } from './data-plane/index.ts';
+import { twoSandboxes } from './data-plane/two-sandboxes.ts';
 import { buildTries, kernelLayers } from './kernel-layers.ts';
 import { race } from './race.ts';
+import { record } from './record/index.ts';
 import { serviceLayers } from './service-layers.ts';
 
 function leftOf(folders: readonly string[]): string[] {
@@ -18,7 +21,8 @@ if (process.getuid?.() !== 0) {
   process.exit(1);
 }
 const wanted = process.argv.slice(2);
-const ids = wanted.filter((word) => !['kernel', 'services', 'controls', 'race'].includes(word));
+const parts = ['kernel', 'services', 'controls', 'race', 'data-plane', 'two-sandboxes', 'record'];
+const ids = wanted.filter((word) => !parts.includes(word));
 const part = (name: string): boolean => wanted.length === 0 || wanted.includes(name);
 const check = new Checks();
 const started = performance.now();
@@ -42,6 +46,9 @@ try {
     names.push(instance.root);
     onInterrupt(() => instance.destroy());
   }));
+  if (part('data-plane')) await check.step('data plane', () => dataPlane(check));
+  if (part('two-sandboxes')) await check.step('two sandboxes', () => twoSandboxes(check));
+  if (part('record')) await check.step('record', () => record(check));
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
