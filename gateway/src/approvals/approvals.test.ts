@@ -164,6 +164,16 @@ describe('a held tool call', () => {
   }));
 });
 
+describe('a held rename', () => {
+  test('says in its first line that something is replaced', inWorld(async (world, live) => {
+    const rename = { op: 'rename', toPath: '/workspace/archive/b.csv' } as const;
+    await world.gateway.hold(syscall(live, { ...rename, holdId: 'r1', syscall: 'renameat2' }));
+    await world.gateway.hold(syscall(live, { ...rename, holdId: 'r2', ino: 3, syscall: 'rename (replaces what is there)' }));
+    const summaries = world.gateway.house.desk.list().map((view) => view.card.summary).sort();
+    assert.deepEqual(summaries, ['Rename /workspace/archive/a.csv to /workspace/archive/b.csv', 'Rename /workspace/archive/a.csv to /workspace/archive/b.csv (replaces what is there)']);
+  }));
+});
+
 describe('an agent that asks without end', () => {
   test('fills neither memory nor store: old decided questions go, open ones and unused grants stay', inWorld(async (world, live) => {
     const sandbox = live.record.value.id;

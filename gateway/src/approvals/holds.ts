@@ -78,7 +78,7 @@ export async function syscallHold(house: House, hold: SyscallHold): Promise<void
     request: { sandbox: request.sandbox, role: request.role, task: request.task, source: request.source, action: request.action, resource: request.resource, params: [], labels: request.labels },
     decision,
     key: live.inForce.key(request),
-    summary: summaryOf(request, decision.action),
+    summary: `${summaryOf(request, decision.action)}${/ \([a-z ]+\)$/.exec(hold.syscall)?.[0] ?? ''}`,
     detail: syscallDetail(hold),
     patienceMs: Math.max(0, hold.deadline - house.clock.monotonic()),
   };

@@ -77,7 +77,9 @@ static json_t *describe(const struct sandbox *sandbox, const struct hold *hold, 
   ssize_t n = readlink(link, exe, sizeof exe - 1);
   exe[n > 0 ? n : 0] = 0;
   const struct operation *op = &hold->op;
-  return json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:I,s:I,s:i,s:o,s:i,s:I}", "sandbox", sandbox->id, "holdId", hold->id, "op", op->rename ? "rename" : "delete", "syscall", op->syscall, "path", record_text(op->from.path),
+  char name[64]; /* a person must see that the second name is not free */
+  text_format(name, sizeof name, "%s%s", op->syscall, !op->rename || !op->to.exists || op->flags & RENAME_NOREPLACE ? "" : op->flags & RENAME_EXCHANGE ? " (exchanges the two)" : " (replaces what is there)");
+  return json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:I,s:I,s:i,s:o,s:i,s:I}", "sandbox", sandbox->id, "holdId", hold->id, "op", op->rename ? "rename" : "delete", "syscall", name, "path", record_text(op->from.path),
                    "toPath", op->rename ? record_text(op->to.path) : json_null(), "dev", (json_int_t)op->from.dev, "ino", (json_int_t)op->from.ino, "pid", pid, "exe", record_text(exe), "rule", rule, "deadline",
                    (json_int_t)hold->deadline);
 }

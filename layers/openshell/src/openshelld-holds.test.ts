@@ -121,6 +121,23 @@ os.chdir('ok'); open('z','w').close(); print(e(lambda: os.unlink('../ok/z'))); o
     rmSync(join(folder, 'box'), { recursive: true });
   });
 
+  it('says when a rename takes the place of something, or exchanges the two', async () => {
+    writeFileSync(join(folder, 'ok/new'), 'new');
+    const over = await held(`print(e(lambda: os.rename('ok/new','prod/b')))`, '/workspace/ok/new');
+    assert.equal(over.hold.syscall, 'rename (replaces what is there)');
+    await answer(over.hold, 'deny');
+    assert.equal(await over.out, 'EPERM');
+    const swap = await held(`import ctypes\nprint(ctypes.CDLL(None).renameat2(-100, b'ok/new', -100, b'prod/b', 2))`, '/workspace/ok/new');
+    assert.equal(swap.hold.syscall, 'renameat2 (exchanges the two)');
+    await answer(swap.hold, 'deny');
+    assert.equal(await swap.out, '-1');
+    const free = await held(`print(e(lambda: os.rename('ok/new','prod/free')))`, '/workspace/ok/new');
+    assert.equal(free.hold.syscall, 'rename');
+    await answer(free.hold, 'deny');
+    await free.out;
+    rmSync(join(folder, 'ok/new'));
+  });
+
   it('shows names that are no text, and acts on the bytes', async () => {
     const { hold, out } = await held(`open(b'prod/\\xff\\xfe','w').close(); print(e(lambda: os.unlink(b'prod/\\xff\\xfe')))`, '/workspace/prod/\\xff\\xfe');
     await instance.killDaemon();
