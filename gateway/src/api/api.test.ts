@@ -127,6 +127,26 @@ describe('who may call', () => {
     }));
   }
 
+  test('a body without end is refused at its bound', withApi(async (api) => {
+    const req = request({ socketPath: api.path, method: 'POST', path: '/v1/sandboxes', headers: { 'content-type': 'application/json', 'transfer-encoding': 'chunked' }, agent: false });
+    const answered = new Promise<number>((resolve) => {
+      req.on('response', (res) => resolve(res.statusCode ?? 0));
+      req.on('error', () => resolve(0));
+    });
+    let sent = 0;
+    const more = (): void => {
+      while (sent < 64 * 1024 * 1024 && !req.destroyed) {
+        sent += 65_536;
+        if (!req.write('x'.repeat(65_536))) return void req.once('drain', more);
+      }
+      req.end();
+    };
+    more();
+    assert.equal(await answered, 400);
+    assert.ok(sent < 64 * 1024 * 1024, 'all of it was read');
+    req.destroy();
+  }));
+
   test('nobody runs anything in a sandbox that works in another person\'s folder', withApi(async (api) => {
     api.world.backend.registrations = [{ id: 'ws_1', uid: 1000, gid: 1000, path: '/home/ann/project' }];
     const made = await api.call('POST', '/v1/sandboxes', { name: 'hers', blueprint: 'support', registration: 'ws_1' });

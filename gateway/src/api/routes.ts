@@ -33,10 +33,21 @@ type Env = { Bindings: Bindings };
 /** Bytes of a body at most. */
 const maxBody = 4 * 1024 * 1024;
 
+/** Undefined as soon as it is too long: a chunked body does not say its length first. */
+async function boundedText(stream: ReadableStream<Uint8Array> | null): Promise<string | undefined> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of stream ?? []) {
+    size += chunk.length;
+    if (size > maxBody) return undefined;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
 async function body<T extends z.ZodType>(c: Context<Env>, schema: T): Promise<z.output<T>> {
-  const size = Number(c.req.header('content-length') ?? 0);
-  const text = size > maxBody ? undefined : await c.req.text();
-  if (text === undefined || text.length > maxBody) throw new NemoError('NEMO_E_BODY', { what: `The body is over ${maxBody} bytes.` });
+  const text = await boundedText(c.req.raw.body);
+  if (text === undefined) throw new NemoError('NEMO_E_BODY', { what: `The body is over ${maxBody} bytes.` });
   let json: unknown;
   try {
     json = JSON.parse(text === '' ? '{}' : text);
