@@ -23,6 +23,8 @@ export interface SessionOptions {
 }
 
 const stream = { stdin: 0, stdout: 1, stderr: 2 } as const;
+/** Normal screen, visible cursor, no mouse, no bracketed paste, no focus events, usual keys, no colours, a new line. */
+const plainTerminal = '\u001b[?1047l\u001b[?25h\u001b[?1000l\u001b[?1002l\u001b[?1003l\u001b[?1006l\u001b[?1004l\u001b[?2004l\u001b[<u\u001b[>4;0m\u001b[0m\r\n';
 const signalNumber = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
 
 /**
@@ -33,6 +35,7 @@ export async function runSession(context: CliContext, options: SessionOptions): 
   const { world } = context;
   const socket = new WebSocket(`ws+unix:${context.places.gatewaySocket}:${sandboxPath(context.sandbox, `/${options.kind}`)}`, { perMessageDeflate: false });
   const tidy: (() => void)[] = [];
+  let ended = false;
   const sendFrame = (frame: ExecClientFrame): void => {
     if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(frame));
   };
@@ -50,7 +53,10 @@ export async function runSession(context: CliContext, options: SessionOptions): 
         if (frame.t === 'started') options.onStarted?.(frame);
         else if (frame.t === 'notice') options.onNotice(frame.text, frame.approvalId);
         else if (frame.t === 'error') reject(new AnsweredFailure(frame.error));
-        else resolve(frame);
+        else {
+          ended = true;
+          resolve(frame);
+        }
       });
       socket.on('unexpected-response', (_request, response) => {
         let text = '';
@@ -65,6 +71,8 @@ export async function runSession(context: CliContext, options: SessionOptions): 
     });
   } finally {
     for (const undo of tidy) undo();
+    // a program that had no chance to tidy up may have left another screen, a hidden cursor or its key codes
+    if (options.terminal && !ended && tidy.length > 0) options.stdout.write(plainTerminal);
     world.stdin.pause();
     socket.removeAllListeners('close');
     socket.on('error', () => undefined);

@@ -57,10 +57,12 @@ export async function run(args: readonly string[], world: World = realWorld()): 
 
 const usage = (what: string, fix = 'add --help to see what it takes'): string => `error: ${what}\n  fix: ${fix}\n  code: NEMO_E_USAGE`;
 
+const notYet = (word: string): string => usage(`'${word}' is not part of this version.`, 'nemoclaw --help shows what is');
+
 /** Said when the first word is no command and cannot be a sandbox either. */
 function whyNotAName(word: string): string | undefined {
   if (verbs.has(word)) return usage(`'${word}' is said of a sandbox.`, `nemoclaw <name> ${word}`);
-  if (laterWords.has(word)) return usage(`'${word}' is not part of this version.`, 'nemoclaw --help shows what is');
+  if (laterWords.has(word)) return notYet(word);
   if (!/^[a-z][a-z0-9-]{0,31}$/.test(word)) return usage(`'${word.replace(/[^\x20-\x7e]/g, '?').slice(0, 40)}' is neither a command nor a name.`, 'nemoclaw --help shows the commands');
   return undefined;
 }
@@ -68,6 +70,6 @@ function whyNotAName(word: string): string | undefined {
 /** What is said about a command line that cannot be read, in the form of every other error. */
 const words: ApplicationText = {
   ...text_en,
-  noCommandRegisteredForInput: ({ input, corrections }) => usage(`There is no command '${input}'${corrections.length > 0 ? `; did you mean ${corrections.join(' or ')}?` : '.'}`),
+  noCommandRegisteredForInput: ({ input, corrections }) => laterWords.has(input) ? notYet(input) : usage(`There is no command '${input}'${corrections.length > 0 ? `; did you mean ${corrections.join(' or ')}?` : '.'}`),
   exceptionWhileParsingArguments: (exc) => usage(exc instanceof ArgumentScannerError ? formatMessageForArgumentScannerError(exc, {}) : String(exc)),
 };

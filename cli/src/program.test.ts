@@ -1,6 +1,7 @@
 /** The program as it is started: version without loading anything, exit codes, output on the right stream. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -51,4 +52,13 @@ test('an error that quotes a hostile policy moves no cursor and hides nothing', 
   } finally {
     rmSync(folder, { recursive: true });
   }
+});
+
+test('a reader that has seen enough ends it without a word', async () => {
+  const child = spawn(process.execPath, [bin, '--help'], { stdio: ['ignore', 'pipe', 'pipe'], env: { NEMOCLAW_ROOT: '/nonexistent/root' } });
+  child.stdout.destroy();
+  let said = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (said += text));
+  const [code] = (await once(child, 'close')) as [number | null];
+  assert.deepEqual([code, said], [141, '']);
 });

@@ -14,10 +14,14 @@ export interface SearchFlags extends CommonFlags {
   readonly after?: string;
 }
 
+/** The words people see, and those that the record holds. */
+const verdicts: ReadonlySet<string> = new Set(['allowed', 'denied', 'waiting', 'approved', 'rejected', 'observed', 'expired', 'withdrawn', 'allow', 'deny', 'escalate', 'observe', 'granted']);
+
 export async function run(this: CliContext, flags: SearchFlags, ...words: string[]): Promise<void> {
   const limit = number(flags.limit, 100, '--limit');
   const wanted = words.map((word) => word.toLowerCase());
   const verdict = flags.verdict?.toLowerCase();
+  if (verdict !== undefined && !verdicts.has(verdict)) throw new Failure('NEMO_E_USAGE', { what: `No event has the verdict '${verdict}'.`, fix: `Choose one of: ${[...verdicts].join(', ')}.` });
   const found: EventView[] = [];
   for await (const view of readEvents(this, { sandbox: flags.sandbox ?? '', after: number(flags.after, 0, '--after') })) {
     const facts = eventFacts(view.event);

@@ -68,7 +68,7 @@ function checkMachine(context: CliContext): string[] {
   const checks = preflight(context.places).filter((check) => check.name !== 'users');
   const failed = checks.filter((check) => check.state === 'failed');
   if (failed.length > 0) throw new Failure('NEMO_E_SETUP', { what: `This machine is not ready: ${failed.map((check) => check.text).join('; ')}.`, fix: failed.map((check) => check.fix).join(' ') });
-  return checks.filter((check) => check.state === 'warning').map((check) => check.text);
+  return checks.filter((check) => check.state === 'warning').map((check) => `${check.name}: ${check.text}`);
 }
 
 function readBlueprint(folder: string, name: string): Blueprint {

@@ -36,7 +36,7 @@ export async function startInstance(context: CliContext, identities: Identities,
       (status) => status.sandboxes.filter((s) => s.state === 'running').length,
       () => 0,
     );
-    if (sandboxes > 0) note(context, `The running services are of an older copy; ${sandboxes} running sandboxes keep them. To change over: nemoclaw down && nemoclaw up`);
+    if (sandboxes > 0) note(context, `The running services are of an older copy; ${sandboxes === 1 ? 'a running sandbox keeps' : `${sandboxes} running sandboxes keep`} them. To change over: nemoclaw down && nemoclaw up`);
     else await stopSupervisor(context);
   }
   const started = findSupervisor(context.places) === undefined;
