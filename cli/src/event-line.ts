@@ -1,5 +1,6 @@
 /** One event of the record (OCSF) as a line for people. */
 import type { CliContext } from './context.ts';
+import { wrapped } from './table.ts';
 import { mark, shownVerdict } from './verdict-mark.ts';
 
 export interface EventFacts {
@@ -43,5 +44,6 @@ export function eventLine(context: CliContext, event: Readonly<Record<string, un
     escape(facts.message),
   ];
   if (facts.rule !== '') columns.push(`(${escape(facts.rule)})`);
-  return columns.join(context.world.stdout.isTTY ? '  ' : '\t');
+  const { isTTY, columns: wide } = context.world.stdout;
+  return isTTY ? wrapped(columns.join('  '), wide, ' '.repeat(14)) : columns.join('\t');
 }

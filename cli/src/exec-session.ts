@@ -23,8 +23,8 @@ export interface SessionOptions {
 }
 
 const stream = { stdin: 0, stdout: 1, stderr: 2 } as const;
-/** Normal screen, visible cursor, no mouse, no bracketed paste, no focus events, usual keys, no colours, a new line. */
-const plainTerminal = '\u001b[?1047l\u001b[?25h\u001b[?1000l\u001b[?1002l\u001b[?1003l\u001b[?1006l\u001b[?1004l\u001b[?2004l\u001b[<u\u001b[>4;0m\u001b[0m\r\n';
+/** Normal screen, visible cursor, no mouse, no bracketed paste, no focus events, usual keys, no colours, a new line and nothing below it. */
+const plainTerminal = '\u001b[?1047l\u001b[?25h\u001b[?1000l\u001b[?1002l\u001b[?1003l\u001b[?1006l\u001b[?1004l\u001b[?2004l\u001b[<u\u001b[>4;0m\u001b[0m\r\n\u001b[J';
 const signalNumber = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
 
 /**
