@@ -92,6 +92,8 @@ const cases: readonly Case[] = [
   { name: 'TE twice', bytes: 'POST / HTTP/1.1\r\nHost: allowed.test\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n', answer: /^HTTP\/1\.1 400/ },
   { name: 'TE gzip, chunked', bytes: 'POST / HTTP/1.1\r\nHost: allowed.test\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n', answer: /^HTTP\/1\.1 501/ },
   { name: 'another path in a header', bytes: 'GET /ok HTTP/1.1\r\nHost: allowed.test\r\nX-Original-URL: /admin\r\n\r\n', answer: /^HTTP\/1\.1 400[\s\S]*path-override/ },
+  { name: 'another host in X-Forwarded-Host', bytes: 'GET /ok HTTP/1.1\r\nHost: allowed.test\r\nX-Forwarded-Host: denied.test\r\n\r\n', answer: /^HTTP\/1\.1 421[\s\S]*host-override/ },
+  { name: 'another host in Forwarded', bytes: 'GET /ok HTTP/1.1\r\nHost: allowed.test\r\nForwarded: for=1.2.3.4;Host="denied.test"\r\n\r\n', answer: /^HTTP\/1\.1 421/ },
   { name: 'another path in a header with underscores', bytes: 'GET /ok HTTP/1.1\r\nHost: allowed.test\r\nX_Rewrite_URL: /admin\r\n\r\n', answer: /^HTTP\/1\.1 400/ },
   { name: 'duplicate Content-Length', bytes: 'POST / HTTP/1.1\r\nHost: allowed.test\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd', answer: /^HTTP\/1\.1 400/ },
   { name: 'signed Content-Length', bytes: 'POST / HTTP/1.1\r\nHost: allowed.test\r\nContent-Length: +3\r\n\r\nabc', answer: /^HTTP\/1\.1 400/ },

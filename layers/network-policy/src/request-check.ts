@@ -43,6 +43,8 @@ const once = new Set(['host', 'content-length', 'transfer-encoding', 'content-ty
 const overrides = new Set(['x-http-method-override', 'x-http-method', 'x-method-override']);
 /** Some servers take the path from these instead of the request line (IIS, Symfony, Zend). */
 const otherPaths = new Set(['x-original-url', 'x-rewrite-url', 'x-override-url', 'x-http-path-override']);
+/** And some the virtual host. */
+const otherHosts = new Set(['x-forwarded-host', 'x-original-host', 'x-host', 'x-http-host-override']);
 const bodyless = new Set(['GET', 'HEAD', 'TRACE']);
 
 const refuse = (status: Problem['status'], code: string, why: string): Problem => ({ status, code, why });
@@ -92,8 +94,10 @@ export function checkRequest(incoming: IncomingFields, place: Place): CheckedReq
       default:
     }
     if (hopByHop.has(key)) continue;
-    if (overrides.has(key.replaceAll('_', '-')) && value.trim().toUpperCase() !== method) return refuse(400, 'method-override', 'a header asks for another method than the request line');
-    if (otherPaths.has(key.replaceAll('_', '-'))) return refuse(400, 'path-override', 'a header asks for another path than the request line');
+    const dashed = key.includes('_') ? key.replaceAll('_', '-') : key;
+    if (overrides.has(dashed) && value.trim().toUpperCase() !== method) return refuse(400, 'method-override', 'a header asks for another method than the request line');
+    if (otherPaths.has(dashed)) return refuse(400, 'path-override', 'a header asks for another path than the request line');
+    if (namesAnotherHost(dashed, value, place)) return refuse(421, 'host-override', 'a header names another place than the connection was made to');
     headers.push(name, value);
   }
   if (chunked && length !== undefined) return refuse(400, 'framing', 'the request has both a length and a transfer encoding');
@@ -117,6 +121,12 @@ function checkAuthority(host: string | undefined, place: Place): Problem | undef
   if (host === undefined) return refuse(400, 'host-missing', 'the request has no Host header');
   if (!/^[A-Za-z0-9._-]+(:\d{1,5})?$/.test(host)) return refuse(400, 'host-malformed', 'the Host header is malformed');
   return sameAuthority(host, place) ? undefined : refuse(421, 'misdirected', 'the Host header names another place than the connection was made to');
+}
+
+function namesAnotherHost(key: string, value: string, place: Place): boolean {
+  if (otherHosts.has(key)) return !sameAuthority(value.trim(), place);
+  if (key !== 'forwarded') return false;
+  return [...value.matchAll(/\bhost\s*=\s*"?([^";,\s]*)/gi)].some(([, host = '']) => !sameAuthority(host, place));
 }
 
 function sameAuthority(authority: string, place: Place): boolean {
