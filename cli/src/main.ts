@@ -18,13 +18,15 @@ export async function run(args: readonly string[], world: World = realWorld()): 
     return;
   }
   let exit: number | string | null | undefined;
+  const json = args.slice(0, args.includes('--') ? args.indexOf('--') : args.length).includes('--json');
   const context: CliContext = {
     world,
     places,
     sandbox: named ? first : '',
     process: {
       stdout: world.stdout as CliContext['process']['stdout'],
-      stderr: world.stderr as CliContext['process']['stderr'],
+      // only what is said about the command line itself goes this way
+      stderr: { write: (text: string) => sayUsage(world, json, text) } as CliContext['process']['stderr'],
       env: world.env,
       get exitCode() {
         return exit ?? null;
@@ -45,7 +47,7 @@ export async function run(args: readonly string[], world: World = realWorld()): 
   const inputs = named ? args.slice(1) : args[0] === 'help' ? [...args.slice(1), '--help'] : args;
   const misused = named ? whyNotAName(first) : undefined;
   if (misused !== undefined) {
-    world.stderr.write(`${misused}\n`);
+    sayUsage(world, json, misused);
     world.setExit(2);
     return;
   }
@@ -53,6 +55,13 @@ export async function run(args: readonly string[], world: World = realWorld()): 
   const notUnderstood: readonly unknown[] = [ExitCode.UnknownCommand, ExitCode.InvalidArgument];
   if (notUnderstood.includes(exit)) world.setExit(2);
   else if (typeof exit === 'number' && exit !== 0) world.setExit(1);
+}
+
+/** A command line that cannot be read, told like every other error: on stderr, or with --json on stdout. */
+function sayUsage(world: World, json: boolean, text: string): void {
+  const [, what, fix] = /^error: (.*?)\n  fix: ([^\n]*)\n/s.exec(`${text.trimEnd()}\n`) ?? [];
+  if (json && what !== undefined && fix !== undefined) world.stdout.write(`${JSON.stringify({ error: { code: 'NEMO_E_USAGE', what, fix } })}\n`);
+  else world.stderr.write(`${text.trimEnd()}\n`);
 }
 
 const usage = (what: string, fix = 'add --help to see what it takes'): string => `error: ${what}\n  fix: ${fix}\n  code: NEMO_E_USAGE`;
