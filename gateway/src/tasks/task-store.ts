@@ -1,21 +1,13 @@
 /** Tasks as they are kept, and what became of those that a restart cut off. */
-import type { TaskView } from '@nemoclaw/contract';
+import { taskViewSchema, type TaskView } from '@nemoclaw/contract';
 import { z } from 'zod';
 import type { House } from '../house.ts';
 import { keys } from '../sandboxes/record.ts';
 import { taskTable } from './table.ts';
 
-export const taskRecordSchema = z.object({
-  id: z.string(),
-  sandbox: z.string(),
+/** What the API shows of a task, without the table, which is read from the record each time. */
+export const taskRecordSchema = taskViewSchema.omit({ table: true }).extend({
   sandboxName: z.string(),
-  state: z.enum(['running', 'ended', 'interrupted']),
-  text: z.string(),
-  sha256: z.string(),
-  startedAt: z.number(),
-  endedAt: z.number().nullable(),
-  code: z.number().nullable(),
-  by: z.number(),
   /** Sequence of the record's last event before the task. */
   fromSequence: z.number(),
 });
