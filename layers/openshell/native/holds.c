@@ -62,7 +62,7 @@ static void tell_end(struct sandbox *sandbox, const struct hold *hold, const cha
 static void tally_due(struct timer *timer) {
   struct sandbox *s = container_of(timer, struct sandbox, tally);
   event_emit("fileActivity", 4, 1, s->id, "openshelld", "allow", json_pack("{s:i,s:i,s:i}", "deleted", (int)s->deleted, "renamed", (int)s->renamed, "failed", (int)s->failed),
-             "%u deletions and %u renames that no rule holds were done, %u failed", s->deleted, s->renamed, s->failed);
+             "Done without a question: deletions %u, renames %u; failed %u", s->deleted, s->renamed, s->failed);
   s->deleted = s->renamed = s->failed = 0;
 }
 
