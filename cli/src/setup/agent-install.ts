@@ -28,7 +28,8 @@ export function installAgent(places: Places, kind: string): void {
   mkdirSync(fresh, { recursive: true, mode: 0o755 });
   for (const file of ['package.json', 'package-lock.json']) copyFileSync(join(pinned, kind, file), join(fresh, file));
   try {
-    execFileSync('npm', ['ci', '--omit=dev', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: fresh, stdio: ['ignore', 'pipe', 'pipe'], encoding: 'utf8' });
+    // Without its cache of compiled code: that lies in /tmp, where anybody may have made it first, and this runs as root.
+    execFileSync('env', ['NODE_DISABLE_COMPILE_CACHE=1', 'npm', 'ci', '--omit=dev', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: fresh, stdio: ['ignore', 'pipe', 'pipe'], encoding: 'utf8' });
   } catch (error) {
     const said = typeof error === 'object' && error !== null && 'stderr' in error ? String(error.stderr).trim().split('\n').slice(-5).join('\n') : String(error);
     throw new Failure('NEMO_E_SETUP', { what: `The agent ${kind} could not be installed.`, why: said, fix: 'Check that the npm registry can be reached, and run the command again.', cause: error });
