@@ -168,7 +168,8 @@ static int make_placeholder(struct build *b, const struct step *s) {
 static int do_mask(struct build *b, const struct step *s, struct fault *f) {
   int at = open_inside(b->root, s->path, O_PATH);
   if (at < 0 && errno == ENOENT && s->missing != MISSING_SKIP) {
-    if (make_placeholder(b, s) != 0 && errno != EROFS && errno != ENOENT) return fault(f, "view", errno, "view: placeholder for /%s", s->path);
+    /* On a read-only tree nobody can make it later either. A missing folder above it could be made by the agent, and the name in it: no. */
+    if (make_placeholder(b, s) != 0 && errno != EROFS) return fault(f, "view", errno, "view: placeholder for /%s", s->path);
     at = open_inside(b->root, s->path, O_PATH);
   }
   if (at < 0) return errno == ENOENT ? 0 : fault(f, "view", errno, "view: open /%s", s->path);

@@ -65,7 +65,7 @@ static bool know(struct sandbox *s, json_t *message, struct packet *packet) {
   if (s->view.root < 0) return false;
   json_t *escalate = json_object_get(message, "escalate");
   holds_prepare(s, escalate);
-  refusals_watch(s->uid, s->id, s->init);
+  if (refusals_watch(s->uid, s->id, s->init) < 0) event_emit("kernelActivity", 99, 3, s->id, "openshelld", NULL, NULL, "The system calls of this sandbox are not seen or counted");
   return s->rules != NULL;
 }
 

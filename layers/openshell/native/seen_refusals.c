@@ -158,7 +158,9 @@ bool refusals_seeing(void) {
 }
 
 int refusals_watch(uid_t uid, const char *id, pid_t init) {
-  if (!seeing || by_uid(uid)) return -1;
+  const struct seen_sandbox *known = by_uid(uid);
+  if (known) return (int)(known - sandboxes);
+  if (!seeing) return -1;
   for (uint32_t slot = 0; slot < SEEN_SLOTS; slot++) {
     struct seen_sandbox *sandbox = &sandboxes[slot];
     if (sandbox->id[0]) continue;

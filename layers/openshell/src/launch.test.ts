@@ -119,6 +119,12 @@ test('read-only, thawed, denied and frozen parts hold, and their parents cannot 
   assert.deepEqual(readdirSync(ro.workspace), ['out']);
 });
 
+test('a denied name below a folder that is not there starts nothing, since the agent could make both', root, async () => {
+  const result = await sandbox('isolation: { filesystem: workspace }, filesystem: { deny: [/workspace/later/keys/**] }').run(['/bin/true']);
+  assert.equal(result.code, 1);
+  assert.match(result.stderr, /placeholder for \/workspace\/later\/keys/);
+});
+
 test('a symbolic link in the workspace never decides where a mount goes', root, async () => {
   const t = sandbox('isolation: { filesystem: workspace }, filesystem: { deny: [/workspace/keys/x/**] }');
   execFileSync('ln', ['-s', '/etc', `${t.workspace}/keys`]);
