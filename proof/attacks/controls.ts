@@ -1,5 +1,5 @@
 /** What must keep working in the sandbox in which the attacks fail. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadSandboxPolicy } from '@nemoclaw/contract';
 import { launchAlone, planFor, readHostFacts } from '@nemoclaw/openshell';
@@ -52,9 +52,10 @@ export async function controls(check: Checks): Promise<void> {
   const plan = planFor(policy, host, { hasWorkspace: true, escalations: 'refuse' });
   for (const { title, command, code = 0, out, left } of list) {
     const workspace = mkdtempSync('/tmp/nca-workspace-');
+    mkdirSync(join(workspace, 'vault')); // what the policy denies lies in it
     try {
       const result = await launchAlone(plan, { command, workspace, bindRoots: host.bindRoots, stdio: 'pipe' });
-      const file = left === undefined || left[1].test(readFileSync(join(workspace, left[0]), 'utf8'));
+      const file = left === undefined || (existsSync(join(workspace, left[0])) && left[1].test(readFileSync(join(workspace, left[0]), 'utf8')));
       check.that(title, result.code === code && out.test(result.stdout.trim()) && file, { code: result.code, out: result.stdout, err: result.stderr });
     } finally {
       rmSync(workspace, { recursive: true, force: true });
