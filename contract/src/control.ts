@@ -1,5 +1,6 @@
 /** Messages between openshelld and the services on the control channel: one JSON object per SEQPACKET packet, descriptors attached to the packet. Golden vectors in contract/vectors/control. */
 import type { LedgerEvent } from './events.ts';
+import type { EscalateOp } from './plan.ts';
 
 /** Service -> openshelld, first packet after start and after every reset. */
 export interface Hello {
@@ -32,11 +33,14 @@ export type FromOpenshelld =
   | { readonly t: 'sandbox.gone'; readonly sandbox: string; readonly why: string }
   | { readonly t: 'workspace.registered'; readonly registration: Registration };
 
-/** A held system call; `path`/`toPath` as the agent sees them, resolved; object identity is what an approval binds to. */
+/**
+ * A held system call; `path`/`toPath` as the agent sees them, resolved; object identity is what an approval binds to.
+ * `create`: device and inode are those of the folder. `connect`: path of the socket, or `address:port` with device and inode 0. `call`: `path` is the arguments as a person reads them, device and inode 0.
+ */
 export interface SyscallHold {
   readonly sandbox: string;
   readonly holdId: string;
-  readonly op: 'delete' | 'rename';
+  readonly op: EscalateOp;
   readonly syscall: string;
   readonly path: string;
   readonly toPath: string | null;

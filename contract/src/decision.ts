@@ -32,8 +32,10 @@ export type Resource =
   | { readonly kind: 'host'; readonly host: string; readonly port: number }
   | { readonly kind: 'http'; readonly host: string; readonly port: number; readonly method: string; readonly path: string; readonly query: readonly (readonly [string, string])[]; readonly tls: boolean }
   | { readonly kind: 'file'; readonly path: string; readonly op: FileOp; readonly dev?: number; readonly ino?: number; readonly toPath?: string }
+  /** A system call that the policy names; `args` as a person reads them. */
+  | { readonly kind: 'call'; readonly name: string; readonly args: string }
   | { readonly kind: 'none' };
-export type FileOp = 'read' | 'write' | 'create' | 'delete' | 'rename' | 'exec';
+export type FileOp = 'read' | 'write' | 'create' | 'delete' | 'rename' | 'exec' | 'connect';
 
 export interface History {
   readonly readRestricted: boolean;

@@ -33,10 +33,18 @@ export interface LandlockRule {
   readonly rights: number;
 }
 
+/**
+ * What a person may be asked about. `write`: change of content, mode, owner, times or attributes; `create`: a new name (file, folder, link, pipe, socket);
+ * `read`: opening for reading; `exec`: starting a program; `connect`: to a Unix socket by its path; `call`: a system call by its name.
+ */
+export type EscalateOp = 'delete' | 'rename' | 'write' | 'create' | 'read' | 'exec' | 'connect' | 'call';
+
 /** An operation on anything at or below `path` waits for a person. */
 export interface EscalateRule {
   readonly path: string;
-  readonly on: readonly ('delete' | 'rename')[];
+  readonly on: readonly EscalateOp[];
+  /** With `call` alone: the system calls, by name; `path` is '/'. */
+  readonly calls?: readonly string[];
 }
 
 export interface PlanLimits {

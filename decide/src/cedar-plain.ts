@@ -46,7 +46,7 @@ export function cedarQueries(policy: CompiledPolicy, request: ActionRequest): Ce
   } else if (resource.kind === 'file') {
     out.push(fileQuery(policy, resource.path, resource.op));
     if (resource.toPath !== undefined) out.push(fileQuery(policy, resource.toPath, resource.op === 'rename' ? 'rename' : 'create'));
-  }
+  } else if (resource.kind === 'call') out.push({ action: 'sys:call', grouped: false, context: { name: resource.name } });
   const plans = plansOf(policy, request, as);
   if (plans === undefined) return [];
   const atModel = resource.kind === 'tool' || resource.kind === 'none';

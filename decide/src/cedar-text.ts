@@ -26,6 +26,7 @@ export function toCedar(policy: CompiledPolicy): Map<string, string> {
   if (ir.networkNone !== null) add(ir.networkNone.id, 'forbid', `action in [${looks.map((l) => `Action::${quoted(l)}`).join(', ')}]`);
   networkText(policy, out, add);
   fileText(policy, add);
+  for (const call of ir.calls) add(call.ref.id, 'permit', 'action == Action::"sys:call"', `context.name == ${quoted(call.name)} && context.approved`, '@advice("require_approval")\n');
   return out;
 }
 
@@ -99,11 +100,11 @@ function hostText(domain: string): string {
 
 function fileText(policy: CompiledPolicy, add: Add): void {
   const files = policy.ir.files;
-  for (const rule of files.deny) add(rule.ref.id, 'forbid', fileScope(['read', 'write', 'create', 'delete', 'rename', 'exec']), touchText(rule));
+  for (const rule of files.deny) add(rule.ref.id, 'forbid', fileScope(['read', 'write', 'create', 'delete', 'rename', 'exec', 'connect']), touchText(rule));
   for (const rule of files.escalate) add(rule.ref.id, 'forbid', fileScope(rule.on), `(${touchText(rule)}) && !context.approved`, '@advice("require_approval")\n');
   for (const rule of files.execEscalate) add(rule.ref.id, 'forbid', fileScope(['exec']), `(${coverText(rule)}) && !context.approved`, '@advice("require_approval")\n');
   // what lies open without them is the sandbox's view, a fact of the launcher rather than a rule
-  add('filesystem.view', 'permit', fileScope(['read', 'write', 'create', 'delete', 'rename', 'exec']), 'context.inView');
+  add('filesystem.view', 'permit', fileScope(['read', 'write', 'create', 'delete', 'rename', 'exec', 'connect']), 'context.inView');
 }
 
 function fileScope(ops: readonly string[]): string {

@@ -44,6 +44,7 @@ export function compilePolicy(input: PolicyInput, version: number): CompiledPoli
       execAllow: files('process.exec.allow', spec.process.exec.allow, 'process', 'exec', 'allow'),
       execEscalate: files('process.exec.escalate', spec.process.exec.escalate, 'process', 'exec', 'escalate'),
     },
+    calls: spec.syscalls.escalate.map((name, i) => ({ ref: here(`syscalls.escalate[${i}]`, 'syscalls', 'escalate', i), name })),
   };
   return buildPolicy(ir);
 }

@@ -75,6 +75,7 @@ function decideParts(policy: CompiledPolicy, request: ActionRequest): Part {
     as = verdict.rule?.ir.as ?? '';
     part = networkPart(verdict);
   } else if (resource.kind === 'file') part = filePart(policy, resource);
+  else if (resource.kind === 'call') part = callPart(policy, resource.name);
   const plans = plansOf(policy, request, as);
   if (plans === undefined) return unlisted(resource.kind === 'tool' ? resource.name : '');
   // a denial of the host is the whole answer, but its action is still worth a name
@@ -113,6 +114,13 @@ function filePart(policy: CompiledPolicy, resource: { readonly path: string; rea
   const worse = second !== undefined && strictness[second.verdict] > strictness[first.verdict] ? second : first;
   const hint = worse.verdict === 'allow' ? hints.allow : worse.verdict === 'deny' ? hints.file : hints.approve;
   return { verdict: worse.verdict, refs: worse.refs, reason: worse.reason, hint, by: 'table', plan: undefined };
+}
+
+/** Only calls that the policy names are ever asked about; the kernel has decided on all others. */
+function callPart(policy: CompiledPolicy, name: string): Part {
+  const rule = policy.ir.calls.find((call) => call.name === name);
+  if (rule) return { verdict: 'escalate', refs: [rule.ref], reason: `A person decides on every ${safeLine(name)} (${rule.ref.id}).`, hint: hints.approve, by: 'table', plan: undefined };
+  return { verdict: 'deny', refs: [{ id: 'syscalls.default' }], reason: `The policy does not name ${safeLine(name)}.`, hint: hints.action, by: 'default', plan: undefined };
 }
 
 function unlisted(tool: string): Part {

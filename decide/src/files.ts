@@ -58,7 +58,8 @@ function openFor(ir: PolicyIr, path: string, op: FileOp): FileVerdict {
   const read = rules.readOnly.find((r) => covers(r, path));
   // of two lists that name a path, the nearer one is meant; of the same path, the stricter
   if (write && (read === undefined || write.path.length > read.path.length)) return allow(write.ref, 'The policy lets this be written.');
-  const reading = op === 'read' || op === 'exec';
+  // a Unix socket may be connected to where its folder is read-only: nothing in the folder changes
+  const reading = op === 'read' || op === 'exec' || op === 'connect';
   if (read) return reading ? allow(read.ref, 'The policy lets this be read.') : { verdict: 'deny', refs: [read.ref], reason: `This is read-only (${read.ref.id}).` };
   if (below(['/workspace'], path)) {
     if (reading || (ir.files.workspaceWritable && path !== '/workspace')) return allow({ id: 'isolation.filesystem' }, 'This is the workspace.');

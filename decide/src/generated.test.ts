@@ -37,6 +37,7 @@ export const policies: fc.Arbitrary<CompiledPolicy> = fc
     domains: fc.constantFrom([], ['acme.example'], ['acme.example', 'acme.test']),
     files: fc.record({ readOnly: list(), readWrite: list(), deny: list(), escalate: fc.array(fc.record({ path: pattern, on: some<FileOp>(['delete', 'rename', 'write']) }), { maxLength: 2 }) }),
     exec: fc.record({ allow: list(1), escalate: list(1) }),
+    calls: some(['kill', 'connect']),
     role: fc.constantFrom('', 'support'),
   })
   .map((g) =>
@@ -51,6 +52,7 @@ export const policies: fc.Arbitrary<CompiledPolicy> = fc
             permissions: { allowedAPIs: g.allowed, deniedAPIs: g.denied },
             filesystem: g.files,
             process: { exec: g.exec },
+            syscalls: { escalate: g.calls },
           },
         }),
         network: networkPolicySchema.parse({ networkPolicy: { name: 'generated', egress: g.network } }),
@@ -82,7 +84,7 @@ const filePaths = [...folders, '/workspace/keys/k', '/workspace/prod/db/x', '/wo
 /** Requests as callers make them: tools and HTTP resolved by the catalogue first. */
 export const requests: fc.Arbitrary<(policy: CompiledPolicy) => ActionRequest> = fc
   .record({
-    kind: fc.constantFrom('tool', 'http', 'http', 'http', 'connect', 'connect', 'dns', 'file', 'none'),
+    kind: fc.constantFrom('tool', 'http', 'http', 'http', 'connect', 'connect', 'dns', 'file', 'call', 'none'),
     role: fc.constantFrom('', 'support', 'support', 'other'),
     tool: fc.constantFrom('crm_read', 'crm_x', 'pay', 'mail', 'write', 'unknown'),
     action: fc.constantFrom(...names),
@@ -94,7 +96,8 @@ export const requests: fc.Arbitrary<(policy: CompiledPolicy) => ActionRequest> =
     params,
     file: fc.constantFrom(...filePaths),
     toFile: fc.option(fc.constantFrom(...filePaths), { nil: undefined }),
-    op: fc.constantFrom<FileOp>('read', 'write', 'create', 'delete', 'rename', 'exec'),
+    op: fc.constantFrom<FileOp>('read', 'write', 'create', 'delete', 'rename', 'exec', 'connect'),
+    call: fc.constantFrom('kill', 'connect', 'ptrace'),
   })
   .map((g) => (policy: CompiledPolicy): ActionRequest => {
     const base = { sandbox: 'sb-1', role: g.role, task: 't', labels: unlabelled, provenance: new Map(), history: emptyHistory, action: '', params: g.params };
@@ -106,5 +109,6 @@ export const requests: fc.Arbitrary<(policy: CompiledPolicy) => ActionRequest> =
     }
     if (g.kind === 'connect' || g.kind === 'dns') return { ...base, source: g.kind, resource: { kind: 'host', host: g.host, port: g.port } };
     if (g.kind === 'file') return { ...base, source: 'syscall', resource: { kind: 'file', path: g.file, op: g.op, ...(g.toFile === undefined ? {} : { toPath: g.toFile }) } };
+    if (g.kind === 'call') return { ...base, source: 'syscall', resource: { kind: 'call', name: g.call, args: '' } };
     return { ...base, source: 'hook', action: g.action, resource: { kind: 'none' } };
   });

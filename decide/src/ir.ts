@@ -82,4 +82,6 @@ export interface PolicyIr {
     readonly execAllow: readonly FileRuleIr[];
     readonly execEscalate: readonly FileRuleIr[];
   };
+  /** System calls that wait for a person, by name. */
+  readonly calls: readonly { readonly ref: RuleRef; readonly name: string }[];
 }

@@ -52,7 +52,7 @@ export const sandboxPolicySchema = z.strictObject({
           readOnly: paths,
           readWrite: paths,
           deny: paths,
-          escalate: z.array(z.strictObject({ path: filePattern, on: z.array(z.enum(['delete', 'rename', 'write', 'create', 'read', 'exec'])).min(1) })).max(256).default([]),
+          escalate: z.array(z.strictObject({ path: filePattern, on: z.array(z.enum(['delete', 'rename', 'write', 'create', 'read', 'exec', 'connect'])).min(1) })).max(256).default([]),
           labels: z.array(z.strictObject({ path: filePattern, level: z.enum(sensitivities) })).max(256).default([]),
         })
         .prefault({}),

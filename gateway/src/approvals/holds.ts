@@ -1,5 +1,5 @@
 /** Turns what workers and openshelld hold into questions on the desk, in the gateway's own words. */
-import { unlabelled, type ActionRequest, type GatewayToWorker, type HoldRequestWire, type SyscallHold } from '@nemoclaw/contract';
+import { unlabelled, type ActionRequest, type GatewayToWorker, type HoldRequestWire, type Resource, type SyscallHold } from '@nemoclaw/contract';
 import type { House } from '../house.ts';
 import type { LiveSandbox } from '../sandboxes/live.ts';
 import { onlyDemo } from '../sandboxes/providers.ts';
@@ -51,6 +51,11 @@ export async function workerHold(house: House, hold: HoldRequestWire): Promise<v
   await house.desk.open({ ...hold, summary: summaryOf(request, hold.decision.action) }, answer);
 }
 
+function resourceOf(hold: SyscallHold): Resource {
+  if (hold.op === 'call') return { kind: 'call', name: hold.syscall, args: hold.path };
+  return { kind: 'file', path: hold.path, op: hold.op, dev: hold.dev, ino: hold.ino, ...(hold.toPath === null ? {} : { toPath: hold.toPath }) };
+}
+
 /** A held system call, as openshelld resolved it. */
 export async function syscallHold(house: House, hold: SyscallHold): Promise<void> {
   const answer = async (verdict: 'allow' | 'deny'): Promise<void> => {
@@ -64,7 +69,7 @@ export async function syscallHold(house: House, hold: SyscallHold): Promise<void
     task: live.record.value.task,
     source: 'syscall',
     action: '',
-    resource: { kind: 'file', path: hold.path, op: hold.op, dev: hold.dev, ino: hold.ino, ...(hold.toPath === null ? {} : { toPath: hold.toPath }) },
+    resource: resourceOf(hold),
     params: new Map(),
     labels: unlabelled,
     provenance: new Map(),

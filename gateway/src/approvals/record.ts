@@ -21,7 +21,8 @@ const resourceSchema = z.discriminatedUnion('kind', [
     query: z.array(z.tuple([z.string(), z.string()])).max(1024),
     tls: z.boolean(),
   }),
-  z.object({ kind: z.literal('file'), path: z.string().max(4096), op: z.enum(['read', 'write', 'create', 'delete', 'rename', 'exec']), dev: z.number().optional(), ino: z.number().optional(), toPath: z.string().max(4096).optional() }),
+  z.object({ kind: z.literal('file'), path: z.string().max(4096), op: z.enum(['read', 'write', 'create', 'delete', 'rename', 'exec', 'connect']), dev: z.number().optional(), ino: z.number().optional(), toPath: z.string().max(4096).optional() }),
+  z.object({ kind: z.literal('call'), name: z.string().max(64), args: z.string().max(4096) }),
   z.object({ kind: z.literal('none') }),
 ]);
 

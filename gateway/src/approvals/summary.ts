@@ -1,7 +1,8 @@
 /** What a held request is, in the gateway's own words: the first line of the card is never taken from whoever holds the request. */
-import { safeLine, type ActionRequest, type SyscallHold } from '@nemoclaw/contract';
+import { safeLine, type ActionRequest, type FileOp, type SyscallHold } from '@nemoclaw/contract';
 
 const longest = 80;
+const verbs: Readonly<Record<FileOp, string>> = { read: 'Read', write: 'Change', create: 'Create', delete: 'Delete', rename: 'Rename', exec: 'Run', connect: 'Connect to' };
 
 function value(given: unknown): string {
   const text = typeof given === 'string' ? given : (JSON.stringify(given) ?? '');
@@ -26,9 +27,11 @@ export function summaryOf(request: ActionRequest, action: string): string {
       return safeLine(`${named}${resource.method} ${resource.tls ? 'https' : 'http'}://${resource.host}${port}${resource.path}${query}${args === '' ? '' : ` with ${args}${more}`}`);
     }
     case 'file':
-      return safeLine(resource.toPath === undefined ? `${resource.op === 'delete' ? 'Delete' : resource.op} ${resource.path}` : `Rename ${resource.path} to ${resource.toPath}`);
+      return safeLine(resource.toPath === undefined ? `${verbs[resource.op]} ${resource.path}` : resource.op === 'rename' ? `Rename ${resource.path} to ${resource.toPath}` : `${verbs[resource.op]} ${resource.toPath} as a link to ${resource.path}`);
     case 'host':
       return safeLine(`${named}connect to ${resource.host}:${resource.port}`);
+    case 'call':
+      return safeLine(`System call ${resource.name}${resource.args === '' ? '' : `: ${resource.args}`}`);
     case 'none':
       return safeLine(`${named}${args}${more}`);
   }

@@ -29,6 +29,8 @@ const from: Record<string, readonly [FromOpenshelld, number]> = {
   'inventory': [{ t: 'inventory', sandboxes: [{ sandbox: 'sb_1', init: 4300, uid: 200001, execs: ['ex_1'] }], holds: [hold], workers: ['worker:1', 'worker:2'] }, 0],
   'hold': [{ t: 'hold', hold }, 0],
   'hold-delete': [{ t: 'hold', hold: { ...hold, op: 'delete', syscall: 'unlink', toPath: null } }, 0],
+  'hold-create': [{ t: 'hold', hold: { ...hold, op: 'create', syscall: 'openat', toPath: null } }, 0],
+  'hold-call': [{ t: 'hold', hold: { ...hold, op: 'call', syscall: 'kill', path: '7, SIGTERM', toPath: null, dev: 0, ino: 0, rule: 1 } }, 0],
   'hold.ended': [{ t: 'hold.ended', sandbox: 'sb_1', holdId: hold.holdId, outcome: 'performed', errno: 0 }, 0],
   'exec.exited': [{ t: 'exec.exited', sandbox: 'sb_1', execId: 'ex_1', code: 7, signal: null }, 0],
   'exec.exited-signal': [{ t: 'exec.exited', sandbox: 'sb_1', execId: 'ex_1', code: null, signal: 'SIGTERM' }, 0],
