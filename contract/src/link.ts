@@ -72,6 +72,10 @@ export interface SandboxConfig {
 
 export type GatewayToWorker =
   | { readonly t: 'configure'; readonly config: SandboxConfig }
+  /** Read and check this configuration, but keep the one in force: what takes time is done while the change becomes durable. Not answered; replaces what was prepared before. */
+  | { readonly t: 'prepare'; readonly config: SandboxConfig }
+  /** Put what was prepared in force; answered by `configured`, with an error where nothing of this version was. */
+  | { readonly t: 'switch'; readonly sandbox: string; readonly version: number }
   | { readonly t: 'remove'; readonly sandbox: string }
   | { readonly t: 'hold.outcome'; readonly sandbox: string; readonly holdId: string; readonly outcome: HoldOutcome }
   | { readonly t: 'ok'; readonly id: number }

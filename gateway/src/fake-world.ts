@@ -1,4 +1,5 @@
 /** For tests: a gateway in one process, with a fake openshelld, a fake worker and a record in memory. */
+import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -172,6 +173,7 @@ export class FakeWorker {
   reply: ((config: SandboxConfig) => string | undefined) | undefined = () => '';
   closed = false;
   readonly #waiters: (() => void)[] = [];
+  #prepared: SandboxConfig | undefined;
 
   constructor(gateway: Gateway, name = 'worker:1') {
     const [mine, theirs] = duplexPair();
@@ -192,13 +194,19 @@ export class FakeWorker {
   }
   #take(message: GatewayToWorker): void {
     this.heard.push(message);
-    if (message.t === 'configure') {
-      const error = this.reply?.(message.config);
-      if (error === '') this.configs.set(message.config.sandbox, message.config);
-      if (this.reply) this.say({ t: 'configured', sandbox: message.config.sandbox, version: message.config.version, ...(error === '' || error === undefined ? {} : { error }) });
+    if (message.t === 'prepare') this.#prepared = message.config;
+    if (message.t === 'switch' && this.#prepared) {
+      assert.deepEqual([message.sandbox, message.version], [this.#prepared.sandbox, this.#prepared.version]);
+      this.#put(this.#prepared);
     }
+    if (message.t === 'configure') this.#put(message.config);
     if (message.t === 'remove') this.configs.delete(message.sandbox);
     this.#wake();
+  }
+  #put(config: SandboxConfig): void {
+    const error = this.reply?.(config);
+    if (error === '') this.configs.set(config.sandbox, config);
+    if (this.reply) this.say({ t: 'configured', sandbox: config.sandbox, version: config.version, ...(error === '' || error === undefined ? {} : { error }) });
   }
   #wake(): void {
     for (const wake of this.#waiters.splice(0)) wake();

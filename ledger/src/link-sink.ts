@@ -51,7 +51,6 @@ export class LinkSink implements AuditSink {
   #refused = 0;
   #refusedTotal = 0;
   #timer: NodeJS.Timeout | undefined;
-  #soon = false;
 
   constructor(options: LinkSinkOptions) {
     this.#options = options;
@@ -154,22 +153,17 @@ export class LinkSink implements AuditSink {
 
   /**
    * Few writes, however many events: each one wakes the writer, which on a small machine takes the processor from the request that is
-   * served just now. Whoever waits for a commit does not wait for this.
+   * served just now. A commit goes at once, since somebody waits for it, and may do other slow things meanwhile.
    */
   #schedule(commit: boolean): void {
-    if (!this.#link || this.#soon) return;
-    if (commit) {
-      this.#soon = true;
-      setImmediate(() => this.#flush());
-    } else {
-      this.#timer ??= setTimeout(() => this.#flush(), gatherMs);
-    }
+    if (!this.#link) return;
+    if (commit) this.#flush();
+    else this.#timer ??= setTimeout(() => this.#flush(), gatherMs);
   }
 
   #flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    this.#soon = false;
     if (!this.#link || this.#unsent >= this.#waiting.length) return;
     const frames: Buffer[] = [];
     for (; this.#unsent < this.#waiting.length; this.#unsent += 1) {

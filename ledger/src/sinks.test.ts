@@ -35,9 +35,9 @@ test('every record reaches the sink at least once, in order, over restarts and f
     const writer = await b.open({ segmentSize: 8000 });
     let calls = 0;
     // Every first delivery of a life fails half-way: taken, but not said so.
-    const deliver = (lines: readonly string[]): void => {
+    const deliver = async (lines: readonly string[]): Promise<void> => {
       calls += 1;
-      file(calls === 1 ? lines.slice(0, Math.ceil(lines.length / 2)) : lines);
+      await file(calls === 1 ? lines.slice(0, Math.ceil(lines.length / 2)) : lines);
       if (calls === 1) throw new Error('the other side went away');
     };
     const feed = feedSink({ writer, reader: new LedgerReader(writer), deliver, cursorFile, retryMs: 5 });
@@ -63,7 +63,7 @@ test('a lost or broken cursor means again from the start, never a gap', async ()
     writeFileSync(cursorFile, broken);
     const got: string[] = [];
     const writer = await b.open();
-    const feed = feedSink({ writer, reader: new LedgerReader(writer), deliver: (lines) => got.push(...lines), cursorFile });
+    const feed = feedSink({ writer, reader: new LedgerReader(writer), deliver: (lines) => void got.push(...lines), cursorFile });
     await writer.record(event('one'));
     await writer.close();
     await feed.close();

@@ -32,7 +32,7 @@ async function run(bench: Bench): Promise<Figures> {
       for (const [phase, ms] of Object.entries(applied.phases)) phases.set(phase, [...(phases.get(phase) ?? []), ms]);
       await sleep(10);
     }
-    bench.say(`  phases, p50 in ms: ${[...phases].map(([phase, ms]) => `${phase} ${percentiles(ms).p50.toFixed(2)}`).join(', ')}`);
+    bench.say(`  phases, p50 / p99 in ms: ${[...phases].map(([phase, ms]) => `${phase} ${percentiles(ms).p50.toFixed(2)} / ${percentiles(ms).p99.toFixed(2)}`).join(', ')}`);
     exec.endInput();
     await ended;
     if (exec.lines.at(-1) !== `alive ${streams}`) throw new Error(`of ${streams} streams whose decision did not change: ${exec.lines.at(-1)}`);

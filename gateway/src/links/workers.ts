@@ -65,9 +65,18 @@ export class Workers {
 
   /** Resolves when the worker says that this version is in force. */
   configure(worker: string, config: SandboxConfig): Promise<void> {
+    return this.#apply(worker, config.sandbox, config.version, { t: 'configure', config });
+  }
+
+  /** Puts in force what was sent by `prepare`; resolves as `configure` does. */
+  switch(worker: string, sandbox: string, version: number): Promise<void> {
+    return this.#apply(worker, sandbox, version, { t: 'switch', sandbox, version });
+  }
+
+  #apply(worker: string, sandbox: string, version: number, message: GatewayToWorker): Promise<void> {
     return new Promise((resolve, reject) => {
-      const queue = this.#expected.get(config.sandbox) ?? [];
-      this.#expected.set(config.sandbox, queue);
+      const queue = this.#expected.get(sandbox) ?? [];
+      this.#expected.set(sandbox, queue);
       const timer = setTimeout(() => expected.reject(new NemoError('NEMO_E_APPLY', { what: 'The data plane did not answer in time.' })), configureLimit);
       const forget = (): void => {
         clearTimeout(timer);
@@ -75,7 +84,7 @@ export class Workers {
         if (index >= 0) queue.splice(index, 1);
       };
       const expected: Expected = {
-        version: config.version,
+        version,
         resolve: () => {
           forget();
           resolve();
@@ -86,7 +95,7 @@ export class Workers {
         },
       };
       queue.push(expected);
-      if (!this.send(worker, { t: 'configure', config })) expected.reject(new NemoError('NEMO_E_APPLY', { what: 'The data plane is not running.' }));
+      if (!this.send(worker, message)) expected.reject(new NemoError('NEMO_E_APPLY', { what: 'The data plane is not running.' }));
     });
   }
 

@@ -1,4 +1,5 @@
 /** A new policy for a sandbox: checked whole, stored, recorded, and in force when its worker says so. Any failure leaves the former one in force. */
+import { isDeepStrictEqual } from 'node:util';
 import {
   checkHost,
   loadApprovalPolicy,
@@ -12,6 +13,7 @@ import {
   type PolicyApplied,
   type PolicyBundle,
   type PutPolicy,
+  type SandboxConfig,
 } from '@nemoclaw/contract';
 import { gatewayEvent } from '../backend.ts';
 import type { House } from '../house.ts';
@@ -90,7 +92,11 @@ export async function setPolicy(house: House, name: string, given: PutPolicy, ui
     const ca: CaRecord = sameNames ? former.ca : { root: former.ca.root, intermediate: house.certificates.intermediate(former.ca.root, names, house.clock.now()), names };
     const policy: PolicyRecord = { version, files: Object.fromEntries(bundle.files), changedAt: house.clock.now(), changedBy: uid };
 
-    // Both are durable before the effect; they sync different disks' files, so neither waits for the other.
+    const running = (): boolean => live.record.value.state === 'running';
+    const coming = configOf(house, { ...live, bundle, inForce, ca: { ...live.ca, value: ca } });
+    // The worker reads it meanwhile; it is in force when the worker is told to switch, which is not before both are durable.
+    if (running()) house.workers.send(live.record.value.worker, { t: 'prepare', config: coming });
+    // Both are durable before the effect; they sync different files, so neither waits for the other.
     const recorded = house.audit
       .commit(
         gatewayEvent(house.clock.now(), id, `The policy of ${name} changes to version ${version}.`, {
@@ -110,7 +116,7 @@ export async function setPolicy(house: House, name: string, given: PutPolicy, ui
       await phases.time('record', () => recorded);
       live.bundle = bundle;
       live.inForce = inForce;
-      if (live.record.value.state === 'running') await phases.time('configure', () => house.workers.configure(live.record.value.worker, configOf(house, live)));
+      if (running()) await phases.time('configure', () => switchTo(house, live, coming));
     } catch (error) {
       await revert(house, live, former, version);
       throw error;
@@ -121,6 +127,13 @@ export async function setPolicy(house: House, name: string, given: PutPolicy, ui
     const redecided = waiting.filter((approval) => house.desk.get(approval.id)?.by === 'policy').length;
     return { version, appliedMs, changed, redecided, phases: phases.all() };
   });
+}
+
+/** What else changed meanwhile (the task, a key) would be lost with what was prepared: then the whole is sent again. */
+function switchTo(house: House, live: LiveSandbox, prepared: SandboxConfig): Promise<void> {
+  const { worker } = live.record.value;
+  const now = configOf(house, live);
+  return isDeepStrictEqual(now, prepared) ? house.workers.switch(worker, now.sandbox, now.version) : house.workers.configure(worker, now);
 }
 
 interface Former {

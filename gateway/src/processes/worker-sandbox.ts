@@ -32,6 +32,11 @@ interface InForce {
   policy: CompiledPolicy;
 }
 
+/** Throws where the policy is damaged. */
+function read(config: SandboxConfig): InForce {
+  return { config, policy: decodePolicy(Buffer.from(config.policy, 'base64')) };
+}
+
 export class WorkerSandbox {
   readonly id: string;
   readonly #ports: SandboxPorts;
@@ -39,6 +44,7 @@ export class WorkerSandbox {
   #door: Server | undefined;
   #doorTimer: NodeJS.Timeout | undefined;
   #inForce: InForce | undefined;
+  #prepared: InForce | undefined;
   #egress: Egress | undefined;
   #router: Router | undefined;
   #label: Sensitivity = 'restricted';
@@ -65,26 +71,45 @@ export class WorkerSandbox {
 
   /** Puts a configuration in force. Rejects, leaving the former one, if it cannot be. */
   configure(config: SandboxConfig): Promise<void> {
+    return this.#next(() => this.#put(read(config)));
+  }
+
+  /** Reads a configuration that `switch` may put in force; what was prepared before is forgotten, also where this one is damaged. */
+  prepare(config: SandboxConfig): Promise<void> {
     return this.#next(async () => {
-      const policy = decodePolicy(Buffer.from(config.policy, 'base64'));
-      if (this.#inForce) {
-        // Both at once and without a pause: no request sees one without the other.
-        this.#label = joinSensitivity(this.#label, config.label);
-        this.#inForce.config = config;
-        this.#inForce.policy = policy;
-        this.#egress?.update(config);
-        return;
-      }
-      this.#label = config.label;
-      this.#inForce = { config, policy };
-      if (!this.#fds) return;
-      try {
-        await this.#open();
-      } catch (error) {
-        this.#inForce = undefined;
-        throw error;
-      }
+      this.#prepared = undefined;
+      this.#prepared = read(config);
     });
+  }
+
+  /** Puts what was prepared in force. Rejects, leaving the former one, where nothing of this version was. */
+  switch(version: number): Promise<void> {
+    return this.#next(async () => {
+      const prepared = this.#prepared;
+      this.#prepared = undefined;
+      if (prepared?.config.version !== version) throw new Error(`version ${version} was not prepared`);
+      await this.#put(prepared);
+    });
+  }
+
+  async #put({ config, policy }: InForce): Promise<void> {
+    if (this.#inForce) {
+      // Both at once and without a pause: no request sees one without the other.
+      this.#label = joinSensitivity(this.#label, config.label);
+      this.#inForce.config = config;
+      this.#inForce.policy = policy;
+      this.#egress?.update(config);
+      return;
+    }
+    this.#label = config.label;
+    this.#inForce = { config, policy };
+    if (!this.#fds) return;
+    try {
+      await this.#open();
+    } catch (error) {
+      this.#inForce = undefined;
+      throw error;
+    }
   }
 
   /** The descriptors are another worker's now, or the sandbox ended. */
@@ -96,6 +121,7 @@ export class WorkerSandbox {
   remove(): Promise<void> {
     return this.#next(async () => {
       this.#inForce = undefined;
+      this.#prepared = undefined;
       await this.#shut();
     });
   }

@@ -226,6 +226,28 @@ test('a new version is in force when it is acknowledged; a damaged one changes n
   assert.match(JSON.stringify(event.event), /egress\.deny\[0\]/);
 });
 
+test('what is prepared is not in force before the switch; only the version prepared last can be switched to, once', async () => {
+  rig.control({ t: 'attach', sandbox: 'sbx_1' }, [10, 11]);
+  await rig.configure(gateway, config(allowAll()));
+  const switchTo = async (version: number): Promise<string> => {
+    gateway.send({ t: 'switch', sandbox: 'sbx_1', version });
+    const answer = await gateway.until((message) => message.t === 'configured' && message.version === version);
+    return answer.t === 'configured' ? (answer.error ?? '') : '';
+  };
+  gateway.send({ t: 'prepare', config: config(nobody(), 2) });
+  assert.match(await switchTo(3), /not prepared/);
+  assert.equal((await fetchIt('GET', '/x')).status, 200);
+  gateway.send({ t: 'prepare', config: config(nobody(), 4) });
+  gateway.send({ t: 'prepare', config: { ...config(nobody(), 5), policy: 'bm90IGEgcG9saWN5' } });
+  assert.match(await switchTo(4), /not prepared/);
+  assert.match(await switchTo(5), /not prepared/);
+  assert.equal((await fetchIt('GET', '/x')).status, 200);
+  gateway.send({ t: 'prepare', config: config(nobody(), 6) });
+  assert.equal((await fetchIt('GET', '/x')).status, 200);
+  assert.equal(await switchTo(6), '');
+  assert.equal(await addressOf('api.test'), undefined);
+});
+
 test('a held request waits for the gateway, is committed, then goes out', async () => {
   rig.control({ t: 'attach', sandbox: 'sbx_1' }, [10, 11]);
   await rig.configure(gateway, config(askPost()));

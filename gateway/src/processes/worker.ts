@@ -110,18 +110,16 @@ class DataPlane implements Worker {
 
   #heard(message: GatewayNews): void {
     switch (message.t) {
-      case 'configure': {
-        const { sandbox, version } = message.config;
-        this.#sandbox(sandbox).configure(message.config).then(
-          () => {
-            this.#secrets = [...new Set([...this.#sandboxes.values()].flatMap((each) => each.secrets))];
-            this.#gateway.send({ t: 'configured', sandbox, version });
-            if (this.#toRepeat.delete(sandbox)) this.#approver.repeat(sandbox);
-          },
-          (error: unknown) => this.#gateway.send({ t: 'configured', sandbox, version, error: error instanceof Error ? error.message.slice(0, 1000) : 'unknown error' }),
-        );
+      case 'configure':
+        this.#answer(message.config.sandbox, message.config.version, this.#sandbox(message.config.sandbox).configure(message.config));
         return;
-      }
+      case 'prepare':
+        // A damaged one is told of when it is to be switched to.
+        this.#sandbox(message.config.sandbox).prepare(message.config).catch(() => undefined);
+        return;
+      case 'switch':
+        this.#answer(message.sandbox, message.version, this.#sandbox(message.sandbox).switch(message.version));
+        return;
       case 'remove':
         this.#approver.forget(message.sandbox);
         this.#told.delete(message.sandbox);
@@ -133,6 +131,17 @@ class DataPlane implements Worker {
       case 'pending':
         this.#approver.setPending(message.sandbox, message.entries);
     }
+  }
+
+  #answer(sandbox: string, version: number, work: Promise<void>): void {
+    work.then(
+      () => {
+        this.#gateway.send({ t: 'configured', sandbox, version });
+        this.#secrets = [...new Set([...this.#sandboxes.values()].flatMap((each) => each.secrets))];
+        if (this.#toRepeat.delete(sandbox)) this.#approver.repeat(sandbox);
+      },
+      (error: unknown) => this.#gateway.send({ t: 'configured', sandbox, version, error: error instanceof Error ? error.message.slice(0, 1000) : 'unknown error' }),
+    );
   }
 
   #sandbox(id: string): WorkerSandbox {

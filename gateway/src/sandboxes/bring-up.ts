@@ -15,7 +15,7 @@ export function environmentOf(live: LiveSandbox, more: Readonly<Record<string, s
 }
 
 /** The configuration for its worker, as of now. */
-export function configOf(house: House, live: LiveSandbox): ReturnType<typeof sandboxConfig> {
+export function configOf(house: House, live: Pick<LiveSandbox, 'record' | 'ca' | 'bundle' | 'inForce'>): ReturnType<typeof sandboxConfig> {
   return sandboxConfig(
     live,
     (id, provider) => house.secrets.keyOf(id, provider),
