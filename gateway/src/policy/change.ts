@@ -93,6 +93,7 @@ export async function setPolicy(house: House, name: string, given: PutPolicy, ui
     const policy: PolicyRecord = { version, files: Object.fromEntries(bundle.files), changedAt: house.clock.now(), changedBy: uid };
 
     const running = (): boolean => live.record.value.state === 'running';
+    const sent = house.clock.monotonic();
     const coming = configOf(house, { ...live, bundle, inForce, ca: { ...live.ca, value: ca } });
     // The worker reads it meanwhile; it is in force when the worker is told to switch, which is not before both are durable.
     if (running()) house.workers.send(live.record.value.worker, { t: 'prepare', config: coming });
@@ -110,6 +111,7 @@ export async function setPolicy(house: House, name: string, given: PutPolicy, ui
         throw new NemoError('NEMO_E_RECORD', { what: 'The policy was not changed, because the change could not be put on record.', cause });
       });
     recorded.catch(() => undefined);
+    phases.add('send', house.clock.monotonic() - sent);
     await phases.time('store', () => write(house, live, policy, ca, { lastVersion: version, unenforced: gaps }));
     const waiting = house.desk.list('waiting').filter((approval) => approval.sandbox === name);
     try {

@@ -4,7 +4,7 @@
  *   client put HOST PORT COUNT          PUT /held/N, one after the other: `end N STATUS ns`
  *   client chat                         one question to the model, on a new connection: `STATUS ns`
  *   client watch HOST PORT STREAMS      holds STREAMS answers open, asks for /watched on new connections until stdin ends:
- *                                       `ready`, `now STATUS ns` whenever the answer changes, at last `alive N` */
+ *                                       `ready`, `now RULE ns` whenever another rule refuses it, at last `alive N` */
 #include "http.h"
 #include <errno.h>
 #include <poll.h>
@@ -62,14 +62,15 @@ static int watch(const char *host, int port, int count) {
     if (status != 200) return fprintf(stderr, "stream %d: status %d\n", i, status), 1;
   }
   printf("ready\n");
-  int last = -1;
+  char last[64] = "", rule[64];
   struct timespec pause = {0, 1000000};
   while (poll(&input, 1, 0) == 0) {
-    int fd = ask(&to, host, port, "GET", "/watched"), status = status_of(fd);
+    int fd = ask(&to, host, port, "GET", "/watched");
+    rule_of(fd, rule);
     uint64_t end = now_ns();
     close(fd);
-    if (status != last) printf("now %d %llu\n", status, (unsigned long long)end);
-    last = status;
+    if (strcmp(rule, last) != 0) printf("now %s %llu\n", rule, (unsigned long long)end);
+    strcpy(last, rule);
     nanosleep(&pause, NULL);
   }
   int alive = 0;

@@ -67,3 +67,12 @@ static int status_of(int fd) {
   if (text[9] == '5') fprintf(stderr, "%s\n", text);
   return atoi(text + 9);
 }
+
+/* The rule that the proxy says has refused the request; "none" where it names none. */
+static void rule_of(int fd, char rule[64]) {
+  char text[4096];
+  ssize_t got = recv(fd, text, sizeof text - 1, 0);
+  text[got > 0 ? got : 0] = '\0';
+  const char *at = strstr(text, "x-nemoclaw-rule: ");
+  if (at == NULL || sscanf(at + 17, "%63s", rule) != 1) strcpy(rule, "none");
+}
