@@ -1,5 +1,5 @@
 /** The guest's three disks (root, checkout, extra files) and its first root. */
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { archive, type ArchiveEntry } from './cpio.ts';
 import { baseFiles } from './base-files.ts';
@@ -43,18 +43,19 @@ function fillRoot(folder: string, files: readonly string[]): void {
 export function rootDisk(cache: string, now: number): string {
   const node = join(project, 'node_modules/node/bin/node');
   const files = baseFiles([node]);
-  const print = fingerprint([...files, node, join(project, 'package-lock.json'), join(here, 'image.ts'), join(here, 'base-files.ts')], nodeModules());
+  // By content what belongs to the checkout, so that all checkouts of one version share a disk.
+  const own = ['package-lock.json', 'proof/guest/image.ts', 'proof/guest/base-files.ts'].map((path) => readFileSync(join(project, path), 'utf8'));
+  const print = fingerprint(files, [...own, ...nodeModules(), String(statSync(node).size)]);
   return keptDisk(cache, 'root', print, (file) => makeDisk(file, 2048, (folder) => fillRoot(folder, files)), now);
 }
 
-/** Everything of the checkout but its dependencies and history. */
-export function checkoutDisk(cache: string, now: number): string {
+/** Everything of the checkout but its dependencies and history; made for each boot, in about a second. */
+export function checkoutDisk(file: string): void {
   const rooms = readdirSync(project).filter((name) => !['node_modules', '.git', '.cache'].includes(name) && !name.endsWith('.log'));
-  const print = fingerprint(rooms.map((name) => join(project, name)));
-  return keptDisk(cache, 'checkout', print, (file) => makeDisk(file, 256, (folder) => {
+  makeDisk(file, 256, (folder) => {
     tool('cp', ['-a', ...rooms, folder], project);
     mkdirSync(join(folder, 'node_modules'));
-  }), now);
+  });
 }
 
 /** A script and files beside it, for one boot; below `/extra` in the guest. */
@@ -68,7 +69,7 @@ export function extraDisk(file: string, script: string, files: readonly string[]
 /** The first root: the static init and the modules, in loading order. */
 export function firstRoot(cache: string, kernel: Kernel): string {
   const source = join(here, 'init.c');
-  const print = fingerprint([source, join(here, 'modules.ts'), join(here, 'image.ts')], [kernel.release]);
+  const print = fingerprint([], [kernel.release, ...['init.c', 'modules.ts', 'image.ts'].map((name) => readFileSync(join(here, name), 'utf8'))]);
   const file = join(cache, `first-${kernel.release}-${print}.cpio`);
   if (existsSync(file)) return file;
   const init = join(cache, `init.${process.pid}`);

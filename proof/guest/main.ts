@@ -1,35 +1,68 @@
-/** `npm run guest -- [--shell SCRIPT] [--with FILE]… [--seconds N]`: boots a Debian kernel with BPF LSM in emulation and runs a script in it. */
-import { mkdtempSync, rmSync } from 'node:fs';
+/** `npm run guest -- [FILE.test.ts]… | --shell SCRIPT [--with FILE]…`: the tests that need BPF LSM or cgroup v2 controllers, or a script, under a kernel that has both. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { boot } from './boot.ts';
+import { parseArgs } from 'node:util';
+import { boot, type Ended } from './boot.ts';
+import { tool } from './disk.ts';
 import { cacheFolder, fetchPrograms, kernel } from './fetch.ts';
 import { checkoutDisk, extraDisk, firstRoot, project, rootDisk } from './image.ts';
-import { tool } from './disk.ts';
+import { resultOf, suiteFiles, suiteScript } from './suite.ts';
+import { GuestUnavailable } from './unavailable.ts';
 
-const args = process.argv.slice(2);
-const values = (name: string): string[] => args.flatMap((word, index) => (word === name && args[index + 1] !== undefined ? [args[index + 1] ?? ''] : []));
-const script = values('--shell')[0];
-if (script === undefined) {
-  console.error('usage: npm run guest -- --shell SCRIPT [--with FILE]... [--seconds N]');
-  process.exit(2);
-}
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { shell: { type: 'string' }, with: { type: 'string', multiple: true, default: [] }, seconds: { type: 'string', default: '210' }, append: { type: 'string', default: '' } },
+});
 const folder = mkdtempSync(join(tmpdir(), 'nemoclaw-guest-'));
-try {
-  const begun = performance.now();
-  const since = (): string => `${((performance.now() - begun) / 1000).toFixed(1)} s`;
-  fetchPrograms();
-  const found = kernel();
-  const now = Date.now();
+const begun = performance.now();
+const since = (): string => `${((performance.now() - begun) / 1000).toFixed(0)} s`;
+const say = (line: string): void => void process.stderr.write(`guest: ${line}\n`);
+
+async function run(script: string, onLine: (line: string) => void): Promise<Ended> {
   // The guest has no compiler: what it runs is built here.
   tool('make', ['-s', '-C', join(project, 'layers/openshell/native'), 'all', 'build/test-capture']);
-  const first = firstRoot(cacheFolder, found);
-  const disks = [rootDisk(cacheFolder, now), checkoutDisk(cacheFolder, now), join(folder, 'extra.ext4')];
-  extraDisk(join(folder, 'extra.ext4'), script, values('--with'));
-  console.error(`guest: ${found.release}, disks ready after ${since()}`);
-  const ended = await boot({ kernel: found, firstRoot: first, disks, console: join(folder, 'console'), seconds: Number(values('--seconds')[0] ?? 240), onLine: (line) => console.log(line), append: values('--append').join(' ') });
-  console.error(ended.code === undefined ? `guest: ${ended.why}` : `guest: exit ${ended.code} after ${since()}`);
-  process.exitCode = ended.code ?? 1;
+  fetchPrograms();
+  const found = kernel();
+  const firstRootFile = firstRoot(cacheFolder, found);
+  const disks = [rootDisk(cacheFolder, Date.now()), join(folder, 'checkout.ext4'), join(folder, 'extra.ext4')];
+  checkoutDisk(join(folder, 'checkout.ext4'));
+  extraDisk(join(folder, 'extra.ext4'), script, values.with);
+  say(`${found.release}, disks ready after ${since()}`);
+  return boot({ kernel: found, firstRoot: firstRootFile, disks, console: join(folder, 'console'), seconds: Number(values.seconds), append: values.append, onLine });
+}
+
+async function shell(script: string): Promise<number> {
+  const ended = await run(script, (line) => console.log(line));
+  say(ended.code === undefined ? ended.why : `exit ${ended.code} after ${since()}`);
+  return ended.code ?? 1;
+}
+
+/** Prints the closing line `N passed, N failed`. A guest that stops early is a failure; one that cannot be had is not, but is said aloud. */
+async function suite(files: readonly string[]): Promise<number> {
+  const script = join(folder, 'suite.sh');
+  writeFileSync(script, suiteScript(files));
+  let result: ReturnType<typeof resultOf>;
+  const ended = await run(script, (line) => {
+    const found = resultOf(line);
+    if (found) result = found;
+    else console.log(line);
+  });
+  say(`${ended.code === undefined ? ended.why : `exit ${ended.code}`} after ${since()}`);
+  const passed = result?.passed ?? 0;
+  const failed = Math.max(result?.failed ?? 0, ended.code === 0 && passed > 0 ? 0 : 1);
+  if (result && result.skipped > 0) console.log(`${result.skipped} skipped in the guest (see above)`);
+  console.log(`\n${passed} passed, ${failed} failed`);
+  return failed === 0 ? 0 : 1;
+}
+
+try {
+  process.exitCode = values.shell === undefined ? await suite(positionals.length > 0 ? positionals : suiteFiles()) : await shell(values.shell);
+} catch (error) {
+  if (!(error instanceof GuestUnavailable)) throw error;
+  const required = process.env['NEMOCLAW_REQUIRE_GUEST'] === '1';
+  console.log(`TIER A NOT TESTED: ${error.message}\n\n0 passed, ${required ? 1 : 0} failed`);
+  process.exitCode = required || values.shell !== undefined ? 1 : 0;
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
