@@ -20,8 +20,8 @@ export type ViewStep =
   | { readonly do: 'workspace'; readonly path: string; readonly readOnly: boolean; readonly exec: boolean }
   /** Makes a folder a mount point of its own, so that renaming it gives EBUSY. */
   | { readonly do: 'pin'; readonly path: string }
-  /** Read-only from here down, locked. */
-  | { readonly do: 'freeze'; readonly path: string }
+  /** Read-only from here down, locked. `missing` as for `mask`; `skip` where left out. */
+  | { readonly do: 'freeze'; readonly path: string; readonly missing?: 'create-dir' | 'create-file' | 'skip' }
   /** Writable again from here down, inside a read-only workspace. */
   | { readonly do: 'thaw'; readonly path: string }
   /** Hides what is there, locked: an empty folder or file that nobody may open. `missing`: make a placeholder to hide, or skip. */

@@ -135,23 +135,6 @@ static int do_workspace(struct build *b, const struct step *s, struct fault *f) 
   return r;
 }
 
-/* Mounts a thing upon itself, with more attributes. */
-static int do_self_bind(const struct build *b, const struct step *s, uint64_t set, uint64_t clear, struct fault *f) {
-  int at = open_inside(b->root, s->path, O_PATH);
-  if (at < 0) return errno == ENOENT ? 0 : fault(f, "view", errno, "view: open /%s", s->path);
-  int tree = sys_open_tree(at, "", AT_EMPTY_PATH | TREE_CLONE | TREE_CLOEXEC | AT_RECURSIVE);
-  if (tree < 0) {
-    int e = errno;
-    close(at);
-    return fault(f, "view", e, "view: clone /%s", s->path);
-  }
-  struct mount_attributes attr = {.set = set, .clear = clear, .propagation = MS_PRIVATE};
-  int r = sys_mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr) != 0 ? fault(f, "view", errno, "view: attributes of /%s", s->path) : attach(tree, at, f, s->path);
-  close(tree);
-  close(at);
-  return r;
-}
-
 /* Makes the placeholder as the agent: on an idmapped workspace root has no id of its own. */
 static int make_placeholder(struct build *b, const struct step *s) {
   const char *name;
@@ -165,14 +148,37 @@ static int make_placeholder(struct build *b, const struct step *s) {
   return made;
 }
 
-static int do_mask(struct build *b, const struct step *s, struct fault *f) {
+/* What a step is about, made first where the plan says so and it is not there: fd, -1 with fault, or -2 where nothing is to be done. */
+static int open_special(struct build *b, const struct step *s, struct fault *f) {
   int at = open_inside(b->root, s->path, O_PATH);
   if (at < 0 && errno == ENOENT && s->missing != MISSING_SKIP) {
     /* On a read-only tree nobody can make it later either. A missing folder above it could be made by the agent, and the name in it: no. */
     if (make_placeholder(b, s) != 0 && errno != EROFS) return fault(f, "view", errno, "view: placeholder for /%s", s->path);
     at = open_inside(b->root, s->path, O_PATH);
   }
-  if (at < 0) return errno == ENOENT ? 0 : fault(f, "view", errno, "view: open /%s", s->path);
+  return at >= 0 ? at : errno == ENOENT ? -2 : fault(f, "view", errno, "view: open /%s", s->path);
+}
+
+/* Mounts a thing upon itself, with more attributes. */
+static int do_self_bind(struct build *b, const struct step *s, uint64_t set, uint64_t clear, struct fault *f) {
+  int at = open_special(b, s, f);
+  if (at < 0) return at == -2 ? 0 : -1;
+  int tree = sys_open_tree(at, "", AT_EMPTY_PATH | TREE_CLONE | TREE_CLOEXEC | AT_RECURSIVE);
+  if (tree < 0) {
+    int e = errno;
+    close(at);
+    return fault(f, "view", e, "view: clone /%s", s->path);
+  }
+  struct mount_attributes attr = {.set = set, .clear = clear, .propagation = MS_PRIVATE};
+  int r = sys_mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr) != 0 ? fault(f, "view", errno, "view: attributes of /%s", s->path) : attach(tree, at, f, s->path);
+  close(tree);
+  close(at);
+  return r;
+}
+
+static int do_mask(struct build *b, const struct step *s, struct fault *f) {
+  int at = open_special(b, s, f);
+  if (at < 0) return at == -2 ? 0 : -1;
   struct stat st;
   int r = fstat(at, &st) != 0 ? fault(f, "view", errno, "view: stat /%s", s->path) : 0;
   int tree = r == 0 ? sys_open_tree(b->root, S_ISDIR(st.st_mode) ? MASK_DIR : MASK_FILE, TREE_CLONE | TREE_CLOEXEC) : -1;

@@ -80,15 +80,15 @@ static bool step_of(json_t *o, const struct launch_in *in, struct step *s) {
     return plan_path_ok(s->source = string_of(o, "source"), false) && below_bind_roots(s->source, in) && (s->text = string_of(o, "text")) != NULL;
   case STEP_DEV: return number_of(o, "shmBytes", 1ULL << 40, &s->bytes) && s->bytes > 0;
   case STEP_WORKSPACE: return flag_of(o, "readOnly", &s->yes) && flag_of(o, "exec", &s->exec);
+  case STEP_FREEZE:
   case STEP_MASK: {
     const char *m = string_of(o, "missing");
-    if (m == NULL) return false;
+    if (m == NULL) return s->kind == STEP_FREEZE && json_object_get(o, "missing") == NULL; /* MISSING_SKIP */
     s->missing = strcmp(m, "create-dir") == 0 ? MISSING_DIR : strcmp(m, "create-file") == 0 ? MISSING_FILE : MISSING_SKIP;
     return s->missing != MISSING_SKIP || strcmp(m, "skip") == 0;
   }
   case STEP_PROC:
   case STEP_PIN:
-  case STEP_FREEZE:
   case STEP_THAW: return true;
   }
   return false;

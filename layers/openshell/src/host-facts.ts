@@ -1,6 +1,7 @@
 /** What the launcher's plan needs to know of this host. */
 import { lstatSync, readlinkSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { usualBindRoots } from './file-rules.ts';
 
 export interface HostFacts {
   /** Host folders that a sandbox may see read-only; openshelld is given the same list and checks it again. */
@@ -26,7 +27,7 @@ export function readHostFacts(options: { readonly bindRoots?: readonly string[];
   const nodeFolder = options.nodeBinary == null ? null : dirname(options.nodeBinary);
   const zone = linkTarget('/etc/localtime')?.match(/\/zoneinfo\/([A-Za-z0-9_+\-/]+)$/)?.[1];
   return {
-    bindRoots: [...(options.bindRoots ?? ['/usr', '/opt', '/etc/ssl', '/etc/alternatives', '/etc/ld.so.cache']), ...(nodeFolder === null ? [] : [nodeFolder])],
+    bindRoots: [...(options.bindRoots ?? usualBindRoots), ...(nodeFolder === null ? [] : [nodeFolder])],
     nodeFolder,
     usrLinks: ['bin', 'sbin', 'lib', 'lib32', 'lib64', 'libx32'].filter((name) => linkTarget(`/${name}`) !== null),
     timeZone: zone ?? null,

@@ -11,3 +11,5 @@ export type { HostFacts } from './host-facts.ts';
 export { launchAlone, launcherPath } from './launch-alone.ts';
 export type { AloneOptions, AloneResult } from './launch-alone.ts';
 export { main as openshellMain } from './cli.ts';
+export { explain, explainOps } from './explain.ts';
+export type { ExplainHost, ExplainLayer, ExplainOp, ExplainQuery, Explanation } from './explain.ts';

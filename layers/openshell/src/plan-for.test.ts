@@ -35,11 +35,11 @@ test('a denied folder is masked after its parents are pinned, and made where it 
   const p = plan('isolation: { filesystem: workspace }, filesystem: { deny: [/workspace/a/b/keys/**, /workspace/.env, /usr/share/doc/**] }');
   const special = p.view.filter((s) => s.do === 'pin' || (s.do === 'mask' && !s.path.startsWith('/proc')));
   assert.deepEqual(special, [
+    { do: 'mask', path: '/usr/share/doc', missing: 'skip' },
+    { do: 'mask', path: '/workspace/.env', missing: 'create-file' },
     { do: 'pin', path: '/workspace/a' },
     { do: 'pin', path: '/workspace/a/b' },
     { do: 'mask', path: '/workspace/a/b/keys', missing: 'create-dir' },
-    { do: 'mask', path: '/workspace/.env', missing: 'create-file' },
-    { do: 'mask', path: '/usr/share/doc', missing: 'skip' },
   ]);
 });
 
@@ -53,7 +53,7 @@ test('where a person decides on deletions, Landlock grants none anywhere and the
   assert.notEqual(p.seccomp.filter, plan('isolation: { filesystem: workspace }').seccomp.filter);
   const alone = plan(spec, { escalations: 'refuse' });
   assert.deepEqual(alone.escalate, []);
-  assert.deepEqual(steps(alone, 'freeze'), [{ do: 'freeze', path: '/workspace/prod' }]);
+  assert.deepEqual(steps(alone, 'freeze'), [{ do: 'freeze', path: '/workspace/prod', missing: 'create-dir' }]);
   assert.match(alone.notes.join(), /nobody can be asked/);
 });
 

@@ -2,7 +2,8 @@
 import { NemoError, type LandlockRule, type LaunchPlan, type LayerSwitch, type SandboxPolicy } from '@nemoclaw/contract';
 import type { HostFacts } from './host-facts.ts';
 import { rights } from './landlock-rights.ts';
-import { home, isBelow, outermost, rootOf, scratch, workspace } from './plan-paths.ts';
+import { fileRules, fixedFolders, pinRoot, privateFolders, ruledPath, specialPlaces, type FileRules } from './file-rules.ts';
+import { home, isBelow, outermost, scratch, workspace } from './plan-paths.ts';
 import { seccompFilter } from './seccomp-filter.ts';
 import { viewSteps, type View } from './view.ts';
 
@@ -27,9 +28,11 @@ export interface PlanOptions {
 const mebi = 2 ** 20;
 
 interface Sorted {
+  readonly rules: FileRules;
+  /** The workspace as a whole. */
   readonly writable: boolean;
+  /** Parts of a read-only workspace that are writable all the same. */
   readonly writableParts: string[];
-  readonly frozenParts: string[];
   readonly binds: { path: string; source: string; optional: boolean }[];
   readonly privateFolders: string[];
   readonly notes: string[];
@@ -37,35 +40,29 @@ interface Sorted {
 
 /** Sorts readOnly and readWrite into mounts. What is not of this host becomes private or absent, with a note: never more than the policy grants. */
 function sortPaths(policy: SandboxPolicy, host: HostFacts): Sorted {
-  const spec = policy.spec;
   const notes: string[] = [];
-  const readWrite = outermost(spec.filesystem.readWrite.map(rootOf));
-  const readOnly = spec.filesystem.readOnly.map(rootOf);
-  const writable = spec.isolation.filesystem === 'workspace' || readWrite.some((p) => isBelow(workspace, p));
-  const writableParts = writable ? [] : readWrite.filter((p) => isBelow(p, workspace));
-  const inWritable = (p: string): boolean => (isBelow(p, workspace) && (writable || writableParts.some((w) => isBelow(p, w)))) || scratch.some((s) => isBelow(p, s));
-  const frozenParts = readOnly.filter((p) => inWritable(p) && !readWrite.includes(p));
-  const shown = ['/usr', '/etc', '/proc', '/dev', '/opt', '/bin', '/sbin', '/lib', '/lib64', workspace, '/var', '/run', '/home'];
-  const privateFolders: string[] = [];
-  for (const path of readWrite) {
-    if (isBelow(path, workspace) || scratch.some((s) => isBelow(path, s)) || path === '/home') continue;
-    if (['/usr', '/etc', '/proc', '/dev', '/bin', '/sbin', '/lib', '/lib64', '/sys', '/root', '/opt'].some((p) => isBelow(path, p))) {
+  const rules = fileRules(policy);
+  const writable = rules.grantAt(workspace)?.access === 'write';
+  for (const { path, access } of rules.grants) {
+    if (access === 'write' && fixedFolders.some((p) => isBelow(path, p)) && !scratch.some((s) => isBelow(path, s))) {
       throw new NemoError('NEMO_E_PLAN_PATH', { what: `filesystem.readWrite names ${path}, which no sandbox may change.` });
     }
-    privateFolders.push(path);
-    notes.push(`filesystem.readWrite ${path} is a private folder of the sandbox: what is written there ends with it.`);
   }
+  const own = privateFolders(rules);
+  for (const path of own) notes.push(`filesystem.readWrite ${path} is a private folder of the sandbox: what is written there ends with it.`);
   const binds: Sorted['binds'] = [];
-  for (const path of outermost(readOnly)) {
-    if (inWritable(path) || shown.some((s) => isBelow(path, s)) || privateFolders.some((s) => isBelow(path, s))) continue;
+  const shown = ['/usr', '/etc', '/proc', '/dev', '/opt', '/var', '/run', '/home', workspace, ...scratch, ...own];
+  for (const path of outermost(rules.grants.filter((one) => one.access === 'read').map((one) => one.path))) {
+    if (shown.some((s) => isBelow(path, s))) continue;
     if (host.bindRoots.some((root) => isBelow(path, root)) && !isBelow(path, '/root')) binds.push({ path, source: path, optional: true });
     else notes.push(`filesystem.readOnly ${path} is not shown: it is not below this host's bind roots.`);
   }
-  return { writable, writableParts, frozenParts, binds, privateFolders, notes };
+  const thawed = specialPlaces(rules).filter((one) => one.what === 'thaw' && isBelow(one.path, workspace));
+  return { rules, writable, writableParts: writable ? [] : outermost(thawed.map((one) => one.path)), binds, privateFolders: own, notes };
 }
 
 function landlockRules(policy: SandboxPolicy, sorted: Sorted, asked: boolean, extra: readonly string[]): LandlockRule[] {
-  const execOnly = policy.spec.process.exec.allow.map(rootOf);
+  const execOnly = policy.spec.process.exec.allow.map(ruledPath);
   const run = execOnly.length === 0 ? rights.execute : 0;
   const write = rights.write(asked);
   const writable = [...scratch, ...sorted.privateFolders, ...(sorted.writable ? [workspace] : sorted.writableParts)];
@@ -96,6 +93,13 @@ function environment(options: PlanOptions): string[] {
   return [...env, ...(options.env ?? [])];
 }
 
+/** The special places of the policy, and what nobody can be asked about, read-only. */
+function placesOf(rules: FileRules, refused: readonly string[]): View['places'] {
+  const policyPlaces = specialPlaces(rules);
+  const more = refused.filter((path) => rules.grantAt(path)?.access === 'write' && !policyPlaces.some((one) => one.path === path));
+  return [...policyPlaces, ...more.map((path) => ({ path, what: 'freeze' as const, folder: true, aroundWritable: true }))].map((one) => ({ ...one, root: pinRoot(one.path, rules) }));
+}
+
 /**
  * The plan for one sandbox. Pure.
  * Throws NemoError: NEMO_E_PLAN_PATH (a path that cannot be shown), NEMO_E_PLAN_SYSCALL (a name that cannot be allowed or denied).
@@ -104,13 +108,13 @@ export function planFor(policy: SandboxPolicy, host: HostFacts, options: PlanOpt
   const spec = policy.spec;
   const sorted = sortPaths(policy, host);
   const rules = spec.filesystem.escalate
-    .map((rule) => ({ path: rootOf(rule.path), on: rule.on.filter((op) => op === 'delete' || op === 'rename') }))
+    .map((rule) => ({ path: ruledPath(rule.path), on: rule.on.filter((op) => op === 'delete' || op === 'rename') }))
     .filter((rule) => rule.on.length > 0);
   const escalate = options.escalations === 'refuse' ? [] : rules;
   const asked = escalate.length > 0;
   const refused = options.escalations === 'refuse' ? rules.map((rule) => rule.path) : [];
   for (const path of refused) sorted.notes.push(`filesystem.escalate ${path} is read-only: nobody can be asked here.`);
-  const execAllow = spec.process.exec.allow.map(rootOf);
+  const execAllow = spec.process.exec.allow.map(ruledPath);
   const execInWritable = execAllow.length === 0 || execAllow.some((p) => isBelow(p, workspace) || scratch.some((s) => isBelow(p, s)));
   const disk = spec.resources.maxDisk ?? 1024 * mebi;
   const view: View = {
@@ -125,9 +129,7 @@ export function planFor(policy: SandboxPolicy, host: HostFacts, options: PlanOpt
     timeZone: host.timeZone,
     certificates: options.certificates ?? '',
     workspace: !options.hasWorkspace ? 'none' : sorted.writable ? 'writable' : 'read-only',
-    writableParts: sorted.writableParts,
-    frozenParts: outermost([...sorted.frozenParts, ...refused]),
-    denied: spec.filesystem.deny.map((pattern) => ({ path: rootOf(pattern), folder: pattern.endsWith('/**') })),
+    places: placesOf(sorted.rules, refused),
     execInWritable,
     sizes: { tmp: disk, home: disk, shm: Math.min(disk, 256 * mebi) },
   };

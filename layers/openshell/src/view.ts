@@ -14,10 +14,8 @@ export interface View {
   /** Certificates added to the host's bundle, PEM; '' for none. */
   readonly certificates: string;
   readonly workspace: 'none' | 'read-only' | 'writable';
-  /** Below the workspace: writable although the workspace is not. */
-  readonly writableParts: readonly string[];
-  readonly frozenParts: readonly string[];
-  readonly denied: readonly { readonly path: string; readonly folder: boolean }[];
+  /** What differs from what lies around it. `root`: the private or shared folder it lies in, whose other folders must not be renamed around it. */
+  readonly places: readonly { readonly path: string; readonly what: 'freeze' | 'thaw' | 'mask'; readonly folder: boolean; readonly aroundWritable: boolean; readonly root: string | undefined }[];
   /** Programs may be started from the workspace, /tmp and the home. */
   readonly execInWritable: boolean;
   readonly sizes: { readonly tmp: number; readonly home: number; readonly shm: number };
@@ -67,29 +65,25 @@ function withParents(path: string, made: Set<string>): ViewStep[] {
   });
 }
 
-/** What is special inside the workspace; parents are pinned, so that nothing special can be moved away by renaming a folder above it. */
-function insideWorkspace(view: View): ViewStep[] {
+/** What is special somewhere; the folders above it are pinned, so that nothing special can be moved away by renaming one of them. */
+function specialSteps(view: View): ViewStep[] {
   const steps: ViewStep[] = [];
   const pinned = new Set<string>();
-  const pin = (path: string): void => {
-    for (const folder of between(workspace, path)) {
-      if (pinned.has(folder)) continue;
-      pinned.add(folder);
-      steps.push({ do: 'pin', path: folder });
+  // Outer folders first: a self-mount hides what was mounted on the same folders before it. Masks last, since nothing lies in them.
+  const order = (one: View['places'][number]): string => `${one.what === 'mask' ? 1 : 0}${one.path}`;
+  for (const { path, what, folder, aroundWritable, root } of [...view.places].sort((a, b) => (order(a) < order(b) ? -1 : 1))) {
+    const empty = root !== undefined && (root !== workspace || view.workspace === 'none');
+    for (const parent of root === undefined ? [] : between(root, path)) {
+      if (pinned.has(parent)) continue;
+      pinned.add(parent);
+      // A private folder starts empty: what the policy speaks of is made first.
+      if (empty) steps.push({ do: 'dir', path: parent, mode: 0o755 });
+      steps.push({ do: 'pin', path: parent });
     }
-  };
-  const parts: readonly (readonly [string, 'freeze' | 'thaw'])[] = [...view.frozenParts.map((p) => [p, 'freeze'] as const), ...view.writableParts.map((p) => [p, 'thaw'] as const)];
-  // Outer folders first: a self-mount hides what was mounted on the same folders before it.
-  for (const [path, what] of [...parts].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    if (isBelow(path, workspace)) pin(path);
-    steps.push({ do: what, path });
+    const missing = !aroundWritable ? 'skip' : folder ? 'create-dir' : 'create-file';
+    if (what === 'thaw') steps.push({ do: 'thaw', path });
+    else steps.push({ do: what, path, missing });
     pinned.add(path);
-  }
-  for (const { path, folder } of view.denied) {
-    const ours = isBelow(path, workspace);
-    if (ours) pin(path);
-    const writable = ours ? view.workspace === 'writable' : isBelow(path, '/tmp') || isBelow(path, home);
-    steps.push({ do: 'mask', path, missing: !writable ? 'skip' : folder ? 'create-dir' : 'create-file' });
   }
   return steps;
 }
@@ -116,6 +110,6 @@ export function viewSteps(view: View): ViewStep[] {
   for (const path of view.privateFolders) steps.push(...withParents(path, made), tmpfs(path, 0o700, view.sizes.tmp, 'agent'));
   for (const file of view.files) steps.push(...(isBelow(file.path, '/etc') || !isBelow(file.path, home) ? withParents(file.path, made) : []), { do: 'file', path: file.path, mode: file.mode, text: file.text });
   steps.push(view.workspace === 'none' ? tmpfs(workspace, 0o700, view.sizes.tmp, 'agent') : { do: 'workspace', path: workspace, readOnly: view.workspace === 'read-only', exec: view.execInWritable });
-  steps.push(...insideWorkspace(view));
+  steps.push(...specialSteps(view));
   return steps;
 }

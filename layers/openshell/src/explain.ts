@@ -1,0 +1,201 @@
+/** Answers "would this be allowed?" from the policy alone, as the kernel answers it in a tier. */
+import type { EscalateOp as AnyOp, SandboxPolicy } from '@nemoclaw/contract';
+import { fileRules, isShown, privateFolders, ruledPath, pinRoot, specialPlaces, canonical, type FileRules, type Ruled } from './file-rules.ts';
+import { execRuleAt } from './exec-rules.ts';
+import { between, isBelow, scratch, workspace } from './plan-paths.ts';
+
+export const explainOps = ['read', 'write', 'create', 'mkdir', 'delete', 'rename', 'link', 'truncate', 'chmod', 'exec', 'connect'] as const;
+export type ExplainOp = (typeof explainOps)[number];
+
+/**
+ * What is asked. Paths are those of the sandbox, absolute, without symbolic links but those of its root (/bin, /lib …).
+ * read, write: open(O_RDONLY), open(O_WRONLY) of a file; create: open(O_CREAT|O_EXCL); delete: unlink, of a folder rmdir; connect: to a Unix socket.
+ * Assumed: what is opened, changed or deleted is there, as a file of the agent where the agent may write and of root elsewhere; folders above it are there;
+ * a name that is made (create, mkdir, toPath) is free.
+ */
+export interface ExplainQuery {
+  readonly op: ExplainOp;
+  readonly path: string;
+  /** rename, link: the new name. */
+  readonly toPath?: string;
+}
+
+/** Who answers first: what is not in the view, a mount's attributes, the uid's rights, Landlock, the system call filter, BPF LSM, the network namespace. */
+export type ExplainLayer = 'view' | 'mounts' | 'uid' | 'landlock' | 'seccomp' | 'lsm' | 'netns';
+
+export interface Explanation {
+  readonly verdict: 'allow' | 'deny' | 'escalate';
+  /** The rule as the policy names it, e.g. `filesystem.deny[0]`; `view` for what every sandbox has or lacks. */
+  readonly rule: string;
+  /** Null where nothing stops it. */
+  readonly layer: ExplainLayer | null;
+  /** What the caller gets, e.g. EROFS; for escalate: what it gets when nobody approves; null: it succeeds. */
+  readonly errno: string | null;
+  /** What kernels that check in another order answer instead. */
+  readonly otherErrnos?: readonly string[];
+}
+
+export interface ExplainHost {
+  /** As HostFacts: what filesystem.readOnly may show of the host. */
+  readonly bindRoots?: readonly string[];
+}
+
+const callsOf: Readonly<Record<ExplainOp, readonly string[]>> = {
+  read: ['open', 'openat'], write: ['open', 'openat'], create: ['open', 'openat', 'creat'], mkdir: ['mkdir', 'mkdirat'], delete: ['unlink', 'unlinkat'],
+  rename: ['rename', 'renameat', 'renameat2'], link: ['link', 'linkat'], truncate: ['truncate'], chmod: ['chmod', 'fchmodat', 'fchmodat2'], exec: ['execve', 'execveat'], connect: ['connect'],
+};
+
+const allow = (rule: string): Explanation => ({ verdict: 'allow', rule, layer: null, errno: null });
+const deny = (rule: string, layer: ExplainLayer, errno: string): Explanation => ({ verdict: 'deny', rule, layer, errno });
+const parentOf = (path: string): string => path.slice(0, Math.max(1, path.lastIndexOf('/')));
+/** Folders of the sandbox's own root, which is read-only. */
+const rootFolders = ['/', '/home', '/var'];
+
+/** What a rule on a path can ask about. */
+type EscalateOp = Exclude<AnyOp, 'call'>;
+
+interface Context {
+  readonly policy: SandboxPolicy;
+  readonly tier: 'A' | 'B' | 'C';
+  readonly rules: FileRules;
+  /** Every mount point, outer ones first. */
+  readonly mounts: readonly string[];
+  shown(path: string): boolean;
+}
+
+function contextOf(policy: SandboxPolicy, tier: Context['tier'], host: ExplainHost): Context {
+  const rules = fileRules(policy);
+  const own = privateFolders(rules);
+  const mounts = ['/', '/usr', '/proc', '/dev', ...scratch, workspace, ...own, ...rules.grants.filter((one) => one.access === 'read' && isShown(one.path, rules, host.bindRoots) && !isBelow(one.path, workspace)).map((one) => one.path)];
+  for (const place of specialPlaces(rules)) {
+    const root = pinRoot(place.path, rules);
+    mounts.push(place.path, ...(root === undefined ? [] : between(root, place.path)));
+  }
+  return { policy, tier, rules, mounts: [...new Set(mounts)].sort(), shown: (path) => isShown(path, rules, host.bindRoots) };
+}
+
+const mountOf = (c: Context, path: string): string => c.mounts.findLast((point) => isBelow(path, point)) ?? '/';
+
+/** The rules of `filesystem.escalate` that speak of one operation, denials aside. */
+function asked(c: Context, op: EscalateOp, path: string): string | undefined {
+  const index = c.policy.spec.filesystem.escalate.findIndex((rule) => rule.on.includes(op) && isBelow(path, ruledPath(rule.path)));
+  return index < 0 ? undefined : `filesystem.escalate[${index}]`;
+}
+
+/** Moving a folder moves what is ruled below it. */
+function askedAround(c: Context, op: EscalateOp, path: string): string | undefined {
+  const index = c.policy.spec.filesystem.escalate.findIndex((rule) => rule.on.includes(op) && isBelow(ruledPath(rule.path), path));
+  return asked(c, op, path) ?? (index < 0 ? undefined : `filesystem.escalate[${index}]`);
+}
+
+/** True where some escalate rule with `op` covers `path` and not `other`. */
+function askedToLeave(c: Context, op: EscalateOp, path: string, other: string): string | undefined {
+  const index = c.policy.spec.filesystem.escalate.findIndex((rule) => rule.on.includes(op) && isBelow(path, ruledPath(rule.path)) && !isBelow(other, ruledPath(rule.path)));
+  return index < 0 ? undefined : `filesystem.escalate[${index}]`;
+}
+
+function escalation(c: Context, { op, path, toPath }: ExplainQuery): string | undefined {
+  switch (op) {
+    case 'read':
+    case 'delete':
+    case 'create':
+    case 'write':
+    case 'exec':
+    case 'connect':
+      return asked(c, op, path);
+    case 'mkdir':
+      return asked(c, 'create', path);
+    case 'truncate':
+    case 'chmod':
+      return asked(c, 'write', path);
+    case 'link':
+      return toPath === undefined ? undefined : asked(c, 'create', toPath);
+    case 'rename':
+      if (toPath === undefined) return undefined;
+      return askedAround(c, 'rename', path) ?? askedAround(c, 'rename', toPath) ?? askedToLeave(c, 'delete', path, toPath) ?? askedToLeave(c, 'create', toPath, path);
+  }
+}
+
+/** The errno for what is denied and exists as an empty, closed, read-only thing; below it nothing can be named. */
+function denied(op: ExplainOp, rule: Ruled, path: string, parentWritable: boolean): Explanation {
+  const inside = path !== rule.path;
+  const entry = parentWritable ? 'EBUSY' : 'EROFS';
+  const errnos: Readonly<Record<ExplainOp, string>> = {
+    read: 'EACCES', write: rule.folder ? 'EISDIR' : 'EACCES', create: 'EEXIST', mkdir: 'EEXIST', delete: entry, rename: entry, link: 'EXDEV', truncate: rule.folder ? 'EISDIR' : 'EROFS', chmod: 'EROFS', exec: 'EACCES', connect: 'EACCES',
+  };
+  if (inside) return deny(rule.rule, 'mounts', 'EACCES');
+  return op === 'truncate' && !rule.folder ? { ...deny(rule.rule, 'mounts', 'EACCES'), otherErrnos: ['EROFS'] } : deny(rule.rule, 'mounts', errnos[op]);
+}
+
+/** What the file system says where a name is made, moved or taken away: the folder that holds it decides. */
+function entry(c: Context, path: string): Explanation | undefined {
+  const parent = parentOf(path);
+  if (rootFolders.includes(parent)) return deny('view', 'mounts', 'EROFS');
+  if (!c.shown(parent)) return deny('view', 'view', 'ENOENT');
+  const grant = c.rules.grantAt(parent);
+  return grant?.access === 'write' ? undefined : deny(grant?.rule ?? 'view', 'mounts', 'EROFS');
+}
+
+/** True where the agent owns what lies there. */
+const agentOwns = (c: Context, path: string): boolean => [workspace, ...scratch, ...privateFolders(c.rules)].some((root) => isBelow(path, root));
+
+function twoNames(c: Context, { op, path, toPath }: ExplainQuery): Explanation {
+  if (toPath === undefined) return deny('view', 'view', 'ENOENT');
+  const rule = c.rules.grantAt(path)?.rule ?? 'view';
+  const fromDenied = c.rules.denialAt(path), toDenied = c.rules.denialAt(toPath);
+  if (fromDenied !== undefined && fromDenied.path !== path) return deny(fromDenied.rule, 'mounts', 'EACCES');
+  if (!c.shown(op === 'link' ? path : parentOf(path)) && !rootFolders.includes(parentOf(path))) return deny('view', 'view', 'ENOENT');
+  if (toDenied !== undefined && toDenied.path !== toPath) return deny(toDenied.rule, 'mounts', 'EACCES');
+  const target = entry(c, toPath);
+  if (target?.errno === 'ENOENT') return target;
+  // link(2) looks at the new name's mount before it compares the two, rename(2) after.
+  const from = mountOf(c, op === 'link' ? path : parentOf(path));
+  const crossing = from === mountOf(c, parentOf(toPath)) ? undefined : deny(fromDenied?.rule ?? toDenied?.rule ?? rule, 'mounts', 'EXDEV');
+  const source = op === 'link' ? undefined : entry(c, path);
+  const exists = op === 'link' && toDenied !== undefined ? denied('create', toDenied, toPath, true) : undefined;
+  const ordered = op === 'link' ? [exists, target, crossing] : [crossing, source, target];
+  const refusal = ordered.find((one) => one !== undefined);
+  if (refusal !== undefined) return refusal;
+  if (op === 'rename' && (c.mounts.includes(path) || c.mounts.includes(toPath))) return deny(fromDenied?.rule ?? toDenied?.rule ?? rule, 'mounts', 'EBUSY');
+  return allow(rule);
+}
+
+function oneName(c: Context, { op, path }: ExplainQuery): Explanation {
+  const grant = c.rules.grantAt(path);
+  const rule = grant?.rule ?? 'view';
+  if (op === 'create' || op === 'mkdir' || op === 'delete') {
+    const refusal = entry(c, path);
+    if (refusal !== undefined) return refusal;
+    return op === 'delete' && c.mounts.includes(path) ? deny(rule, 'mounts', 'EBUSY') : allow(rule);
+  }
+  if (!c.shown(path)) return deny('view', 'view', 'ENOENT');
+  if (op === 'read' || op === 'connect') return allow(rule);
+  if (op === 'exec') {
+    const exec = execRuleAt(c.policy, path);
+    return exec.allowed ? allow(exec.rule) : deny(exec.rule, exec.rule === 'view' ? 'uid' : 'landlock', 'EACCES');
+  }
+  if (grant?.access === 'write') return allow(rule);
+  if (agentOwns(c, path) || op === 'chmod') return deny(rule, 'mounts', 'EROFS');
+  return op === 'write' ? deny(rule, 'uid', 'EACCES') : { ...deny(rule, 'uid', 'EACCES'), otherErrnos: ['EROFS'] };
+}
+
+/**
+ * The verdict on one operation. Pure. A denial beats a question, a question beats a grant, and of the grants the nearest to the path counts.
+ * Without the host's facts, what `filesystem.readOnly` names counts as shown where the usual bind roots hold it.
+ */
+export function explain(policy: SandboxPolicy, tier: 'A' | 'B' | 'C', query: ExplainQuery, host: ExplainHost = {}): Explanation {
+  const c = contextOf(policy, tier, host);
+  const q: ExplainQuery = { op: query.op, path: canonical(query.path), ...(query.toPath === undefined ? {} : { toPath: canonical(query.toPath) }) };
+  const gone = callsOf[q.op].every((name) => policy.spec.syscalls.deny.includes(name));
+  if (gone) return deny('syscalls.deny', 'seccomp', 'EPERM');
+  const two = q.op === 'rename' || q.op === 'link';
+  const denial = c.rules.denialAt(q.path);
+  if (denial !== undefined && !two) return denied(q.op, denial, q.path, entry(c, q.path) === undefined);
+  const toDenial = q.toPath === undefined ? undefined : c.rules.denialAt(q.toPath);
+  if (denial === undefined && toDenial === undefined) {
+    const question = escalation(c, q) ?? (q.op === 'exec' ? execRuleAt(policy, q.path).asked : undefined);
+    if (question !== undefined && q.op === 'exec' && tier === 'C') return deny(question, 'landlock', 'EACCES');
+    if (question !== undefined) return { verdict: 'escalate', rule: question, layer: tier === 'A' ? 'lsm' : 'seccomp', errno: 'EPERM' };
+  }
+  return two ? twoNames(c, q) : oneName(c, q);
+}
