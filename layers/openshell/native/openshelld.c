@@ -1,6 +1,7 @@
-/* openshelld: the root daemon. Starts the services, makes sandboxes through shims, performs approved file operations. Usage: openshelld --config FILE [--store FD] */
+/* openshelld: the root daemon. Starts the services, makes sandboxes through shims, performs approved file operations. Usage: openshelld --config FILE [--store FD], or openshelld --alone (openshelld_alone.h) */
 #include "openshelld.h"
 #include "holds_journal.h"
+#include "openshelld_alone.h"
 #include "openshelld_checkpoints.h"
 #include "openshelld_sandboxes.h"
 #include "openshelld_store.h"
@@ -31,13 +32,22 @@ static void stop(void) {
   if (stopping) return;
   stopping = true;
   log_line("stopping");
-  sandboxes_stop();
+  if (config.alone) {
+    sandboxes_stop(all_stopped);
+    return;
+  }
+  sandboxes_stop(NULL);
   services_stop(all_stopped);
 }
 
 static void supervisor_gone(void) {
   /* Nobody would start us again or keep the descriptors: what cannot be supervised must not run. */
   log_line("the supervisor is gone");
+  stop();
+}
+
+static void parent_gone(void) {
+  log_line("the program that started us is gone");
   stop();
 }
 
@@ -72,28 +82,55 @@ static int open_signals(void) {
   return fd < 0 ? -1 : loop_add(&signals, fd, EPOLLIN, signal_ready);
 }
 
-int main(int argc, char **argv) {
-  char err[400] = "";
-  const char *file = NULL;
-  int store = -1;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    if (strcmp(argv[i], "--config") == 0) file = argv[i + 1];
-    if (strcmp(argv[i], "--store") == 0) store = atoi(argv[i + 1]);
-  }
-  if (!file || geteuid() != 0) {
-    fprintf(stderr, "usage (as root): %s --config FILE [--store FD]\n", argv[0]);
-    return 2;
-  }
-  if (store >= 0) (void)fcntl(store, F_SETFD, FD_CLOEXEC);
+/* What is the same for every openshelld, before it has read anything. 0, or -1 with errno. */
+static int settle(void) {
+  struct rlimit files, core = {0, 0};
   umask(022);
   (void)setpriority(PRIO_PROCESS, 0, -5); /* agents wait for every answer */
-  struct rlimit files, core = {0, 0};
   /* Without groups of root's, so that an operation with an agent's fsuid has no group but the agent's. */
-  if (setgroups(0, NULL) < 0 || setrlimit(RLIMIT_CORE, &core) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) return 1;
+  if (geteuid() == 0 && setgroups(0, NULL) < 0) return -1;
+  if (setrlimit(RLIMIT_CORE, &core) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) return -1;
   if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
     files.rlim_cur = files.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &files);
   }
+  become_prepare();
+  return 0;
+}
+
+static int run_alone(void) {
+  char err[400] = "";
+  if (fcntl(ALONE_CONTROL, F_SETFD, FD_CLOEXEC) < 0 || fcntl(ALONE_CONTROL, F_SETFL, O_NONBLOCK) < 0 || alone_load(0, err, sizeof err) < 0) {
+    fprintf(stderr, "openshelld: %s\n", err[0] ? err : "descriptor 3 must be the control channel");
+    return 2;
+  }
+  if (loop_open() < 0 || open_signals() < 0 || event_open() < 0 || journal_open() < 0 || services_parent(ALONE_CONTROL, parent_gone) < 0) {
+    fprintf(stderr, "openshelld: %s\n", strerror(errno));
+    return 1;
+  }
+  (void)refusals_open(); /* each sandbox says so where it is not seen */
+  loop_run(&finished, become_root);
+  become_root();
+  sandboxes_close();
+  return 0;
+}
+
+int main(int argc, char **argv) {
+  char err[400] = "";
+  const char *file = NULL;
+  int store = -1;
+  bool alone = argc == 2 && strcmp(argv[1], "--alone") == 0;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    if (strcmp(argv[i], "--config") == 0) file = argv[i + 1];
+    if (strcmp(argv[i], "--store") == 0) store = atoi(argv[i + 1]);
+  }
+  if (!alone && (!file || geteuid() != 0)) {
+    fprintf(stderr, "usage: %s --config FILE [--store FD] (as root), or %s --alone\n", argv[0], argv[0]);
+    return 2;
+  }
+  if (store >= 0) (void)fcntl(store, F_SETFD, FD_CLOEXEC);
+  if (settle() < 0) return 1;
+  if (alone) return run_alone();
   if (config_load(file, err, sizeof err) < 0) {
     fprintf(stderr, "openshelld: %s\n", err);
     return 2;

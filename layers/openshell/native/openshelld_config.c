@@ -60,6 +60,32 @@ static int check_services(char *err, size_t errlen) {
   return 0;
 }
 
+int config_limits(json_t *limits, char *err, size_t errlen) {
+  json_error_t error;
+  json_int_t memory = 0, pids = 0, cpu = 0;
+  config.max_sandboxes = 512;
+  config.max_registrations = 1024;
+  if (limits && json_unpack_ex(limits, &error, JSON_STRICT, "{s?i,s?i,s?I,s?I,s?I}", "sandboxes", &config.max_sandboxes, "registrations", &config.max_registrations, "memoryBytes", &memory, "pids", &pids, "cpuMillis", &cpu) < 0) {
+    text_format(err, errlen, "limits: %s", error.text);
+    return -1;
+  }
+  config.memory_bytes = memory;
+  config.pids = pids;
+  config.cpu_millis = cpu;
+  return 0;
+}
+
+int config_surroundings(json_t *roots) {
+  static const char *const plain[] = {"/usr", "/opt", "/etc"};
+  size_t n = roots ? json_array_size(roots) : 3;
+  for (size_t i = 0; i < n && i < 16; i++) config.bind_roots[i] = roots ? json_string_value(json_array_get(roots, i)) : plain[i];
+  ssize_t length = readlink("/proc/self/exe", config.shim, sizeof config.shim - 20);
+  char *slash = length > 0 ? strrchr(config.shim, '/') : NULL;
+  if (!slash) return -1;
+  memcpy(slash + 1, "openshell-shim", sizeof "openshell-shim");
+  return 0;
+}
+
 int config_load(const char *file, char *err, size_t errlen) {
   json_error_t error;
   json_t *root = json_load_file(file, JSON_REJECT_DUPLICATES, &error);
@@ -87,16 +113,11 @@ int config_load(const char *file, char *err, size_t errlen) {
   config.workers = workers;
   config.hold_ms = (int64_t)hold * 1000;
   config.testing = testing;
-  config.max_sandboxes = 512;
-  config.max_registrations = 1024;
-  json_int_t memory = 0, pids = 0, cpu = 0;
-  if (limits && json_unpack_ex(limits, &error, JSON_STRICT, "{s?i,s?i,s?I,s?I,s?I}", "sandboxes", &config.max_sandboxes, "registrations", &config.max_registrations, "memoryBytes", &memory, "pids", &pids, "cpuMillis", &cpu) < 0) {
-    text_format(err, errlen, "%s: limits: %s", file, error.text);
+  char why[200] = "";
+  if (config_limits(limits, why, sizeof why) < 0) {
+    text_format(err, errlen, "%s: %s", file, why);
     return -1;
   }
-  config.memory_bytes = memory;
-  config.pids = pids;
-  config.cpu_millis = cpu;
   if (!good_path(config.run) || !good_path(config.state) || !good_path(config.prefix) || strlen(config.instance) > 40 || strpbrk(config.instance, "/ \n") || workers < 1 || workers > 64 || hold < 1 || !json_is_array(config.services)) {
     text_format(err, errlen, "%s: run, state and prefix must be absolute and under 90 bytes; instance a plain word; workers 1 to 64; holdSeconds at least 1", file);
     return -1;
@@ -107,13 +128,7 @@ int config_load(const char *file, char *err, size_t errlen) {
   }
   config.agent_first = (uid_t)first;
   config.agent_count = (uid_t)count;
-  static const char *const plain[] = {"/usr", "/opt", "/etc"};
-  size_t n = roots ? json_array_size(roots) : 3;
-  for (size_t i = 0; i < n && i < 16; i++) config.bind_roots[i] = roots ? json_string_value(json_array_get(roots, i)) : plain[i];
-  ssize_t length = readlink("/proc/self/exe", config.shim, sizeof config.shim - 20);
-  char *slash = length > 0 ? strrchr(config.shim, '/') : NULL;
-  if (!slash) return -1;
-  memcpy(slash + 1, "openshell-shim", sizeof "openshell-shim");
+  if (config_surroundings(roots) < 0) return -1;
   if (load_identities(identities, err, errlen) < 0) return -1;
   return check_services(err, errlen);
 }

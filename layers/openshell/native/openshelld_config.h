@@ -42,6 +42,7 @@ struct config {
   int64_t hold_ms;
   const char *bind_roots[17];
   bool testing;
+  bool alone; /* one program started us for itself: openshelld_alone.h */
   char shim[4096]; /* the shim program, beside openshelld */
 };
 
@@ -49,6 +50,9 @@ extern struct config config;
 
 /* Fills `config`. 0, or -1 with `err`. Refuses unknown keys, identities of root, overlapping identities. */
 int config_load(const char *file, char *err, size_t errlen);
+/* The parts that both ways to configure have: limits, bind roots, the shim beside us. 0, or -1 with `err`. */
+int config_limits(json_t *limits, char *err, size_t errlen);
+int config_surroundings(json_t *roots);
 /* `text` with {node} and the like filled in; to be freed. NULL: unknown name, or no memory. */
 char *config_expand(const char *text);
 /* A uid that openshelld runs services or agents under, never a person's. */

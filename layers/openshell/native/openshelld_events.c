@@ -45,7 +45,7 @@ int event_open(void) {
 }
 
 static bool deliver(json_t *event) {
-  struct service *ledger = service_find("ledger");
+  struct service *ledger = service_find(config.alone ? "gateway" : "ledger");
   if (!ledger || !ledger->hello) return false;
   json_t *message = json_pack("{s:s,s:I,s:O}", "t", "event", "seq", (json_int_t)(*sequence + 1), "event", event);
   if (!message || service_send(ledger, message, NULL, 0) < 0) return false;

@@ -35,7 +35,7 @@ static void asked_hello(struct service *service, json_t *message, json_int_t id)
   (void)message;
   (void)id;
   log_line("%s says hello", service->name);
-  if (service->role == ROLE_LEDGER) event_flush();
+  if (service->role == ROLE_LEDGER || config.alone) event_flush();
   if (service->role == ROLE_GATEWAY) sandboxes_tell_inventory();
   if (service->role == ROLE_WORKER) sandboxes_attach_worker(service);
 }
@@ -94,9 +94,11 @@ static const struct {
 void service_said(struct service *service, json_t *message, const int *fds, int count) {
   const char *t = json_string_value(json_object_get(message, "t"));
   json_int_t id = json_integer_value(json_object_get(message, "id"));
-  /* No request carries descriptors: what came is closed by the caller. */
-  (void)fds;
-  (void)count;
+  if (config.alone && strcmp(t, "workspace.register") == 0) {
+    asked_workspace_register(service, message, id, fds, count);
+    return;
+  }
+  /* No other request carries descriptors: what came is closed by the caller. */
   for (size_t i = 0; i < sizeof table / sizeof *table; i++)
     if (strcmp(t, table[i].t) == 0 && (table[i].roles & 1 << service->role)) {
       table[i].handle(service, message, id);

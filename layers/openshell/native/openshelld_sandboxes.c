@@ -1,6 +1,7 @@
 /* The table of sandboxes and what the gateway asks of them. */
 #include "openshelld_sandboxes.h"
 #include "cgroup.h"
+#include "openshelld_alone.h"
 #include "openshelld_store.h"
 #include "openshelld_text.h"
 #include "seen_refusals.h"
@@ -21,7 +22,8 @@
 
 struct sandbox *sandboxes;
 static bool inventory_due;
-static struct timer sync_patience;
+static struct timer sync_patience, stop_patience;
+static void (*when_none_left)(void);
 static uid_t next_uid;
 static pid_t ended_shims[1024];
 
@@ -43,6 +45,7 @@ static struct sandbox *make(const char *id) {
 
 /* A number that no sandbox has now, and the one least recently used, so that files of a gone one stay nobody's for long. */
 static uid_t free_uid(void) {
+  if (config.alone) return alone_uid(0); /* the shim's number, once it has one */
   for (uid_t i = 0; i < config.agent_count; i++) {
     uid_t uid = config.agent_first + (next_uid + i) % config.agent_count;
     bool taken = false;
@@ -85,14 +88,14 @@ void asked_create(struct service *service, json_t *message, json_int_t id) {
   else if (count >= config.max_sandboxes) reply_error(service, id, "full", "this host allows %d sandboxes", config.max_sandboxes);
   else if (registration[0] && !workspace) reply_error(service, id, "registration", "no workspace is registered as %s", registration);
   else if (worker[0] && (!owner || owner->role != ROLE_WORKER)) reply_error(service, id, "worker", "there is no worker %s", worker);
-  else if (!text_format(path, sizeof path - 20, "%s/shims/%s.sock", config.run, name)) reply_error(service, id, "protocol", "the name is too long for a socket");
+  else if (!text_format(path, sizeof path - 20, config.alone ? "" : "%s/shims/%s.sock", config.run, name)) reply_error(service, id, "protocol", "the name is too long for a socket");
   else {
     struct sandbox *s = make(name);
     uid_t uid = s ? free_uid() : 0;
     json_t *roots = json_array();
     for (int i = 0; config.bind_roots[i]; i++) json_array_append_new(roots, json_string(config.bind_roots[i]));
-    json_t *launch = json_pack("{s:s,s:s,s:I,s:O,s:s,s:s,s:I,s:o,s:b,s:I,s:I,s:{s:I,s:I,s:I},s:s}", "t", "launch", "sandbox", name, "uid", (json_int_t)uid, "plan", plan, "instance", config.instance, "worker", worker, "holdMs",
-                               (json_int_t)config.hold_ms, "bindRoots", roots, "testing", config.testing, "workspaceUid", (json_int_t)(workspace ? workspace->uid : 0), "workspaceGid",
+    json_t *launch = json_pack("{s:s,s:s,s:I,s:O,s:s,s:s,s:I,s:o,s:b,s:b,s:I,s:I,s:{s:I,s:I,s:I},s:s}", "t", "launch", "sandbox", name, "uid", (json_int_t)uid, "plan", plan, "instance", config.instance, "worker", worker, "holdMs",
+                               (json_int_t)config.hold_ms, "bindRoots", roots, "testing", config.testing, "alone", config.alone, "workspaceUid", (json_int_t)(workspace ? workspace->uid : 0), "workspaceGid",
                                (json_int_t)(workspace ? workspace->gid : 0), "limits", "memoryBytes", (json_int_t)config.memory_bytes, "pids", (json_int_t)config.pids, "cpuMillis", (json_int_t)config.cpu_millis, "socket", path);
     if (s) {
       s->uid = uid;
@@ -156,6 +159,11 @@ static void sweep(const char *id) {
   if (text_format(path, sizeof path, "%s/shims/%s.sock", config.run, id)) (void)unlink(path);
 }
 
+static void when_all_gone(struct timer *timer) {
+  timer_stop(timer);
+  if (when_none_left) when_none_left();
+}
+
 void sandbox_gone(struct sandbox *s, const char *why) {
   refusals_forget(s->uid);
   struct service *gateway = service_find("gateway");
@@ -192,6 +200,7 @@ void sandbox_gone(struct sandbox *s, const char *why) {
   log_line("sandbox %s ended: %s", s->id, why ? why : "as asked");
   json_decref(s->created);
   free(s);
+  if (!sandboxes && stop_patience.set) timer_set(&stop_patience, 0, when_all_gone);
 }
 
 static void destroy_late(struct timer *timer) {
@@ -288,7 +297,9 @@ int sandboxes_open(char *err, size_t errlen) {
   return 0;
 }
 
-void sandboxes_stop(void) {
+void sandboxes_stop(void (*done)(void)) {
+  when_none_left = done;
+  if (done) timer_set(&stop_patience, sandboxes ? DESTROY_PATIENCE_MS : 0, when_all_gone);
   for (struct sandbox *s = sandboxes; s; s = s->next) {
     s->state = SANDBOX_ENDING;
     shim_say(s, json_pack("{s:s}", "t", "destroy"), NULL, 0);

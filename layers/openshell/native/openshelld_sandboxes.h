@@ -56,7 +56,8 @@ struct sandbox *sandbox_find(const char *id);
 
 /* openshelld_sandboxes.c */
 int sandboxes_open(char *err, size_t errlen); /* finds the shims of the last openshelld */
-void sandboxes_stop(void);
+/* Ends all; `none_left`, where given, is called once none is left or their patience is over. */
+void sandboxes_stop(void (*none_left)(void));
 void sandboxes_close(void);
 void sandboxes_reap(void);
 void sandboxes_tell_inventory(void);
@@ -86,6 +87,9 @@ void execs_adopt(struct sandbox *sandbox, json_t *list);
 void execs_tell_ends(struct sandbox *sandbox);
 json_t *execs_names(const struct sandbox *sandbox);
 void execs_drop(struct sandbox *sandbox);
+
+/* openshelld_alone.c: for the one program of alone mode */
+void asked_workspace_register(struct service *service, json_t *message, json_int_t id, const int *fds, int count);
 
 /* openshelld_host.c, openshelld_requests.c */
 void asked_host(struct service *service, json_t *message, json_int_t id);

@@ -1,5 +1,6 @@
 /* The channel to each shim: started with a plan, or found again after a restart of openshelld. */
 #include "openshelld_sandboxes.h"
+#include "openshelld_alone.h"
 #include "openshelld_store.h"
 #include "openshelld_text.h"
 #include "shim.h"
@@ -212,6 +213,10 @@ int shim_start(struct sandbox *s, json_t *launch, int workspace) {
   channel_init(&s->channel, ends[0]);
   s->shim = pid;
   s->child = pid > 0;
+  if (config.alone && pid > 0) {
+    s->uid = alone_uid(pid);
+    (void)json_object_set_new(launch, "uid", json_integer((json_int_t)s->uid));
+  }
   errno = saved;
   if (pid < 0) {
     json_decref(launch);

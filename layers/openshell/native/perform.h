@@ -54,6 +54,8 @@ int place_path(int fd, char *out, size_t size);
 /* The file-system identity of this thread. It stays the agent's until become_root, since switching costs more than an unlink; the loop switches back before anything else is done. */
 void become_agent(const struct view *view);
 void become_root(void);
+/* Once, at the start: who we are when we are not an agent. */
+void become_prepare(void);
 /* What was found out about a folder is remembered until any folder moves or goes, and for a second at most. */
 void folder_remember(const struct place *place, const struct view *view, uint64_t rules_inside);
 void folders_forget(void);

@@ -28,7 +28,7 @@ struct folder {
 };
 
 static struct folder folders[REMEMBERED];
-static const struct view root_view;
+static struct view root_view; /* root's, or the user's without root */
 static uid_t now_uid;
 
 /* Of this thread only; the kernel takes away and gives back the capabilities over files with it. */
@@ -43,6 +43,11 @@ static void become(const struct view *view) {
 
 void become_agent(const struct view *view) { become(view); }
 void become_root(void) { become(&root_view); }
+
+void become_prepare(void) {
+  root_view.uid = now_uid = geteuid();
+  root_view.gid = getegid();
+}
 
 static struct folder *slot(const struct view *view, const struct place *place) {
   return &folders[(place->parent_ino * 31 + place->parent_dev * 7 + place->parent_mount * 3 + view->uid) % REMEMBERED];

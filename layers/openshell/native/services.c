@@ -21,6 +21,7 @@ int service_count;
 static bool stopping, ledger_too;
 static void (*when_stopped)(void);
 static struct timer patience;
+static void (*when_parent_gone)(void); /* NULL: not alone */
 
 static void start_one(struct service *service);
 
@@ -93,6 +94,19 @@ static void died(struct service *service) {
   service->backoff_ms = service->backoff_ms * 2 > LAST_BACKOFF_MS ? LAST_BACKOFF_MS : service->backoff_ms * 2;
 }
 
+/* Without its channel a service is of no use, and nobody could stop it. */
+static void cut_off(struct service *service) {
+  loop_remove(&service->control_watch);
+  if (!when_parent_gone) {
+    (void)syscall(SYS_pidfd_send_signal, service->pidfd, SIGKILL, NULL, 0);
+    return;
+  }
+  service->pid = 0;
+  service->hello = false;
+  channel_close(&service->control);
+  when_parent_gone();
+}
+
 static void pid_ready(struct watch *watch, uint32_t events) {
   (void)events;
   died(container_of(watch, struct service, pid_watch));
@@ -109,9 +123,7 @@ static void control_ready(struct watch *watch, uint32_t events) {
   int got = packet_receive(watch->fd, &packet);
   if (got == 0) return;
   if (got < 0) {
-    /* Without its channel a service is of no use, and nobody could stop it. */
-    loop_remove(watch);
-    (void)syscall(SYS_pidfd_send_signal, service->pidfd, SIGKILL, NULL, 0);
+    cut_off(service);
     return;
   }
   json_t *message = json_loadb(packet.data, packet.length, JSON_REJECT_DUPLICATES, NULL);
@@ -137,9 +149,24 @@ int service_send(struct service *service, json_t *message, const int *fds, int c
     return -1;
   }
   int result = channel_send_json(&service->control, message, fds, count);
-  if (result < 0 && errno != EMSGSIZE) (void)syscall(SYS_pidfd_send_signal, service->pidfd, SIGKILL, NULL, 0);
-  if (service->control.first) loop_change(&service->control_watch, EPOLLIN | EPOLLOUT);
+  if (result < 0 && errno != EMSGSIZE) {
+    if (when_parent_gone) cut_off(service);
+    else (void)syscall(SYS_pidfd_send_signal, service->pidfd, SIGKILL, NULL, 0);
+  } else if (service->control.first) loop_change(&service->control_watch, EPOLLIN | EPOLLOUT);
   return result;
+}
+
+int services_parent(int control, void (*gone)(void)) {
+  struct service *service = &services[service_count++];
+  when_parent_gone = gone;
+  text_format(service->name, sizeof service->name, "gateway");
+  service->role = ROLE_GATEWAY;
+  service->pid = getppid();
+  service->pidfd = -1;
+  service->began = boottime_ms();
+  channel_make_room(control);
+  channel_init(&service->control, control);
+  return loop_add(&service->control_watch, control, EPOLLIN, control_ready);
 }
 
 static void start_one(struct service *service) {

@@ -32,6 +32,8 @@ void services_adopt(const char *name, const int *fds, int count);
 void services_start(void);
 /* Ends all but the ledger, then the ledger; calls `done` when none is left. */
 void services_stop(void (*done)(void));
+/* Alone: the program that started us, at `control`, is the one service, named gateway. Calls `gone` when it has closed its end or does not read. 0 or -1 with errno. */
+int services_parent(int control, void (*gone)(void));
 struct service *service_find(const char *name);
 /* Takes over `message`. -1: it does not run, or does not read (then it is killed and started again). */
 int service_send(struct service *service, json_t *message, const int *fds, int count);

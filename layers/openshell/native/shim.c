@@ -36,6 +36,7 @@ void shim_tell(json_t *message, const int *fds, int count) {
 
 static int listen_for_openshelld(void) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
+  if (shim.alone) return 0;
   if (!text_format(address.sun_path, sizeof address.sun_path, "%s", shim.socket)) return -1;
   (void)unlink(shim.socket);
   umask(0077);
@@ -55,6 +56,7 @@ static int drop_privileges(void) {
   struct __user_cap_data_struct data[2] = {{0}};
   /* Agents wait for every answer; only now, so that the sandbox does not inherit it. */
   (void)setpriority(PRIO_PROCESS, 0, -5);
+  if (geteuid() != 0) return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); /* a user's shim has none */
   for (int cap = 0; cap < 64; cap++)
     if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL) return -1;
   data[0].effective = data[0].permitted = 1U << CAP_KILL;
@@ -67,7 +69,7 @@ static void accept_openshelld(void) {
   socklen_t size = sizeof who;
   int fds[4], fd = accept4(shim.listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
   if (fd < 0) return;
-  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0 || who.uid != 0) {
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0 || who.uid != geteuid()) {
     close(fd);
     return;
   }
@@ -114,7 +116,8 @@ static void end(void) {
   (void)cgroup_kill(&shim.group);
   launch_destroy(&shim.sandbox);
   int left = cgroup_remove(&shim.group, 500);
-  (void)unlink(shim.socket);
+  if (shim.alone) cgroup_remove_instance(shim.instance);
+  else (void)unlink(shim.socket);
   shim_tell(json_pack("{s:s,s:s,s:b}", "t", "gone", "why", shim.why, "clean", left == 0), NULL, 0);
 }
 
@@ -156,6 +159,10 @@ int main(int argc, char **argv) {
     if (polled[3].revents & ~POLLOUT && shim.daemon.fd >= 0) openshelld_ready();
     if (polled[4].revents) accept_openshelld();
     shim_calls_tick();
+    if (shim.alone && shim.daemon.fd < 0 && !shim.over) {
+      shim.over = true;
+      shim.why = "openshelld went away";
+    }
   }
   end();
   return 0;

@@ -1,7 +1,7 @@
 /*
  * The shim: parent of one sandbox's init, and keeper of its descriptors while openshelld is away.
  * Packets between openshelld and shim (SEQPACKET; JSON but for shim_notice):
- *   openshelld -> shim   launch {sandbox, uid, plan, instance, worker, holdMs, bindRoots, testing, workspaceUid, workspaceGid, limits, socket} fds [workspace?]   once, on descriptor 3
+ *   openshelld -> shim   launch {sandbox, uid, plan, instance, worker, holdMs, bindRoots, testing, alone, workspaceUid, workspaceGid, limits, socket} fds [workspace?]   once, on descriptor 3
  *                        exec {n, execId, argv, env, cwd, tty}  fds [stdin, stdout, stderr, kept stdout, kept stderr] or with tty [slave, kept master]
  *                        exec.fds {n, execId}   exec.signal {execId, signal}   exec.resize {execId, rows, cols}   exec.done {execId}   freeze {n, frozen}
  *                        attached {worker, pid}   held {nid, record} fds [parent, other parent?]   unheld {nid}   destroy {}
@@ -48,6 +48,7 @@ struct shim {
   int worker_pid;
   uid_t uid;
   json_t *escalate;
+  bool alone; /* nobody finds us again: the sandbox ends with openshelld */
   bool asks; /* the plan has escalate rules: calls go to openshelld */
   int64_t hold_ms;
   struct launched sandbox;

@@ -35,6 +35,7 @@ static int launch(json_t *message, int workspace) {
   take_text(shim.instance, sizeof shim.instance, message, "instance");
   take_text(shim.worker, sizeof shim.worker, message, "worker");
   shim.uid = (uid_t)json_integer_value(json_object_get(message, "uid"));
+  shim.alone = json_is_true(json_object_get(message, "alone"));
   shim.hold_ms = json_integer_value(json_object_get(message, "holdMs"));
   shim.escalate = json_incref(json_object_get(plan, "escalate"));
   shim.asks = json_array_size(shim.escalate) > 0;

@@ -1,0 +1,54 @@
+/* Alone mode: the configuration that the starting program hands over, the uids, and its own requests. */
+#include "openshelld_alone.h"
+#include "openshelld.h"
+#include "openshelld_sandboxes.h"
+#include "openshelld_text.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define UID_BASE 0x70000000u /* plus a pid, as openshell-launch does: in nobody's range, and free again only when the process is gone */
+
+int alone_load(int fd, char *err, size_t errlen) {
+  json_error_t error;
+  json_t *limits = NULL, *roots = NULL, *root = json_loadfd(fd, JSON_REJECT_DUPLICATES, &error);
+  int hold = 900, testing = 0;
+  if (!root || json_unpack_ex(root, &error, JSON_STRICT, "{s:s,s?o,s?i,s?o,s?b}", "instance", &config.instance, "bindRoots", &roots, "holdSeconds", &hold, "limits", &limits, "testing", &testing) < 0) {
+    text_format(err, errlen, "configuration: %s", error.text);
+    return -1;
+  }
+  if (strlen(config.instance) == 0 || strlen(config.instance) > 40 || strpbrk(config.instance, "/ \n.") || hold < 1 || hold > 30 * 24 * 3600) {
+    text_format(err, errlen, "configuration: instance must be a plain word, holdSeconds at least 1");
+    return -1;
+  }
+  config.alone = true;
+  config.run = config.state = config.prefix = config.lib = config.node = "";
+  config.services = json_array();
+  config.hold_ms = (int64_t)hold * 1000;
+  config.testing = testing;
+  if (config_limits(limits, err, errlen) < 0) return -1;
+  if (config_surroundings(roots) < 0) {
+    text_format(err, errlen, "/proc is not there");
+    return -1;
+  }
+  return 0;
+}
+
+uid_t alone_uid(pid_t shim) { return geteuid() == 0 ? UID_BASE + (uid_t)shim : geteuid(); }
+
+/* A folder that the program has opened itself: it has no more rights through us than it had. */
+void asked_workspace_register(struct service *service, json_t *message, json_int_t id, const int *fds, int count) {
+  const char *path = json_string_value(json_object_get(message, "path"));
+  struct stat folder;
+  bool fresh;
+  if (!path || count != 1 || fstat(fds[0], &folder) < 0 || !S_ISDIR(folder.st_mode)) {
+    reply_error(service, id, "protocol", "workspace.register needs a path and an open folder");
+    return;
+  }
+  int own = fcntl(fds[0], F_DUPFD_CLOEXEC, 3);
+  const struct registration *one = own < 0 ? NULL : registry_add(folder.st_uid, folder.st_gid, path, own, &fresh);
+  if (!one) reply_error(service, id, "full", "no more folders can be registered");
+  else reply_ok(service, id, json_pack("{s:s,s:I,s:I,s:s}", "id", one->id, "uid", (json_int_t)one->uid, "gid", (json_int_t)one->gid, "path", one->path), NULL, 0);
+}
