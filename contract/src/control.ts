@@ -1,6 +1,6 @@
 /** Messages between openshelld and the services on the control channel: one JSON object per SEQPACKET packet, descriptors attached to the packet. Golden vectors in contract/vectors/control. */
 import type { LedgerEvent } from './events.ts';
-import type { EscalateOp } from './plan.ts';
+import type { EscalateOp, EscalateRule, PlanLimits } from './plan.ts';
 
 /** Service -> openshelld, first packet after start and after every reset. */
 export interface Hello {
@@ -77,12 +77,17 @@ export type ToOpenshelld =
   | { readonly t: 'exec.signal'; readonly id: number; readonly sandbox: string; readonly execId: string; readonly signal: number }
   | { readonly t: 'exec.resize'; readonly id: number; readonly sandbox: string; readonly execId: string; readonly rows: number; readonly cols: number }
   | { readonly t: 'sandbox.freeze'; readonly id: number; readonly sandbox: string; readonly frozen: boolean }
+  /** Other rules and limits for a running sandbox; 0 leaves a limit as it is. */
+  | { readonly t: 'sandbox.update'; readonly id: number; readonly sandbox: string; readonly escalate: readonly EscalateRule[]; readonly limits: Omit<PlanLimits, 'openFiles'> }
   | { readonly t: 'sandbox.destroy'; readonly id: number; readonly sandbox: string }
   /** On 'allow' openshelld performs the operation on the object that was shown, then answers the call. `reply` when done. */
   | { readonly t: 'hold.answer'; readonly id: number; readonly sandbox: string; readonly holdId: string; readonly verdict: 'allow' | 'deny' }
   /** Host facts for doctor/status: tier, landlock ABI, kernel, cgroup, identities. */
   | { readonly t: 'host'; readonly id: number }
-  | { readonly t: 'workspaces'; readonly id: number };
+  | { readonly t: 'workspaces'; readonly id: number }
+  // the one program of an openshelld that works for it alone, which also gets `event`
+  /** fds: [the folder]. Reply result: Registration. */
+  | { readonly t: 'workspace.register'; readonly id: number; readonly path: string };
 
 export interface CreateResult {
   readonly sandbox: string;

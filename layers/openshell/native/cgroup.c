@@ -125,6 +125,7 @@ static int set_limits(int dir, const char *controllers, const struct cgroup_limi
   if (limits->memory_bytes > 0 && (v2 || has_word(controllers, "memory", ' '))) {
     file = v2 ? "memory.max" : "memory.limit_in_bytes";
     snprintf(text, sizeof text, "%lld", limits->memory_bytes);
+    if (!v2) (void)write_text(dir, "memory.memsw.limit_in_bytes", text); /* when raised: it may not be the lower of the two */
     if (write_text(dir, file, text) < 0 && !(v2 && errno == ENOENT)) goto failed;
     /* No escape into swap; absent where the kernel does not account it. */
     if (v2) (void)write_text(dir, "memory.swap.max", "0");
@@ -146,6 +147,12 @@ static int set_limits(int dir, const char *controllers, const struct cgroup_limi
 failed:
   snprintf(err, errlen, "cgroup: %s %s: %s", file, text, strerror(errno));
   return -1;
+}
+
+int cgroup_limit(const struct cgroup *group, const struct cgroup_limits *limits, char *err, size_t errlen) {
+  for (int i = 0; i < group->count; i++)
+    if (set_limits(group->place[i].dir, group->place[i].controller, limits, err, errlen) < 0) return -1;
+  return 0;
 }
 
 int cgroup_create(struct cgroup *group, const char *instance, const char *name, const struct cgroup_limits *limits, char *err, size_t errlen) {

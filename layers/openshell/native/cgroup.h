@@ -31,6 +31,8 @@ struct cgroup {
 void cgroup_facts(struct cgroup_facts *facts);
 /* Makes nemoclaw-<instance>/<name> in every usable hierarchy and sets the limits. 0 or -1 with `err` filled and nothing left behind. */
 int cgroup_create(struct cgroup *group, const char *instance, const char *name, const struct cgroup_limits *limits, char *err, size_t errlen);
+/* Other limits for groups that exist; 0 leaves one as it is. 0 or -1 with `err`: what came before the failure stays changed. */
+int cgroup_limit(const struct cgroup *group, const struct cgroup_limits *limits, char *err, size_t errlen);
 /* Finds the groups again by name, without making or changing any. Returns how many there are. */
 int cgroup_open(struct cgroup *group, const char *instance, const char *name);
 /* Moves the calling process in. Async-signal-safe. 0 or -1 with errno. */

@@ -84,6 +84,7 @@ static const struct {
     {"sandbox.create", 1 << ROLE_GATEWAY, asked_create},
     {"sandbox.destroy", 1 << ROLE_GATEWAY, asked_destroy},
     {"sandbox.freeze", 1 << ROLE_GATEWAY, asked_freeze},
+    {"sandbox.update", 1 << ROLE_GATEWAY, asked_update},
     {"exec", 1 << ROLE_GATEWAY, asked_exec},
     {"exec.attach", 1 << ROLE_GATEWAY, asked_exec_attach},
     {"exec.signal", 1 << ROLE_GATEWAY, asked_exec_signal},

@@ -66,6 +66,8 @@ void sandboxes_detach_worker(struct service *worker);
 void sandboxes_gateway_gone(void);
 void asked_create(struct service *service, json_t *message, json_int_t id);
 void asked_destroy(struct service *service, json_t *message, json_int_t id);
+/* Other escalate rules and limits; the caller has seen to it that nothing else of the plan changes. */
+void asked_update(struct service *service, json_t *message, json_int_t id);
 void asked_freeze(struct service *service, json_t *message, json_int_t id);
 void sandbox_attach(struct sandbox *sandbox);
 /* Gives up everything of it; `why` goes to the gateway, NULL: it was asked for. */

@@ -102,6 +102,9 @@ static void openshelld_ready(void) {
     const char *worker = json_string_value(json_object_get(message, "worker"));
     text_format(shim.worker, sizeof shim.worker, "%s", worker ? worker : "");
     shim.worker_pid = (int)json_integer_value(json_object_get(message, "pid"));
+  } else if (strcmp(t, "rules") == 0) {
+    json_decref(shim.escalate);
+    shim.escalate = json_incref(json_object_get(message, "escalate")); /* for the next openshelld */
   } else if (strcmp(t, "destroy") == 0) {
     shim.over = true;
     shim.why = "destroyed";

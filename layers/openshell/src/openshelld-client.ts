@@ -1,5 +1,5 @@
 /** Typed promises for every request of the control channel; everything else that openshelld says goes to the listener. */
-import type { CreateResult, FromOpenshelld, Hello, Registration, ToOpenshelld } from '@nemoclaw/contract';
+import type { CreateResult, EscalateRule, FromOpenshelld, Hello, PlanLimits, Registration, ToOpenshelld } from '@nemoclaw/contract';
 import { closeFd } from './native.ts';
 
 type Reply = Extract<FromOpenshelld, { t: 'reply' }>;
@@ -106,6 +106,16 @@ export class OpenshelldClient {
     await this.#ask({ t: 'sandbox.freeze', sandbox, frozen });
   }
 
+  /** Other escalate rules and limits, for commands that run too. Rejects with `host` where the kernel refuses a limit; the rules are then the old ones. */
+  async update(sandbox: string, escalate: readonly EscalateRule[], limits: Omit<PlanLimits, 'openFiles'>): Promise<void> {
+    await this.#ask({ t: 'sandbox.update', sandbox, escalate, limits });
+  }
+
+  /** Alone mode: hands over an open folder, which stays the caller's. `path` is only shown. */
+  async registerWorkspace(path: string, folder: number): Promise<Registration> {
+    return (await this.#ask({ t: 'workspace.register', path }, [folder])).result as Registration;
+  }
+
   /** Resolves when nothing of the sandbox is left. */
   async destroy(sandbox: string): Promise<void> {
     await this.#ask({ t: 'sandbox.destroy', sandbox });
@@ -129,13 +139,13 @@ export class OpenshelldClient {
     return (await this.#ask({ t: 'sign', count, head, why })).result as string;
   }
 
-  #ask(request: OpenshelldRequest): Promise<{ readonly result: unknown; readonly fds: number[] }> {
+  #ask(request: OpenshelldRequest, given: readonly number[] = []): Promise<{ readonly result: unknown; readonly fds: number[] }> {
     const id = this.#next;
     this.#next += 1;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
       try {
-        this.#port.send({ ...request, id } as ToOpenshelld);
+        this.#port.send({ ...request, id } as ToOpenshelld, given);
       } catch (error) {
         this.#waiting.delete(id);
         reject(new OpenshelldError('send', error instanceof Error ? error.message : String(error)));

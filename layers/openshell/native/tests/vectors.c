@@ -20,6 +20,8 @@ static const struct {
     {"exec.attach", "{s:s,s:I,s:s,s:s}|t id sandbox execId"},
     {"exec.signal", "{s:s,s:I,s:s,s:s,s:i}|t id sandbox execId signal"},
     {"exec.resize", "{s:s,s:I,s:s,s:s,s:i,s:i}|t id sandbox execId rows cols"},
+    {"sandbox.update", "{s:s,s:I,s:s,s:o,s:o}|t id sandbox escalate limits"},
+    {"workspace.register", "{s:s,s:I,s:s}|t id path"},
     {"sandbox.freeze", "{s:s,s:I,s:s,s:b}|t id sandbox frozen"},
     {"sandbox.destroy", "{s:s,s:I,s:s}|t id sandbox"},
     {"hold.answer", "{s:s,s:I,s:s,s:s,s:s}|t id sandbox holdId verdict"},
