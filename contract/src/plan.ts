@@ -55,6 +55,18 @@ export interface PlanLimits {
   readonly memoryBytes: number;
   /** Thousandths of a CPU: 2000 = two CPUs. */
   readonly cpuMillis: number;
+  /** Wall time from the start of a command in an idle sandbox until everything in it is ended; absent: not limited. */
+  readonly timeoutMs?: number;
+}
+
+/** How the workspace is written. */
+export interface WorkspacePlan {
+  /** `overlay`: changes go to a layer of their own; the folder stays as it is. */
+  readonly kind: 'direct' | 'overlay';
+  /** What becomes of the layer when the sandbox ends. */
+  readonly onEnd: 'keep' | 'discard';
+  /** Bytes that may be written to the layer; 0: not limited. */
+  readonly bytes: number;
 }
 
 /** Layers that a test may switch off one at a time; refused unless the host says `testing: true`. */
@@ -70,6 +82,9 @@ export interface LaunchPlan {
   /** Bytes of the root tmpfs (synthesised files). */
   readonly rootBytes: number;
   readonly landlock: { readonly rules: readonly LandlockRule[]; readonly handleTcp: boolean };
+  /** `monitor`: what a rule would deny or ask about is decided, recorded and let through; isolation stays. */
+  readonly mode: 'enforce' | 'monitor';
+  readonly workspace: WorkspacePlan;
   /** `filter`: struct sock_filter[] as hex, little endian, 8 bytes an instruction. */
   readonly seccomp: { readonly level: string; readonly filter: string };
   /** `seen`: the uid and gid shown inside (a user namespace of one entry), or null: the host uid. */

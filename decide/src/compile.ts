@@ -36,7 +36,7 @@ export function compilePolicy(input: PolicyInput, version: number): CompiledPoli
     organization: (input.catalogue?.organization.domains ?? []).toSorted(),
     actions: (input.catalogue?.actions ?? []).map((a, i) => action(a, ref(`actions[${i}]`, input.catalogue, ['actions', i]))),
     files: {
-      workspaceWritable: spec.isolation.filesystem === 'workspace',
+      workspaceWritable: spec.isolation.filesystem !== 'read-only',
       readOnly: files('filesystem.readOnly', spec.filesystem.readOnly, 'filesystem', 'readOnly'),
       readWrite: files('filesystem.readWrite', spec.filesystem.readWrite, 'filesystem', 'readWrite'),
       deny: files('filesystem.deny', spec.filesystem.deny, 'filesystem', 'deny'),

@@ -7,6 +7,10 @@ import { checkSource, problem, type Loaded } from './issue.ts';
 import { allowedAction, deniedAction, duration, filePattern, size } from './scalars.ts';
 import { readSource, whereOf } from './source.ts';
 
+export const networkLevels = ['none', 'restricted', 'open'] as const;
+export const filesystemLevels = ['read-only', 'workspace', 'ephemeral'] as const;
+export const syscallLevels = ['minimal', 'standard', 'permissive'] as const;
+
 const syscallName = z.string().regex(/^[a-z][a-z0-9_]{0,31}$/, 'This is not the name of a system call');
 const paths = z.array(filePattern).max(256).default([]);
 
@@ -17,11 +21,10 @@ export const sandboxPolicySchema = z.strictObject({
   spec: z
     .strictObject({
       isolation: z.strictObject({
-        /** none: only loopback. restricted: captured, decided by the network policy. */
-        network: z.enum(['none', 'restricted']).default('restricted'),
-        /** read-only: nothing persistent is writable but what readWrite names. workspace: and the workspace. */
-        filesystem: z.enum(['read-only', 'workspace']).default('read-only'),
-        syscalls: z.enum(['minimal', 'standard']).default('minimal'),
+        /** What each level means, and why: layers/openshell/src/levels.ts. */
+        network: z.enum(networkLevels).default('restricted'),
+        filesystem: z.enum(filesystemLevels).default('read-only'),
+        syscalls: z.enum(syscallLevels).default('minimal'),
       }),
       resources: z
         .strictObject({
@@ -53,6 +56,8 @@ export const sandboxPolicySchema = z.strictObject({
           readWrite: paths,
           deny: paths,
           escalate: z.array(z.strictObject({ path: filePattern, on: z.array(z.enum(['delete', 'rename', 'write', 'create', 'read', 'exec', 'connect'])).min(1) })).max(256).default([]),
+          /** True: changes of the workspace go to a layer of their own, to be looked at, committed or discarded; the folder itself stays as it is. */
+          overlay: z.boolean().default(false),
           labels: z.array(z.strictObject({ path: filePattern, level: z.enum(sensitivities) })).max(256).default([]),
         })
         .prefault({}),
@@ -64,7 +69,7 @@ export const sandboxPolicySchema = z.strictObject({
         })
         .prefault({}),
       syscalls: z
-        .strictObject({ profile: z.enum(['minimal', 'standard']).optional(), allow: z.array(syscallName).default([]), deny: z.array(syscallName).default([]), escalate: z.array(syscallName).default([]) })
+        .strictObject({ profile: z.enum(syscallLevels).optional(), allow: z.array(syscallName).default([]), deny: z.array(syscallName).default([]), escalate: z.array(syscallName).default([]) })
         .prefault({}),
       mode: z.enum(['enforce', 'monitor']).default('enforce'),
       requires: z.array(z.enum(['tier-a', 'tier-b'])).default([]),

@@ -70,6 +70,9 @@ function gaps(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolici
     else if (facts.tier === 'C') gap(['filesystem', 'escalate', index], `filesystem.escalate[${index}]: a rootless host cannot perform what was approved.`);
   });
   if (spec.resources.maxDisk !== undefined) gap(['resources', 'maxDisk'], 'resources.maxDisk: the size of the workspace is not limited by this version; private file systems are.');
+  if (spec.isolation.filesystem === 'ephemeral') gap(['isolation', 'filesystem'], 'isolation.filesystem: ephemeral: this version writes to the workspace itself.');
+  if (spec.filesystem.overlay) gap(['filesystem', 'overlay'], 'filesystem.overlay: this version writes to the workspace itself.');
+  if (spec.isolation.network === 'open') gap(['isolation', 'network'], 'isolation.network: open: this version lets through only what the network policy allows.');
   if (spec.resources.timeout !== undefined) gap(['resources', 'timeout'], 'resources.timeout: this version does not end a run by time.');
   if (spec.auditLog.syscalls === 'full') gap(['auditLog', 'syscalls'], 'auditLog.syscalls: full: this version does not record every system call.');
   if (!spec.auditLog.enabled) out.push({ text: 'auditLog.enabled: false: the record is always kept.', stricter: true, where: whereOf(policy, ['spec', 'auditLog', 'enabled']) });

@@ -1,5 +1,5 @@
 /** From a SandboxPolicy and what this host has to a LaunchPlan. */
-import { NemoError, type LandlockRule, type LaunchPlan, type LayerSwitch, type SandboxPolicy } from '@nemoclaw/contract';
+import { NemoError, type LandlockRule, type LaunchPlan, type LayerSwitch, type SandboxPolicy, type WorkspacePlan } from '@nemoclaw/contract';
 import type { HostFacts } from './host-facts.ts';
 import { rights } from './landlock-rights.ts';
 import { fileRules, fixedFolders, pinRoot, privateFolders, ruledPath, specialPlaces, type FileRules } from './file-rules.ts';
@@ -83,6 +83,11 @@ function landlockRules(policy: SandboxPolicy, sorted: Sorted, asked: boolean, ex
   return rules;
 }
 
+function workspacePlan(spec: SandboxPolicy['spec']): WorkspacePlan {
+  const ephemeral = spec.isolation.filesystem === 'ephemeral';
+  return { kind: ephemeral || spec.filesystem.overlay ? 'overlay' : 'direct', onEnd: ephemeral ? 'discard' : 'keep', bytes: spec.resources.maxDisk ?? 0 };
+}
+
 function environment(options: PlanOptions): string[] {
   const paths = [...(options.agents ?? []).map((a) => `/opt/${a.name}/bin`), '/opt/node/bin', '/usr/local/bin', '/usr/bin', '/bin', '/usr/local/sbin', '/usr/sbin', '/sbin'];
   const env = [`PATH=${paths.join(':')}`, `HOME=${home}`, 'USER=agent', 'LOGNAME=agent', 'SHELL=/bin/bash', 'LANG=C.UTF-8', 'TMPDIR=/tmp', 'TERM=xterm-256color'];
@@ -139,6 +144,8 @@ export function planFor(policy: SandboxPolicy, host: HostFacts, options: PlanOpt
     hostname: options.hostname ?? 'sandbox',
     network: spec.isolation.network === 'none' ? 'none' : 'capture',
     view: viewSteps(view),
+    mode: spec.mode,
+    workspace: workspacePlan(spec),
     rootBytes: 4 * mebi,
     landlock: { rules: landlockRules(policy, sorted, asked, sorted.binds.map((b) => b.path)), handleTcp: spec.isolation.network === 'none' },
     seccomp: { level, filter: seccompFilter({ level, allow: spec.syscalls.allow, deny: spec.syscalls.deny, removalsAsked: asked }) },

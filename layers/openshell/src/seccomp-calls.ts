@@ -1,8 +1,9 @@
 /** Which system calls a sandbox may make, by level, with the reason for every exception. */
+import type { syscallLevels } from '@nemoclaw/contract';
 import { callNumbers } from './seccomp-numbers.ts';
 import type { CallRule } from './seccomp-program.ts';
 
-export type SyscallLevel = 'minimal' | 'standard';
+export type SyscallLevel = (typeof syscallLevels)[number];
 
 /** What node, python, git, gcc and a shell need. Nothing here reaches past what uid, mounts, Landlock and namespaces allow. */
 const minimal = `
@@ -93,7 +94,7 @@ export function callRules(level: SyscallLevel): Map<string, CallRule> {
   for (const name of words(absent)) rules.set(name, 'absent');
   for (const name of words(minimal)) rules.set(name, 'allow');
   for (const [name, rule] of Object.entries(tested)) rules.set(name, rule);
-  if (level === 'standard') {
+  if (level !== 'minimal') {
     for (const name of words(standardToo)) rules.set(name, 'allow');
     for (const [name, rule] of Object.entries(testedStandard)) rules.set(name, rule);
   }
