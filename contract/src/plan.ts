@@ -52,8 +52,11 @@ export interface PlanLimits {
   readonly openFiles: number;
   /** Processes and threads: cgroup pids.max, and RLIMIT_NPROC since the uid is the sandbox's own. */
   readonly pids: number;
+  /** Of the whole sandbox, by control group; 0: none. What cannot be enforced fails the launch. */
   readonly memoryBytes: number;
-  /** Thousandths of a CPU: 2000 = two CPUs. */
+  /** Private writable memory of one process (RLIMIT_DATA), where no control group counts the sandbox's. */
+  readonly processBytes?: number;
+  /** Thousandths of a CPU: 2000 = two CPUs; 0: none. What cannot be enforced fails the launch. */
   readonly cpuMillis: number;
   /** Wall time from the start of a command in an idle sandbox until everything in it is ended; absent: not limited. */
   readonly timeoutMs?: number;

@@ -22,6 +22,11 @@ export function whereOf(policy: object, path: Path): Where | undefined {
   return map === undefined ? undefined : placeOf(map, path);
 }
 
+/** True if the file itself says something at `path`: false for a default, and for an object that no file made. */
+export function isStated(policy: object, path: Path): boolean {
+  return (policy as { [sourceKey]?: SourceMap })[sourceKey]?.places.has(path.join('/')) === true;
+}
+
 /** Like `whereOf`, for a SourceMap. The file's start if nothing nearer is known. */
 export function placeOf(map: SourceMap, path: Path): Where {
   for (let length = path.length; length >= 0; length -= 1) {

@@ -3,11 +3,13 @@ import { NemoError, type Where } from '../errors.ts';
 import type { Inference } from './inference.ts';
 import type { NetworkPolicyFile } from './network.ts';
 import type { SandboxPolicy } from './sandbox.ts';
-import { whereOf, type Path } from './source.ts';
+import { isStated, whereOf, type Path } from './source.ts';
 
 /** What of the host's facts the check needs. A: root + BPF LSM, B: root, C: rootless. */
 export interface PolicyHostFacts {
   readonly tier: 'A' | 'B' | 'C';
+  /** What control groups can limit; absent: all of it. */
+  readonly limits?: { readonly memory: boolean; readonly cpu: boolean };
 }
 
 /** The other files of a bundle, where there are any. */
@@ -18,6 +20,8 @@ export interface OtherPolicies {
 
 interface Gap {
   readonly text: string;
+  /** A default that the file does not speak of: said, but no error. */
+  readonly unasked?: boolean;
   /** What happens instead is stricter than what the policy asks, so that it is said but is no error. */
   readonly stricter?: true;
   readonly where: Where | undefined;
@@ -44,7 +48,7 @@ export function checkHost(policy: SandboxPolicy, facts: PolicyHostFacts, others:
     });
   }
   if (policy.spec.enforcement === 'best-effort') return;
-  const found = gaps(policy, facts, others).filter((gap) => gap.stricter !== true);
+  const found = gaps(policy, facts, others).filter((gap) => gap.stricter !== true && gap.unasked !== true);
   const first = found[0];
   if (first === undefined) return;
   throw new NemoError('NEMO_E_POLICY_NEEDS', {
@@ -69,6 +73,10 @@ function gaps(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolici
     if (other.length > 0) gap(['filesystem', 'escalate', index, 'on'], `filesystem.escalate[${index}]: this version holds delete and rename, not ${other.join(', ')}.`);
     else if (facts.tier === 'C') gap(['filesystem', 'escalate', index], `filesystem.escalate[${index}]: a rootless host cannot perform what was approved.`);
   });
+  const unlessAsked = (path: Path, text: string): number => out.push({ text, where: whereOf(policy, ['spec', ...path]), unasked: !isStated(policy, ['spec', ...path]) });
+  if (facts.limits?.memory === false) unlessAsked(['resources', 'maxMemory'], 'resources.maxMemory: no control group can be used here, so that only the memory of each process is limited, not of all together.');
+  if (facts.limits?.cpu === false) unlessAsked(['resources', 'maxCPU'], 'resources.maxCPU: no control group can be used here, so that CPU time is not limited.');
+  if (facts.tier === 'C' && spec.auditLog.syscalls !== 'off') unlessAsked(['auditLog', 'syscalls'], 'auditLog.syscalls: without root system calls are not counted; only those that the call filter refuses are seen.');
   if (spec.resources.maxDisk !== undefined) gap(['resources', 'maxDisk'], 'resources.maxDisk: the size of the workspace is not limited by this version; private file systems are.');
   if (spec.isolation.filesystem === 'ephemeral') gap(['isolation', 'filesystem'], 'isolation.filesystem: ephemeral: this version writes to the workspace itself.');
   if (spec.filesystem.overlay) gap(['filesystem', 'overlay'], 'filesystem.overlay: this version writes to the workspace itself.');

@@ -10,6 +10,7 @@ import { serveApi } from '../api/server.ts';
 import { systemClock, systemIds } from '../clock.ts';
 import { openGateway, type Gateway } from '../compose.ts';
 import type { PlanRequest } from '../house.ts';
+import { policyFacts } from '../sandboxes/create.ts';
 import { LedgerLink } from '../links/ledger-link.ts';
 import { openshelldBackend } from '../links/openshelld-backend.ts';
 import { compileWithDecide } from '../policy/engine.ts';
@@ -55,7 +56,7 @@ async function main(env: NodeJS.ProcessEnv): Promise<void> {
     compile: compileWithDecide,
     certificates: { root: createRootCa, intermediate: createIntermediate },
     plan: (request: PlanRequest) => {
-      const plan = planFor(request.policy, hostFacts, {
+      const plan = planFor(request.policy, { ...hostFacts, limits: policyFacts(request.hostFacts).limits }, {
         hasWorkspace: request.workspace,
         agents: request.mounts,
         certificates: request.caPem,

@@ -21,15 +21,25 @@ static int open_public(const char *path) {
   return -1;
 }
 
-static int clone_readonly(const char *path) {
+/*
+ * Without its submounts; where a mount below it is locked to it, which is so for a rootless sandbox, the kernel gives both or nothing
+ * (EINVAL). Below the bind roots only root could have mounted it, and it is read-only like the rest.
+ */
+static int clone_readonly(const char *path, bool rootless) {
   int at = open_source(path, O_PATH);
   if (at < 0) return -1;
-  int tree = sys_open_tree(at, "", AT_EMPTY_PATH | TREE_CLONE | TREE_CLOEXEC), e = errno;
+  unsigned flags = AT_EMPTY_PATH | TREE_CLONE | TREE_CLOEXEC;
+  int tree = sys_open_tree(at, "", flags), e = errno;
+  if (tree < 0 && e == EINVAL && rootless) {
+    flags |= AT_RECURSIVE;
+    tree = sys_open_tree(at, "", flags);
+    e = errno;
+  }
   close(at);
   errno = e;
   if (tree < 0) return -1;
   struct mount_attributes attr = {.set = ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV, .propagation = MS_PRIVATE};
-  if (sys_mount_setattr(tree, "", AT_EMPTY_PATH, &attr) != 0) {
+  if (sys_mount_setattr(tree, "", AT_EMPTY_PATH | (flags & AT_RECURSIVE), &attr) != 0) {
     e = errno;
     close(tree);
     errno = e;
@@ -39,11 +49,10 @@ static int clone_readonly(const char *path) {
 }
 
 int binds_open(const struct plan *plan, const struct launch_in *in, int *fds, struct fault *f) {
-  (void)in;
   for (size_t i = 0; i < plan->step_count; i++) fds[i] = -1;
   for (size_t i = 0; i < plan->step_count; i++) {
     const struct step *s = &plan->steps[i];
-    if (s->kind == STEP_BIND) fds[i] = clone_readonly(s->source);
+    if (s->kind == STEP_BIND) fds[i] = clone_readonly(s->source, in->rootless);
     else if (s->kind == STEP_CONCAT) fds[i] = open_public(s->source);
     else continue;
     bool may_miss = s->kind == STEP_CONCAT || s->yes;

@@ -7,6 +7,28 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+/* Without root no node can be made: the host's own is mounted, after a look that it is the one that is meant. */
+static int bind_node(int dev, const char *name, unsigned major, unsigned minor) {
+  char path[32];
+  struct stat st;
+  snprintf(path, sizeof path, "/dev/%s", name);
+  int tree = sys_open_tree(AT_FDCWD, path, TREE_CLONE | TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW), at = -1, e = EINVAL;
+  if (tree < 0) return -1;
+  struct mount_attributes attr = {.set = ATTR_NOSUID | ATTR_NOEXEC, .propagation = MS_PRIVATE};
+  bool right = fstat(tree, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(major, minor);
+  bool ok = right && sys_mount_setattr(tree, "", AT_EMPTY_PATH, &attr) == 0 && mknodat(dev, name, S_IFREG | 0444, 0) == 0 && (at = open_inside(dev, name, O_PATH)) >= 0 &&
+            sys_move_mount(tree, "", at, "", MOVE_FROM_EMPTY | MOVE_TO_EMPTY) == 0;
+  if (right) e = errno;
+  close(tree);
+  if (at >= 0) close(at);
+  errno = e;
+  return ok ? 0 : -1;
+}
+
+static int make_node(const struct build *b, int dev, const char *name, unsigned major, unsigned minor) {
+  return b->in->rootless ? bind_node(dev, name, major, minor) : mknodat(dev, name, S_IFCHR | 0666, makedev(major, minor));
+}
+
 /* For the probe: what DAC would allow and only Landlock refuses, and what only the uid refuses. */
 static int make_canaries(struct build *b) {
   int dir = open_inside(b->root, "dev/" CANARY_DIR, O_PATH | O_DIRECTORY);
@@ -28,7 +50,7 @@ int mount_devices(struct build *b, const struct step *s, struct fault *f) {
   if (mkdirat(b->root, "dev", 0755) != 0 && errno != EEXIST) return fault(f, "view", errno, "view: make /dev");
   if (mount("tmpfs", "dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "size=64k,mode=755,nr_inodes=32") != 0) return fault(f, "view", errno, "view: tmpfs /dev");
   int dev = open_inside(b->root, "dev", O_PATH | O_DIRECTORY), ok = dev >= 0;
-  for (size_t i = 0; ok && i < sizeof nodes / sizeof *nodes; i++) ok = mknodat(dev, nodes[i].name, S_IFCHR | 0666, makedev(nodes[i].major, nodes[i].minor)) == 0;
+  for (size_t i = 0; ok && i < sizeof nodes / sizeof *nodes; i++) ok = make_node(b, dev, nodes[i].name, nodes[i].major, nodes[i].minor) == 0;
   for (size_t i = 0; ok && i < sizeof links / sizeof *links; i++) ok = symlinkat(links[i][0], dev, links[i][1]) == 0;
   ok = ok && mkdirat(dev, "pts", 0755) == 0 && mkdirat(dev, "shm", 0755) == 0 && mkdirat(dev, CANARY_DIR, 0777) == 0 && make_canaries(b) == 0;
   if (!ok) {

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdint.h>
 #include <sys/syscall.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 /* Where a step writes why it failed. */
@@ -37,12 +38,22 @@ enum { READY_NOTIFY, READY_TCP, READY_DNS, READY_PTS, READY_FDS };
 
 /* What the child learnt before it lost sight of the host. */
 struct host_facts {
+  uid_t uid; /* rootless: who we are outside */
+  gid_t gid;
+  char workspace[4096]; /* rootless: where the folder is, and which it is */
+  dev_t workspace_dev;
+  ino_t workspace_inode;
   uint64_t netns, pidns, mntns, ipcns, utsns; /* inodes of the host's namespaces */
   pid_t parent;
 };
 
 /* join to confine are measured in the child, the rest outside. */
 enum { PHASE_JOIN, PHASE_NETWORK, PHASE_VIEW, PHASE_CONFINE, PHASE_PREPARE, PHASE_CLONE, PHASE_PROBE, PHASE_TOTAL, PHASES };
+
+/* launch-rootless.c */
+int rootless_know_workspace(int workspace_fd, struct host_facts *host, struct fault *f);
+int rootless_map(const struct host_facts *host, struct fault *f);
+int rootless_workspace(const struct host_facts *host, struct fault *f); /* detached mount, or -1 */
 
 int join_open_v2(const struct launch_in *in); /* directory of the v2 group to clone into, or -1 */
 int join_groups(const struct launch_in *in, bool v2_entered, struct fault *f);
@@ -68,6 +79,8 @@ int seccomp_enforce(const struct plan *plan, int *notify_fd, struct fault *f);
 size_t probe_run(const struct plan *plan, const struct launch_in *in, const struct host_facts *host, unsigned char *stopped);
 size_t probe_count(void);
 const char *probe_name(size_t index);
+bool probe_needs_root(size_t index); /* tries what only an own host uid stops */
+#define PROBE_LEFT_OUT 2
 int probe_listen(void); /* abstract socket outside the sandbox's Landlock domain, for the scoping try */
 
 _Noreturn void inside_run(const struct plan *plan, const struct launch_in *in, const struct host_facts *host, bool v2_entered, int workspace_mount, int sock);

@@ -19,6 +19,8 @@ int limits_set(const struct plan *plan, struct fault *f) {
     struct rlimit both = {limits[i].most, limits[i].most};
     if (setrlimit(limits[i].resource, &both) != 0) return fault(f, "confine", errno, "limits: rlimit %d", limits[i].resource);
   }
+  struct rlimit data = {plan->process_bytes, plan->process_bytes};
+  if (plan->process_bytes > 0 && setrlimit(RLIMIT_DATA, &data) != 0) return fault(f, "confine", errno, "limits: memory of a process");
   return 0;
 }
 
@@ -75,7 +77,7 @@ static int keep_capabilities(struct fault *f) {
 int identity_drop(const struct plan *plan, const struct launch_in *in, int proc_fd, struct fault *f) {
   bool keep = (plan->off & OFF_CAPS) != 0;
   if (syscall(SYS_keyctl, 1 /* KEYCTL_JOIN_SESSION_KEYRING */, NULL) < 0 && errno != ENOSYS) return fault(f, "confine", errno, "identity: keyring");
-  if (setgroups(0, NULL) != 0) return fault(f, "confine", errno, "identity: groups");
+  if (!in->rootless && setgroups(0, NULL) != 0) return fault(f, "confine", errno, "identity: groups");
   if (keep ? prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0 && fault(f, "confine", errno, "capabilities: keep") : lock_capabilities(f) != 0) return -1;
   if (setresgid(in->agent_gid, in->agent_gid, in->agent_gid) != 0 || setresuid(in->agent_uid, in->agent_uid, in->agent_uid) != 0) return fault(f, "confine", errno, "identity: uid");
   if (keep && keep_capabilities(f) != 0) return -1;

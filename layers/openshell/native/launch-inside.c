@@ -75,6 +75,7 @@ _Noreturn void inside_run(const struct plan *plan, const struct launch_in *in, c
   int listeners[2] = {-1, -1}, pts = -1, proc_fd = -1, notify = -1, scoped;
   double at = now_ms(), then;
 #define PHASE(i) (then = now_ms(), ready.ms[i] = then - at, at = then)
+  if (in->rootless && (rootless_map(host, &f) != 0 || (host->workspace[0] != '\0' && (workspace = rootless_workspace(host, &f)) < 0))) give_up(sock, &f);
   if (join(plan, in, v2_entered, &f) != 0 || keep_only(&sock, &workspace, &f) != 0) give_up(sock, &f);
   PHASE(PHASE_JOIN);
   if (!(plan->off & OFF_NETNS) && network_up(plan, listeners, &f) != 0) give_up(sock, &f);

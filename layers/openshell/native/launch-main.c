@@ -14,7 +14,7 @@
 #define UID_BASE 0x70000000u /* plus the pid: one uid per sandbox, in nobody's range */
 #define ROOTS_MAX 32
 #define PLAN_BYTES_MAX (2 << 20)
-#define USAGE "usage: openshell-launch --plan-fd N [--report-fd N] [--workspace DIR] [--uid N] [--bind-root DIR]... [--testing] [--] command...\n"
+#define USAGE "usage: openshell-launch --plan-fd N [--report-fd N] [--workspace DIR] [--uid N] [--bind-root DIR]... [--testing] [--] command...\n       openshell-launch --facts\n"
 
 struct arguments {
   int plan_fd, report_fd;
@@ -37,7 +37,7 @@ static bool number(const char *text, unsigned *out) {
 
 static bool parse(int argc, char **argv, struct arguments *a) {
   unsigned fd; /* or any other number */
-  *a = (struct arguments){.plan_fd = -1, .report_fd = -1, .uid = UID_BASE + (unsigned)getpid()};
+  *a = (struct arguments){.plan_fd = -1, .report_fd = -1, .uid = launch_rootless() ? geteuid() : UID_BASE + (unsigned)getpid()};
   int i = 1;
   for (; i < argc && strncmp(argv[i], "--", 2) == 0; i++) {
     const char *value = i + 1 < argc ? argv[i + 1] : NULL;
@@ -71,7 +71,7 @@ static bool limit_group(json_t *plan, struct cgroup *group, const char *instance
   };
   char err[256] = "";
   if (cgroup_create(group, instance, "run", &wanted, err, sizeof err) == 0) return true;
-  fprintf(stderr, "openshell: memory and CPU are not limited: %s\n", err);
+  fprintf(stderr, "openshell: %s (host)\n", err);
   return false;
 }
 
@@ -139,7 +139,7 @@ static int run(const struct arguments *a, json_t *plan, struct launched *out, in
   int stdio[3] = {0, 1, 2}, code = 126;
   for (int i = 0; i < 3; i++) { /* a pipe belongs to who made it; as the agent's it can be opened again as /dev/stdout */
     struct stat st;
-    if (fstat(i, &st) == 0 && S_ISFIFO(st.st_mode) && fchown(i, a->uid, a->uid) != 0) perror("openshell: pipe");
+    if (!launch_rootless() && fstat(i, &st) == 0 && S_ISFIFO(st.st_mode) && fchown(i, a->uid, a->uid) != 0) perror("openshell: pipe");
   }
   if (terminal_open(&terminal, out->pts_fd, stdio) != 0) perror("openshell: terminal");
   else if (init_send_exec(out->exec_fd, 1, a->command, env, cwd, terminal.master >= 0, stdio) != 0) perror("openshell: start the command");
@@ -154,12 +154,13 @@ static int run(const struct arguments *a, json_t *plan, struct launched *out, in
 
 int main(int argc, char **argv) {
   struct arguments a;
+  if (argc == 2 && strcmp(argv[1], "--facts") == 0) return facts_print();
   if (!parse(argc, argv, &a)) return fputs(USAGE, stderr), 2;
   json_error_t bad = {.text = "cannot be read"};
   json_t *plan = read_plan(a.plan_fd, &bad);
   if (plan == NULL) return fprintf(stderr, "openshell: plan: %s\n", bad.text), 2;
   close(a.plan_fd);
-  struct launch_in in = {.workspace_fd = -1, .agent_uid = a.uid, .agent_gid = a.uid, .bind_roots = a.root_count > 0 ? a.roots : NULL, .allow_layer_switches = a.testing};
+  struct launch_in in = {.workspace_fd = -1, .agent_uid = a.uid, .agent_gid = launch_rootless() ? getegid() : a.uid, .bind_roots = a.root_count > 0 ? a.roots : NULL, .allow_layer_switches = a.testing};
   if (a.workspace != NULL) {
     struct stat st;
     in.workspace_fd = open(a.workspace, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -178,10 +179,10 @@ int main(int argc, char **argv) {
   char instance[32], err[512] = "";
   int procs[CGROUP_MAX], code = 1;
   snprintf(instance, sizeof instance, "alone-%d", getpid());
-  bool grouped = limit_group(plan, &group, instance);
-  for (int i = 0; grouped && i < group.count; i++) procs[i] = group.place[i].procs;
+  if (!limit_group(plan, &group, instance)) return cgroup_remove_instance(instance), 1;
+  for (int i = 0; i < group.count; i++) procs[i] = group.place[i].procs;
   in.procs_fds = procs;
-  in.procs_count = grouped ? (size_t)group.count : 0;
+  in.procs_count = (size_t)group.count;
 
   struct launched out;
   if (launch_sandbox(plan, &in, &out, err, sizeof err) != 0) fprintf(stderr, "openshell: %s (%s)\n", err, out.code);
@@ -194,8 +195,8 @@ int main(int argc, char **argv) {
   }
   if (out.init > 0) code = run(&a, plan, &out, signals);
   launch_destroy(&out);
-  if (grouped && cgroup_remove(&group, 1000) != 0) perror("openshell: remove the control group");
-  if (grouped) cgroup_remove_instance(instance);
+  if (cgroup_remove(&group, 1000) != 0) perror("openshell: remove the control group");
+  cgroup_remove_instance(instance);
   json_decref(plan);
   return code;
 }

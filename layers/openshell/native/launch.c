@@ -37,14 +37,17 @@ static int namespace_inode(const char *path, uint64_t *inode, struct fault *f) {
 
 static int know_host(struct host_facts *host, struct fault *f) {
   host->parent = getpid();
+  host->uid = geteuid();
+  host->gid = getegid();
   return namespace_inode("/proc/self/ns/net", &host->netns, f) == 0 && namespace_inode("/proc/self/ns/pid", &host->pidns, f) == 0 && namespace_inode("/proc/self/ns/mnt", &host->mntns, f) == 0 &&
                  namespace_inode("/proc/self/ns/ipc", &host->ipcns, f) == 0 && namespace_inode("/proc/self/ns/uts", &host->utsns, f) == 0
              ? 0
              : -1;
 }
 
-static pid_t clone_init(const struct plan *plan, int group, int *pidfd) {
+static pid_t clone_init(const struct plan *plan, const struct launch_in *in, int group, int *pidfd) {
   struct clone_args args = {.flags = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PIDFD, .exit_signal = SIGCHLD, .pidfd = (uint64_t)(uintptr_t)pidfd};
+  if (in->rootless) args.flags |= CLONE_NEWUSER;
   if (!(plan->off & OFF_NETNS)) args.flags |= CLONE_NEWNET;
   if (!(plan->off & OFF_PIDNS)) args.flags |= CLONE_NEWPID;
   if (group >= 0) {
@@ -79,10 +82,10 @@ static int take_ready(const struct report *r, const int *fds, size_t count, stru
 
 static int take_probe(const struct report *r, const struct plan *plan, struct launched *out, struct fault *f) {
   char open_names[300] = "";
-  out->probe_count = r->count;
   if (r->count != probe_count()) return fault(f, "probe", 0, "probe: incomplete");
   for (size_t i = 0; i < r->count; i++) {
-    out->probe[i] = (struct launch_probe){probe_name(i), r->stopped[i] == 1};
+    if (r->stopped[i] == PROBE_LEFT_OUT && launch_rootless() && probe_needs_root(i)) continue;
+    out->probe[out->probe_count++] = (struct launch_probe){probe_name(i), r->stopped[i] == 1};
     if (r->stopped[i] == 1 || plan->off != 0) continue;
     size_t n = strlen(open_names);
     snprintf(open_names + n, sizeof open_names - n, "%s%s", n ? ", " : "", probe_name(i));
@@ -143,14 +146,15 @@ void launch_destroy(struct launched *out) {
 }
 
 static int launch(const struct plan *plan, const struct launch_in *in, pid_t *helper, struct launched *out, struct fault *f) {
-  struct host_facts host;
+  struct host_facts host = {.workspace = ""};
   int ends[2], workspace = -1;
   bool wants_workspace = false;
   double start = now_ms(), prepared;
   for (size_t i = 0; i < plan->step_count; i++) wants_workspace |= plan->steps[i].kind == STEP_WORKSPACE;
   if (know_host(&host, f) != 0) return -1;
   /* Here and not in the child: only in the mount namespace that the descriptor came from can its mount be cloned. */
-  if (wants_workspace && (workspace = idmap_clone(in, helper, f)) < 0) return -1;
+  if (wants_workspace && in->rootless && rootless_know_workspace(in->workspace_fd, &host, f) != 0) return -1;
+  if (wants_workspace && !in->rootless && (workspace = idmap_clone(in, helper, f)) < 0) return -1;
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
     int e = errno;
     if (workspace >= 0) close(workspace);
@@ -158,7 +162,7 @@ static int launch(const struct plan *plan, const struct launch_in *in, pid_t *he
   }
   int group = join_open_v2(in);
   prepared = now_ms();
-  out->init = clone_init(plan, group, &out->pidfd);
+  out->init = clone_init(plan, in, group, &out->pidfd);
   if (out->init == 0) inside_run(plan, in, &host, group >= 0, workspace, ends[1]);
   int e = errno;
   if (group >= 0) close(group);
@@ -177,6 +181,15 @@ static int launch(const struct plan *plan, const struct launch_in *in, pid_t *he
   return 0;
 }
 
+/* Where the view is built the person is 0; the last step makes that the number that the agent sees. */
+static int as_person(const struct launch_in *in, struct plan *plan, struct launch_in *effective, struct fault *f) {
+  if (in->agent_uid != geteuid() || in->agent_gid != getegid()) return fault(f, "plan", 0, "launch: without root the agent can only be uid %u, gid %u", geteuid(), getegid());
+  if (plan->off & (OFF_UID | OFF_CAPS)) return fault(f, "plan", 0, "launch: without root there is no uid and no capability to leave to the agent");
+  if (plan->seen < 0) plan->seen = in->agent_uid;
+  effective->agent_uid = effective->agent_gid = 0;
+  return 0;
+}
+
 int launch_sandbox(json_t *json, const struct launch_in *in, struct launched *out, char *err, size_t errlen) {
   struct fault f = {err, errlen, "internal"};
   memset(out, 0, sizeof *out);
@@ -186,6 +199,7 @@ int launch_sandbox(json_t *json, const struct launch_in *in, struct launched *ou
   struct launch_in effective = *in;
   int r = plan_parse(json, in, plan, &f);
   if (r == 0 && (in->agent_uid == 0 || in->agent_gid == 0)) r = fault(&f, "plan", 0, "launch: the agent's uid and gid must not be 0");
+  if (r == 0 && (effective.rootless = launch_rootless())) r = as_person(in, plan, &effective, &f);
   if (plan->off & OFF_UID) effective.agent_uid = effective.agent_gid = 0;
   pid_t helper = 0;
   if (r == 0) r = launch(plan, &effective, &helper, out, &f);

@@ -21,6 +21,7 @@ struct launch_in {
   size_t procs_count;
   const char *const *bind_roots; /* NULL-terminated: a bind step's source must be one of these or lie below; NULL: /usr, /opt, /etc */
   bool allow_layer_switches; /* host config `testing: true` */
+  bool rootless; /* launch_sandbox() fills it in from launch_rootless() */
 };
 
 struct launch_probe {
@@ -49,7 +50,14 @@ struct launched {
 };
 
 /*
- * Launches the sandbox. Needs root with full capabilities; keeps none of its own (the caller drops them afterwards).
+ * The one place that says whether we may do what only the host's root can: a uid of its own for each sandbox, idmapped mounts, device
+ * nodes, control groups. Without it a sandbox is made inside a user namespace of the person, and the agent is the person to the host.
+ */
+bool launch_rootless(void);
+
+/*
+ * Launches the sandbox. As root: needs full capabilities; keeps none of its own (the caller drops them afterwards).
+ * Rootless: needs user namespaces; agent_uid and agent_gid must be the caller's own, and what an own uid alone stops is left out of the probe.
  * Blocks until the probe has passed. 0: `out` is filled. -1: nothing is left behind, `err` says "step: what: errno", out->code names the kind.
  */
 int launch_sandbox(json_t *plan, const struct launch_in *in, struct launched *out, char *err, size_t errlen);

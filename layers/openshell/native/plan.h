@@ -45,7 +45,7 @@ struct plan {
   struct sock_filter filter[PLAN_FILTER_MAX];
   size_t filter_length;
   int64_t seen; /* uid and gid shown inside, -1: the host's */
-  uint64_t open_files, pids;
+  uint64_t open_files, pids, process_bytes; /* process_bytes 0: not limited */
   unsigned off; /* OFF_* */
 };
 

@@ -9,6 +9,8 @@ size_t probe_count(void) { return probe_try_count; }
 
 const char *probe_name(size_t index) { return index < probe_try_count ? probe_tries[index].name : NULL; }
 
+bool probe_needs_root(size_t index) { return index < probe_try_count && probe_tries[index].needs_root; }
+
 socklen_t probe_address(struct sockaddr_un *address) {
   static const char name[] = "nemoclaw-probe";
   memset(address, 0, sizeof *address);
@@ -30,6 +32,6 @@ int probe_listen(void) {
 
 size_t probe_run(const struct plan *plan, const struct launch_in *in, const struct host_facts *host, unsigned char *stopped) {
   struct try_context c = {plan, in, host};
-  for (size_t i = 0; i < probe_try_count; i++) stopped[i] = probe_tries[i].stopped(&c) ? 1 : 0;
+  for (size_t i = 0; i < probe_try_count; i++) stopped[i] = in->rootless && probe_tries[i].needs_root ? PROBE_LEFT_OUT : probe_tries[i].stopped(&c) ? 1 : 0;
   return probe_try_count;
 }

@@ -13,6 +13,7 @@ struct try_context {
 struct probe_try {
   const char *name; /* "layer.what": only that layer stops it; "all.what": several do */
   bool (*stopped)(const struct try_context *c);
+  bool needs_root; /* left out where the sandbox has no host uid of its own */
 };
 
 extern const struct probe_try probe_tries[];

@@ -21,4 +21,7 @@ void terminal_resize(struct terminal *t);
 void terminal_drain(struct terminal *t); /* what the program wrote before it ended */
 void terminal_close(struct terminal *t);
 
+/* launch-facts.c: prints one line of JSON about this caller and host; the exit code. */
+int facts_print(void);
+
 #endif

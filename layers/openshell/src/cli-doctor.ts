@@ -1,9 +1,10 @@
-/** `openshell doctor`: what this host enforces, found by launching a sandbox and trying. */
+/** `openshell doctor`: what this host enforces for the caller, found by launching a sandbox and trying. */
 import { readFileSync } from 'node:fs';
 import { release } from 'node:os';
-import { loadSandboxPolicy } from '@nemoclaw/contract';
+import { loadSandboxPolicy, unenforced } from '@nemoclaw/contract';
 import { readHostFacts } from './host-facts.ts';
 import { launchAlone } from './launch-alone.ts';
+import { kernelSetting, namespaceHint, policyFactsOf, readLaunchFacts, type LaunchFacts } from './launch-facts.ts';
 import { planFor } from './plan-for.ts';
 
 const plainPolicy = `apiVersion: openshell.nvidia.com/v1
@@ -24,14 +25,24 @@ const layers: Readonly<Record<string, string>> = {
 };
 
 export interface DoctorReport {
-  readonly tier: 'B' | 'C';
+  readonly tier: 'A' | 'B' | 'C';
+  /** Why it is this tier. */
+  readonly because: string;
   readonly kernel: string;
   readonly securityModules: readonly string[];
+  /** Landlock ABI; 0: none. */
+  readonly landlock: number;
+  readonly limits: LaunchFacts['cgroup'];
   readonly launched: boolean;
+  /** Why nothing could be launched, or ''. */
   readonly why: string;
+  /** Every try by name; false: it was not stopped. */
   readonly probe: Readonly<Record<string, boolean>>;
+  /** ms */
   readonly phases: Readonly<Record<string, number>>;
   readonly notEnforced: readonly string[];
+  /** What to do about it, one sentence each. */
+  readonly hints: readonly string[];
 }
 
 function securityModules(): string[] {
@@ -42,18 +53,58 @@ function securityModules(): string[] {
   }
 }
 
-async function examine(): Promise<DoctorReport> {
-  const host = readHostFacts();
-  const always = ['The size of a workspace on disk is not limited; private folders are.', 'No tier A: decisions by eBPF LSM are not used by openshell on its own.'];
-  const base = { kernel: release(), securityModules: securityModules() };
-  if (process.getuid?.() !== 0) {
-    return { ...base, tier: 'C', launched: false, why: 'Not root: rootless sandboxes are not part of this version.', probe: {}, phases: {}, notEnforced: ['Everything: nothing can be launched.'] };
+/** By Landlock ABI: what an older one lacks (Documentation/userspace-api/landlock.rst, Previous limitations). */
+const landlockSince: readonly (readonly [abi: number, lacks: string])[] = [
+  [1, 'Landlock is missing: no sandbox is started without it.'],
+  [2, 'Renaming and linking between folders is refused altogether (Landlock ABI 2, Linux 5.19).'],
+  [3, 'Landlock does not stop truncation; mounts do (ABI 3, Linux 6.2).'],
+  [4, 'network: none leaves TCP on loopback (Landlock ABI 4, Linux 6.7).'],
+  [6, 'Landlock does not scope signals and abstract sockets; the namespaces do (ABI 6, Linux 6.12).'],
+];
+
+function hintsFor(facts: LaunchFacts): string[] {
+  const hints: string[] = [];
+  const namespaces = namespaceHint(facts, kernelSetting);
+  if (namespaces !== '') hints.push(namespaces);
+  if (facts.rootless) hints.push('As root each sandbox has a host user of its own (tier B).');
+  if (!facts.cgroup.memory || !facts.cgroup.cpu) {
+    hints.push(facts.rootless ? 'For memory and CPU limits: `systemd-run --user --scope -p Delegate=yes openshell run …` on a host with control groups version 2.' : 'For memory and CPU limits: mount the memory and cpu control groups, or give this service its own (`Delegate=yes`).');
   }
-  const plan = planFor(loadSandboxPolicy(plainPolicy, 'doctor'), host, { hasWorkspace: false, escalations: 'refuse' });
-  const result = await launchAlone(plan, { command: ['/bin/true'], bindRoots: host.bindRoots, stdio: 'pipe' });
-  const complaints = result.stderr.trim();
-  const limits = complaints.includes('are not limited') ? [complaints] : [];
-  return { ...base, tier: 'B', launched: result.code === 0, why: result.code === 0 ? '' : complaints, probe: result.report?.probe ?? {}, phases: result.report?.phases ?? {}, notEnforced: [...limits, ...always] };
+  return hints;
+}
+
+/** Tries everything once; some tens of ms. Throws NEMO_E_NATIVE where the native part is not built. */
+export async function examine(): Promise<DoctorReport> {
+  const facts = readLaunchFacts();
+  const { tier, limits } = policyFactsOf(facts);
+  const host = { ...readHostFacts(), limits };
+  const policy = loadSandboxPolicy(plainPolicy, 'doctor');
+  const base = {
+    tier,
+    because: facts.rootless ? 'the caller is not root' : 'the caller is root; eBPF LSM is not used by openshell on its own',
+    kernel: release(),
+    securityModules: securityModules(),
+    landlock: facts.landlock,
+    limits: facts.cgroup,
+    hints: hintsFor(facts),
+  };
+  if (facts.namespaces !== '') return { ...base, launched: false, why: facts.namespaces, probe: {}, phases: {}, notEnforced: ['Everything: nothing can be launched.'] };
+  const result = await launchAlone(planFor(policy, host, { hasWorkspace: false, escalations: 'refuse' }), { command: ['/bin/true'], bindRoots: host.bindRoots, stdio: 'pipe' });
+  const always = [
+    ...(tier === 'C' ? ['To the host the agent is the caller: no user of its own.', 'Nobody is asked: what a rule escalates is refused.'] : []),
+    'The size of a workspace on disk is not limited; private folders are.',
+    'No tier A: decisions by eBPF LSM are not used by openshell on its own.',
+  ];
+  const old = landlockSince.filter(([abi]) => facts.landlock < abi).map(([, lacks]) => lacks);
+  return { ...base, launched: result.code === 0, why: result.code === 0 ? '' : result.stderr.trim(), probe: result.report?.probe ?? {}, phases: result.report?.phases ?? {}, notEnforced: [...unenforced(policy, { tier, limits }), ...old, ...always] };
+}
+
+function layerLines({ probe, tier }: DoctorReport): string[] {
+  return Object.entries({ ...layers, ...(tier === 'C' && { uid: 'no way to become another user' }) }).flatMap(([layer, what]) => {
+    const tries = Object.entries(probe).filter(([name]) => name.startsWith(`${layer}.`));
+    const open = tries.filter(([, stopped]) => !stopped).map(([name]) => name);
+    return tries.length === 0 ? [] : [`  ${open.length === 0 ? 'ok  ' : 'OPEN'} ${layer.padEnd(9)}${what} (${tries.length} ${tries.length === 1 ? 'try' : 'tries'}${open.length > 0 ? `; not stopped: ${open.join(', ')}` : ''})`];
+  });
 }
 
 /** Prints the report; 0 if a sandbox could be launched and every try was stopped. */
@@ -64,15 +115,15 @@ export async function doctor(json: boolean): Promise<number> {
     process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
     return good ? 0 : 1;
   }
-  const lines = [`tier ${report.tier}, Linux ${report.kernel}, security modules: ${report.securityModules.join(', ') || 'unknown'}`];
+  const lines = [`tier ${report.tier} (${report.because}), Linux ${report.kernel}, Landlock ABI ${report.landlock}, security modules: ${report.securityModules.join(', ') || 'unknown'}`];
   if (!report.launched) lines.push(`no sandbox could be launched: ${report.why}`);
-  for (const [layer, what] of Object.entries(layers)) {
-    const tries = Object.entries(report.probe).filter(([name]) => name.startsWith(`${layer}.`));
-    const open = tries.filter(([, stopped]) => !stopped).map(([name]) => name);
-    if (tries.length > 0) lines.push(`  ${open.length === 0 ? 'ok  ' : 'OPEN'} ${layer.padEnd(9)}${what} (${tries.length} ${tries.length === 1 ? 'try' : 'tries'}${open.length > 0 ? `; not stopped: ${open.join(', ')}` : ''})`);
+  lines.push(...layerLines(report));
+  for (const [name, what] of [['memory', 'memory of all together'], ['cpu', 'CPU time'], ['pids', 'processes']] as const) {
+    if (report.launched) lines.push(`  ${report.limits[name] ? 'ok  ' : 'none'} limits   ${what} by control group${name === 'pids' && !report.limits.pids ? '; counted by user namespace or uid instead' : ''}`);
   }
   if (report.launched) lines.push(`launched in ${report.phases['total']?.toFixed(1) ?? '?'} ms`);
   for (const text of report.notEnforced) lines.push(`not enforced: ${text}`);
+  for (const text of report.hints) lines.push(`hint: ${text}`);
   process.stdout.write(`${lines.join('\n')}\n`);
   return good ? 0 : 1;
 }

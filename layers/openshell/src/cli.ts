@@ -1,9 +1,10 @@
 /** The `openshell` command line: run a command in a sandbox without any daemon, and say what this host can enforce. */
 import { readFileSync, realpathSync } from 'node:fs';
-import { checkHost, loadSandboxPolicy, NemoError, renderError, type SandboxPolicy } from '@nemoclaw/contract';
+import { checkHost, loadSandboxPolicy, NemoError, renderError, unenforced, type SandboxPolicy } from '@nemoclaw/contract';
 import { doctor } from './cli-doctor.ts';
 import { readHostFacts } from './host-facts.ts';
 import { launchAlone } from './launch-alone.ts';
+import { kernelSetting, namespaceHint, policyFactsOf, readLaunchFacts } from './launch-facts.ts';
 import { planFor } from './plan-for.ts';
 
 const help = `openshell: run a command in a kernel sandbox
@@ -78,15 +79,17 @@ function workspaceFolder(given: string): string {
 async function run(args: readonly string[]): Promise<number> {
   const { policy: file, workspace, command } = parseRun(args);
   const policy = readPolicy(file);
-  if (process.getuid?.() !== 0) throw new NemoError('NEMO_E_ROOT', { what: 'openshell run needs root.', why: 'The sandbox gets a user of its own and a private view of the machine.' });
-  // as root and without BPF LSM, which this version does not use
-  checkHost(policy, { tier: 'B' });
-  const host = readHostFacts({ nodeBinary: process.execPath });
+  const facts = readLaunchFacts();
+  const hint = namespaceHint(facts, kernelSetting);
+  if (hint !== '') throw new NemoError('NEMO_E_ROOT', { what: 'No sandbox can be made here.', why: facts.namespaces, fix: hint });
+  const limited = policyFactsOf(facts);
+  checkHost(policy, limited);
+  const host = { ...readHostFacts({ nodeBinary: process.execPath }), limits: limited.limits };
   const folder = workspace === undefined ? undefined : workspaceFolder(workspace);
   const term = process.env['TERM'];
   const plan = planFor(policy, host, { hasWorkspace: folder !== undefined, escalations: 'refuse', ...(term ? { env: [`TERM=${term}`] } : {}) });
   if (process.stderr.isTTY === true) {
-    for (const note of plan.notes) process.stderr.write(`note: ${note}\n`);
+    for (const note of [...plan.notes, ...unenforced(policy, limited)]) process.stderr.write(`note: ${note}\n`);
     if (plan.network === 'capture') process.stderr.write('note: no network beyond loopback: openshell runs alone.\n');
   }
   const result = await launchAlone(plan, { command, bindRoots: host.bindRoots, stdio: 'inherit', ...(folder === undefined ? {} : { workspace: folder }) });

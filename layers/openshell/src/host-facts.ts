@@ -12,6 +12,8 @@ export interface HostFacts {
   readonly usrLinks: readonly string[];
   /** e.g. Europe/Berlin; null if unknown. */
   readonly timeZone: string | null;
+  /** What control groups can limit; absent: all of it. */
+  readonly limits?: { readonly memory: boolean; readonly cpu: boolean };
 }
 
 function linkTarget(path: string): string | null {

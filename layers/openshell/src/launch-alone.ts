@@ -21,6 +21,8 @@ export interface AloneOptions {
   readonly input?: string;
   /** Host uid of the sandbox; one of its own where left out. */
   readonly uid?: number;
+  /** For tests, where the caller is root: the person who starts the launcher. */
+  readonly as?: { readonly uid: number; readonly gid: number };
 }
 
 export interface AloneResult {
@@ -49,7 +51,7 @@ export async function launchAlone(plan: LaunchPlan, options: AloneOptions): Prom
   for (const root of options.bindRoots) args.push('--bind-root', root);
   if (options.testing === true) args.push('--testing');
   const stdio: StdioOptions = [options.stdio, options.stdio, options.stdio, 'pipe', 'pipe'];
-  const child = spawn(launcherPath, [...args, '--', ...options.command], { stdio });
+  const child = spawn(launcherPath, [...args, '--', ...options.command], { stdio, ...options.as });
   // A terminal sends its signals to the launcher as well; what comes to us alone is passed on.
   const forward = (signal: NodeJS.Signals): void => void child.kill(signal);
   const stay = (): void => undefined;

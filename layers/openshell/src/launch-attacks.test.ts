@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { chmodSync, chownSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -144,7 +144,7 @@ after(() => {
   rmSync(outside, { recursive: true, force: true });
 });
 
-async function attack(t: Trial, ...names: readonly string[]): Promise<Map<string, string>> {
+async function attack(t: Trial, target: number, ...names: readonly string[]): Promise<Map<string, string>> {
   const local = createServer((s) => s.on('error', () => undefined).end('host')).listen(0, '127.0.0.1');
   const named = createServer((s) => s.on('error', () => undefined).end('host')).listen(join(outside, 'host.sock'));
   await Promise.all([local, named].map((s) => new Promise((done) => (s.listening ? done(0) : s.once('listening', done)))));
@@ -152,7 +152,7 @@ async function attack(t: Trial, ...names: readonly string[]): Promise<Map<string
   assert.ok(address !== null && typeof address === 'object');
   execFileSync('cp', [join(outside, 'attacks'), t.workspace]);
   try {
-    const result = await t.run(['./attacks', join(outside, 'secret'), String(address.port), String(process.pid), join(outside, 'host.sock'), ...names]);
+    const result = await t.run(['./attacks', join(outside, 'secret'), String(address.port), String(target), join(outside, 'host.sock'), ...names]);
     assert.equal(result.code, 0, result.stderr);
     return new Map(result.stdout.trim().split('\n').map((line) => line.split(' ') as [string, string]));
   } finally {
@@ -165,7 +165,7 @@ test('no attack of the list works, at either level, with or without network, wit
   for (const spec of [workspaceSpec, 'isolation: { network: none, filesystem: workspace, syscalls: minimal }', `${workspaceSpec}, process: { user: 1000 }`]) {
     const t = trial(spec);
     trials.push(t);
-    const results = await attack(t);
+    const results = await attack(t, process.pid);
     assert.ok(results.size >= 50);
     assert.deepEqual([...results].filter(([, outcome]) => outcome !== 'stopped'), []);
     assert.equal(readFileSync(join(outside, 'secret'), 'utf8'), 'secret');
@@ -182,8 +182,30 @@ test('the attacks are real: with one layer off, its own work', root, async () =>
   for (const [more, names] of expected) {
     const t = trial(workspaceSpec, more);
     trials.push(t);
-    const results = await attack(t, ...names); // only these: without its own network the list would reach the host's
+    const results = await attack(t, process.pid, ...names); // only these: without its own network the list would reach the host's
     for (const name of names) assert.equal(results.get(name), 'WORKED', `${more?.off?.join('+') ?? ''}: ${name}`);
     writeFileSync(join(outside, 'secret'), 'secret');
+  }
+});
+
+test('nor does any against a plain user’s own processes and files, from a sandbox that this user made', root, async () => {
+  const as = { uid: 65533, gid: 65533 };
+  const victim = spawn('/bin/sleep', ['1000'], { ...as, stdio: 'ignore' });
+  chmodSync(outside, 0o755);
+  chownSync(join(outside, 'secret'), as.uid, as.gid);
+  try {
+    for (const spec of [workspaceSpec, `${workspaceSpec}, process: { user: 1000 }`]) {
+      const t = trial(spec, { as });
+      trials.push(t);
+      const results = await attack(t, victim.pid ?? 0);
+      assert.ok(results.size >= 50);
+      assert.deepEqual([...results].filter(([, outcome]) => outcome !== 'stopped'), []);
+      assert.equal(readFileSync(join(outside, 'secret'), 'utf8'), 'secret');
+    }
+    const open = trial(workspaceSpec, { as, off: ['view', 'landlock'] });
+    trials.push(open);
+    assert.equal((await attack(open, victim.pid ?? 0, 'read_secret')).get('read_secret'), 'WORKED', 'the file is this user’s');
+  } finally {
+    victim.kill('SIGKILL');
   }
 });

@@ -14,11 +14,11 @@ const program = fileURLToPath(new URL('../native/build/test-capture', import.met
 before(() => buildNative('test-capture'));
 
 /** Runs JavaScript in a sandbox whose two sockets are answered by test-capture: what either side printed, and the exit code. */
-async function inside(network: 'none' | 'restricted', script: string): Promise<{ lines: string[]; code: number; stderr: string }> {
+async function inside(network: 'none' | 'restricted', script: string, as?: { readonly uid: number; readonly gid: number }): Promise<{ lines: string[]; code: number; stderr: string }> {
   const text = `apiVersion: openshell.nvidia.com/v1\nkind: SandboxPolicy\nmetadata: { name: t }\nspec: { isolation: { network: ${network}, syscalls: standard } }\n`;
-  const host = readHostFacts({ nodeBinary: process.execPath });
+  const host = { ...readHostFacts({ nodeBinary: process.execPath }), limits: { memory: false, cpu: false } }; // test-capture makes no control groups
   const plan = planFor(loadSandboxPolicy(text, 't.yaml'), host, { hasWorkspace: false });
-  const child = spawn(program, [host.nodeFolder ?? '/usr', 'node', '-e', script], { stdio: ['ignore', 'pipe', 'pipe', 'pipe'] });
+  const child = spawn(program, [host.nodeFolder ?? '/usr', 'node', '-e', script], { stdio: ['ignore', 'pipe', 'pipe', 'pipe'], ...as });
   (child.stdio[3] as NodeJS.WritableStream).end(JSON.stringify(plan));
   const out: Buffer[] = [];
   const err: Buffer[] = [];
@@ -56,4 +56,11 @@ test('network none: no TCP at all, no way out', root, async () => {
     net.createServer().on('error', (e) => console.log('agent listen', e.code)).listen(0, '127.0.0.1')`);
   assert.equal(result.code, 0, result.stderr);
   assert.deepEqual(result.lines.sort(), ['agent 127.0.0.1 EACCES', 'agent 198.51.100.7 EACCES', 'agent listen EACCES']);
+});
+
+test('a sandbox of a plain user is captured in the same way', root, async () => {
+  const result = await inside('restricted', `const net = require('net'), dgram = require('dgram'); ${connect('198.51.100.7', 443)}; ${connect('127.0.0.1', 15001)};
+    const s = dgram.createSocket('udp4'); s.connect(53, '8.8.8.8', () => s.send('q')); s.on('message', (m, from) => { console.log('agent', String(m), from.address); s.close(); })`, { uid: 65533, gid: 65533 });
+  assert.equal(result.code, 0, result.stderr);
+  assert.deepEqual(result.lines.sort(), ['agent 127.0.0.1 ECONNREFUSED', 'agent q 8.8.8.8', 'agent tcp 198.51.100.7:443', 'tcp 198.51.100.7:443', 'udp q']);
 });

@@ -1,5 +1,5 @@
 /** From a SandboxPolicy and what this host has to a LaunchPlan. */
-import { NemoError, type LandlockRule, type LaunchPlan, type LayerSwitch, type SandboxPolicy, type WorkspacePlan } from '@nemoclaw/contract';
+import { NemoError, type LandlockRule, type LaunchPlan, type LayerSwitch, type PlanLimits, type SandboxPolicy, type WorkspacePlan } from '@nemoclaw/contract';
 import type { HostFacts } from './host-facts.ts';
 import { rights } from './landlock-rights.ts';
 import { fileRules, fixedFolders, pinRoot, privateFolders, ruledPath, specialPlaces, type FileRules } from './file-rules.ts';
@@ -105,6 +105,18 @@ function placesOf(rules: FileRules, refused: readonly string[]): View['places'] 
   return [...policyPlaces, ...more.map((path) => ({ path, what: 'freeze' as const, folder: true, aroundWritable: true }))].map((one) => ({ ...one, root: pinRoot(one.path, rules) }));
 }
 
+/** What the host cannot limit is not asked for: the launcher refuses a limit that does not hold. `checkHost` has said what is missing. */
+function limitsFor(resources: SandboxPolicy['spec']['resources'], host: HostFacts): PlanLimits {
+  const { memory, cpu } = host.limits ?? { memory: true, cpu: true };
+  return {
+    openFiles: resources.maxOpenFiles,
+    pids: resources.maxPids,
+    memoryBytes: memory ? resources.maxMemory : 0,
+    ...(memory ? {} : { processBytes: resources.maxMemory }),
+    cpuMillis: cpu ? Math.round(resources.maxCPU * 1000) : 0,
+  };
+}
+
 /**
  * The plan for one sandbox. Pure.
  * Throws NemoError: NEMO_E_PLAN_PATH (a path that cannot be shown), NEMO_E_PLAN_SYSCALL (a name that cannot be allowed or denied).
@@ -150,7 +162,7 @@ export function planFor(policy: SandboxPolicy, host: HostFacts, options: PlanOpt
     landlock: { rules: landlockRules(policy, sorted, asked, sorted.binds.map((b) => b.path)), handleTcp: spec.isolation.network === 'none' },
     seccomp: { level, filter: seccompFilter({ level, allow: spec.syscalls.allow, deny: spec.syscalls.deny, removalsAsked: asked }) },
     identity: { seen: spec.process.user ?? null },
-    limits: { openFiles: spec.resources.maxOpenFiles, pids: spec.resources.maxPids, memoryBytes: spec.resources.maxMemory, cpuMillis: Math.round(spec.resources.maxCPU * 1000) },
+    limits: limitsFor(spec.resources, host),
     escalate,
     off: options.off ?? [],
     env: environment(options),
