@@ -1,21 +1,18 @@
-/* Asked system calls: done at once where no rule names them, else held until a person has answered. */
-#include "holds_journal.h"
+/* Asked system calls that wait until a person has answered, or their deadline has come. */
+#include "holds.h"
 #include "holds_record.h"
-#include "openshelld_sandboxes.h"
 #include "openshelld_store.h"
 #include "openshelld_text.h"
-#include "shim.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* So close to its deadline a call may be answered by the shim while we perform. */
 #define DEADLINE_MARGIN_MS 20
-#define TALLY_EVERY_MS 1000
 /* As many may wait for a person at once in one sandbox; more would only bury the person. */
 #define HOLDS_MAX 64
 
@@ -27,13 +24,6 @@ struct hold {
   json_t *shown; /* SyscallHold */
   struct operation op;
 };
-
-static void answer_call(struct sandbox *sandbox, uint64_t nid, int error) {
-  struct seccomp_notif_resp response = {.id = nid, .error = -error};
-  (void)ioctl(sandbox->notify, SECCOMP_IOCTL_NOTIF_SEND, &response);
-}
-
-static bool still_waits(const struct sandbox *sandbox, uint64_t nid) { return ioctl(sandbox->notify, SECCOMP_IOCTL_NOTIF_ID_VALID, &nid) == 0; }
 
 static void free_hold(struct hold *hold) {
   operation_close(&hold->op);
@@ -59,18 +49,6 @@ static void tell_end(struct sandbox *sandbox, const struct hold *hold, const cha
              "A held %s of %s ended: %s", hold->op.rename ? "rename" : "deletion", path ? path : "?", outcome);
 }
 
-static void tally_due(struct timer *timer) {
-  struct sandbox *s = container_of(timer, struct sandbox, tally);
-  event_emit("fileActivity", 4, 1, s->id, "openshelld", "allow", json_pack("{s:i,s:i,s:i}", "deleted", (int)s->deleted, "renamed", (int)s->renamed, "failed", (int)s->failed),
-             "Done without a question: deletions %u, renames %u; failed %u", s->deleted, s->renamed, s->failed);
-  s->deleted = s->renamed = s->failed = 0;
-}
-
-static void count(struct sandbox *sandbox, const struct operation *op, int error) {
-  if (!sandbox->tally.set) timer_set(&sandbox->tally, TALLY_EVERY_MS, tally_due);
-  (*(error ? &sandbox->failed : op->rename ? &sandbox->renamed : &sandbox->deleted))++;
-}
-
 static json_t *describe(const struct sandbox *sandbox, const struct hold *hold, int pid, int rule) {
   char link[40], exe[PATH_BYTES] = "";
   text_format(link, sizeof link, "/proc/%d/exe", pid);
@@ -84,18 +62,14 @@ static json_t *describe(const struct sandbox *sandbox, const struct hold *hold, 
                    (json_int_t)hold->deadline);
 }
 
-static void hold_it(struct sandbox *sandbox, const struct seccomp_notif *call, int64_t deadline, struct operation *op, int rule) {
+bool hold_open(struct sandbox *sandbox, struct shared_slot *slot, struct operation *op, int rule) {
+  const struct seccomp_notif *call = &slot->call;
   int waiting = 0;
   for (const struct hold *h = sandbox->holds; h; h = h->next) waiting++;
-  struct hold *hold = waiting < HOLDS_MAX ? calloc(1, sizeof *hold) : NULL;
-  if (!hold) {
-    count(sandbox, op, EPERM);
-    operation_close(op);
-    answer_call(sandbox, call->id, EPERM);
-    return;
-  }
+  struct hold *hold = waiting < HOLDS_MAX && operation_keep(op) ? calloc(1, sizeof *hold) : NULL;
+  if (!hold) return false;
   hold->nid = call->id;
-  hold->deadline = deadline;
+  hold->deadline = slot->deadline;
   hold->op = *op;
   text_format(hold->id, sizeof hold->id, "%s:%016" PRIx64, sandbox->id, (uint64_t)call->id);
   hold->shown = describe(sandbox, hold, (int)call->pid, rule);
@@ -103,60 +77,46 @@ static void hold_it(struct sandbox *sandbox, const struct seccomp_notif *call, i
   if (op->rename) json_object_set_new(record, "to", record_of_place(&op->to));
   hold->next = sandbox->holds;
   sandbox->holds = hold;
+  slot->held = true;
   /* The shim has what was shown, and on what, before anybody is asked: an approval can never meet another object. */
-  shim_say(sandbox, json_pack("{s:s,s:I,s:o}", "t", "held", "nid", (json_int_t)call->id, "record", record), (int[]){op->from.parent, op->to.parent}, op->rename ? 2 : 1);
+  shim_say(sandbox, json_pack("{s:s,s:I,s:I,s:o}", "t", "held", "nid", (json_int_t)call->id, "deadline", (json_int_t)hold->deadline, "record", record), (int[]){op->from.parent, op->to.parent}, op->rename ? 2 : 1);
   event_emit("fileActivity", op->rename ? 5 : 4, 3, sandbox->id, "openshelld", "escalate", json_pack("{s:s,s:O}", "holdId", hold->id, "hold", hold->shown), "A %s of %s waits for a person", op->rename ? "rename" : "deletion", op->from.path);
   tell_gateway(json_pack("{s:s,s:O}", "t", "hold", "hold", hold->shown), NULL, 0);
+  return true;
 }
 
-/* Does it and answers; whatever happens to openshelld in between, it is done once. */
-static int do_and_answer(struct sandbox *sandbox, uint64_t nid, const struct operation *op) {
-  journal_begin(sandbox->id, nid, op);
-  int error = operation_do(op, &sandbox->view);
-  journal_end(error);
-  answer_call(sandbox, nid, error);
-  journal_clear();
-  return error;
+int holds_prepare(struct sandbox *sandbox, json_t *escalate, int calls) {
+  void *memory = calls < 0 ? MAP_FAILED : mmap(NULL, sizeof *sandbox->shared, PROT_READ | PROT_WRITE, MAP_SHARED, calls, 0);
+  if (calls >= 0) close(calls);
+  if (memory == MAP_FAILED) return -1;
+  sandbox->shared = memory;
+  sandbox->escalate = json_incref(escalate);
+  for (int i = 0; i < SHARED_SLOTS; i++) sandbox->shared->slot[i].held = false; /* the shim says which */
+  return 0;
 }
 
-void holds_call(struct sandbox *sandbox, const struct seccomp_notif *call, int64_t deadline) {
-  static struct operation op;
-  int left_error = 0;
-  dev_t dev = 0;
-  ino_t ino = 0;
-  enum journal_state left = journal_left(sandbox->id, call->id, &left_error, &dev, &ino);
-  if (left == JOURNAL_DONE) {
-    answer_call(sandbox, call->id, left_error);
-    return;
-  }
-  int error = operation_read(&op, &sandbox->view, call, sandbox->notify);
-  if (left == JOURNAL_DOING && (error == ENOENT || (!error && (op.from.dev != dev || op.from.ino != ino)))) {
-    /* It was about to be done, and what it was about is no longer there: it was done. */
-    operation_close(&op);
-    answer_call(sandbox, call->id, 0);
-    return;
-  }
-  if (error == ESRCH) return; /* nobody waits any more */
-  if (error) {
-    count(sandbox, &op, error);
-    answer_call(sandbox, call->id, error);
-    return;
-  }
-  int rule = rules_match(sandbox->rules, &op, &sandbox->view);
-  if (rule >= 0) {
-    become_root();
-    hold_it(sandbox, call, deadline, &op, rule);
-    return;
-  }
-  error = do_and_answer(sandbox, call->id, &op);
-  count(sandbox, &op, error);
-  operation_close(&op);
+int holds_change(struct sandbox *sandbox, json_t *escalate) {
+  if (!sandbox->asker) return json_array_size(escalate) == 0 ? 0 : -1; /* the kernel asks about nothing here */
+  struct hold_rules *rules = rules_make(&sandbox->view, escalate);
+  if (!rules) return -1;
+  rules_free(atomic_exchange(&sandbox->asker->other_rules, rules));
+  json_decref(sandbox->escalate);
+  sandbox->escalate = json_incref(escalate);
+  return 0;
 }
 
-void holds_prepare(struct sandbox *sandbox, json_t *escalate) {
-  rules_free(sandbox->rules);
+int holds_start(struct sandbox *sandbox) {
+  if (!sandbox->asks || sandbox->asker) return 0;
   folders_forget(); /* a former sandbox may have had the same uid and other rules */
-  sandbox->rules = rules_make(&sandbox->view, escalate);
+  struct hold_rules *rules = rules_make(&sandbox->view, sandbox->escalate);
+  sandbox->asker = rules ? asker_start(sandbox, rules, config.hold_ms) : NULL;
+  if (!sandbox->asker) rules_free(rules);
+  return sandbox->asker ? 0 : -1;
+}
+
+static void forget_call(struct sandbox *sandbox, uint64_t nid) {
+  struct shared_slot *slot = slot_of(sandbox->shared, nid);
+  if (slot) slot_clear(slot);
 }
 
 void holds_adopt(struct sandbox *sandbox, json_t *message, struct packet *packet) {
@@ -168,27 +128,27 @@ void holds_adopt(struct sandbox *sandbox, json_t *message, struct packet *packet
   hold->nid = (uint64_t)json_integer_value(json_object_get(message, "nid"));
   hold->deadline = json_integer_value(json_object_get(message, "deadline"));
   hold->op.from.parent = hold->op.to.parent = -1;
-  bool good = id && text_format(hold->id, sizeof hold->id, "%s", id) && json_unpack(record, "{s:s,s:b,s:i}", "syscall", &syscall_name, "rename", &renames, "flags", &flags) == 0 && packet->count == (renames ? 2 : 1) &&
+  struct shared_slot *slot = slot_of(sandbox->shared, hold->nid);
+  bool good = slot && id && text_format(hold->id, sizeof hold->id, "%s", id) && json_unpack(record, "{s:s,s:b,s:i}", "syscall", &syscall_name, "rename", &renames, "flags", &flags) == 0 && packet->count == (renames ? 2 : 1) &&
               record_to_place(json_object_get(record, "from"), &hold->op.from, packet->fds[0]) && (!renames || record_to_place(json_object_get(record, "to"), &hold->op.to, packet->fds[1]));
   if (!good) {
-    answer_call(sandbox, hold->nid, EPERM);
+    answer_call(sandbox->notify, hold->nid, EPERM);
     free(hold);
     return;
   }
   packet->count = 0;
+  slot->held = true;
   hold->shown = json_incref(shown);
   hold->op.rename = renames;
   hold->op.flags = (unsigned)flags;
   hold->op.syscall = json_string_value(json_object_get(hold->shown, "syscall"));
-  int error = 0;
-  dev_t dev;
-  ino_t ino;
-  enum journal_state left = journal_left(sandbox->id, hold->nid, &error, &dev, &ino);
+  uint32_t left = atomic_load(&slot->journal);
   bool done = left == JOURNAL_DONE || (left == JOURNAL_DOING && !operation_same(&hold->op, &sandbox->view));
   become_root();
   if (done) {
-    if (left == JOURNAL_DOING) error = 0;
-    answer_call(sandbox, hold->nid, error);
+    int error = left == JOURNAL_DONE ? slot->error : 0;
+    answer_call(sandbox->notify, hold->nid, error);
+    slot_clear(slot);
     shim_say(sandbox, json_pack("{s:s,s:I}", "t", "unheld", "nid", (json_int_t)hold->nid), NULL, 0);
     tell_end(sandbox, hold, "performed", error);
     free_hold(hold);
@@ -201,6 +161,7 @@ void holds_adopt(struct sandbox *sandbox, json_t *message, struct packet *packet
 void holds_ended(struct sandbox *sandbox, uint64_t nid, const char *why) {
   struct hold *hold = take(sandbox, nid, NULL);
   if (!hold) return;
+  forget_call(sandbox, nid);
   tell_end(sandbox, hold, why, strcmp(why, "timeout") == 0 ? EPERM : 0);
   free_hold(hold);
 }
@@ -216,7 +177,8 @@ void asked_hold_answer(struct service *service, json_t *message, json_int_t id) 
     return;
   }
   const char *outcome = "denied";
-  if (!still_waits(sandbox, hold->nid)) {
+  struct shared_slot *slot = slot_of(sandbox->shared, hold->nid);
+  if (!slot || !call_waits(sandbox->notify, hold->nid)) {
     outcome = "agent-gone";
     error = 0;
   } else if (boottime_ms() >= hold->deadline - DEADLINE_MARGIN_MS) {
@@ -224,13 +186,14 @@ void asked_hold_answer(struct service *service, json_t *message, json_int_t id) 
   } else if (strcmp(verdict, "allow") == 0) {
     if (operation_same(&hold->op, &sandbox->view)) {
       outcome = "performed";
-      error = do_and_answer(sandbox, hold->nid, &hold->op);
+      error = do_and_answer(sandbox->notify, slot, &hold->op, &sandbox->view);
     } else {
       outcome = "changed";
     }
   }
   become_root();
-  if (strcmp(outcome, "agent-gone") != 0 && strcmp(outcome, "performed") != 0) answer_call(sandbox, hold->nid, error);
+  if (strcmp(outcome, "agent-gone") != 0 && strcmp(outcome, "performed") != 0) answer_call(sandbox->notify, hold->nid, error);
+  forget_call(sandbox, hold->nid);
   shim_say(sandbox, json_pack("{s:s,s:I}", "t", "unheld", "nid", (json_int_t)hold->nid), NULL, 0);
   tell_end(sandbox, hold, outcome, error);
   reply_ok(service, id, json_pack("{s:s,s:i}", "outcome", outcome, "errno", error), NULL, 0);
@@ -248,10 +211,12 @@ void holds_drop(struct sandbox *sandbox) {
     tell_end(sandbox, hold, "agent-gone", 0);
     free_hold(hold);
   }
-  rules_free(sandbox->rules);
-  sandbox->rules = NULL;
-  if (sandbox->tally.set) {
-    timer_stop(&sandbox->tally);
-    tally_due(&sandbox->tally);
-  }
+  counts_stop(sandbox);
+  /* The thread has the memory, and gives it back. */
+  if (sandbox->asker) asker_stop(sandbox->asker);
+  else if (sandbox->shared) (void)munmap(sandbox->shared, sizeof *sandbox->shared);
+  sandbox->asker = NULL;
+  sandbox->shared = NULL;
+  json_decref(sandbox->escalate);
+  sandbox->escalate = NULL;
 }

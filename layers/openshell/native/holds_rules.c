@@ -108,7 +108,7 @@ static struct relation relate(const struct rule *rule, int index, const struct p
 
 /* Fills rules_inside by (device, inode) of the folder and all above it. False: it could not be found out. */
 static bool place_rules(const struct hold_rules *rules, struct place *place, const struct view *view) {
-  static struct ancestors up;
+  static _Thread_local struct ancestors up;
   if (place->rules_known) return true;
   place->rules_inside = 0;
   if (!climb(place, &up)) return false;

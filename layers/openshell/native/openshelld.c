@@ -1,6 +1,5 @@
 /* openshelld: the root daemon. Starts the services, makes sandboxes through shims, performs approved file operations. Usage: openshelld --config FILE [--store FD], or openshelld --alone (openshelld_alone.h) */
 #include "openshelld.h"
-#include "holds_journal.h"
 #include "openshelld_alone.h"
 #include "openshelld_checkpoints.h"
 #include "openshelld_sandboxes.h"
@@ -62,7 +61,6 @@ static void signal_ready(struct watch *watch, uint32_t events) {
 
 static void found(const char *name, const int *fds, int count) {
   if (strcmp(name, "events") == 0 && count == 1) event_adopt_sequence(fds[0]);
-  else if (strcmp(name, "journal") == 0 && count == 1) journal_adopt(fds[0]);
   else if (strncmp(name, "service/", 8) == 0) services_adopt(name + 8, fds, count);
   else if (strncmp(name, "workspace/", 10) == 0) registry_adopt(fds, count);
   else
@@ -141,7 +139,7 @@ int main(int argc, char **argv) {
     goto failed;
   }
   services_prepare();
-  if (store_open(store, found) < 0 || event_open() < 0 || journal_open() < 0) {
+  if (store_open(store, found) < 0 || event_open() < 0) {
     text_format(err, sizeof err, "the supervisor's store: %s", strerror(errno));
     goto failed;
   }
@@ -151,8 +149,7 @@ int main(int argc, char **argv) {
   if (registry_open(err, sizeof err) < 0) goto failed;
   if (sandboxes_open(err, sizeof err) < 0) goto failed;
   services_start();
-  loop_run(&finished, become_root);
-  become_root();
+  loop_run(&finished);
   registry_close();
   sandboxes_close();
   log_line("stopped");

@@ -2,16 +2,32 @@
 #include "openshelld_loop.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
 static int epoll = -1;
 static struct timer *timers;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_t owner;
+static struct watch nudge; /* makes the loop look at its timers again */
+
+static void nudged(struct watch *watch, uint32_t events) {
+  uint64_t count;
+  (void)events;
+  (void)!read(watch->fd, &count, sizeof count);
+}
 
 int loop_open(void) {
   epoll = epoll_create1(EPOLL_CLOEXEC);
-  return epoll < 0 ? -1 : 0;
+  int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  owner = pthread_self();
+  return epoll < 0 || fd < 0 ? -1 : loop_add(&nudge, fd, EPOLLIN, nudged);
 }
+
+void loop_lock(void) { pthread_mutex_lock(&lock); }
+void loop_unlock(void) { pthread_mutex_unlock(&lock); }
 
 int loop_add(struct watch *watch, int fd, uint32_t events, void (*ready)(struct watch *, uint32_t)) {
   struct epoll_event event = {.events = events, .data.ptr = watch};
@@ -60,10 +76,13 @@ void timer_set(struct timer *timer, int64_t in_ms, void (*fire)(struct timer *))
   while (*link && (*link)->at <= timer->at) link = &(*link)->next;
   timer->next = *link;
   *link = timer;
+  uint64_t one = 1;
+  if (!pthread_equal(pthread_self(), owner)) (void)!write(nudge.fd, &one, sizeof one);
 }
 
 /* One event at a time: a callback may free what a second event in the same batch would point to. */
-void loop_run(const bool *stop, void (*before)(void)) {
+void loop_run(const bool *stop) {
+  loop_lock();
   while (!*stop) {
     int wait = -1;
     if (timers) {
@@ -71,20 +90,21 @@ void loop_run(const bool *stop, void (*before)(void)) {
       if (left <= 0) {
         struct timer *due = timers;
         timer_stop(due);
-        before();
         due->fire(due);
         continue;
       }
       wait = left > 60000 ? 60000 : (int)left;
     }
     struct epoll_event event;
+    loop_unlock();
     int n = epoll_wait(epoll, &event, 1, wait);
+    loop_lock();
     if (n == 1) {
       struct watch *watch = event.data.ptr;
-      if (!watch->keeps_identity) before();
       watch->ready(watch, event.events);
     } else if (n < 0 && errno != EINTR) {
-      return;
+      break;
     }
   }
+  loop_unlock();
 }

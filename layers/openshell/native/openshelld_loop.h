@@ -10,7 +10,6 @@
 struct watch {
   int fd;
   void (*ready)(struct watch *watch, uint32_t events);
-  bool keeps_identity; /* its callback calls become_root itself where it needs to */
 };
 
 struct timer {
@@ -27,8 +26,11 @@ void loop_change(struct watch *watch, uint32_t events);
 void loop_remove(struct watch *watch);
 void timer_set(struct timer *timer, int64_t in_ms, void (*fire)(struct timer *));
 void timer_stop(struct timer *timer);
-/* Runs until *stop. `before` is called before every callback, but for those that keep the identity. */
-void loop_run(const bool *stop, void (*before)(void));
+/* Runs until *stop. */
+void loop_run(const bool *stop);
+/* Other threads may use what callbacks use only between these; the loop holds the lock but while it waits. */
+void loop_lock(void);
+void loop_unlock(void);
 /* CLOCK_BOOTTIME and wall time in ms. */
 int64_t boottime_ms(void);
 int64_t wall_ms(void);

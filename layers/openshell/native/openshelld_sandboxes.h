@@ -45,10 +45,13 @@ struct sandbox {
   uint32_t next_number;
   struct openshelld_exec *execs;
   struct openshelld_asked *asked;
-  struct hold_rules *rules;
+  json_t *escalate; /* rules of the plan, or what they were changed to */
+  bool asks; /* calls come from the kernel to be matched with the rules */
+  struct shared_calls *shared;
+  struct asker *asker; /* answers its asked calls; NULL where no rule asks */
   struct hold *holds;
-  unsigned deleted, renamed, failed; /* operations done since the last event */
-  struct timer tally;
+  struct timer tally, refusals;
+  int64_t refusals_next;
 };
 
 extern struct sandbox *sandboxes;
@@ -100,8 +103,12 @@ void checkpoint_done(const struct checkpoint *done);
 
 /* holds.c */
 void asked_hold_answer(struct service *service, json_t *message, json_int_t id);
-void holds_prepare(struct sandbox *sandbox, json_t *escalate);
-void holds_call(struct sandbox *sandbox, const struct seccomp_notif *call, int64_t deadline);
+/* Takes over `calls`, the memory shared with the shim. 0 or -1. */
+int holds_prepare(struct sandbox *sandbox, json_t *escalate, int calls);
+/* Other rules from the next call on. 0 or -1. */
+int holds_change(struct sandbox *sandbox, json_t *escalate);
+/* Once the shim has said what is held: from here on asked calls are taken. 0 or -1. */
+int holds_start(struct sandbox *sandbox);
 void holds_adopt(struct sandbox *sandbox, json_t *message, struct packet *packet);
 void holds_ended(struct sandbox *sandbox, uint64_t nid, const char *why);
 void holds_list(const struct sandbox *sandbox, json_t *list);

@@ -3,7 +3,6 @@
 #include "openshelld_alone.h"
 #include "openshelld_store.h"
 #include "openshelld_text.h"
-#include "shim.h"
 #include "seen_refusals.h"
 
 #include <errno.h>
@@ -36,25 +35,28 @@ uint32_t shim_ask(struct sandbox *s, json_int_t request, const char *exec) {
   return number;
 }
 
-static void take_fds(struct sandbox *s, json_t *message, struct packet *packet) {
+/* The descriptor of the memory shared with the shim is for the caller. */
+static int take_fds(struct sandbox *s, json_t *message, struct packet *packet) {
+  int calls = -1;
   size_t i;
   json_t *name;
   json_array_foreach(json_object_get(message, "fds"), i, name) {
     const char *what = json_string_value(name);
     if (!what || (int)i >= packet->count) break;
-    int *slot = strcmp(what, "notify") == 0 ? &s->notify : strcmp(what, "tcp") == 0 ? &s->listeners[0] : strcmp(what, "udp") == 0 ? &s->listeners[1] : strcmp(what, "pts") == 0 ? &s->pts : NULL;
+    int *slot = strcmp(what, "notify") == 0 ? &s->notify : strcmp(what, "tcp") == 0 ? &s->listeners[0] : strcmp(what, "udp") == 0 ? &s->listeners[1] : strcmp(what, "pts") == 0 ? &s->pts : strcmp(what, "calls") == 0 ? &calls : NULL;
     if (!slot) continue;
     if (*slot >= 0) close(*slot);
     *slot = packet->fds[i];
     packet->fds[i] = -1;
   }
+  return calls;
 }
 
 /* Common to `ready` and `hello`. */
 static bool know(struct sandbox *s, json_t *message, struct packet *packet) {
   char path[64];
   const char *worker = json_string_value(json_object_get(message, "worker"));
-  take_fds(s, message, packet);
+  int calls = take_fds(s, message, packet);
   s->init = (pid_t)json_integer_value(json_object_get(message, "init"));
   s->shim = (pid_t)json_integer_value(json_object_get(message, "shim"));
   s->uid = (uid_t)json_integer_value(json_object_get(message, "uid"));
@@ -63,17 +65,16 @@ static bool know(struct sandbox *s, json_t *message, struct packet *packet) {
   text_format(path, sizeof path, "/proc/%d/root", s->init);
   if (s->view.root >= 0) close(s->view.root);
   s->view = (struct view){.root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC), .uid = s->uid, .gid = (gid_t)s->uid};
-  if (s->view.root < 0) return false;
-  json_t *escalate = json_object_get(message, "escalate");
-  holds_prepare(s, escalate);
+  s->asks = json_is_true(json_object_get(message, "asks"));
+  if (holds_prepare(s, json_object_get(message, "escalate"), calls) < 0 || s->view.root < 0) return false;
   if (refusals_watch(s->uid, s->id, s->init) < 0) event_emit("kernelActivity", 99, 3, s->id, "openshelld", NULL, NULL, "The system calls of this sandbox are not seen or counted");
-  return s->rules != NULL;
+  return true;
 }
 
 static void ready(struct sandbox *s, json_t *message, struct packet *packet) {
   struct service *gateway = service_find("gateway");
   timer_stop(&s->patience);
-  if (!know(s, message, packet)) {
+  if (!know(s, message, packet) || holds_start(s) < 0) {
     if (gateway && s->create_request) reply_error(gateway, s->create_request, "internal", "the sandbox's view cannot be opened: %s", strerror(errno));
     s->create_request = 0;
     sandbox_gone(s, NULL);
@@ -142,6 +143,7 @@ static void message_from(struct sandbox *s, json_t *message, struct packet *pack
     }
   } else if (strcmp(t, "synced") == 0) {
     s->synced = true;
+    if (holds_start(s) < 0) log_line("the calls of %s cannot be answered: %s", s->id, strerror(errno));
     sandbox_attach(s);
     struct service *gateway = service_find("gateway");
     if (gateway && gateway->hello) sandboxes_tell_inventory();
@@ -162,28 +164,19 @@ static void channel_ready(struct watch *watch, uint32_t events) {
     (void)channel_flush(&s->channel);
     if (!s->channel.first) loop_change(watch, EPOLLIN);
   }
-  /* Up to here, and for asked calls, nothing needs a right over files. */
   if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR))) return;
   int got = packet_receive(watch->fd, &packet);
   if (got == 0) return;
   if (got < 0) {
-    become_root();
     struct service *gateway = service_find("gateway");
     if (gateway && s->create_request) reply_error(gateway, s->create_request, "internal", "the shim ended before the sandbox was ready");
     s->create_request = 0;
     sandbox_gone(s, s->state == SANDBOX_READY ? "its shim ended" : NULL);
     return;
   }
-  const struct shim_notice *notice = (const struct shim_notice *)packet.data;
-  if (packet.length == sizeof *notice && memcmp(notice->tag, "notice", 7) == 0) {
-    struct seccomp_notif call = notice->call;
-    holds_call(s, &call, notice->deadline);
-  } else {
-    become_root();
-    json_t *message = json_loadb(packet.data, packet.length, 0, NULL);
-    message_from(s, message, &packet);
-    json_decref(message);
-  }
+  json_t *message = json_loadb(packet.data, packet.length, 0, NULL);
+  message_from(s, message, &packet);
+  json_decref(message);
   packet_close_fds(&packet);
 }
 
@@ -222,7 +215,6 @@ int shim_start(struct sandbox *s, json_t *launch, int workspace) {
     json_decref(launch);
     return -1;
   }
-  s->watch.keeps_identity = true;
   if (loop_add(&s->watch, ends[0], EPOLLIN, channel_ready) < 0) {
     json_decref(launch);
     return -1;
@@ -239,6 +231,5 @@ int shim_connect(struct sandbox *s, const char *path) {
   channel_make_room(fd);
   channel_init(&s->channel, fd);
   if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0) return -1;
-  s->watch.keeps_identity = true;
   return loop_add(&s->watch, fd, EPOLLIN, channel_ready);
 }

@@ -30,9 +30,8 @@ void asked_update(struct service *service, json_t *message, json_int_t id) {
     reply_error(service, id, "host", "%s", err);
     return;
   }
-  holds_prepare(s, escalate);
-  if (!s->rules) {
-    reply_error(service, id, "internal", "no memory for the rules");
+  if (holds_change(s, escalate) < 0) {
+    reply_error(service, id, "internal", "the rules cannot be changed");
     sandbox_gone(s, "its rules could not be changed");
     return;
   }

@@ -72,14 +72,33 @@ static int decode(struct operation *op, const struct seccomp_data *call, int dir
   }
 }
 
+bool operation_known(int nr) {
+  switch (nr) {
+#ifdef SYS_unlink
+    case SYS_unlink:
+    case SYS_rmdir:
+    case SYS_rename:
+#endif
+#ifdef SYS_renameat
+    case SYS_renameat:
+#endif
+    case SYS_unlinkat:
+    case SYS_renameat2:
+      return true;
+    default:
+      return false;
+  }
+}
+
 int operation_read(struct operation *op, const struct view *view, const struct seccomp_notif *call, int notify) {
-  static char text[2][PATH_BYTES];
+  static _Thread_local char text[2][PATH_BYTES];
   int dirs[2];
   uint64_t paths[2], id = call->id;
   op->syscall = "";
   op->rename = false;
   op->flags = 0;
   op->from.parent = op->to.parent = -1;
+  op->from.kept = op->to.kept = false;
   int error = decode(op, &call->data, dirs, paths);
   for (int i = 0; !error && i < (op->rename ? 2 : 1); i++) error = read_path((pid_t)call->pid, paths[i], text[i]);
   if (!error) error = place_resolve(&op->from, view, (pid_t)call->pid, dirs[0], text[0]);
@@ -96,7 +115,7 @@ int operation_read(struct operation *op, const struct view *view, const struct s
 }
 
 static bool place_same(const struct place *place, const struct view *view) {
-  static struct place now;
+  static _Thread_local struct place now;
   char folder[PATH_BYTES];
   now.parent = place->parent;
   now.special = place->special;
@@ -115,13 +134,30 @@ int operation_do(const struct operation *op, const struct view *view) {
   become_agent(view);
   int result = op->rename ? (int)syscall(SYS_renameat2, op->from.parent, op->from.name, op->to.parent, op->to.name, op->flags) : unlinkat(op->from.parent, op->from.name, (int)op->flags);
   int error = result < 0 ? errno : 0;
-  /* A folder that moves or goes takes with it what was known about those below, and its number may come back. */
-  if (!error && (op->rename ? op->from.folder || op->to.folder : (op->flags & AT_REMOVEDIR) != 0)) folders_forget();
+  /* A folder that moves or goes takes with it what was known about those below, and its number may come back; a link leads elsewhere. */
+  bool lead = op->from.folder || op->from.link || (op->rename && op->to.exists && (op->to.folder || op->to.link));
+  if (!error && (lead || (op->flags & AT_REMOVEDIR && !op->rename))) folders_forget();
   return error;
 }
 
-void operation_close(struct operation *op) {
-  if (op->from.parent >= 0) close(op->from.parent);
-  if (op->to.parent >= 0) close(op->to.parent);
-  op->from.parent = op->to.parent = -1;
+void operation_let_go(struct place *place) {
+  if (place->parent >= 0 && !place->kept) close(place->parent);
+  place->parent = -1;
+  place->kept = false;
 }
+
+void operation_close(struct operation *op) {
+  operation_let_go(&op->from);
+  operation_let_go(&op->to);
+}
+
+static bool keep(struct place *place) {
+  if (!place->kept) return true;
+  int own = fcntl(place->parent, F_DUPFD_CLOEXEC, 3);
+  if (own < 0) return false;
+  place->parent = own;
+  place->kept = false;
+  return true;
+}
+
+bool operation_keep(struct operation *op) { return keep(&op->from) && keep(&op->to); }

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -27,9 +28,11 @@ struct folder {
   char path[512];
 };
 
-static struct folder folders[REMEMBERED];
+static _Thread_local struct folder folders[REMEMBERED];
+static _Atomic unsigned moves; /* of folders, by anybody */
+static _Thread_local unsigned moves_known;
 static struct view root_view; /* root's, or the user's without root */
-static uid_t now_uid;
+static _Thread_local uid_t now_uid;
 
 /* Of this thread only; the kernel takes away and gives back the capabilities over files with it. */
 static void become(const struct view *view) {
@@ -50,12 +53,16 @@ void become_prepare(void) {
 }
 
 static struct folder *slot(const struct view *view, const struct place *place) {
-  return &folders[(place->parent_ino * 31 + place->parent_dev * 7 + place->parent_mount * 3 + view->uid) % REMEMBERED];
+  return &folders[(place->in.ino * 31 + place->in.dev * 7 + place->in.mount * 3 + view->uid) % REMEMBERED];
 }
 
 static struct folder *remembered(const struct view *view, const struct place *place) {
+  unsigned now = atomic_load(&moves);
+  if (now != moves_known)
+    for (int i = 0; i < REMEMBERED; i++) folders[i].uid = 0;
+  moves_known = now;
   struct folder *f = slot(view, place);
-  return f->uid == view->uid && f->dev == place->parent_dev && f->ino == place->parent_ino && f->mount == place->parent_mount && boottime_ms() < f->until ? f : NULL;
+  return f->uid == view->uid && f->dev == place->in.dev && f->ino == place->in.ino && f->mount == place->in.mount && boottime_ms() < f->until ? f : NULL;
 }
 
 void folder_remember(const struct place *place, const struct view *view, uint64_t rules_inside) {
@@ -65,17 +72,11 @@ void folder_remember(const struct place *place, const struct view *view, uint64_
   f->rules_inside = rules_inside;
 }
 
-void folders_forget(void) {
-  for (int i = 0; i < REMEMBERED; i++) folders[i].uid = 0;
-}
+void folders_forget(void) { atomic_fetch_add(&moves, 1); }
+unsigned folders_moves(void) { return atomic_load(&moves); }
 
 /* The folder's own path, and what is known about it. */
 static int know_folder(struct place *place, const struct view *view) {
-  struct statx found;
-  if (statx(place->parent, "", AT_EMPTY_PATH, STATX_INO | STATX_MNT_ID, &found) < 0) return errno;
-  place->parent_dev = makedev(found.stx_dev_major, found.stx_dev_minor);
-  place->parent_ino = found.stx_ino;
-  place->parent_mount = found.stx_mnt_id;
   place->rules_known = false;
   const struct folder *known = remembered(view, place);
   if (known) {
@@ -88,7 +89,7 @@ static int know_folder(struct place *place, const struct view *view) {
   size_t length = error ? 0 : strlen(place->path);
   if (error || length >= sizeof folders[0].path) return error;
   struct folder *f = slot(view, place);
-  *f = (struct folder){.uid = view->uid, .dev = place->parent_dev, .ino = place->parent_ino, .mount = place->parent_mount, .until = boottime_ms() + REMEMBER_MS};
+  *f = (struct folder){.uid = view->uid, .dev = place->in.dev, .ino = place->in.ino, .mount = place->in.mount, .until = boottime_ms() + REMEMBER_MS};
   memcpy(f->path, place->path, length + 1);
   return 0;
 }
@@ -120,7 +121,7 @@ static int same_folder(int a, int b) {
 
 /* A relative path that leaves its base by `..` or an absolute link: from the base's place in the agent's root. */
 static int open_around(const struct view *view, int base, const char *path) {
-  static char whole[2 * PATH_BYTES];
+  static _Thread_local char whole[2 * PATH_BYTES];
   char start[PATH_BYTES];
   if (place_path(base, start, sizeof start) != 0 || !text_format(whole, PATH_BYTES, "%s/%s", start, path)) {
     errno = ENAMETOOLONG;
@@ -140,21 +141,13 @@ static int open_around(const struct view *view, int base, const char *path) {
   return fd;
 }
 
-static int open_base(pid_t tid, int dirfd) {
-  char link[48];
-  if (dirfd == AT_FDCWD) text_format(link, sizeof link, "/proc/%d/cwd", tid);
-  else text_format(link, sizeof link, "/proc/%d/fd/%d", tid, dirfd);
-  int fd = open(link, O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0 && errno == ENOENT) errno = dirfd == AT_FDCWD ? ESRCH : EBADF;
-  return fd;
-}
 
 static int open_parent(const struct view *view, pid_t tid, int dirfd, const char *folder, bool absolute) {
   if (absolute) {
     become_agent(view);
     return open_below(view->root, folder[0] ? folder : "/", RESOLVE_IN_ROOT);
   }
-  int base = open_base(tid, dirfd);
+  int base = caller_folder(tid, dirfd);
   if (base < 0 || !folder[0]) return base;
   become_agent(view);
   int fd = open_below(base, folder, RESOLVE_BENEATH), saved = errno;
@@ -180,12 +173,22 @@ int place_resolve(struct place *place, const struct view *view, pid_t tid, int d
   memcpy(place->name, path + start, end - start);
   place->name[end - start] = 0;
   place->special = strcmp(place->name, ".") == 0 || strcmp(place->name, "..") == 0;
-  place->parent = open_parent(view, tid, dirfd, folder, path[0] == '/');
-  if (place->parent < 0) return errno;
+  struct folder_id base = {0};
+  bool absolute = path[0] == '/', keeps = start > 0 && (absolute || caller_folder_id(tid, dirfd, &base) == 0);
+  place->kept = keeps && kept_parent(place, view, &base, folder);
+  if (!place->kept) {
+    place->parent = open_parent(view, tid, dirfd, folder, absolute);
+    if (place->parent < 0) return errno;
+    int unknown = folder_id(place->parent, "", &place->in);
+    if (unknown) {
+      operation_let_go(place);
+      return unknown;
+    }
+    if (keeps) keep_parent(place, view, &base, folder);
+  }
   int error = know_folder(place, view);
   if (error) {
-    close(place->parent);
-    place->parent = -1;
+    operation_let_go(place);
     return error;
   }
   size_t used = strlen(place->path);
@@ -210,5 +213,6 @@ int place_look(struct place *place, const struct view *view) {
   place->dev = makedev(found.stx_dev_major, found.stx_dev_minor);
   place->ino = found.stx_ino;
   place->folder = S_ISDIR(found.stx_mode);
+  place->link = S_ISLNK(found.stx_mode);
   return 0;
 }

@@ -67,7 +67,7 @@ static int drop_privileges(void) {
 static void accept_openshelld(void) {
   struct ucred who;
   socklen_t size = sizeof who;
-  int fds[4], fd = accept4(shim.listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  int fds[5], fd = accept4(shim.listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
   if (fd < 0) return;
   if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0 || who.uid != geteuid()) {
     close(fd);
@@ -130,7 +130,7 @@ int main(int argc, char **argv) {
   signal(SIGPIPE, SIG_IGN);
   channel_init(&shim.daemon, 3);
   if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || shim_launch() < 0) return 1;
-  if (listen_for_openshelld() < 0 || drop_privileges() < 0) {
+  if (shim_calls_open() < 0 || listen_for_openshelld() < 0 || drop_privileges() < 0) {
     shim_tell(json_pack("{s:s,s:s,s:s}", "t", "failed", "code", "internal", "error", strerror(errno)), NULL, 0);
     shim.why = "shim";
     end();
@@ -138,7 +138,7 @@ int main(int argc, char **argv) {
   }
   /* The calling thread waits for our answer anyway: wake us on its own CPU. Linux 6.6; without it all is the same but slower. */
   (void)ioctl(shim.sandbox.notify_fd, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
-  int fds[4], count = shim_fds(fds);
+  int fds[5], count = shim_fds(fds);
   shim_tell(shim_describe("ready"), fds, count);
   /* openshelld died meanwhile, and its successor may have looked for us before we listened: nobody knows of this sandbox. */
   if (shim.daemon.fd < 0) {
@@ -147,7 +147,7 @@ int main(int argc, char **argv) {
   }
   while (!shim.over) {
     struct pollfd polled[5] = {{shim.sandbox.pidfd, POLLIN, 0},
-                               {shim.sandbox.notify_fd, POLLIN, 0},
+                               {shim_calls_fd(), POLLIN, 0},
                                {shim.sandbox.exec_fd, POLLIN, 0},
                                {shim.daemon.fd, (short)(POLLIN | (shim.daemon.first ? POLLOUT : 0)), 0},
                                {shim.listening, POLLIN, 0}};

@@ -1,28 +1,22 @@
 /*
  * The shim: parent of one sandbox's init, and keeper of its descriptors while openshelld is away.
- * Packets between openshelld and shim (SEQPACKET; JSON but for shim_notice):
+ * Packets between openshelld and shim (SEQPACKET, JSON):
  *   openshelld -> shim   launch {sandbox, uid, plan, instance, worker, holdMs, bindRoots, testing, alone, workspaceUid, workspaceGid, limits, socket} fds [workspace?]   once, on descriptor 3
  *                        exec {n, execId, argv, env, cwd, tty}  fds [stdin, stdout, stderr, kept stdout, kept stderr] or with tty [slave, kept master]
  *                        exec.fds {n, execId}   exec.signal {execId, signal}   exec.resize {execId, rows, cols}   exec.done {execId}   freeze {n, frozen}   rules {escalate}
- *                        attached {worker, pid}   held {nid, record} fds [parent, other parent?]   unheld {nid}   destroy {}
- *   shim -> openshelld   ready {…} or failed {code, error}, then nothing more is said on descriptor 3's behalf; on every later connection first hello {…}, held …, notices, synced {}
+ *                        attached {worker, pid}   held {nid, deadline, record} fds [parent, other parent?]   unheld {nid}   destroy {}
+ *   shim -> openshelld   ready {…} or failed {code, error}, then nothing more is said on descriptor 3's behalf; on every later connection first hello {…}, held …, synced {}
  *                        exec.started {n, pid}   exec.failed {n, errno}   exec.exited {execId, code, signal}   answer {n, ok} fds   refused {counts}   ended {nid, why: timeout | agent-gone}   gone {why}
- * `ready` and `hello` carry fds [notify, tcp, udp, pts], as many as `fds` names.
+ * `ready` and `hello` carry fds [calls, notify, tcp, udp, pts], as many as `fds` names; `calls` is shim_shared.h's memory.
  */
 #pragma once
 #include "cgroup.h"
 #include "channel.h"
 #include "launch.h"
+#include "shim_shared.h"
 
 #include <linux/seccomp.h>
 #include <stdint.h>
-
-/* A system call that waits for openshelld; the first byte tells it from JSON. */
-struct shim_notice {
-  char tag[8]; /* "notice" */
-  int64_t deadline; /* CLOCK_BOOTTIME ms */
-  struct seccomp_notif call;
-};
 
 struct shim_exec {
   struct shim_exec *next;
@@ -35,11 +29,12 @@ struct shim_exec {
   int kept[2]; /* pty master, or stdout and stderr; -1 */
 };
 
+/* A held call: what was shown, and on which descriptors. */
 struct shim_call {
   struct shim_call *next;
-  struct seccomp_notif call;
-  int64_t deadline;
-  json_t *record; /* of a hold, else NULL */
+  uint64_t id;
+  int64_t deadline; /* CLOCK_BOOTTIME ms */
+  json_t *record;
   int fds[2];
 };
 
@@ -58,6 +53,8 @@ struct shim {
   struct shim_exec *execs;
   uint32_t next_exec;
   struct shim_call *calls;
+  int calls_fd; /* of `shared` */
+  struct shared_calls *shared;
   bool over;
   const char *why;
 };
@@ -70,13 +67,16 @@ void shim_tell(json_t *message, const int *fds, int count);
 /* shim_launch.c: descriptor 3's first packet becomes a running sandbox; on failure tells why and returns -1. */
 int shim_launch(void);
 json_t *shim_describe(const char *t);
-int shim_fds(int fds[4]);
+int shim_fds(int fds[5]);
 /* shim_execs.c */
 void shim_exec(json_t *message, struct packet *packet);
 bool shim_exec_message(const char *t, json_t *message);
 void shim_init_ready(void);
 json_t *shim_execs(void);
 /* shim_calls.c */
+int shim_calls_open(void);
+/* The listener where the shim has to receive from it, else -1. */
+int shim_calls_fd(void);
 void shim_notify_ready(void);
 void shim_calls_tick(void);
 void shim_calls_resend(void);

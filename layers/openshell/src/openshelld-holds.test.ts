@@ -204,10 +204,10 @@ print('all', n>10)`));
   });
 
   it('lets 64 wait at once and refuses the rest; none is lost in the inventory', async () => {
-    const code = `import threading\nfor i in range(90): open(f'prod/n{i}','w').close()\nr=[]\ndef t(i): r.append(e(lambda: os.unlink(f'prod/n{i}')))\nts=[threading.Thread(target=t,args=(i,)) for i in range(90)]\n[x.start() for x in ts]; [x.join() for x in ts]\nprint(r.count('EPERM'))`;
+    const code = `import threading\nfor i in range(90): open(f'prod/n{i}','w').close()\nr=[]\ndef t(i):\n    r.append(e(lambda: os.unlink(f'prod/n{i}')))\n    if len(r)==26: open('ok/full','w').close()\nts=[threading.Thread(target=t,args=(i,)) for i in range(90)]\n[x.start() for x in ts]; [x.join() for x in ts]\nprint(r.count('EPERM'))`;
     const out = gateway.run('h', id(), python(code));
     const waiting = (): Set<string> => new Set(gateway.news.flatMap((m) => (m.t === 'hold' && m.hold.path.startsWith('/workspace/prod/n') ? [m.hold.holdId] : [])));
-    for (const end = Date.now() + 8000; waiting().size < 64 && Date.now() < end; ) await new Promise((resolve) => setTimeout(resolve, 20));
+    for (const end = Date.now() + 8000; (waiting().size < 64 || !existsSync(join(folder, 'ok/full'))) && Date.now() < end; ) await new Promise((resolve) => setTimeout(resolve, 20));
     const before = gateway.news.length;
     await instance.killDaemon();
     const told = (): Set<string> => new Set(gateway.news.slice(before).flatMap((m) => (m.t === 'hold' ? [m.hold.holdId] : m.t === 'inventory' ? m.holds.map((h) => h.holdId) : [])));

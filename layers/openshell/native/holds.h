@@ -1,0 +1,34 @@
+/* Asked system calls of one sandbox: a thread takes and does them, the main thread keeps those that wait for a person. */
+#pragma once
+#include "openshelld_sandboxes.h"
+#include "shim_shared.h"
+
+/* What a sandbox's thread works with. Its own copies of descriptors, so that it never asks the main thread. */
+struct asker {
+  struct sandbox *sandbox; /* NULL: it is gone. Only with the daemon's lock */
+  int notify, wake;
+  struct view view;
+  struct hold_rules *rules;
+  struct hold_rules *_Atomic other_rules; /* to be used from the next call on, or NULL */
+  struct shared_calls *shared;
+  int64_t hold_ms;
+  _Atomic bool over;
+  _Atomic unsigned deleted, renamed, failed; /* since the last event */
+  _Atomic bool tally_due, refusals_due;
+};
+
+/* holds_thread.c. NULL: it cannot be started. */
+struct asker *asker_start(struct sandbox *sandbox, struct hold_rules *rules, int64_t hold_ms);
+/* The thread ends by itself and frees what it has. With the daemon's lock. */
+void asker_stop(struct asker *asker);
+void answer_call(int notify, uint64_t nid, int error);
+bool call_waits(int notify, uint64_t nid);
+/* Does it and answers; whatever happens to openshelld in between, it is done once. */
+int do_and_answer(int notify, struct shared_slot *slot, const struct operation *op, const struct view *view);
+
+/* holds.c, with the daemon's lock. Takes over what `op` has open; false: as many wait as may. */
+bool hold_open(struct sandbox *sandbox, struct shared_slot *slot, struct operation *op, int rule);
+/* holds_counts.c: what was done without a question, and what was refused, as events once a second. */
+void count_done(struct asker *asker, const struct operation *op, int error);
+void count_refusal(struct asker *asker, int nr);
+void counts_stop(struct sandbox *sandbox);

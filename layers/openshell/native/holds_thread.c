@@ -1,0 +1,181 @@
+/* One thread for each sandbox with escalate rules: takes its asked calls from the kernel, does those that no rule names, hands the others over. */
+#include "holds.h"
+#include "openshelld_store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define STACK_BYTES (512 * 1024) /* mostly never touched */
+
+void answer_call(int notify, uint64_t nid, int error) {
+  struct seccomp_notif_resp response = {.id = nid, .error = -error};
+  (void)ioctl(notify, SECCOMP_IOCTL_NOTIF_SEND, &response);
+}
+
+bool call_waits(int notify, uint64_t nid) { return ioctl(notify, SECCOMP_IOCTL_NOTIF_ID_VALID, &nid) == 0; }
+
+int do_and_answer(int notify, struct shared_slot *slot, const struct operation *op, const struct view *view) {
+  slot_begin(slot, op->from.dev, op->from.ino);
+  int error = operation_do(op, view);
+  slot_done(slot, error);
+  answer_call(notify, slot_id(slot), error);
+  return error;
+}
+
+static void end_call(struct asker *a, struct shared_slot *slot, int error) {
+  answer_call(a->notify, slot_id(slot), error);
+  slot_clear(slot);
+}
+
+static void wait_for_person(struct asker *a, struct shared_slot *slot, struct operation *op, int rule) {
+  bool held = false;
+  loop_lock();
+  if (a->sandbox) held = hold_open(a->sandbox, slot, op, rule);
+  loop_unlock();
+  if (held) return;
+  count_done(a, op, EPERM);
+  operation_close(op);
+  end_call(a, slot, EPERM);
+}
+
+/* `left`: the last openshelld had taken it. */
+static void handle(struct asker *a, struct shared_slot *slot, bool left) {
+  static _Thread_local struct operation op;
+  uint32_t journal = left ? atomic_load(&slot->journal) : JOURNAL_NONE;
+  if (journal == JOURNAL_DONE) {
+    end_call(a, slot, slot->error);
+    return;
+  }
+  if (!operation_known(slot->call.data.nr)) {
+    end_call(a, slot, EPERM);
+    count_refusal(a, slot->call.data.nr);
+    return;
+  }
+  int error = operation_read(&op, &a->view, &slot->call, a->notify);
+  if (journal == JOURNAL_DOING && (error == ENOENT || (!error && (op.from.dev != slot->dev || op.from.ino != slot->ino)))) {
+    /* It was about to be done, and what it was about is no longer there: it was done. */
+    operation_close(&op);
+    end_call(a, slot, 0);
+    return;
+  }
+  if (error == ESRCH) { /* nobody waits any more */
+    slot_clear(slot);
+    return;
+  }
+  if (error) {
+    end_call(a, slot, error);
+    count_done(a, &op, error);
+    return;
+  }
+  struct hold_rules *other = atomic_exchange(&a->other_rules, NULL);
+  if (other) {
+    rules_free(a->rules);
+    a->rules = other;
+    folders_forget(); /* which rules a folder is in was remembered with it */
+  }
+  int rule = rules_match(a->rules, &op, &a->view);
+  if (rule >= 0) {
+    wait_for_person(a, slot, &op, rule);
+    return;
+  }
+  error = do_and_answer(a->notify, slot, &op, &a->view);
+  slot_clear(slot);
+  count_done(a, &op, error);
+  operation_close(&op);
+}
+
+/* What was taken before us: by the last openshelld, or by the shim meanwhile. */
+static void adopt(struct asker *a) {
+  for (int i = 0; i < SHARED_SLOTS; i++) {
+    struct shared_slot *slot = &a->shared->slot[i];
+    if (slot->held) continue; /* the main thread has it */
+    if (slot_id(slot) == 0 || !call_waits(a->notify, slot_id(slot))) slot_clear(slot);
+    else {
+      if (slot->deadline == 0) slot->deadline = boottime_ms() + a->hold_ms;
+      handle(a, slot, true);
+    }
+  }
+}
+
+static void take(struct asker *a) {
+  struct seccomp_notif call;
+  struct shared_slot *slot = slot_free(a->shared);
+  if (slot) {
+    if (ioctl(a->notify, SECCOMP_IOCTL_NOTIF_RECV, &slot->call) < 0) return;
+    slot->deadline = boottime_ms() + a->hold_ms;
+    handle(a, slot, false);
+    return;
+  }
+  memset(&call, 0, sizeof call);
+  if (ioctl(a->notify, SECCOMP_IOCTL_NOTIF_RECV, &call) == 0) answer_call(a->notify, call.id, EPERM);
+}
+
+static void *run(void *argument) {
+  struct asker *a = argument;
+  /* A umask of its own: what the agent makes has the agent's. */
+  if (unshare(CLONE_FS) == 0) {
+    umask(0);
+    adopt(a);
+    while (!atomic_load(&a->over)) {
+      struct pollfd polled[2] = {{a->notify, POLLIN, 0}, {a->wake, POLLIN, 0}};
+      if (poll(polled, 2, -1) < 0) continue;
+      if (polled[0].revents & POLLIN) take(a);
+      else if (polled[0].revents) (void)poll(&polled[1], 1, -1); /* the last task of the sandbox has ended */
+    }
+  }
+  loop_lock();
+  if (a->sandbox) log_line("the calls of %s are not answered: %s", a->sandbox->id, strerror(errno));
+  if (a->sandbox) a->sandbox->asker = NULL;
+  else (void)munmap(a->shared, sizeof *a->shared);
+  loop_unlock();
+  rules_free(a->rules);
+  rules_free(atomic_load(&a->other_rules));
+  operation_thread_end();
+  close(a->notify);
+  close(a->wake);
+  close(a->view.root);
+  free(a);
+  return NULL;
+}
+
+struct asker *asker_start(struct sandbox *s, struct hold_rules *rules, int64_t hold_ms) {
+  struct asker *a = calloc(1, sizeof *a);
+  pthread_attr_t attributes;
+  pthread_t thread;
+  if (!a) return NULL;
+  a->sandbox = s;
+  a->notify = fcntl(s->notify, F_DUPFD_CLOEXEC, 3);
+  a->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  a->view = s->view;
+  a->view.root = fcntl(s->view.root, F_DUPFD_CLOEXEC, 3);
+  a->rules = rules;
+  a->shared = s->shared;
+  a->hold_ms = hold_ms;
+  if (a->notify >= 0 && a->wake >= 0 && a->view.root >= 0 && pthread_attr_init(&attributes) == 0) {
+    int failed = pthread_attr_setstacksize(&attributes, STACK_BYTES) || pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) || pthread_create(&thread, &attributes, run, a);
+    pthread_attr_destroy(&attributes);
+    if (!failed) return a;
+  }
+  if (a->notify >= 0) close(a->notify);
+  if (a->wake >= 0) close(a->wake);
+  if (a->view.root >= 0) close(a->view.root);
+  free(a);
+  return NULL;
+}
+
+void asker_stop(struct asker *a) {
+  a->sandbox = NULL;
+  atomic_store(&a->over, true);
+  uint64_t one = 1;
+  (void)!write(a->wake, &one, sizeof one);
+}
