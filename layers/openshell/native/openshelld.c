@@ -102,13 +102,12 @@ static int run_alone(void) {
     fprintf(stderr, "openshelld: %s\n", err[0] ? err : "descriptor 3 must be the control channel");
     return 2;
   }
-  if (loop_open() < 0 || open_signals() < 0 || event_open() < 0 || journal_open() < 0 || services_parent(ALONE_CONTROL, parent_gone) < 0) {
+  if (loop_open() < 0 || open_signals() < 0 || event_open() < 0 || services_parent(ALONE_CONTROL, parent_gone) < 0) {
     fprintf(stderr, "openshelld: %s\n", strerror(errno));
     return 1;
   }
   (void)refusals_open(); /* each sandbox says so where it is not seen */
-  loop_run(&finished, become_root);
-  become_root();
+  loop_run(&finished);
   sandboxes_close();
   return 0;
 }
