@@ -8,11 +8,23 @@ const programs = [
   ...['cat', 'ls', 'cp', 'mv', 'rm', 'mkdir', 'rmdir', 'ln', 'link', 'unlink', 'chmod', 'chown', 'chgrp', 'touch', 'stat', 'truncate', 'dd', 'df', 'du', 'mktemp', 'mkfifo', 'mknod', 'realpath', 'readlink', 'dirname', 'basename', 'install', 'shred'],
   ...['head', 'tail', 'grep', 'sed', 'awk', 'find', 'xargs', 'sort', 'uniq', 'wc', 'tr', 'cut', 'tee', 'od', 'cmp', 'diff', 'md5sum', 'sha256sum', 'base64', 'expr', 'tar', 'gzip'],
   ...['mount', 'umount', 'unshare', 'nsenter', 'setpriv', 'setsid', 'flock', 'prlimit', 'dmesg', 'findmnt', 'losetup', 'mke2fs', 'chattr', 'lsattr', 'getfattr', 'setfattr', 'getcap', 'setcap', 'capsh', 'pivot_root', 'chroot', 'ip', 'ss', 'nft', 'pgrep', 'lsmod'],
-  ...['git', 'python3', 'make', 'openssl', 'curl', 'busybox', 'strace', 'bpftool', 'getent'],
+  ...['git', 'python3', 'make', 'openssl', 'curl', 'busybox', 'strace', 'bpftool', 'getent', 'gcc', 'cc', 'as', 'ld'],
 ] as const;
 const searched = ['/usr/local/sbin', '/usr/sbin', '/usr/bin', '/usr/local/bin'];
 /** Whole folders and single files; those that this machine has not are left out. */
 const more = ['/usr/lib/git-core', '/usr/share/git-core', '/etc/ld.so.cache', '/etc/ld.so.conf', '/etc/nsswitch.conf', '/etc/ssl/openssl.cnf', '/usr/lib/ssl/openssl.cnf', '/etc/ssl/certs/ca-certificates.crt', '/etc/protocols', '/etc/services', '/etc/mke2fs.conf'];
+
+/** What a C compiler needs to link a static program; tests bring small programs of their own. */
+function compilerFiles(): string[] {
+  const machine = `${process.arch === 'x64' ? 'x86_64' : 'aarch64'}-linux-gnu`;
+  const version = existsSync(`/usr/lib/gcc/${machine}`) ? readdirSync(`/usr/lib/gcc/${machine}`)[0] : undefined;
+  if (version === undefined) return [];
+  const own = `/usr/lib/gcc/${machine}/${version}`;
+  const internal = readdirSync(own).filter((name) => /^(cc1|collect2|include|liblto_plugin\.so.*|.*\.o|libgcc.*\.a)$/.test(name)).map((name) => join(own, name));
+  const headers = readdirSync('/usr/include').filter((name) => /\.h$|^(linux|asm-generic|sound|misc|mtd|rdma|scsi|sys|bits|net|netinet|arpa|rpc|x86_64-linux-gnu|aarch64-linux-gnu)$/.test(name)).map((name) => join('/usr/include', name));
+  const objects = readdirSync(`/usr/lib/${machine}`).filter((name) => /^(crt.*\.o|.crt1\.o|libc\.(a|so)|libc_nonshared\.a|lib(pthread|m|mvec|dl|rt|util)(-[\d.]+)?\.a|libm\.so)$/.test(name)).map((name) => join(`/usr/lib/${machine}`, name));
+  return [...internal, ...headers, ...objects];
+}
 
 /** The file, the links on the way to it, and the file at their end. */
 function chain(path: string): string[] {
@@ -45,6 +57,7 @@ export function baseFiles(extra: readonly string[]): string[] {
   const found = programs.map((name) => searched.map((folder) => join(folder, name)).find((path) => existsSync(path))).filter((path) => path !== undefined);
   const files = new Set([...found, ...more.filter((path) => existsSync(path))].flatMap(chain));
   for (const path of readdirSync('/usr/lib').filter((name) => /^python3/.test(name))) files.add(join('/usr/lib', path));
+  for (const path of compilerFiles()) files.add(path);
   const linked = [...files, ...extra].filter(isProgram);
   const python = realpathSync('/usr/lib').concat('/python3');
   if (existsSync(python)) files.add(python);

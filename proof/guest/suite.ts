@@ -19,7 +19,7 @@ export function suiteFiles(): string[] {
 export function suiteScript(files: readonly string[]): string {
   for (const file of files) if (!/^[\w./-]+$/.test(file)) throw new Error(`not a path of a test: ${file}`);
   return `cd /nemoclaw
-NEMOCLAW_GUEST_SUITE=1 node --test --test-concurrency=1 --test-reporter=spec --test-reporter-destination=stdout --test-reporter=tap --test-reporter-destination=/run/tap ${files.join(' ')}
+node --test --test-concurrency=1 --test-reporter=spec --test-reporter-destination=stdout --test-reporter=tap --test-reporter-destination=/run/tap ${files.join(' ')}
 code=$?
 sum() { sed -n "s/^# $1 //p" /run/tap | tail -n 1; }
 echo "GUEST RESULT $(sum pass) $(sum fail) $(sum cancelled) $(sum skipped)"

@@ -14,6 +14,9 @@ import { nativePaths } from './native.ts';
 import { planFor } from './plan-for.ts';
 import type { HubNews, HubOrder } from './openshelld-test-service.ts';
 
+/** How much longer than usual things may take: an emulated machine is slow. */
+const patience = Number(process.env['NEMOCLAW_TEST_PATIENCE'] ?? 1);
+
 type WithoutId<T> = T extends { readonly id: number } ? Omit<T, 'id'> : never;
 const repository = fileURLToPath(new URL('../../../', import.meta.url));
 /** Ids that no system gives out by itself. */
@@ -86,7 +89,7 @@ export class TestService {
     const timer = setTimeout(() => {
       late = true;
       for (const wake of this.#changed.splice(0)) wake();
-    }, ms);
+    }, ms * patience);
     try {
       for (;;) {
         const found = find();
@@ -184,7 +187,7 @@ export class TestInstance {
     const timer = setTimeout(() => {
       late = true;
       for (const wake of this.#arrived.splice(0)) wake();
-    }, 15_000);
+    }, 15_000 * patience);
     try {
       for (;;) {
         const found = this.#services.findLast((s) => s.name === name);
@@ -281,7 +284,7 @@ export class TestInstance {
     const late = setTimeout(() => {
       this.#supervisor?.kill('SIGKILL');
       for (const child of children) if (existsSync(`/proc/${child.pid}`)) process.kill(child.pid, 'SIGKILL');
-    }, 20_000);
+    }, 20_000 * patience);
     const code = await this.#exit;
     clearTimeout(late);
     await new Promise((resolve) => this.#server.close(resolve));
