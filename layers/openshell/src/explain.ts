@@ -136,6 +136,11 @@ function entry(c: Context, path: string): Explanation | undefined {
   return grant?.access === 'write' ? undefined : deny(grant?.rule ?? 'view', 'mounts', 'EROFS');
 }
 
+function askedRemovals(c: Context): Explanation | undefined {
+  const index = c.policy.spec.filesystem.escalate.findIndex((rule) => rule.on.includes('delete') || rule.on.includes('rename'));
+  return index < 0 ? undefined : deny(`filesystem.escalate[${index}]`, 'landlock', 'EXDEV');
+}
+
 /** True where the agent owns what lies there. */
 const agentOwns = (c: Context, path: string): boolean => [workspace, ...scratch, ...privateFolders(c.rules)].some((root) => isBelow(path, root));
 
@@ -153,7 +158,9 @@ function twoNames(c: Context, { op, path, toPath }: ExplainQuery): Explanation {
   const crossing = from === mountOf(c, parentOf(toPath)) ? undefined : deny(fromDenied?.rule ?? toDenied?.rule ?? rule, 'mounts', 'EXDEV');
   const source = op === 'link' ? undefined : entry(c, path);
   const exists = op === 'link' && toDenied !== undefined ? denied('create', toDenied, toPath, true) : undefined;
-  const ordered = op === 'link' ? [exists, target, crossing] : [crossing, source, target];
+  // Where removals are asked about, Landlock refuses the agent all that takes a file out of a folder, and a link into another one is of that kind.
+  const leaves = op === 'link' && c.tier !== 'A' && parentOf(path) !== parentOf(toPath) ? askedRemovals(c) : undefined;
+  const ordered = op === 'link' ? [exists, target, crossing, leaves] : [crossing, source, target];
   const refusal = ordered.find((one) => one !== undefined);
   if (refusal !== undefined) return refusal;
   if (op === 'rename' && (c.mounts.includes(path) || c.mounts.includes(toPath))) return deny(fromDenied?.rule ?? toDenied?.rule ?? rule, 'mounts', 'EBUSY');
@@ -164,6 +171,8 @@ function oneName(c: Context, { op, path }: ExplainQuery): Explanation {
   const grant = c.rules.grantAt(path);
   const rule = grant?.rule ?? 'view';
   if (op === 'create' || op === 'mkdir' || op === 'delete') {
+    // This file system looks names up and never makes them.
+    if (op !== 'delete' && isBelow(parentOf(path), '/proc')) return deny('view', 'view', 'ENOENT');
     const refusal = entry(c, path);
     if (refusal !== undefined) return refusal;
     return op === 'delete' && c.mounts.includes(path) ? deny(rule, 'mounts', 'EBUSY') : allow(rule);

@@ -62,7 +62,7 @@ static int connection(const char *path) {
 }
 
 /* In the sandbox's private folders nobody outside can lay out what an operation needs. */
-static int prepare(const char *kind, const char *path) {
+static int prepare(const char *kind, const char *path, const char *content) {
 	if (strcmp(kind, "folder") == 0) return outcome(mkdir(path, 0755));
 	if (strcmp(kind, "socket") == 0) {
 		struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -71,7 +71,7 @@ static int prepare(const char *kind, const char *path) {
 		/* stays open: somebody must listen */
 		return fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 8) < 0 ? errno : 0;
 	}
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0755), program = open("/opt/conformance/nothing", O_RDONLY);
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0755), program = open(content, O_RDONLY);
 	char bytes[16384];
 	ssize_t n = program < 0 ? 0 : read(program, bytes, sizeof bytes);
 	int code = fd < 0 || (n > 0 && write(fd, bytes, (size_t)n) != n) ? errno : 0;
@@ -92,7 +92,7 @@ static int perform(const char *op, const char *path, const char *to) {
 	if (strcmp(op, "chmod") == 0) return outcome(chmod(path, 0700));
 	if (strcmp(op, "exec") == 0) return execution(path);
 	if (strcmp(op, "connect") == 0) return connection(path);
-	if (strncmp(op, "prepare-", 8) == 0) return prepare(op + 8, path);
+	if (strncmp(op, "prepare-", 8) == 0) return prepare(op + 8, path, to);
 	return -1;
 }
 

@@ -1,0 +1,39 @@
+/** What `explain` says is what the kernel does: generated policies and operations in real sandboxes of the best tier this machine has (in the guest: A). */
+import assert from 'node:assert/strict';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { test } from 'node:test';
+import { loadSandboxPolicy } from '@nemoclaw/contract';
+import { buildPrograms, compareAll, shown, type Sums } from './cases.ts';
+import { compare } from './compare.ts';
+import { casesOf } from './generate.ts';
+
+const root = process.getuid?.() === 0 ? {} : { skip: 'needs root' };
+const seed = 20_261_122;
+
+function judge(sums: Sums, atLeast: number): void {
+  assert.deepEqual(sums.disagreements.map(shown), []);
+  assert.ok(sums.operations >= atLeast, `${sums.operations} operations of ${sums.policies} policies, ${sums.refused} refused`);
+  for (const verdict of ['allow', 'deny', 'escalate'] as const) assert.ok(sums.verdicts[verdict] > atLeast / 100, `${verdict}: ${sums.verdicts[verdict]}`);
+}
+
+test('0 disagreements between explain and the kernel in 2,000 operations', { ...root, timeout: 300_000 }, async (t) => {
+  const sums = await compareAll({ seed, policies: 40, operations: 50, asked: ['delete', 'rename'], execRules: false }, 0);
+  t.diagnostic(`tier ${sums.tier}: ${sums.operations} operations, ${JSON.stringify(sums.verdicts)}`);
+  judge(sums, 2000);
+  if (process.env['NEMOCLAW_GUEST'] === '1') assert.equal(sums.tier, 'A');
+});
+
+test('a wrong explanation would be found: the comparison itself disagrees when the policy is another', { ...root, timeout: 60_000 }, async () => {
+  const folder = mkdtempSync('/tmp/conformance-build-');
+  try {
+    chmodSync(folder, 0o755);
+    const built = buildPrograms(folder);
+    const [writable] = casesOf({ seed: 3, policies: 1, operations: 50, asked: [], execRules: false });
+    assert.ok(writable);
+    const other = loadSandboxPolicy('apiVersion: openshell.nvidia.com/v1\nkind: SandboxPolicy\nmetadata: { name: other }\nspec: { isolation: { network: none, filesystem: read-only }, filesystem: { readOnly: [/workspace/a/**] } }\n', 'other.yaml');
+    const { disagreements } = await compare(writable, built, 0, other);
+    assert.ok(disagreements.length > 5, String(disagreements.length));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});

@@ -1,0 +1,12 @@
+/** `npm run conformance -- [--seed N] [--policies N] [--operations N] [--asked delete,rename…] [--exec]`: what `explain` says against what the kernel does, in this machine's tier. */
+import { parseArgs } from 'node:util';
+import { compareAll, shown } from './cases.ts';
+import type { AskedOp } from './generate.ts';
+
+const { values } = parseArgs({ options: { seed: { type: 'string', default: '1' }, policies: { type: 'string', default: '40' }, operations: { type: 'string', default: '50' }, asked: { type: 'string', default: 'delete,rename' }, exec: { type: 'boolean', default: false } } });
+const begun = performance.now();
+const sums = await compareAll({ seed: Number(values.seed), policies: Number(values.policies), operations: Number(values.operations), asked: values.asked.split(',').filter(Boolean) as AskedOp[], execRules: values.exec }, 0);
+for (const one of sums.disagreements) console.log(shown(one));
+console.log(`tier ${sums.tier}: ${sums.operations} operations of ${sums.policies} policies (${sums.refused} refused), ${JSON.stringify(sums.verdicts)}, ${((performance.now() - begun) / 1000).toFixed(1)} s`);
+console.log(`\n${sums.operations - sums.disagreements.length} passed, ${sums.disagreements.length} failed`);
+process.exitCode = sums.disagreements.length === 0 && sums.operations > 0 ? 0 : 1;
