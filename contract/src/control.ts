@@ -54,6 +54,21 @@ export interface SyscallHold {
   readonly deadline: number;
 }
 
+/** What was found when a workspace was given back, after the last process of the sandbox was gone. Paths are printable (%XX for the rest), relative to the workspace. */
+export interface Released {
+  /** False: not everything was looked at; `problem` says why. */
+  readonly checked: boolean;
+  readonly entries: number;
+  /** Folder in the workspace that has what was moved away; '' if nothing was. */
+  readonly quarantine: string;
+  /** At most 200. `moved` false: it is still there. */
+  readonly found: readonly { readonly path: string; readonly why: 'new' | 'changed' | 'too deep to be checked'; readonly moved: boolean }[];
+  /** How many more were moved. */
+  readonly more: number;
+  /** One sentence; '' if all went well. */
+  readonly problem: string;
+}
+
 export interface Registration {
   readonly id: string;
   readonly uid: number;

@@ -72,6 +72,20 @@ export interface WorkspacePlan {
   readonly bytes: number;
 }
 
+/** A name in the workspace that programs of its owner obey by themselves: one or two segments, letters compared without regard to case. */
+export interface ProtectedName {
+  readonly path: string;
+  /** `repository`: in the workspace itself and in every folder that has a `.git`. `everywhere`: in every folder but below node_modules. */
+  readonly scope: 'everywhere' | 'repository';
+}
+
+/** What is looked for when the sandbox starts (and then locked read-only) and again when its workspace is given back. */
+export interface ProtectPlan {
+  readonly names: readonly ProtectedName[];
+  /** Hooks, settings that name programs and pointers of git directories, wherever they lie. */
+  readonly git: boolean;
+}
+
 /** Layers that a test may switch off one at a time; refused unless the host says `testing: true`. */
 export const layerSwitches = ['landlock', 'seccomp', 'uid', 'caps', 'view', 'netns', 'pidns'] as const;
 export type LayerSwitch = (typeof layerSwitches)[number];
@@ -93,6 +107,8 @@ export interface LaunchPlan {
   /** `seen`: the uid and gid shown inside (a user namespace of one entry), or null: the host uid. */
   readonly identity: { readonly seen: number | null };
   readonly limits: PlanLimits;
+  /** null: nothing in the workspace is protected. */
+  readonly protect: ProtectPlan | null;
   readonly escalate: readonly EscalateRule[];
   /** Layers switched off, for tests only; [] otherwise. */
   readonly off: readonly LayerSwitch[];

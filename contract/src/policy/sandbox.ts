@@ -12,6 +12,8 @@ export const filesystemLevels = ['read-only', 'workspace', 'ephemeral'] as const
 export const syscallLevels = ['minimal', 'standard', 'permissive'] as const;
 
 const syscallName = z.string().regex(/^[a-z][a-z0-9_]{0,31}$/, 'This is not the name of a system call');
+/** A protected name: one or two plain segments, wherever it lies in the workspace. */
+const protectedName = z.string().regex(/^(?!\.{1,2}(\/|$))[^/\0*?]{1,100}(\/(?!\.{1,2}$)[^/\0*?]{1,100})?$/, 'Write a name such as .envrc or .github/workflows: one or two segments, no wildcard');
 const paths = z.array(filePattern).max(256).default([]);
 
 export const sandboxPolicySchema = z.strictObject({
@@ -58,6 +60,10 @@ export const sandboxPolicySchema = z.strictObject({
           escalate: z.array(z.strictObject({ path: filePattern, on: z.array(z.enum(['delete', 'rename', 'write', 'create', 'read', 'exec', 'connect'])).min(1) })).max(256).default([]),
           /** True: changes of the workspace go to a layer of their own, to be looked at, committed or discarded; the folder itself stays as it is. */
           overlay: z.boolean().default(false),
+          /** Names in the workspace that other programs obey by themselves (git hooks, settings of editors and agents). `git` stands for what is dangerous in git directories. */
+          protect: z
+            .union([z.enum(['default', 'off']), z.strictObject({ add: z.array(protectedName).max(64).default([]), except: z.array(z.union([z.literal('git'), protectedName])).max(128).default([]) })])
+            .default('default'),
           labels: z.array(z.strictObject({ path: filePattern, level: z.enum(sensitivities) })).max(256).default([]),
         })
         .prefault({}),

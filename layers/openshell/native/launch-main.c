@@ -14,10 +14,10 @@
 #define UID_BASE 0x70000000u /* plus the pid: one uid per sandbox, in nobody's range */
 #define ROOTS_MAX 32
 #define PLAN_BYTES_MAX (2 << 20)
-#define USAGE "usage: openshell-launch --plan-fd N [--report-fd N] [--workspace DIR] [--uid N] [--bind-root DIR]... [--testing] [--] command...\n       openshell-launch --facts\n"
+#define USAGE "usage: openshell-launch --plan-fd N [--report-fd N] [--release-fd N] [--workspace DIR] [--uid N] [--bind-root DIR]... [--testing] [--] command...\n       openshell-launch --facts\n"
 
 struct arguments {
-  int plan_fd, report_fd;
+  int plan_fd, report_fd, release_fd;
   const char *workspace;
   unsigned uid;
   const char *roots[ROOTS_MAX + 1];
@@ -37,7 +37,7 @@ static bool number(const char *text, unsigned *out) {
 
 static bool parse(int argc, char **argv, struct arguments *a) {
   unsigned fd; /* or any other number */
-  *a = (struct arguments){.plan_fd = -1, .report_fd = -1, .uid = launch_rootless() ? geteuid() : UID_BASE + (unsigned)getpid()};
+  *a = (struct arguments){.plan_fd = -1, .report_fd = -1, .release_fd = -1, .uid = launch_rootless() ? geteuid() : UID_BASE + (unsigned)getpid()};
   int i = 1;
   for (; i < argc && strncmp(argv[i], "--", 2) == 0; i++) {
     const char *value = i + 1 < argc ? argv[i + 1] : NULL;
@@ -51,6 +51,7 @@ static bool parse(int argc, char **argv, struct arguments *a) {
     }
     if (strcmp(argv[i], "--plan-fd") == 0 && number(value, &fd)) a->plan_fd = (int)fd;
     else if (strcmp(argv[i], "--report-fd") == 0 && number(value, &fd)) a->report_fd = (int)fd;
+    else if (strcmp(argv[i], "--release-fd") == 0 && number(value, &fd)) a->release_fd = (int)fd;
     else if (strcmp(argv[i], "--uid") == 0 && number(value, &fd) && fd != 0) a->uid = fd;
     else if (strcmp(argv[i], "--workspace") == 0 && value != NULL) a->workspace = value;
     else if (strcmp(argv[i], "--bind-root") == 0 && value != NULL && a->root_count < ROOTS_MAX) a->roots[a->root_count++] = value;
@@ -167,6 +168,7 @@ int main(int argc, char **argv) {
     if (in.workspace_fd < 0 || fstat(in.workspace_fd, &st) != 0) return fprintf(stderr, "openshell: workspace %s: %s\n", a.workspace, strerror(errno)), 1;
     in.workspace_uid = st.st_uid;
     in.workspace_gid = st.st_gid;
+    in.manifest = json_object();
   }
   /* Blocked before the launch: an early SIGTERM waits until it can be passed on, instead of leaving a sandbox behind. */
   sigset_t set;
@@ -195,6 +197,8 @@ int main(int argc, char **argv) {
   }
   if (out.init > 0) code = run(&a, plan, &out, signals);
   launch_destroy(&out);
+  if (!release_workspace(&in, a.release_fd) && code == 0) code = 1;
+  json_decref(in.manifest);
   if (cgroup_remove(&group, 1000) != 0) perror("openshell: remove the control group");
   cgroup_remove_instance(instance);
   json_decref(plan);

@@ -1,5 +1,6 @@
 /* The caller's side of a launch: check, clone, collect what comes back, refuse anything that is not whole. */
 #include "inside.h"
+#include "protect.h"
 #include <linux/sched.h>
 #include <poll.h>
 #include <sched.h>
@@ -10,6 +11,7 @@
 #include <string.h>
 #include <linux/seccomp.h>
 #include <sys/ioctl.h>
+#include <sys/fsuid.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -190,6 +192,31 @@ static int as_person(const struct launch_in *in, struct plan *plan, struct launc
   return 0;
 }
 
+static int write_manifest(const struct launch_in *in, struct fault *f) {
+  char *text = json_dumps(in->manifest, JSON_COMPACT);
+  int fd = open(in->manifest_file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600), e = errno;
+  size_t length = text != NULL ? strlen(text) : 0;
+  bool good = fd >= 0 && length > 0 && write(fd, text, length) == (ssize_t)length && fsync(fd) == 0;
+  if (fd >= 0) {
+    e = errno;
+    close(fd);
+  }
+  free(text);
+  return good ? 0 : fault(f, "host", e, "protect: the manifest cannot be written");
+}
+
+/* As the owner: what they cannot read is not looked at. */
+static int protect(json_t *plan, const struct launch_in *in, struct found_list *found, struct fault *f) {
+  char err[300] = "";
+  if (in->workspace_fd < 0 || in->manifest == NULL) return 0;
+  int old_gid = setfsgid(in->workspace_gid), old_uid = setfsuid(in->workspace_uid);
+  int r = protect_take(in->workspace_fd, plan, in->manifest, found, err, sizeof err);
+  setfsuid((uid_t)old_uid);
+  setfsgid((gid_t)old_gid);
+  if (r != 0) return fault(f, "view", 0, "%s", err);
+  return in->manifest_file != NULL ? write_manifest(in, f) : 0;
+}
+
 int launch_sandbox(json_t *json, const struct launch_in *in, struct launched *out, char *err, size_t errlen) {
   struct fault f = {err, errlen, "internal"};
   memset(out, 0, sizeof *out);
@@ -202,8 +229,12 @@ int launch_sandbox(json_t *json, const struct launch_in *in, struct launched *ou
   if (r == 0 && (effective.rootless = launch_rootless())) r = as_person(in, plan, &effective, &f);
   if (plan->off & OFF_UID) effective.agent_uid = effective.agent_gid = 0;
   pid_t helper = 0;
+  struct found_list found = {0};
+  plan->found = &found;
+  if (r == 0) r = protect(json, in, &found, &f);
   if (r == 0) r = launch(plan, &effective, &helper, out, &f);
   idmap_reap(helper);
+  found_free(&found);
   free(plan);
   if (r != 0) {
     launch_destroy(out);

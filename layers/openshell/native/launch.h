@@ -22,6 +22,8 @@ struct launch_in {
   const char *const *bind_roots; /* NULL-terminated: a bind step's source must be one of these or lie below; NULL: /usr, /opt, /etc */
   bool allow_layer_switches; /* host config `testing: true` */
   bool rootless; /* launch_sandbox() fills it in from launch_rootless() */
+  json_t *manifest; /* with a workspace: an object that gets what protect_release() needs afterwards (see protect.h); the caller's own fields in it stay. NULL: nothing is protected */
+  const char *manifest_file; /* where it is written before anything runs, mode 0600; NULL: nowhere */
 };
 
 struct launch_probe {

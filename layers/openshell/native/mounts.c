@@ -136,7 +136,7 @@ static int do_workspace(struct build *b, const struct step *s, struct fault *f) 
 }
 
 /* Makes the placeholder as the agent: on an idmapped workspace root has no id of its own. */
-static int make_placeholder(struct build *b, const struct step *s) {
+int view_placeholder(struct build *b, const struct step *s) {
   const char *name;
   int parent = open_parent(b, s->path, &name);
   if (parent < 0) return -1;
@@ -153,7 +153,7 @@ static int open_special(struct build *b, const struct step *s, struct fault *f) 
   int at = open_inside(b->root, s->path, O_PATH);
   if (at < 0 && errno == ENOENT && s->missing != MISSING_SKIP) {
     /* On a read-only tree nobody can make it later either. A missing folder above it could be made by the agent, and the name in it: no. */
-    if (make_placeholder(b, s) != 0 && errno != EROFS) return fault(f, "view", errno, "view: placeholder for /%s", s->path);
+    if (view_placeholder(b, s) != 0 && errno != EROFS) return fault(f, "view", errno, "view: placeholder for /%s", s->path);
     at = open_inside(b->root, s->path, O_PATH);
   }
   return at >= 0 ? at : errno == ENOENT ? -2 : fault(f, "view", errno, "view: open /%s", s->path);
@@ -200,8 +200,7 @@ static int do_simple(struct build *b, const struct step *s, int source, struct f
   return r != 0 ? fault(f, "view", errno, "view: make /%s", s->path) : 0;
 }
 
-static int run_step(struct build *b, size_t i, int source, struct fault *f) {
-  const struct step *s = &b->plan->steps[i];
+int view_step(struct build *b, const struct step *s, int source, struct fault *f) {
   if (s->kind != STEP_DIR && s->kind != STEP_LINK && s->kind != STEP_FILE && s->kind != STEP_CONCAT) forget_parent(b);
   switch (s->kind) {
   case STEP_DIR:
@@ -242,6 +241,7 @@ static int finish_root(struct build *b, struct fault *f) {
 
 int view_build(const struct plan *plan, const struct launch_in *in, int workspace_mount, int *pts_fd, int *proc_fd, struct fault *f) {
   int sources[PLAN_STEPS_MAX];
+  const char *workspace = NULL;
   struct build b = {.plan = plan, .in = in, .workspace = workspace_mount, .root = -1, .pts_fd = -1, .proc_fd = -1, .parent = -1};
   umask(0);
   if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return fault(f, "view", errno, "view: private mounts");
@@ -251,8 +251,10 @@ int view_build(const struct plan *plan, const struct launch_in *in, int workspac
   if (enter_root(&b, f) != 0 || (open_view && view_attach_host(&b, f) != 0)) return -1;
   for (size_t i = 0; i < plan->step_count; i++) {
     if (open_view && view_covers(&b, plan->steps[i].path)) continue;
-    if (run_step(&b, i, sources[i], f) != 0) return -1;
+    if (view_step(&b, &plan->steps[i], sources[i], f) != 0) return -1;
+    if (plan->steps[i].kind == STEP_WORKSPACE) workspace = plan->steps[i].path;
   }
+  if (workspace != NULL && protect_lock(&b, workspace, f) != 0) return -1;
   forget_parent(&b);
   if (finish_root(&b, f) != 0) return -1;
   for (size_t i = 0; i < plan->step_count; i++) {

@@ -31,6 +31,7 @@ struct landlock_rule {
   uint64_t rights;
 };
 
+struct found_list;
 enum { OFF_LANDLOCK = 1, OFF_SECCOMP = 2, OFF_UID = 4, OFF_CAPS = 8, OFF_VIEW = 16, OFF_NETNS = 32, OFF_PIDNS = 64 };
 
 struct plan {
@@ -47,9 +48,11 @@ struct plan {
   int64_t seen; /* uid and gid shown inside, -1: the host's */
   uint64_t open_files, pids, process_bytes; /* process_bytes 0: not limited */
   unsigned off; /* OFF_* */
+  struct found_list *found; /* what is protected in the workspace; NULL: nothing was looked for */
 };
 
 struct fault;
+struct found_list;
 /* Checks every field against the bounds of `in`; unknown or missing fields are faults. `json` must outlive `plan`. */
 int plan_parse(json_t *json, const struct launch_in *in, struct plan *plan, struct fault *f);
 /* A path such as "/a/b": absolute, no empty, "." or ".." segment, below PATH_MAX. "/" alone is accepted when `root` is true. */

@@ -1,4 +1,4 @@
-/* The terminal of a sandbox that runs without a daemon. */
+/* The terminal of a sandbox that runs without a daemon, and its end. */
 #ifndef NEMOCLAW_STANDALONE_H
 #define NEMOCLAW_STANDALONE_H
 
@@ -23,5 +23,8 @@ void terminal_close(struct terminal *t);
 
 /* launch-facts.c: prints one line of JSON about this caller and host; the exit code. */
 int facts_print(void);
+struct launch_in;
+/* launch-release.c: after the last process is gone. `report`: descriptor for the result as JSON, or -1. False: the workspace could not be checked whole. */
+bool release_workspace(const struct launch_in *in, int report);
 
 #endif

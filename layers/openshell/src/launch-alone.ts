@@ -3,7 +3,7 @@ import { spawn, type StdioOptions } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { NemoError, type LaunchPlan } from '@nemoclaw/contract';
+import { NemoError, type LaunchPlan, type Released } from '@nemoclaw/contract';
 
 /** Where `make -C layers/openshell/native` puts it. */
 export const launcherPath = fileURLToPath(new URL('../native/build/openshell-launch', import.meta.url));
@@ -33,6 +33,8 @@ export interface AloneResult {
   readonly stderr: string;
   /** Undefined: the launch failed before the probe. */
   readonly report: { readonly probe: Readonly<Record<string, boolean>>; readonly phases: Readonly<Record<string, number>> } | undefined;
+  /** What was found in the workspace afterwards; undefined: there was none, or it was not checked (then stderr says so). */
+  readonly released: Released | undefined;
 }
 
 async function collect(stream: NodeJS.ReadableStream | null): Promise<string> {
@@ -45,12 +47,12 @@ async function collect(stream: NodeJS.ReadableStream | null): Promise<string> {
 /** Resolves when the command has ended and nothing of the sandbox is left. Rejects with NemoError NEMO_E_NATIVE where the launcher is not built. */
 export async function launchAlone(plan: LaunchPlan, options: AloneOptions): Promise<AloneResult> {
   if (!existsSync(launcherPath)) throw new NemoError('NEMO_E_NATIVE', { what: `${launcherPath} is missing.` });
-  const args = ['--plan-fd', '3', '--report-fd', '4'];
+  const args = ['--plan-fd', '3', '--report-fd', '4', '--release-fd', '5'];
   if (options.workspace !== undefined) args.push('--workspace', options.workspace);
   if (options.uid !== undefined) args.push('--uid', String(options.uid));
   for (const root of options.bindRoots) args.push('--bind-root', root);
   if (options.testing === true) args.push('--testing');
-  const stdio: StdioOptions = [options.stdio, options.stdio, options.stdio, 'pipe', 'pipe'];
+  const stdio: StdioOptions = [options.stdio, options.stdio, options.stdio, 'pipe', 'pipe', 'pipe'];
   const child = spawn(launcherPath, [...args, '--', ...options.command], { stdio, ...options.as });
   // A terminal sends its signals to the launcher as well; what comes to us alone is passed on.
   const forward = (signal: NodeJS.Signals): void => void child.kill(signal);
@@ -64,9 +66,9 @@ export async function launchAlone(plan: LaunchPlan, options: AloneOptions): Prom
     child.stdin?.on('error', stay);
     child.stdin?.end(options.input ?? '');
     const ended = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>;
-    const [stdout, stderr, reported] = await Promise.all([collect(child.stdout), collect(child.stderr), collect(child.stdio[4] as NodeJS.ReadableStream)]);
+    const [stdout, stderr, reported, released] = await Promise.all([collect(child.stdout), collect(child.stderr), collect(child.stdio[4] as NodeJS.ReadableStream), collect((child.stdio as readonly unknown[])[5] as NodeJS.ReadableStream)]);
     const [code] = await ended;
-    return { code: code ?? 137, stdout, stderr, report: reported === '' ? undefined : (JSON.parse(reported) as AloneResult['report']) };
+    return { code: code ?? 137, stdout, stderr, report: reported === '' ? undefined : (JSON.parse(reported) as AloneResult['report']), released: released === '' ? undefined : (JSON.parse(released) as Released) };
   } finally {
     process.off('SIGINT', terminal ? stay : forward).off('SIGTERM', forward).off('SIGHUP', forward);
   }

@@ -1,9 +1,10 @@
 /** From a SandboxPolicy and what this host has to a LaunchPlan. */
-import { NemoError, type LandlockRule, type LaunchPlan, type LayerSwitch, type PlanLimits, type SandboxPolicy, type WorkspacePlan } from '@nemoclaw/contract';
+import { NemoError, type LandlockRule, type LaunchPlan, type LayerSwitch, type PlanLimits, type ProtectPlan, type SandboxPolicy, type WorkspacePlan } from '@nemoclaw/contract';
 import type { HostFacts } from './host-facts.ts';
 import { rights } from './landlock-rights.ts';
 import { fileRules, fixedFolders, pinRoot, privateFolders, ruledPath, specialPlaces, type FileRules } from './file-rules.ts';
 import { home, isBelow, outermost, scratch, workspace } from './plan-paths.ts';
+import { protectedFor } from './protected-names.ts';
 import { seccompFilter } from './seccomp-filter.ts';
 import { viewSteps, type View } from './view.ts';
 
@@ -26,6 +27,8 @@ export interface PlanOptions {
 }
 
 const mebi = 2 ** 20;
+/** Said wherever a sandbox is shown whose policy says `protect: off`. */
+const protectionOff = 'filesystem.protect is off: the agent may write git hooks and settings of editors and agents that run on your side.';
 
 interface Sorted {
   readonly rules: FileRules;
@@ -86,6 +89,15 @@ function landlockRules(policy: SandboxPolicy, sorted: Sorted, asked: boolean, ex
 function workspacePlan(spec: SandboxPolicy['spec']): WorkspacePlan {
   const ephemeral = spec.isolation.filesystem === 'ephemeral';
   return { kind: ephemeral || spec.filesystem.overlay ? 'overlay' : 'direct', onEnd: ephemeral ? 'discard' : 'keep', bytes: spec.resources.maxDisk ?? 0 };
+}
+
+function protectPlan(policy: SandboxPolicy, hasWorkspace: boolean, notes: string[]): ProtectPlan | null {
+  const choice = policy.spec.filesystem.protect;
+  if (!hasWorkspace) return null;
+  if (choice === 'off') notes.push(protectionOff);
+  const names = protectedFor(choice);
+  const git = choice === 'default' || (choice !== 'off' && !choice.except.includes('git'));
+  return names.length === 0 && !git ? null : { names, git };
 }
 
 function environment(options: PlanOptions): string[] {
@@ -163,6 +175,7 @@ export function planFor(policy: SandboxPolicy, host: HostFacts, options: PlanOpt
     seccomp: { level, filter: seccompFilter({ level, allow: spec.syscalls.allow, deny: spec.syscalls.deny, removalsAsked: asked }) },
     identity: { seen: spec.process.user ?? null },
     limits: limitsFor(spec.resources, host),
+    protect: protectPlan(policy, options.hasWorkspace, sorted.notes),
     escalate,
     off: options.off ?? [],
     env: environment(options),
