@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <termios.h>
 #include <unistd.h>
 
 #define PACKET_MAX (256 * 1024)
@@ -269,11 +270,23 @@ static napi_value pair(napi_env env, napi_callback_info info) {
   return result;
 }
 
+/* unprocessed(fd): the terminal shows output as it comes. Node's raw mode is about keys only, and a full-screen program's line feed must stay one. */
+static napi_value unprocessed(napi_env env, napi_callback_info info) {
+  napi_value arg;
+  size_t count = 1;
+  struct termios mode;
+  napi_get_cb_info(env, info, &count, &arg, NULL, NULL);
+  int fd = int_argument(env, arg);
+  if (tcgetattr(fd, &mode) < 0) return fail(env, "unprocessed: ");
+  mode.c_oflag &= ~(tcflag_t)OPOST;
+  return tcsetattr(fd, TCSADRAIN, &mode) < 0 ? fail(env, "unprocessed: ") : NULL;
+}
+
 __attribute__((visibility("default"))) napi_value napi_register_module_v1(napi_env env, napi_value exports) {
   static const struct {
     const char *name;
     napi_callback function;
-  } all[] = {{"open", open_channel}, {"close", close_channel}, {"send", send_packet}, {"peerCred", peer_cred}, {"closeFd", close_fd}, {"pair", pair}};
+  } all[] = {{"open", open_channel}, {"close", close_channel}, {"send", send_packet}, {"peerCred", peer_cred}, {"closeFd", close_fd}, {"pair", pair}, {"unprocessed", unprocessed}};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
     napi_value function;
     napi_create_function(env, all[i].name, strlen(all[i].name), all[i].function, NULL, &function);

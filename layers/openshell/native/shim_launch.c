@@ -48,7 +48,7 @@ static int launch(json_t *message, int workspace) {
                          .workspace_uid = (uid_t)json_integer_value(json_object_get(message, "workspaceUid")),
                          .workspace_gid = (gid_t)json_integer_value(json_object_get(message, "workspaceGid")),
                          .agent_uid = shim.uid,
-                         .agent_gid = (gid_t)shim.uid,
+                         .agent_gid = launch_rootless() ? getegid() : (gid_t)shim.uid,
                          .procs_fds = procs,
                          .procs_count = (size_t)shim.group.count,
                          .bind_roots = roots,

@@ -41,6 +41,14 @@ export function namespaceHint(facts: LaunchFacts, setting: (name: string) => str
   return 'Run it as root, or allow unprivileged user namespaces on this host.';
 }
 
+/** What can be enforced here, for checkHost and planFor. Throws NEMO_E_ROOT with what to do where no sandbox can be made, NEMO_E_NATIVE. */
+export function launchableHere(): ReturnType<typeof policyFactsOf> {
+  const facts = readLaunchFacts();
+  const hint = namespaceHint(facts, kernelSetting);
+  if (hint !== '') throw new NemoError('NEMO_E_ROOT', { what: 'No sandbox can be made here.', why: facts.namespaces, fix: hint });
+  return policyFactsOf(facts);
+}
+
 /** The text of /proc/sys/NAME, or undefined. */
 export function kernelSetting(name: string): string | undefined {
   try {

@@ -21,6 +21,8 @@ export interface Binding {
   send(fd: number, packet: Buffer, fds: readonly number[]): boolean;
   peerCred(fd: number): PeerCred;
   closeFd(fd: number): void;
+  /** The terminal `fd` shows output as it comes, without making two characters of a line feed; Node's raw mode leaves that on. */
+  unprocessed(fd: number): void;
   /** A connected pair: 1 packets (SEQPACKET), 0 a stream. */
   pair(packets: 0 | 1): [number, number];
 }

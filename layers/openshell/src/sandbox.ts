@@ -1,7 +1,8 @@
 /** Sandboxes for a program that has no NemoClaw around it: made from a policy, with commands, terminals, events, live changes. */
 import { closeSync, constants, openSync } from 'node:fs';
-import { checkHost, NemoError, unenforced, type Approver, type Clock, type CreateResult, type LaunchPlan, type LayerSwitch, type LedgerEvent, type SandboxPolicy } from '@nemoclaw/contract';
+import { checkHost, NemoError, unenforced, type Approver, type Clock, type CreateResult, type LaunchPlan, type LayerSwitch, type LedgerEvent, type PolicyHostFacts, type SandboxPolicy } from '@nemoclaw/contract';
 import { readHostFacts, type HostFacts } from './host-facts.ts';
+import { launchableHere } from './launch-facts.ts';
 import { OpenshelldError, type OpenshelldNews } from './openshelld-client.ts';
 import { planFor, type PlanOptions } from './plan-for.ts';
 import { checkLiveChange } from './sandbox-change.ts';
@@ -75,16 +76,18 @@ let made = 0;
 /**
  * Makes a sandbox; resolves when its enforcement has been tried from inside. It ends with `destroy`, and with this process however that ends.
  * Rejects with NemoError: NEMO_E_POLICY_NEEDS (the host cannot enforce the policy), NEMO_E_PLAN_PATH, NEMO_E_PLAN_SYSCALL, NEMO_E_WORKSPACE,
- * NEMO_E_NATIVE (not built), NEMO_E_BACKEND (openshelld does not start), NEMO_E_PROBE (something that must not be possible was), NEMO_E_CREATE.
+ * NEMO_E_ROOT (no sandbox can be made here, with what to do), NEMO_E_NATIVE (not built), NEMO_E_BACKEND (openshelld does not start), NEMO_E_PROBE (something that must not be possible was), NEMO_E_CREATE.
  */
 export async function createSandbox(policy: SandboxPolicy, options: SandboxOptions = {}): Promise<Sandbox> {
-  const host = options.host ?? readHostFacts({ nodeBinary: process.execPath });
+  const limited = launchableHere();
+  const host = options.host ?? { ...readHostFacts({ nodeBinary: process.execPath }), limits: limited.limits };
   const folder = options.workspace === undefined ? undefined : workspaceFolder(options.workspace);
   const { daemon, release } = await AloneDaemon.take({ bindRoots: host.bindRoots, holdSeconds: Math.max(1, Math.round((options.holdFor ?? 900_000) / 1000)), testing: options.off !== undefined });
   try {
     const { tier } = await daemon.client.host();
+    const facts = { ...limited, tier };
     const plan = (given: SandboxPolicy): LaunchPlan => {
-      checkHost(given, { tier });
+      checkHost(given, facts);
       return planFor(given, host, {
         hasWorkspace: folder !== undefined,
         env: Object.entries(options.env ?? {}).map(([name, value]) => `${name}=${value}`),
@@ -96,7 +99,7 @@ export async function createSandbox(policy: SandboxPolicy, options: SandboxOptio
     const registration = folder === undefined ? '' : await register(daemon, folder);
     made += 1;
     const name = `${policy.metadata.name}-${made}`;
-    const sandbox = new AloneSandbox({ name, tier, daemon, release, plan, policy, approver: options.approver ?? terminalApprover(), clock: options.clock ?? systemClock }, first);
+    const sandbox = new AloneSandbox({ name, facts, daemon, release, plan, policy, approver: options.approver ?? terminalApprover(), clock: options.clock ?? systemClock }, first);
     await sandbox.create(registration);
     return sandbox;
   } catch (error) {
@@ -133,7 +136,7 @@ function backendError(error: unknown): NemoError {
 
 interface Parts {
   readonly name: string;
-  readonly tier: 'A' | 'B' | 'C';
+  readonly facts: PolicyHostFacts;
   readonly daemon: AloneDaemon;
   readonly release: () => Promise<void>;
   readonly plan: (policy: SandboxPolicy) => LaunchPlan;
@@ -162,7 +165,7 @@ class AloneSandbox implements Sandbox {
   constructor(parts: Parts, plan: LaunchPlan) {
     this.#parts = parts;
     this.name = parts.name;
-    this.tier = parts.tier;
+    this.tier = parts.facts.tier;
     this.#policy = parts.policy;
     this.#made = this.#plan = plan;
     this.ended = new Promise((resolve) => (this.#end = resolve));
@@ -172,7 +175,7 @@ class AloneSandbox implements Sandbox {
   }
 
   get notes(): readonly string[] {
-    return [...this.#plan.notes, ...unenforced(this.#policy, { tier: this.tier })];
+    return [...this.#plan.notes, ...unenforced(this.#policy, this.#parts.facts)];
   }
 
   get probe(): Readonly<Record<string, boolean>> {

@@ -61,7 +61,7 @@ function controllingTerminal(): QuestionTerminal | undefined {
 function question(request: HoldRequest): string {
   const rule = request.decision.rules[0];
   const place = rule === undefined ? '' : `${rule.id}${rule.file === undefined ? '' : ` at ${safeLine(rule.file)}:${rule.line ?? 1}`}`;
-  return [`${plainScreen}openshell asks:`, `  ${request.summary}`, ...(place === '' ? [] : [`  rule: ${place}`]), `  a: allow this once    d: deny    (denied by itself in ${Math.ceil(request.patienceMs / 1000)} s) `].join('\r\n');
+  return [`${plainScreen}openshell asks:`, `  ${request.summary}`, ...(place === '' ? [] : [`  rule: ${place}`]), `  a: allow this once    d: deny    (denied by itself in ${Math.round(request.patienceMs / 1000)} s) `].join('\r\n');
 }
 
 /**

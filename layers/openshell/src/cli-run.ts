@@ -1,0 +1,56 @@
+/** `openshell run`: one command in a sandbox; with a person at the terminal where the policy asks one. */
+import { checkHost, unenforced, type LedgerEvent } from '@nemoclaw/contract';
+import { readWords, usage } from './cli-words.ts';
+import { readHostFacts } from './host-facts.ts';
+import { launchAlone } from './launch-alone.ts';
+import { launchableHere } from './launch-facts.ts';
+import { planFor } from './plan-for.ts';
+import { readPolicyFile } from './policy-file.ts';
+import { workspaceFolder } from './workspace-folder.ts';
+import type { RunOptions } from './run-with-person.ts';
+
+function notes(lines: readonly string[]): void {
+  if (process.stderr.isTTY === true) for (const line of lines) process.stderr.write(`note: ${line}\n`);
+}
+
+/** The exit code: the command's, or as a shell reports it (128 + signal; 126, 127 where it could not be started). */
+export async function run(args: readonly string[]): Promise<number> {
+  const { flags, values, rest: command } = readWords('run', args, ['--json', '--no-workspace'], ['--policy', '--workspace']);
+  const file = values.get('--policy');
+  if (file === undefined) throw usage('run needs --policy FILE.');
+  if (command.length === 0) throw usage('run needs a command.');
+  const policy = readPolicyFile(file);
+  const limited = launchableHere();
+  checkHost(policy, limited);
+  const host = { ...readHostFacts({ nodeBinary: process.execPath }), limits: limited.limits };
+  const folder = flags.has('--no-workspace') ? undefined : workspaceFolder(values.get('--workspace') ?? process.cwd());
+  const term = process.env['TERM'];
+  const plan = planFor(policy, host, { hasWorkspace: folder !== undefined, ...(term ? { env: [`TERM=${term}`] } : {}) });
+  const options: RunOptions = { policy, command, host, ...(folder === undefined ? {} : { workspace: folder }), ...(term ? { env: { TERM: term } } : {}), notes };
+  if (flags.has('--json')) {
+    const { runForReport } = await import('./run-with-person.ts');
+    const { exit, ...report } = await runForReport(options);
+    process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
+    return exit;
+  }
+  if (plan.network === 'capture') notes(['no network beyond loopback: openshell runs alone.']);
+  if (plan.escalate.length > 0) {
+    const { runWithPerson } = await import('./run-with-person.ts');
+    return runWithPerson(options);
+  }
+  notes([...plan.notes, ...unenforced(policy, limited)]);
+  const result = await launchAlone(plan, { command, bindRoots: host.bindRoots, stdio: 'inherit', ...(folder === undefined ? {} : { workspace: folder }) });
+  return result.code;
+}
+
+/** What `run --json` prints. */
+export interface RunReport {
+  readonly code: number | null;
+  readonly signal: string | null;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly tier: 'A' | 'B' | 'C';
+  readonly notes: readonly string[];
+  readonly probe: Readonly<Record<string, boolean>>;
+  readonly events: readonly LedgerEvent[];
+}
