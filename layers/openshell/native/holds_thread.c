@@ -61,6 +61,12 @@ static void handle(struct asker *a, struct shared_slot *slot, bool left) {
     count_refusal(a, slot->call.data.nr);
     return;
   }
+  struct hold_rules *other = atomic_exchange(&a->other_rules, NULL);
+  if (other) {
+    rules_free(a->rules);
+    a->rules = other;
+    folders_forget(); /* which rules a folder is in was remembered with it, and is read with the operation */
+  }
   int error = operation_read(&op, &a->view, &slot->call, a->notify);
   if (journal == JOURNAL_DOING && (error == ENOENT || (!error && (op.from.dev != slot->dev || op.from.ino != slot->ino)))) {
     /* It was about to be done, and what it was about is no longer there: it was done. */
@@ -76,12 +82,6 @@ static void handle(struct asker *a, struct shared_slot *slot, bool left) {
     end_call(a, slot, error);
     count_done(a, &op, error);
     return;
-  }
-  struct hold_rules *other = atomic_exchange(&a->other_rules, NULL);
-  if (other) {
-    rules_free(a->rules);
-    a->rules = other;
-    folders_forget(); /* which rules a folder is in was remembered with it */
   }
   int rule = rules_match(a->rules, &op, &a->view);
   if (rule >= 0) {
