@@ -99,6 +99,8 @@ export type ToOpenshelld =
   | { readonly t: 'hold.answer'; readonly id: number; readonly sandbox: string; readonly holdId: string; readonly verdict: 'allow' | 'deny' }
   /** Host facts for doctor/status: tier, landlock ABI, kernel, cgroup, identities. */
   | { readonly t: 'host'; readonly id: number }
+  /** What was seen of one sandbox; its events until now are sent to the ledger before the reply. Reply result: SeenReport. */
+  | { readonly t: 'seen'; readonly id: number; readonly sandbox: string }
   | { readonly t: 'workspaces'; readonly id: number }
   // the one program of an openshelld that works for it alone, which also gets `event`
   /** fds: [the folder]. Reply result: Registration. */
@@ -112,4 +114,24 @@ export interface CreateResult {
   readonly probe: Readonly<Record<string, boolean>>;
   /** ms by phase, for people and benchmarks. */
   readonly phases: Readonly<Record<string, number>>;
+}
+
+/** What became of the calls of one number, each in exactly one; `seenVerdicts` in this order. */
+export type SeenCounts = readonly [done: number, denied: number, failed: number, filtered: number, interrupted: number, heldDenied: number, approved: number];
+
+/**
+ * done: it succeeded. denied: refused by the kernel with EPERM, EACCES or EROFS (mounts, Landlock, owners and modes, capabilities). failed: any other error
+ * of the kernel. filtered: refused by the seccomp filter. interrupted: ended by a signal before it had an effect; the kernel repeats it, and the repetition is
+ * counted for itself. heldDenied: handed over and refused (by a person, or because nobody answered). approved: handed over, approved, and done.
+ */
+export const seenVerdicts = ['done', 'denied', 'failed', 'filtered', 'interrupted', 'heldDenied', 'approved'] as const;
+
+export interface SeenReport {
+  /** By the name of the call; `call_N` for a number that has no name, `other` for all above the table. Only those that were called. */
+  readonly counts: Readonly<Record<string, SeenCounts>>;
+  /** Processes and threads that ended. */
+  readonly ended: number;
+  /** Events that were not told one by one: beyond the sandbox's share, or because the ring was full. They are counted above. */
+  readonly withheld: number;
+  readonly ringFull: number;
 }

@@ -109,6 +109,8 @@ export interface LaunchPlan {
   readonly limits: PlanLimits;
   /** null: nothing in the workspace is protected. */
   readonly protect: ProtectPlan | null;
+  /** Which system calls go on record: none, counted with refusals told, or also each success of a call that names a file, a host or a process. */
+  readonly audit: 'off' | 'counts' | 'full';
   readonly escalate: readonly EscalateRule[];
   /** Layers switched off, for tests only; [] otherwise. */
   readonly off: readonly LayerSwitch[];

@@ -3,6 +3,8 @@
 #include "holds_record.h"
 #include "openshelld_store.h"
 #include "openshelld_text.h"
+#include "seen_calls.h"
+#include "seen_watch.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -44,6 +46,7 @@ static struct hold *take(struct sandbox *sandbox, uint64_t nid, const char *id) 
 static void tell_end(struct sandbox *sandbox, const struct hold *hold, const char *outcome, int error) {
   const char *path = json_string_value(json_object_get(hold->shown, "path"));
   bool done = strcmp(outcome, "performed") == 0;
+  if (strcmp(outcome, "agent-gone") != 0 && !(done && error)) watch_answered(sandbox->uid, seen_number(json_string_value(json_object_get(hold->shown, "syscall"))), done ? ANSWER_APPROVED : ANSWER_DENIED);
   tell_gateway(json_pack("{s:s,s:s,s:s,s:s,s:i}", "t", "hold.ended", "sandbox", sandbox->id, "holdId", hold->id, "outcome", outcome, "errno", error), NULL, 0);
   event_emit("fileActivity", hold->op.rename ? 5 : 4, 3, sandbox->id, "openshelld", done ? "approved" : "rejected", json_pack("{s:s,s:s,s:i,s:O}", "holdId", hold->id, "outcome", outcome, "errno", error, "hold", hold->shown),
              "A held %s of %s ended: %s", hold->op.rename ? "rename" : "deletion", path ? path : "?", outcome);

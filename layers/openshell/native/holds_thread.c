@@ -1,6 +1,7 @@
 /* One thread for each sandbox with escalate rules: takes its asked calls from the kernel, does those that no rule names, hands the others over. */
 #include "holds.h"
 #include "openshelld_store.h"
+#include "seen_watch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -41,6 +42,7 @@ static void wait_for_person(struct asker *a, struct shared_slot *slot, struct op
   bool held = false;
   loop_lock();
   if (a->sandbox) held = hold_open(a->sandbox, slot, op, rule);
+  if (!held) watch_answered(a->view.uid, slot->call.data.nr, ANSWER_DENIED);
   loop_unlock();
   if (held) return;
   count_done(a, op, EPERM);

@@ -6,7 +6,7 @@
 #include "openshelld_store.h"
 #include "openshelld_text.h"
 #include "registry.h"
-#include "seen_refusals.h"
+#include "seen_watch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -63,7 +63,7 @@ static void found(const char *name, const int *fds, int count) {
   if (strcmp(name, "events") == 0 && count == 1) event_adopt_sequence(fds[0]);
   else if (strncmp(name, "service/", 8) == 0) services_adopt(name + 8, fds, count);
   else if (strncmp(name, "workspace/", 10) == 0) registry_adopt(fds, count);
-  else
+  else if (!watch_adopt(name, fds, count))
     for (int i = 0; i < count; i++) close(fds[i]);
 }
 
@@ -143,7 +143,7 @@ int main(int argc, char **argv) {
     goto failed;
   }
   store_watch(supervisor_gone);
-  if (!refusals_open()) log_line("system calls are not seen: %s", strerror(errno));
+  if (!watch_open()) log_line("system calls are not seen: %s", strerror(errno));
   if (checkpoints_open(checkpoint_done, err, sizeof err) < 0) goto failed;
   if (registry_open(err, sizeof err) < 0) goto failed;
   if (sandboxes_open(err, sizeof err) < 0) goto failed;

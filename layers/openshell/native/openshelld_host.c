@@ -2,6 +2,7 @@
 #include "cgroup.h"
 #include "openshelld_sandboxes.h"
 #include "seen_refusals.h"
+#include "seen_watch.h"
 
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -25,6 +26,15 @@ void asked_host(struct service *service, json_t *message, json_int_t id) {
     json_array_append_new(list, json_pack("{s:s,s:i,s:I,s:i}", "name", services[i].name, "pid", (int)services[i].pid, "uid", (json_int_t)config.identity[services[i].role].uid, "restarts", (int)services[i].restarts));
   reply_ok(service, id,
            json_pack("{s:s,s:i,s:s,s:{s:b,s:b,s:b,s:b,s:b},s:b,s:b,s:i,s:i,s:o}", "tier", "B", "landlock", (int)(landlock < 0 ? 0 : landlock), "kernel", kernel.release, "cgroup", "v2", cgroup.v2, "memory", cgroup.memory, "pids",
-                     cgroup.pids, "cpu", cgroup.cpu, "freezer", cgroup.freezer, "seen", refusals_seeing(), "testing", config.testing, "sandboxes", count, "sandboxLimit", config.max_sandboxes, "services", list),
+                     cgroup.pids, "cpu", cgroup.cpu, "freezer", cgroup.freezer, "seen", watch_seeing(), "testing", config.testing, "sandboxes", count, "sandboxLimit", config.max_sandboxes, "services", list),
            NULL, 0);
+}
+
+/* What was seen of one sandbox until now. The record has it before the answer: whoever asked may read it there. */
+void asked_seen(struct service *service, json_t *message, json_int_t id) {
+  const char *name = json_string_value(json_object_get(message, "sandbox"));
+  refusals_tell_now();
+  const struct seen_watch *watch = watch_by_id(name);
+  if (watch) reply_ok(service, id, watch_counts(watch), NULL, 0);
+  else reply_error(service, id, sandbox_find(name) ? "not-seen" : "no-sandbox", "the system calls of %s are not seen", name ? name : "?");
 }

@@ -5,6 +5,7 @@
 #include "openshelld_store.h"
 #include "openshelld_text.h"
 #include "seen_refusals.h"
+#include "seen_watch.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -100,6 +101,7 @@ void asked_create(struct service *service, json_t *message, json_int_t id) {
     if (s) {
       s->uid = uid;
       s->create_request = id;
+      s->plan = json_incref(plan);
       text_format(s->worker, sizeof s->worker, "%s", worker);
     }
     if (!s || uid == 0 || !launch || shim_start(s, launch, workspace ? workspace->fd : -1) < 0) {
@@ -164,8 +166,19 @@ static void when_all_gone(struct timer *timer) {
   if (when_none_left) when_none_left();
 }
 
+/* The last word on what it did. */
+static void tell_counts(const struct seen_watch *seen) {
+  event_emit("kernelActivity", 99, 1, seen->id, "openshelld", NULL, json_pack("{s:o}", "seen", watch_counts(seen)), "The system calls of this sandbox, counted");
+}
+
 void sandbox_gone(struct sandbox *s, const char *why) {
-  refusals_forget(s->uid);
+  struct seen_watch *seen = watch_by_id(s->id);
+  if (seen) {
+    refusals_tell_now();
+    tell_counts(seen);
+    watch_end(seen);
+  }
+  json_decref(s->plan);
   struct service *gateway = service_find("gateway");
   for (struct sandbox **link = &sandboxes; *link; link = &(*link)->next)
     if (*link == s) {

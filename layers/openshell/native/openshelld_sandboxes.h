@@ -41,6 +41,7 @@ struct sandbox {
   int notify, listeners[2], pts;
   struct view view;
   json_t *created; /* probe and phases */
+  json_t *plan; /* until it is ready */
   json_int_t create_request, destroy_request;
   uint32_t next_number;
   struct openshelld_exec *execs;
@@ -98,6 +99,7 @@ void asked_workspace_register(struct service *service, json_t *message, json_int
 
 /* openshelld_host.c, openshelld_requests.c */
 void asked_host(struct service *service, json_t *message, json_int_t id);
+void asked_seen(struct service *service, json_t *message, json_int_t id);
 struct checkpoint;
 void checkpoint_done(const struct checkpoint *done);
 

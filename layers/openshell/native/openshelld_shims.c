@@ -4,6 +4,7 @@
 #include "openshelld_store.h"
 #include "openshelld_text.h"
 #include "seen_refusals.h"
+#include "seen_watch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -67,7 +68,11 @@ static bool know(struct sandbox *s, json_t *message, struct packet *packet) {
   s->view = (struct view){.root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC), .uid = s->uid, .gid = (gid_t)s->uid};
   s->asks = json_is_true(json_object_get(message, "asks"));
   if (holds_prepare(s, json_object_get(message, "escalate"), calls) < 0 || s->view.root < 0) return false;
-  if (refusals_watch(s->uid, s->id, s->init) < 0) event_emit("kernelActivity", 99, 3, s->id, "openshelld", NULL, NULL, "The system calls of this sandbox are not seen or counted");
+  bool seen = watch_begin(s->uid, s->id, s->init, s->plan, s->asks);
+  json_decref(s->plan);
+  s->plan = NULL;
+  refusals_begin();
+  if (!seen) event_emit("kernelActivity", 99, 3, s->id, "openshelld", NULL, NULL, "The system calls of this sandbox are not seen or counted");
   return true;
 }
 

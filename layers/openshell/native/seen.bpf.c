@@ -1,7 +1,7 @@
 /*
- * Sees every system call of the sandboxes at its exit (raw tracepoint sys_exit: calls that seccomp refuses never reach sys_enter).
+ * Sees every system call of the sandboxes at its exit (calls that seccomp refuses never reach sys_enter), and the end of every task.
  * Identity is the host uid, which belongs to one sandbox and which an agent without capabilities cannot change.
- * Compiled by `make seen-program` into seen_program.h, which is what the build uses: no clang is needed to build.
+ * Compiled by seen-program.sh into seen_program.h, twice: with DIRECT the registers are read without a helper, which needs the kernel's BTF.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -9,8 +9,20 @@
 #define ENOENT 2
 #define EACCES 13
 #define EROFS 30
+#define ENOSYS 38
 #define ENETUNREACH 101
+#define ERESTARTSYS 512
+#define ERESTARTNOINTR 513
+#define ERESTARTNOHAND 514
+#define ERESTART_RESTARTBLOCK 516
+#define NR_RT_SIGRETURN 15
+#define NR_CLONE 56
+#define NR_VFORK 58
+#define NR_EXIT 60
+#define NR_EXIT_GROUP 231
+#define NR_CLONE3 435
 typedef __u8 uint8_t;
+typedef __u16 uint16_t;
 typedef __u32 uint32_t;
 typedef __s32 int32_t;
 typedef __u64 uint64_t;
@@ -21,17 +33,38 @@ typedef unsigned int uid_t;
 #define bool _Bool
 #include "seen.h"
 
-/* Map descriptors are patched in by the loader, in this order. */
-struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, SEEN_SLOTS); __type(key, __u32); __type(value, __u32); } sandboxes SEC(".maps");
-struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, SEEN_SLOTS * SEEN_CALLS); __type(key, __u32); __type(value, struct seen_count); } counts SEC(".maps");
+/* Map descriptors are patched in by the loader, by name; so is the number that stands for the first uid. */
+struct counts { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, SEEN_CALLS + 1); __uint(map_flags, BPF_F_MMAPABLE); __type(key, __u32); __type(value, struct seen_count); };
+struct filter { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __uint(map_flags, BPF_F_INNER_MAP); __type(key, __u32); __type(value, __u64); };
+struct { __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS); __uint(max_entries, SEEN_UIDS_MAX); __type(key, __u32); __array(values, struct counts); } sandboxes SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS); __uint(max_entries, SEEN_UIDS_MAX); __type(key, __u32); __array(values, struct filter); } filters SEC(".maps");
 struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 1 << 20); } events SEC(".maps");
-struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, __u64); } dropped SEC(".maps");
+
+static __always_inline __u32 first_uid(void) {
+  __u64 value;
+  asm volatile("%0 = 0x5eed5eed5eed5eed ll" : "=r"(value));
+  return (__u32)value;
+}
 
 /* struct pt_regs of x86-64, the members used; the layout is kernel ABI (arch/x86/include/asm/ptrace.h). */
+#define REGS_R9 64
+#define REGS_R8 72
+#define REGS_R10 56
 #define REGS_DX 96
 #define REGS_SI 104
 #define REGS_DI 112
 #define REGS_ORIG_AX 120
+
+#ifdef DIRECT
+#define REG(at) (*(const __u64 *)(regs + (at)))
+#else
+static __always_inline __u64 reg_at(const char *from) {
+  __u64 value = 0;
+  bpf_probe_read_kernel(&value, sizeof value, from);
+  return value;
+}
+#define REG(at) reg_at(regs + (at))
+#endif
 
 /* The first four bytes of a path as the little-endian number they are in memory. */
 #define HEAD(a, b, c, d) ((__u32)(a) | (__u32)(b) << 8 | (__u32)(c) << 16 | (__u32)(d) << 24)
@@ -40,7 +73,7 @@ struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, _
  * A name that is not there is news only where the view may have hidden it. Programs look for hundreds of files that are nowhere,
  * nearly all below these folders, which user space would not tell of either: left out here, they cannot fill the ring.
  */
-static int looked_up_by_habit(const void *path) {
+static __always_inline int looked_up_by_habit(const void *path) {
   __u32 head = 0;
   if (bpf_probe_read_user(&head, sizeof head, path) < 0 || (head & 0xff) != '/') return 1;
   switch (head) {
@@ -59,53 +92,153 @@ static int looked_up_by_habit(const void *path) {
   return 0;
 }
 
-SEC("raw_tracepoint/sys_exit")
-int sys_exit(struct bpf_raw_tracepoint_args *ctx) {
-  __u32 uid = (__u32)bpf_get_current_uid_gid();
-  if (uid < SEEN_LOWEST_UID) return 0; /* people, services and root pay one comparison */
-  __u32 *slot = bpf_map_lookup_elem(&sandboxes, &uid);
-  if (!slot) return 0;
-  const char *regs = (const char *)ctx->args[0];
-  long ret = (long)ctx->args[1];
-  __u64 nr = 0;
-  bpf_probe_read_kernel(&nr, sizeof nr, regs + REGS_ORIG_AX);
-  /* x32 numbers and nonsense share the last counter */
-  __u32 call = nr < SEEN_CALLS ? (__u32)nr : SEEN_CALLS - 1;
-  __u32 at = *slot * SEEN_CALLS + call;
-  struct seen_count *count = bpf_map_lookup_elem(&counts, &at);
-  if (!count) return 0;
-  if (ret >= 0 || ret < -4095) {
-    __sync_fetch_and_add(&count->done, 1);
-    return 0;
+/* The classic instructions that our filters are made of (linux/filter.h). */
+#define CODE_LOAD 0x20
+#define CODE_AND 0x54
+#define CODE_JUMP 0x05
+#define CODE_EQUAL 0x15
+#define CODE_GREATER_EQUAL 0x35
+#define CODE_RETURN 0x06
+#define RETURNS_ALLOW 0x7fff0000
+#define RETURNS_NOTIFY 0x7fc00000
+#define FILTER_STEPS 64
+
+/* What the sandbox's own filter said of this call: it runs again, over the same registers. Only after an error that it may have made. */
+static __always_inline int filter_says(__u32 place, __u32 pc, __u32 nr, const __u64 *args) {
+  void *filter = bpf_map_lookup_elem(&filters, &place);
+  if (!filter) return FILTER_PASSES;
+  __u32 a = nr;
+  for (int i = 0; i < FILTER_STEPS; i++) {
+    __u32 at = pc;
+    __u64 *word = bpf_map_lookup_elem(filter, &at);
+    if (!word) return FILTER_PASSES;
+    __u64 instruction = *word;
+    __u32 code = instruction & 0xffff, k = instruction >> 32, go = 0;
+    __u32 yes = instruction >> 16 & 0xff, no = instruction >> 24 & 0xff;
+    if (code == CODE_RETURN) return k == RETURNS_ALLOW ? FILTER_PASSES : k == RETURNS_NOTIFY ? FILTER_NOTIFIES : FILTER_REFUSES;
+    if (code == CODE_LOAD) {
+      /* struct seccomp_data: nr, arch, instruction pointer, six arguments */
+      if (k == 0) a = nr;
+      else if (k == 4) a = 0xc000003e; /* AUDIT_ARCH_X86_64: who comes by another way is killed */
+      else if (k >= 16 && k < 64) a = (__u32)(args[(k - 16) >> 3 & 7] >> (k & 4 ? 32 : 0));
+      else return FILTER_PASSES;
+    } else if (code == CODE_AND) a &= k;
+    else if (code == CODE_JUMP) go = k;
+    else if (code == CODE_EQUAL) go = a == k ? yes : no;
+    else if (code == CODE_GREATER_EQUAL) go = a >= k ? yes : no;
+    else return FILTER_PASSES;
+    pc = pc + 1 + go;
   }
-  int error = (int)-ret;
-  int refused = error == EPERM || error == EACCES || error == EROFS;
-  __sync_fetch_and_add(refused ? &count->refused : &count->failed, 1);
-  if (!refused && error != ENOENT && error != ENETUNREACH) return 0;
-  __u64 first = 0, second = 0, third = 0;
-  bpf_probe_read_kernel(&first, sizeof first, regs + REGS_DI);
-  bpf_probe_read_kernel(&second, sizeof second, regs + REGS_SI);
-  bpf_probe_read_kernel(&third, sizeof third, regs + REGS_DX);
-  if (error == ENOENT && looked_up_by_habit((const void *)first) && looked_up_by_habit((const void *)second)) return 0;
+  return FILTER_PASSES;
+}
+
+static __always_inline void tell(void *counts, __u32 uid, __u32 call, int error, __u32 verdict, const __u64 *args) {
+  __u32 place = SEEN_META;
+  struct seen_meta *meta = bpf_map_lookup_elem(counts, &place);
+  if (!meta) return;
+  __u64 now = bpf_ktime_get_boot_ns();
+  if (now - meta->window >= SEEN_WINDOW_NS) {
+    meta->window = now;
+    meta->window_events = 0;
+  }
+  if (meta->window_events >= SEEN_WINDOW_EVENTS) {
+    __sync_fetch_and_add(&meta->withheld, 1);
+    return;
+  }
+  __sync_fetch_and_add(&meta->window_events, 1);
   struct seen_event *event = bpf_ringbuf_reserve(&events, sizeof *event, 0);
   if (!event) {
-    __u32 zero = 0;
-    __u64 *lost = bpf_map_lookup_elem(&dropped, &zero);
-    if (lost) __sync_fetch_and_add(lost, 1);
-    return 0;
+    __sync_fetch_and_add(&meta->ring_full, 1);
+    return;
   }
-  event->boottime_ns = bpf_ktime_get_boot_ns();
+  event->boottime_ns = now;
+  event->owner = meta->owner;
   event->uid = uid;
   event->pid = (__u32)(bpf_get_current_pid_tgid() >> 32);
   event->nr = (__s32)call;
   event->error = error;
+  event->verdict = verdict;
+  event->spare = 0;
   bpf_get_current_comm(event->comm, sizeof event->comm);
-  event->args[0] = first;
-  event->args[1] = second;
-  event->args[2] = third;
-  if (bpf_probe_read_user_str(event->first, sizeof event->first, (const void *)first) < 0) event->first[0] = 0;
-  if (bpf_probe_read_user_str(event->second, sizeof event->second, (const void *)second) < 0) event->second[0] = 0;
+  event->args[0] = args[0];
+  event->args[1] = args[1];
+  event->args[2] = args[2];
+  if (bpf_probe_read_user_str(event->first, sizeof event->first, (const void *)args[0]) < 0) event->first[0] = 0;
+  if (bpf_probe_read_user_str(event->second, sizeof event->second, (const void *)args[1]) < 0) event->second[0] = 0;
   bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);
+}
+
+#ifdef DIRECT
+SEC("tp_btf/sys_exit")
+#else
+SEC("raw_tracepoint/sys_exit")
+#endif
+int sys_exit(__u64 *ctx) {
+  __u32 uid = (__u32)bpf_get_current_uid_gid(), place = uid - first_uid();
+  void *counts = bpf_map_lookup_elem(&sandboxes, &place); /* whoever is no sandbox leaves here */
+  if (!counts) return 0;
+  const char *regs = (const char *)ctx[0];
+  long ret = (long)ctx[1];
+  __u64 nr = REG(REGS_ORIG_AX);
+  /* Returning from a signal handler puts -1 there (arch/x86/kernel/signal_64.c), and as result what the interrupted code had in the register. */
+  __u32 call = nr < SEEN_OTHER ? (__u32)nr : nr == ~0ull ? NR_RT_SIGRETURN : SEEN_OTHER;
+  struct seen_count *count = bpf_map_lookup_elem(counts, &call);
+  if (!count) return 0;
+  int success = ret >= 0 || ret < -4095 || call == NR_RT_SIGRETURN;
+  if (success) {
+    /* The new task leaves the call as well, with 0; the one that made it never gets 0. */
+    if (ret == 0 && ((call >= NR_CLONE && call <= NR_VFORK) || call == NR_CLONE3)) return 0;
+    __sync_fetch_and_add(&count->done, 1);
+    if (!count->told) return 0;
+  }
+  int error = success ? 0 : (int)-ret;
+  __u64 args[8] = {REG(REGS_DI), REG(REGS_SI), REG(REGS_DX), REG(REGS_R10), REG(REGS_R8), REG(REGS_R9)};
+  if (success) {
+    tell(counts, uid, call, 0, SEEN_DONE, args);
+    return 0;
+  }
+  if (error == ERESTARTSYS || error == ERESTARTNOINTR || error == ERESTARTNOHAND || error == ERESTART_RESTARTBLOCK) {
+    __sync_fetch_and_add(&count->interrupted, 1);
+    return 0;
+  }
+  if (error == EPERM || error == ENOSYS) {
+    int says = count->filter;
+    if (says == FILTER_DEPENDS) says = filter_says(place, count->leaf, (__u32)nr, args);
+    if (says == FILTER_REFUSES || (says == FILTER_NOTIFIES && !count->asked)) {
+      __sync_fetch_and_add(&count->filtered, 1);
+      /* What is absent is asked for by habit; what the shim refuses the shim tells. */
+      if (error == EPERM && says == FILTER_REFUSES) tell(counts, uid, call, error, SEEN_FILTERED, args);
+      return 0;
+    }
+  }
+  int denied = error == EPERM || error == EACCES || error == EROFS;
+  __sync_fetch_and_add(denied ? &count->denied : &count->failed, 1);
+  if (!denied && error != ENOENT && error != ENETUNREACH) return 0;
+  if (error == ENOENT && looked_up_by_habit((const void *)args[0]) && looked_up_by_habit((const void *)args[1])) return 0;
+  tell(counts, uid, call, error, denied ? SEEN_DENIED : SEEN_FAILED, args);
+  return 0;
+}
+
+/* Every task's end; exit and exit_group, which never come back, are counted here. */
+#ifdef DIRECT
+SEC("tp_btf/sched_process_exit")
+#else
+SEC("raw_tracepoint/sched_process_exit")
+#endif
+int task_exit(__u64 *ctx) {
+  __u32 place = (__u32)bpf_get_current_uid_gid() - first_uid();
+  void *counts = bpf_map_lookup_elem(&sandboxes, &place);
+  if (!counts) return 0;
+  __u32 at = SEEN_META;
+  struct seen_meta *meta = bpf_map_lookup_elem(counts, &at);
+  if (meta) __sync_fetch_and_add(&meta->ended, 1);
+#ifdef DIRECT
+  const char *regs = (const char *)bpf_task_pt_regs((struct task_struct *)ctx[0]);
+  __u32 call = (__u32)REG(REGS_ORIG_AX);
+  if (call != NR_EXIT && call != NR_EXIT_GROUP) return 0;
+  struct seen_count *count = bpf_map_lookup_elem(counts, &call);
+  if (count) __sync_fetch_and_add(&count->done, 1);
+#endif
   return 0;
 }
 char licence_of_program[] SEC("license") = "Dual MIT/GPL";

@@ -1,39 +1,98 @@
-/* What the kernel saw of a sandbox: every system call counted by outcome, and each refusal of a file or network call with its path. */
+/* What the kernel saw of a sandbox: every system call counted by what became of it, and each refusal of a file or network call with its path. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-#define SEEN_SLOTS 512
 #define SEEN_CALLS 512
 #define SEEN_PATH 192
-/* Uids below are never sandboxes; they are let by before anything is looked up. */
-#define SEEN_LOWEST_UID 65536
+/* Numbers above the table (x32, nonsense) share this place; the one after it holds struct seen_meta. */
+#define SEEN_OTHER (SEEN_CALLS - 1)
+#define SEEN_META SEEN_CALLS
+/* Sandboxes are found by host uid, which lies in the range of agents: place = uid - first uid. */
+#define SEEN_UIDS_MAX (1 << 20)
+#define SEEN_FILTER_MAX 4096
+/* Of one sandbox in one window; more are counted, not told one by one, so that nobody fills the ring for the others. */
+#define SEEN_WINDOW_NS 100000000ull
+#define SEEN_WINDOW_EVENTS 256
 
-/* Shared with seen.bpf.c: both are compiled for x86-64 little endian. */
+/* What the seccomp filter of the sandbox does with a number. */
+enum { FILTER_PASSES, FILTER_REFUSES, FILTER_NOTIFIES, FILTER_DEPENDS };
+
+/*
+ * Of one call number in one sandbox; shared with seen.bpf.c (x86-64, little endian). A call that came to its end is in exactly one of the first five.
+ * The next two say how openshelld answered those that were handed to it; such a call is in one of the first five as well (see seen_read).
+ */
 struct seen_count {
-  uint64_t done, refused, failed; /* result >= 0; EPERM, EACCES, EROFS; any other error */
+  uint64_t done;
+  uint64_t denied; /* EPERM, EACCES, EROFS of the kernel: mounts, Landlock, owners and modes, capabilities */
+  uint64_t failed; /* any other error of the kernel */
+  uint64_t filtered; /* the seccomp filter, or the shim that it asks */
+  uint64_t interrupted; /* by a signal before it had an effect; the kernel repeats it, and the repetition is counted for itself */
+  uint64_t held_denied, approved;
+  uint16_t leaf; /* FILTER_DEPENDS: the instruction to go on from */
+  uint8_t filter; /* FILTER_* */
+  uint8_t asked; /* FILTER_NOTIFIES means here: openshelld performs it or lets it pass */
+  uint8_t told; /* success is told too */
+  uint8_t spare[3];
 };
+struct seen_meta {
+  uint64_t owner; /* which sandbox: a uid may come again */
+  uint64_t window; /* boot time ns */
+  uint64_t window_events;
+  uint64_t withheld; /* events beyond a window's share */
+  uint64_t ring_full;
+  uint64_t ended; /* processes and threads */
+  uint64_t spare[2];
+};
+
+enum seen_verdict { SEEN_DONE, SEEN_DENIED, SEEN_FAILED, SEEN_FILTERED };
+
 struct seen_event {
-  uint64_t boottime_ns;
+  uint64_t boottime_ns, owner;
   uint32_t uid, pid;
-  int32_t nr, error; /* error > 0 */
+  int32_t nr, error; /* error >= 0 */
+  uint32_t verdict, spare;
   uint64_t args[3];
   char comm[16];
   char first[SEEN_PATH], second[SEEN_PATH]; /* the first two arguments, read as text; "" where they are none */
 };
 
 #ifndef __bpf__
-/* Loads and attaches the programs. 0, or -1 with errno: then nothing is seen and `doctor` says so. */
-int seen_start(void);
+#include <linux/filter.h>
+#include <stddef.h>
+
+/* Five kinds of end, and the two kinds of answer taken out of them: the sum is the number of calls. */
+struct seen_reading {
+  uint64_t done, denied, failed, filtered, interrupted, held_denied, approved;
+};
+
+/* Loads and attaches the programs for uids [first, first + count). 0, or -1 with errno: then nothing is seen and `doctor` says so. */
+int seen_start(uid_t first, uid_t count);
+/* Goes on with what seen_fds gave to a former process; -1: unusable, and closed. */
+int seen_adopt_maps(const int *fds, int count, uid_t first, uid_t count_of_uids);
+int seen_adopt_links(const int *fds, int count);
+#define SEEN_MAP_FDS 3
+#define SEEN_LINK_FDS 2
+void seen_fds(int maps[SEEN_MAP_FDS], int links[SEEN_LINK_FDS]);
 void seen_stop(void);
-/* Begins or ends seeing a sandbox by its host uid; `slot` < SEEN_SLOTS holds its counters, which start at 0. EINVAL: the uid is below SEEN_LOWEST_UID. */
-int seen_add(uid_t uid, uint32_t slot);
-void seen_remove(uid_t uid);
+
+/* The counters of one sandbox, mapped. */
+struct seen_sandbox {
+  struct seen_count *counts; /* SEEN_CALLS + 1 */
+  uid_t uid;
+};
+/* Begins seeing a sandbox with fresh counters; `filter` NULL: what seccomp refuses is counted by its error. `told`: success of every call of seen_calls.c is told. 0 or -1 with errno. */
+int seen_add(struct seen_sandbox *sandbox, uid_t uid, uint64_t owner, const struct sock_filter *filter, size_t length, bool told);
+/* Finds the counters that a former process began for this owner; -1: there are none. */
+int seen_find(struct seen_sandbox *sandbox, uid_t uid, uint64_t owner);
+void seen_remove(struct seen_sandbox *sandbox);
+/* All of one number; exact once no call of that number is under way. */
+struct seen_reading seen_read(const struct seen_sandbox *sandbox, int nr);
+struct seen_meta *seen_meta(const struct seen_sandbox *sandbox);
 /* Hands out events that wait; never blocks. */
 void seen_poll(void (*take)(const struct seen_event *event));
-/* Counters of one slot, SEEN_CALLS of them, live; NULL before seen_start. */
-const struct seen_count *seen_counts(uint32_t slot);
-/* Events that found the ring full, since the start. */
-uint64_t seen_dropped(void);
+
+/* seen_filter.c: what the filter does with a number; FILTER_DEPENDS sets *leaf. */
+int seen_filter_of(const struct sock_filter *filter, size_t length, uint32_t nr, uint16_t *leaf);
 #endif

@@ -1,8 +1,10 @@
 /* Table of the calls whose refusal is told one by one. */
 #include "seen_calls.h"
 #include <fcntl.h>
-#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/syscall.h>
+#include "seen_names.h"
 
 static unsigned by_flags(uint64_t flags) {
   unsigned mode = flags & O_ACCMODE;
@@ -61,4 +63,18 @@ const struct seen_call *seen_call(int nr) {
   for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
     if (calls[i].nr == nr) return &calls[i];
   return NULL;
+}
+
+const char *seen_name(int nr, char *out, size_t size) {
+  if (nr == SEEN_OTHER) return "other";
+  if (nr >= 0 && (size_t)nr < sizeof seen_names / sizeof *seen_names && seen_names[nr]) return seen_names[nr];
+  (void)snprintf(out, size, "call_%d", nr);
+  return out;
+}
+
+int seen_number(const char *name) {
+  size_t length = name ? strcspn(name, " ") : 0;
+  for (size_t nr = 0; length > 0 && nr < sizeof seen_names / sizeof *seen_names; nr++)
+    if (seen_names[nr] && strlen(seen_names[nr]) == length && strncmp(seen_names[nr], name, length) == 0) return (int)nr;
+  return -1;
 }

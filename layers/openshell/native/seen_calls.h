@@ -1,6 +1,7 @@
 /* The system calls whose refusal is told one by one: name, where the path stands, what permission they ask for. */
 #pragma once
 #include "seen.h"
+#include <stddef.h>
 
 enum seen_kind { SEEN_FILE, SEEN_NETWORK, SEEN_SIGNAL };
 enum { SEEN_EXECUTE = 1, SEEN_WRITE = 2, SEEN_READ = 4 };
@@ -17,3 +18,7 @@ struct seen_call {
 
 /* NULL: counted only. */
 const struct seen_call *seen_call(int nr);
+/* The kernel's name of any call, "call_N" for one that the headers of the build did not know, "other" for SEEN_OTHER. */
+const char *seen_name(int nr, char *out, size_t size);
+/* The number of a name, read up to the first space; -1: there is none. */
+int seen_number(const char *name);

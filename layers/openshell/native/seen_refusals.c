@@ -3,9 +3,9 @@
 #include "openshelld_loop.h"
 #include "openshelld_store.h"
 #include "openshelld_text.h"
-#include "seen.h"
 #include "seen_calls.h"
-#include "services.h"
+#include "seen_text.h"
+#include "seen_watch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,35 +15,21 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { RECENT = 512, QUIET_MS = 60000, POLL_MS = 50 };
+enum { RECENT = 512, QUIET_MS = 60000, POLL_MS = 50, LOST_EVERY_MS = 1000, TEXT = 4 * SEEN_PATH };
 
-struct seen_sandbox {
-  uid_t uid;
-  pid_t init;
-  char id[72];
-};
 struct recent {
   uint64_t key;
   int64_t until;
   unsigned repeats;
 };
 
-static struct seen_sandbox sandboxes[SEEN_SLOTS];
 static struct recent recent[RECENT];
 static struct timer timer;
-static unsigned alive;
-static bool seeing;
-
-static struct seen_sandbox *by_uid(uid_t uid) {
-  for (size_t i = 0; i < SEEN_SLOTS; i++)
-    if (sandboxes[i].id[0] && sandboxes[i].uid == uid) return &sandboxes[i];
-  return NULL;
-}
 
 /* FNV-1a: only tells repeats apart; a collision merely counts one refusal to another's line. */
 static uint64_t key_of(const struct seen_event *event, const char *path) {
-  uint64_t hash = 14695981039346656037ull;
-  const uint32_t parts[] = {event->uid, (uint32_t)event->nr, (uint32_t)event->error};
+  uint64_t hash = event->owner;
+  const uint32_t parts[] = {(uint32_t)event->nr, (uint32_t)event->error, event->verdict};
   for (size_t i = 0; i < sizeof parts; i++) hash = (hash ^ ((const unsigned char *)parts)[i]) * 1099511628211ull;
   for (const char *c = path; *c; c++) hash = (hash ^ (unsigned char)*c) * 1099511628211ull;
   return hash;
@@ -69,9 +55,9 @@ static bool permits(const struct stat *st, uid_t uid, unsigned wanted) {
 }
 
 /* What ownership and mode alone would say of `path` in the sandbox's view (or of its parent, when it is to be made). */
-static bool mode_allows(const struct seen_sandbox *sandbox, const struct seen_event *event, const struct seen_call *call, const char *path) {
+static bool mode_allows(const struct seen_watch *watch, const struct seen_event *event, const struct seen_call *call, const char *path) {
   char root[64], parent[SEEN_PATH];
-  if (!text_format(root, sizeof root, "/proc/%d/root", sandbox->init)) return false;
+  if (!text_format(root, sizeof root, "/proc/%d/root", watch->init)) return false;
   int root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (root_fd < 0) return false;
   struct open_how how = {.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
@@ -83,7 +69,7 @@ static bool mode_allows(const struct seen_sandbox *sandbox, const struct seen_ev
     wanted = SEEN_WRITE | SEEN_EXECUTE;
   }
   struct stat st;
-  bool allowed = fd >= 0 && fstat(fd, &st) == 0 && permits(&st, sandbox->uid, wanted);
+  bool allowed = fd >= 0 && fstat(fd, &st) == 0 && permits(&st, watch->kernel.uid, wanted);
   if (fd >= 0) close(fd);
   close(root_fd);
   return allowed;
@@ -99,101 +85,70 @@ static bool hides(const char *path) {
   return strncmp(path, "/etc/", 5) != 0 || (st.st_mode & 0004) == 0;
 }
 
-/* NULL: not a refusal of ours, or told by whoever refused it (seccomp and holds: the shim). */
-static const char *layer_of(const struct seen_sandbox *sandbox, const struct seen_event *event, const struct seen_call *call, const char *path) {
+/* NULL: not a refusal of ours, or told by whoever refused it (what the filter asked the shim or openshelld). */
+static const char *layer_of(const struct seen_watch *watch, const struct seen_event *event, const struct seen_call *call, const char *path) {
+  if (event->verdict == SEEN_FILTERED) return "seccomp";
+  if (!call) return NULL;
   if (call->kind == SEEN_NETWORK) return event->error == ENETUNREACH ? "netns" : event->error == EACCES ? "landlock" : NULL;
   if (call->kind == SEEN_SIGNAL) return event->error == EPERM ? "landlock" : NULL;
+  if (path[0] == 0) return NULL;
   if (event->error == EROFS) return "view";
   if (event->error == ENOENT) return hides(path) ? "view" : NULL;
   if (event->error == EPERM) return call->owner_only ? "uid" : NULL;
   if (event->error != EACCES) return NULL;
-  return path[0] == '/' && mode_allows(sandbox, event, call, path) ? "landlock" : path[0] == '/' ? "uid" : "landlock";
+  return path[0] == '/' && mode_allows(watch, event, call, path) ? "landlock" : path[0] == '/' ? "uid" : "landlock";
 }
 
 static void take(const struct seen_event *event) {
-  const struct seen_sandbox *sandbox = by_uid(event->uid);
+  struct seen_watch *watch = watch_of(event->uid, event->owner);
   const struct seen_call *call = seen_call(event->nr);
-  if (!sandbox || !call) return;
-  const char *path = call->path == 1 ? event->first : call->path == 2 ? event->second : "";
+  if (!watch) return; /* its sandbox is gone, and its counts with it */
+  bool success = event->verdict == SEEN_DONE, file = call && call->kind == SEEN_FILE;
+  const char *path = !call ? "" : call->path == 1 ? event->first : call->path == 2 ? event->second : "";
+  const char *layer = success ? "openshelld" : layer_of(watch, event, call, path);
   unsigned repeats = 0;
-  if (call->kind == SEEN_FILE && path[0] == 0) return;
-  const char *layer = layer_of(sandbox, event, call, path);
-  if (!layer || !worth_telling(event, path, &repeats)) return;
-  json_t *data = json_pack("{s:s,s:s#,s:i,s:i,s:i}", "syscall", call->name, "path", "", (size_t)0, "errno", event->error, "pid", (int)event->pid, "repeats", (int)repeats);
-  json_t *text = json_string(path), *comm = json_stringn(event->comm, strnlen(event->comm, sizeof event->comm));
-  if (data && text) json_object_set_new(data, "path", text);
-  if (data && comm) json_object_set_new(data, "comm", comm);
-  event_emit(call->kind == SEEN_FILE ? "fileActivity" : "kernelActivity", call->kind == SEEN_FILE ? 14 : 4, 2, sandbox->id, layer, "deny", data, "%s %s refused by %s (%s)", call->name, path, layer, strerrorname_np(event->error));
+  if (!layer || (!success && !worth_telling(event, path, &repeats)) || !watch_may_tell(watch, success)) return;
+  char shown[TEXT], comm[64], number[40];
+  const char *name = seen_name(event->nr, number, sizeof number);
+  seen_text(shown, sizeof shown, path, SEEN_PATH);
+  seen_text(comm, sizeof comm, event->comm, sizeof event->comm);
+  /* Path and command name were read from the agent's own memory: `hints`, where outcome, call and layer are the kernel's word. */
+  json_t *data = json_pack("{s:s,s:s,s:i,s:i,s:s,s:i,s:I,s:[s,s]}", "syscall", name, "path", shown, "errno", event->error, "pid", (int)event->pid, "comm", comm, "repeats", (int)repeats, "boottimeMs", (json_int_t)(event->boottime_ns / 1000000), "hints", "path", "comm");
+  const char *class = file ? "fileActivity" : "kernelActivity";
+  if (success) event_emit(class, file ? 14 : 4, 1, watch->id, layer, "allow", data, "%s %s", name, shown);
+  else event_emit(class, file ? 14 : 4, 2, watch->id, layer, "deny", data, "%s %s refused by %s (%s)", name, shown, layer, strerrorname_np(event->error));
 }
 
-/* What the ring could not hold is said, never passed over. */
-static void tell_dropped(void) {
-  static uint64_t told;
-  static int64_t next;
-  uint64_t dropped = seen_dropped();
-  int64_t now = boottime_ms();
-  if (dropped == told || now < next) return;
-  event_emit("kernelActivity", 99, 3, "", "openshelld", NULL, json_pack("{s:I}", "dropped", (json_int_t)(dropped - told)), "%llu refused calls were counted but not told one by one: too many at once", (unsigned long long)(dropped - told));
-  told = dropped;
-  next = now + 1000;
+/* What was not told one by one is said, with the exact counts: never passed over. */
+static void tell_lost(struct seen_watch *watch) {
+  const struct seen_meta *meta = seen_meta(&watch->kernel);
+  uint64_t full = __atomic_load_n(&meta->ring_full, __ATOMIC_RELAXED), lost = full + __atomic_load_n(&meta->withheld, __ATOMIC_RELAXED) + watch->held_back;
+  if (lost == watch->lost_told) return;
+  uint64_t now_lost = lost - watch->lost_told;
+  watch->lost_told = lost;
+  event_emit("kernelActivity", 99, 3, watch->id, "openshelld", NULL, json_pack("{s:I,s:o}", "dropped", (json_int_t)now_lost, "seen", watch_counts(watch)),
+             "%llu calls were counted but not told one by one: too many at once", (unsigned long long)now_lost);
+}
+
+static void tell_all_lost(void) {
+  for (struct seen_watch *w = seen_watches; w; w = w->next) tell_lost(w);
 }
 
 static void poll_now(struct timer *self) {
+  static int64_t next;
   seen_poll(take);
-  tell_dropped();
-  if (alive > 0) timer_set(self, POLL_MS, poll_now);
-}
-
-bool refusals_open(void) {
-  seeing = seen_start() == 0;
-  return seeing;
+  if (boottime_ms() >= next) {
+    tell_all_lost();
+    next = boottime_ms() + LOST_EVERY_MS;
+  }
+  if (seen_watches) timer_set(self, POLL_MS, poll_now);
 }
 
 void refusals_tell_now(void) {
   seen_poll(take);
+  tell_all_lost();
 }
 
-bool refusals_seeing(void) {
-  return seeing;
-}
-
-int refusals_watch(uid_t uid, const char *id, pid_t init) {
-  const struct seen_sandbox *known = by_uid(uid);
-  if (known) return (int)(known - sandboxes);
-  if (!seeing) return -1;
-  for (uint32_t slot = 0; slot < SEEN_SLOTS; slot++) {
-    struct seen_sandbox *sandbox = &sandboxes[slot];
-    if (sandbox->id[0]) continue;
-    if (!text_format(sandbox->id, sizeof sandbox->id, "%s", id) || seen_add(uid, slot) < 0) {
-      sandbox->id[0] = 0;
-      return -1;
-    }
-    sandbox->uid = uid;
-    sandbox->init = init;
-    if (alive++ == 0) timer_set(&timer, POLL_MS, poll_now);
-    return (int)slot;
-  }
-  return -1;
-}
-
-void refusals_forget(uid_t uid) {
-  struct seen_sandbox *sandbox = by_uid(uid);
-  if (!sandbox) return;
-  seen_poll(take);
-  seen_remove(uid);
-  sandbox->id[0] = 0;
-  alive--;
-}
-
-bool refusals_counts(uid_t uid, unsigned long long *calls, unsigned long long *refused, unsigned long long *lost) {
-  const struct seen_sandbox *sandbox = by_uid(uid);
-  const struct seen_count *counts = sandbox ? seen_counts((uint32_t)(sandbox - sandboxes)) : NULL;
-  if (!counts) return false;
-  *calls = *refused = 0;
-  for (size_t i = 0; i < SEEN_CALLS; i++) {
-    *calls += counts[i].done + counts[i].refused + counts[i].failed;
-    *refused += counts[i].refused;
-  }
-  *lost = seen_dropped();
-  return true;
+void refusals_begin(void) {
+  if (!timer.set && seen_watches) timer_set(&timer, POLL_MS, poll_now);
 }

@@ -1,5 +1,5 @@
 /** Typed promises for every request of the control channel; everything else that openshelld says goes to the listener. */
-import type { CreateResult, EscalateRule, FromOpenshelld, Hello, PlanLimits, Registration, ToOpenshelld } from '@nemoclaw/contract';
+import type { CreateResult, EscalateRule, FromOpenshelld, Hello, PlanLimits, Registration, SeenReport, ToOpenshelld } from '@nemoclaw/contract';
 import { closeFd } from './native.ts';
 
 type Reply = Extract<FromOpenshelld, { t: 'reply' }>;
@@ -124,6 +124,11 @@ export class OpenshelldClient {
   /** Resolves with how the hold ended: `performed`, `denied`, `changed` or `agent-gone`. Rejects with `no-hold` if it has already ended. */
   async answerHold(sandbox: string, holdId: string, verdict: 'allow' | 'deny'): Promise<{ readonly outcome: string; readonly errno: number }> {
     return (await this.#ask({ t: 'hold.answer', sandbox, holdId, verdict })).result as { outcome: string; errno: number };
+  }
+
+  /** What was seen of a sandbox; its events until now are on their way to the ledger before this resolves. Rejects with `not-seen` (no eBPF here, or `auditLog.syscalls: off`) or `no-sandbox`. */
+  async seen(sandbox: string): Promise<SeenReport> {
+    return (await this.#ask({ t: 'seen', sandbox })).result as SeenReport;
   }
 
   async host(): Promise<HostReport> {

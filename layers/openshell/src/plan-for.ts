@@ -176,6 +176,7 @@ export function planFor(policy: SandboxPolicy, host: HostFacts, options: PlanOpt
     identity: { seen: spec.process.user ?? null },
     limits: limitsFor(spec.resources, host),
     protect: protectPlan(policy, options.hasWorkspace, sorted.notes),
+    audit: spec.auditLog.syscalls,
     escalate,
     off: options.off ?? [],
     env: environment(options),
