@@ -1,7 +1,7 @@
 /** What is counted of a sandbox's system calls, compared with what a program is known to have done. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -17,6 +17,7 @@ describe('system calls that are seen', { skip: process.getuid?.() === 0 ? false 
   let gateway: TestService;
   let ledger: TestService;
   let registration: string;
+  let folder: string;
   let next = 0;
   const run = async (sandbox: string, ...argv: string[]): Promise<string> => {
     const out = await gateway.run(sandbox, `s${(next += 1)}`, argv);
@@ -32,6 +33,12 @@ describe('system calls that are seen', { skip: process.getuid?.() === 0 ? false 
     const now = verdicts(await seen(sandbox), call);
     return Object.fromEntries(seenVerdicts.flatMap((name): [string, number][] => ((now[name] ?? 0) === (before[name] ?? 0) ? [] : [[name, (now[name] ?? 0) - (before[name] ?? 0)]])));
   };
+  const file = async (name: string): Promise<void> => {
+    for (let tries = 0; !existsSync(join(folder, name)); tries += 1) {
+      assert.ok(tries < 1000, `${name} never appeared`);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  };
   const events = (sandbox: string): LedgerEvent[] => ledger.news.flatMap((m) => (m.t === 'event' && m.event.sandbox === sandbox ? [m.event] : []));
 
   before(async () => {
@@ -40,6 +47,7 @@ describe('system calls that are seen', { skip: process.getuid?.() === 0 ? false 
     ledger = await instance.service('ledger');
     const workspace = await instance.workspace('project');
     registration = workspace.id;
+    folder = workspace.path;
     for (const name of ['bin', 'prod', 'fixed', 'data']) mkdirSync(join(workspace.path, name));
     for (const name of ['prod/kept', 'fixed/file', 'data/program']) writeFileSync(join(workspace.path, name), '#!/bin/true\n');
     chmodSync(join(workspace.path, 'data/program'), 0o755);
@@ -68,5 +76,97 @@ describe('system calls that are seen', { skip: process.getuid?.() === 0 ? false 
     })();
     assert.deepEqual(await added('c', 'unlink', ['unlink', '1000', '/workspace/prod/kept'], '0 EPERM'), { heldDenied: 1000 });
     await denying;
+  });
+
+  it('tells apart what the arguments decide, what comes by strange numbers, what a policy denies at once', async () => {
+    assert.deepEqual(await added('c', 'socket', ['socket', '100'], '0 EPERM'), { filtered: 100 });
+    assert.deepEqual(await added('c', 'personality', ['personality', '100'], '0 EPERM'), { filtered: 100 });
+    assert.deepEqual(await added('c', 'other', ['x32', '100'], '0 ENOSYS'), { filtered: 100 });
+    assert.deepEqual(await added('c', 'other', ['nonsense', '100'], '0 ENOSYS'), { filtered: 100 });
+    assert.deepEqual(await added('c', 'truncate', ['truncate', '100', '/workspace/fixed/file'], '0 EROFS'), { denied: 100 });
+    assert.deepEqual(await added('c', 'truncate', ['truncate', '100', '/workspace/nowhere'], '0 ENOENT'), { failed: 100 });
+    assert.deepEqual(await added('c', 'truncate', ['truncate', '100', '/workspace/data/program'], '100 -'), { done: 100 });
+  });
+
+  it('counts a call once: also where two tasks leave it, where it never returns, where a signal ends it', async () => {
+    assert.deepEqual(await added('c', 'fork', ['fork', '50'], '50 -'), { done: 50 });
+    assert.deepEqual(await added('c', 'vfork', ['vfork', '50'], '50 -'), { done: 50 });
+    // The program's own end is one more.
+    assert.deepEqual(await added('c', 'exit_group', ['fork', '50'], '50 -'), { done: 51 });
+    assert.deepEqual(await added('c', 'exit', ['thread', '50'], '50 -'), { done: 50 });
+    assert.deepEqual(await added('c', 'pause', ['pause', '20'], '0 EINTR'), { interrupted: 20 });
+    assert.deepEqual(await added('c', 'rt_sigreturn', ['pause', '20'], '0 EINTR'), { done: 20 });
+    const before = await seen('c');
+    await run('c', '/workspace/bin/seen', 'fork', '50');
+    assert.equal((await seen('c')).ended - before.ended, 51);
+  });
+
+  it('goes on counting while openshelld is dead', async () => {
+    const before = verdicts(await seen('c'), 'getpriority');
+    const waits = gateway.run('c', 'waits', ['/usr/bin/bash', '-c', 'echo > begun; until [ -e go ]; do sleep 0.02; done; /workspace/bin/seen getpriority 1000; echo > finished'].map((part) => part.replaceAll(/\b(begun|go|finished)\b/g, '/workspace/$1')));
+    waits.catch(() => undefined);
+    await file('begun');
+    const resets = gateway.news.filter((m) => m.t === 'reset').length;
+    process.kill(instance.supervisorPid, 'SIGSTOP'); // nobody starts a successor
+    try {
+      process.kill(instance.daemonPid, 'SIGKILL');
+      writeFileSync(join(folder, 'go'), '');
+      await file('finished');
+    } finally {
+      process.kill(instance.supervisorPid, 'SIGCONT');
+    }
+    await gateway.saw('reset', () => gateway.news.filter((m) => m.t === 'reset').length > resets);
+    const now = verdicts(await seen('c'), 'getpriority');
+    assert.equal((now.done ?? 0) - (before.done ?? 0), 1000);
+    assert.deepEqual(await added('c', 'socket', ['socket', '100'], '0 EPERM'), { filtered: 100 }, 'the filter is not known any more');
+  });
+
+  it('gives a sandbox that comes after another counters of its own, and puts the last ones of the former on record', async () => {
+    await gateway.call('create', 'd', instance.plan(spec('counts')), registration, 'worker:1');
+    await run('d', '/workspace/bin/seen', 'getpriority', '7');
+    await gateway.call('destroy', 'd');
+    const { event } = await ledger.saw('event', (m) => m.event.sandbox === 'd' && m.event.data?.['seen'] !== undefined);
+    assert.equal((event.data?.['seen'] as SeenReport).counts['getpriority']?.[0], 7);
+    await gateway.call('create', 'd', instance.plan(spec('counts')), registration, 'worker:1');
+    assert.equal((await seen('d')).counts['getpriority'], undefined);
+    await gateway.call('destroy', 'd');
+  });
+
+  it('counts nothing where the policy says off, and tells successes where it says full', async () => {
+    await gateway.call('create', 'off', instance.plan(spec('off')), registration, 'worker:1');
+    await run('off', '/workspace/bin/seen', 'truncate', '1', '/workspace/nowhere');
+    await assert.rejects(seen('off'), { code: 'not-seen' });
+    await gateway.call('destroy', 'off');
+    await gateway.call('create', 'full', instance.plan(spec('full')), registration, 'worker:1');
+    await run('full', '/workspace/bin/seen', 'truncate', '3', '/workspace/data/program');
+    await seen('full');
+    await ledger.saw('event', (m) => m.event.sandbox === 'full' && m.event.verdict === 'allow' && m.event.data?.['path'] === '/workspace/data/program');
+    await ledger.saw('event', () => events('full').filter((e) => e.verdict === 'allow' && e.data?.['syscall'] === 'truncate').length === 3);
+  });
+
+  it('counts a flood exactly, and says how much of it was not told one by one', async () => {
+    assert.deepEqual(await added('full', 'truncate', ['truncate', '20000', '/workspace/data/program'], '20000 -'), { done: 20_000 });
+    const report = await seen('full');
+    const lost = report.withheld + report.ringFull;
+    assert.ok(lost > 0, 'the flood fitted');
+    await seen('full');
+    await ledger.saw('event', (m) => m.event.sandbox === 'full' && typeof m.event.data?.['dropped'] === 'number');
+    const dropped = events('full').reduce((sum, e) => sum + Number(e.data?.['dropped'] ?? 0), 0);
+    const all = Object.values((await seen('full')).counts);
+    assert.ok(dropped >= lost && all.length > 0);
+    // Every success of this call is either told or said to be lost.
+    const told = events('full').filter((e) => e.verdict === 'allow').length;
+    assert.ok(told >= 3 && told <= 3000, String(told));
+  });
+
+  it('keeps names that would break a line, move a cursor, or are no text', async () => {
+    const python = 'import os\nfor n in (b"a\\nb", b"\\x1b[2Jx", b"\\xff\\xfe", "\u202egnp".encode()):\n  try: os.truncate(b"/workspace/fixed/" + n, 0)\n  except OSError: pass\n  try: os.mkdir(b"/workspace/fixed/" + n)\n  except OSError: pass\n';
+    await run('c', '/usr/bin/python3', '-c', python);
+    await seen('c');
+    await ledger.saw('event', (m) => m.event.sandbox === 'c' && m.event.data?.['syscall'] === 'mkdir' && String(m.event.data?.['path']).endsWith('gnp'));
+    const paths = events('c').filter((e) => e.data?.['syscall'] === 'mkdir').map((e) => e.data?.['path']);
+    assert.deepEqual(paths, ['/workspace/fixed/a\\x0ab', '/workspace/fixed/\\x1b[2Jx', '/workspace/fixed/\\xff\\xfe', '/workspace/fixed/\\xe2\\x80\\xaegnp']);
+    for (const event of events('c')) assert.doesNotMatch(event.message, /[\u0000-\u001f\u007f]/);
+    assert.deepEqual(events('c').find((e) => e.data?.['syscall'] === 'mkdir')?.data?.['hints'], ['path', 'comm']);
   });
 });
