@@ -106,7 +106,7 @@ describe('system calls that are seen', { skip: process.getuid?.() === 0 ? false 
     const waits = gateway.run('c', 'waits', ['/usr/bin/bash', '-c', 'echo > begun; until [ -e go ]; do sleep 0.02; done; /workspace/bin/seen getpriority 1000; echo > finished'].map((part) => part.replaceAll(/\b(begun|go|finished)\b/g, '/workspace/$1')));
     waits.catch(() => undefined);
     await file('begun');
-    const resets = gateway.news.filter((m) => m.t === 'reset').length;
+    const known = gateway.news.filter((m) => m.t === 'inventory').length;
     process.kill(instance.supervisorPid, 'SIGSTOP'); // nobody starts a successor
     try {
       process.kill(instance.daemonPid, 'SIGKILL');
@@ -115,7 +115,7 @@ describe('system calls that are seen', { skip: process.getuid?.() === 0 ? false 
     } finally {
       process.kill(instance.supervisorPid, 'SIGCONT');
     }
-    await gateway.saw('reset', () => gateway.news.filter((m) => m.t === 'reset').length > resets);
+    await gateway.saw('inventory', () => gateway.news.filter((m) => m.t === 'inventory').length > known);
     const now = verdicts(await seen('c'), 'getpriority');
     assert.equal((now.done ?? 0) - (before.done ?? 0), 1000);
     assert.deepEqual(await added('c', 'socket', ['socket', '100'], '0 EPERM'), { filtered: 100 }, 'the filter is not known any more');
