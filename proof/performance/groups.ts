@@ -9,6 +9,8 @@ import { memory } from './measure-memory.ts';
 import { pipeline } from './measure-pipeline.ts';
 import { policyChange } from './measure-policy-change.ts';
 import { rooms } from './measure-rooms.ts';
+import { scale } from './measure-scale.ts';
+import { work } from './measure-work.ts';
 import type { Programs } from './programs.ts';
 import type { World } from './world.ts';
 
@@ -17,6 +19,8 @@ export interface Bench {
   readonly programs: Programs;
   /** Whether bubblewrap can be run. */
   readonly hasBwrap: boolean;
+  /** Whether sandbox-runtime can be run. */
+  readonly hasSrt: boolean;
   /** More and larger runs. */
   readonly full: boolean;
   /** Whether the person asked for this figure; what is not asked for may be left out. */
@@ -33,4 +37,4 @@ export interface Group {
 }
 
 /** In the order in which they run: what needs no instance comes first, so that nothing of it disturbs. */
-export const groups: readonly Group[] = [...rooms, host, launches, calls, lives, pipeline, policyChange, approvals, command, memory];
+export const groups: readonly Group[] = [...rooms, host, launches, calls, work, lives, pipeline, policyChange, approvals, command, memory, scale];

@@ -7,6 +7,7 @@ import { provideBwrap } from './bubblewrap.ts';
 import { table, type Figure } from './figure.ts';
 import { groups, type Bench } from './groups.ts';
 import { buildPrograms } from './programs.ts';
+import { provideSrt } from './srt.ts';
 import { World } from './world.ts';
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { only: { type: 'string', multiple: true }, json: { type: 'string' }, full: { type: 'boolean', default: false } } });
@@ -47,10 +48,13 @@ note();
 try {
   const hasBwrap = await provideBwrap(say);
   if (!hasBwrap) errors.push('bubblewrap is not here: there is nothing to compare with');
+  const hasSrt = await provideSrt(say);
+  if (!hasSrt) errors.push('srt is not here: some figures have one peer less');
   const programs = await buildPrograms(folder);
   const bench: Bench = {
     programs,
     hasBwrap,
+    hasSrt,
     full: values.full,
     wants: isWanted,
     say,

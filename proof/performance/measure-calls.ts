@@ -5,6 +5,7 @@ import { bwrapped } from './bubblewrap.ts';
 import { above, percentiles, type Figure, type Figures, type Percentiles } from './figure.ts';
 import type { Bench, Group } from './groups.ts';
 import { takeSamples } from './programs.ts';
+import { srtWrapped } from './srt.ts';
 import type { Workspace, World } from './world.ts';
 
 interface Call {
@@ -18,7 +19,9 @@ interface Call {
 }
 const all: readonly Call[] = [
   { name: 'getpid', figure: 'syscall.getpid', count: 20_000 },
-  { name: 'open', figure: 'syscall.open', count: 10_000 },
+  { name: 'open', figure: 'syscall.open', count: 10_000, ruled: 'syscall.open.ruled' },
+  { name: 'creat', figure: 'syscall.creat', count: 3000, ruled: 'syscall.creat.ruled' },
+  { name: 'mkdir', figure: 'syscall.mkdir', count: 3000, ruled: 'syscall.mkdir.ruled' },
   { name: 'unlink', figure: 'syscall.unlink', count: 3000, ruled: 'syscall.unlink.ruled' },
   { name: 'rename', figure: 'syscall.rename', count: 3000, ruled: 'syscall.rename.ruled' },
   { name: 'connect', figure: 'syscall.connect', count: 2000 },
@@ -40,6 +43,13 @@ async function inBwrap({ name: call, count }: Call, workspace: string): Promise<
   return takeSamples(join(workspace, 'samples'));
 }
 
+async function inSrt({ name: call, count }: Call, workspace: string): Promise<number[]> {
+  const [program = '', ...args] = srtWrapped([join(workspace, 'calls'), call, String(count), join(workspace, 'files'), join(workspace, 'samples')], workspace);
+  const ran = await runProgram(program, args);
+  if (ran.code !== 0) throw new Error(`${call} in srt: ${ran.err}`);
+  return takeSamples(join(workspace, 'samples'));
+}
+
 async function inside(world: World, name: string, { name: call, count }: Call, workspace: string): Promise<number[]> {
   await (await world.api.open(name)).run(['/workspace/calls', call, String(count), '/workspace/files', '/workspace/samples']);
   return takeSamples(join(workspace, 'samples'));
@@ -49,10 +59,10 @@ interface Room {
   readonly name: string;
   readonly workspace: Workspace;
 }
-type Place = 'plain' | 'bwrap' | 'inside' | 'ruled';
+type Place = 'plain' | 'bwrap' | 'srt' | 'inside' | 'ruled';
 
 async function measure(bench: Bench, world: World, call: Call, usual: Room, strict: Room): Promise<Figures> {
-  const times: Record<Place, number[]> = { plain: [], bwrap: [], inside: [], ruled: [] };
+  const times: Record<Place, number[]> = { plain: [], bwrap: [], srt: [], inside: [], ruled: [] };
   const keep = (place: Place, ns: readonly number[]): void => {
     for (const one of ns) times[place].push(one / 1000);
   };
@@ -60,10 +70,11 @@ async function measure(bench: Bench, world: World, call: Call, usual: Room, stri
   for (let block = 0; block < (bench.full ? 20 : 5); block += 1) {
     keep('plain', await outside(call, folder));
     if (bench.hasBwrap) keep('bwrap', await inBwrap(call, folder));
+    if (bench.hasSrt) keep('srt', await inSrt(call, folder));
     keep('inside', await inside(world, usual.name, call, folder));
     if (call.ruled !== undefined) keep('ruled', await inside(world, strict.name, call, strict.workspace.path));
   }
-  const peers: Record<string, Percentiles> = { ...(bench.hasBwrap && { bwrap: above(times.bwrap, times.plain) }), plain: above(times.plain, times.plain), 'the whole call, outside': percentiles(times.plain) };
+  const peers: Record<string, Percentiles> = { ...(bench.hasBwrap && { bwrap: above(times.bwrap, times.plain) }), ...(bench.hasSrt && { srt: above(times.srt, times.plain) }), plain: above(times.plain, times.plain), 'the whole call, outside': percentiles(times.plain) };
   const added = (values: readonly number[]): Figure => ({ ...above(values, times.plain), unit: 'µs', n: values.length, peers });
   return { [call.figure]: added(times.inside), ...(call.ruled !== undefined && { [call.ruled]: added(times.ruled) }) };
 }

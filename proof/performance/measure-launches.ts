@@ -12,7 +12,7 @@ import { timeStarts } from './programs.ts';
 
 /** The launcher's command line for the usual policy, with the plan on descriptor 3. */
 function alone(folder: string): { readonly plan: string; readonly command: string[] } {
-  const policy = loadSandboxPolicy(blueprintFiles(1, false)['sandbox.yaml'] ?? '', 'sandbox.yaml');
+  const policy = loadSandboxPolicy(blueprintFiles({ plain: 1, secure: 2 }, false)['sandbox.yaml'] ?? '', 'sandbox.yaml');
   const host = readHostFacts({ nodeBinary: process.execPath });
   const plan = join(folder, 'plan.json');
   writeFileSync(plan, JSON.stringify(planFor(policy, host, { hasWorkspace: false, escalations: 'refuse' })));

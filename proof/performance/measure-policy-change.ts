@@ -23,7 +23,7 @@ async function run(bench: Bench): Promise<Figures> {
     for (let i = 0; i < count; i += 1) {
       const known = exec.lines.length;
       const start = nowMs();
-      const applied = await world.api.call<PolicyApplied>('PUT', `/v1/sandboxes/${name}/policy`, { files: { 'network.yaml': networkPolicy(world.port, i % 2 === 1) } });
+      const applied = await world.api.call<PolicyApplied>('PUT', `/v1/sandboxes/${name}/policy`, { files: { 'network.yaml': networkPolicy(world.ports, i % 2 === 1) } });
       const line = await Promise.race([until('the new version', () => exec.lines[known], 10_000), ended.then(() => '')]);
       const [, rule, ns] = line.split(' ');
       if ((rule === 'egress.deny[1]') !== (i % 2 === 1)) throw new Error(`after version ${applied.version} a new connection got ${line}: ${exec.errors}`);

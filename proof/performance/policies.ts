@@ -3,15 +3,23 @@
 /** Host names of the upstream; they exist only in the sandbox's resolver. */
 export const upstreamName = 'bench.example';
 export const heldName = 'held.example';
+export const secureName = 'secure.example';
+
+/** Where the upstream listens: plain HTTP (requests, streams, the model), and HTTPS. */
+export interface UpstreamPorts {
+  readonly plain: number;
+  readonly secure: number;
+}
 
 /** `watched`: whether a rule of its own (`egress.deny[1]`) refuses /watched, instead of the default: both are answered by the proxy itself. */
-export function networkPolicy(port: number, watched: boolean): string {
+export function networkPolicy({ plain: port, secure }: UpstreamPorts, watched: boolean): string {
   const host = (name: string, methods: string, paths: string): string => `      - { domain: ${name}, ports: [${port}], methods: [${methods}], paths: [${paths}], addresses: [127.0.0.1] }\n`;
   return `networkPolicy:
   name: bench
   egress:
     allow:
-${host(upstreamName, 'GET', '/first, /stream')}    escalate:
+${host(upstreamName, 'GET', '/first, /stream')}      - { domain: ${secureName}, ports: [${secure}], methods: [GET], paths: [/first], addresses: [127.0.0.1], ca: upstream.pem }
+    escalate:
 ${host(heldName, 'PUT', '"/held/**"')}    deny:
       - { domain: "*" }
 ${watched ? `      - { domain: ${upstreamName}, ports: [${port}], paths: [/watched] }\n` : ''}`;
@@ -28,7 +36,7 @@ ${ruled ? '  filesystem: { escalate: [{ path: "/workspace/archive/**", on: [dele
 }
 
 /** File name -> text of the blueprint `bench` (no rule about files), or `bench-ruled` (deleting in /workspace/archive asks). */
-export function blueprintFiles(port: number, ruled: boolean): Record<string, string> {
+export function blueprintFiles(ports: UpstreamPorts, ruled: boolean): Record<string, string> {
   return {
     'blueprint.yaml': `apiVersion: nemoclaw.dev/v1
 kind: Blueprint
@@ -40,8 +48,8 @@ agent: { kind: shell }
 files: { sandbox: sandbox.yaml, network: network.yaml, approvals: approvals.yaml, inference: inference.yaml }
 `,
     'sandbox.yaml': sandboxPolicy(ruled),
-    'network.yaml': networkPolicy(port, true),
+    'network.yaml': networkPolicy(ports, true),
     'approvals.yaml': 'triggers: [{ action: data.delete, threshold: always }]\nchannels: [terminal]\ntimeout: 15m\ndefaultAction: deny\n',
-    'inference.yaml': `providers:\n  - { name: none, kind: vllm, endpoint: "http://127.0.0.1:${port}/v1", model: none, location: local }\ndefault: none\n`,
+    'inference.yaml': `providers:\n  - { name: none, kind: vllm, endpoint: "http://127.0.0.1:${ports.plain}/v1", model: none, location: local }\ndefault: none\n`,
   };
 }

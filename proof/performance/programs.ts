@@ -1,5 +1,5 @@
 /** The small C programs of the benchmarks, built into a folder, and what they measure. */
-import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from '../harness/instance.ts';
 
@@ -7,17 +7,19 @@ export interface Programs {
   readonly calls: string;
   readonly starts: string;
   readonly client: string;
+  readonly scale: string;
   readonly folder: string;
 }
 
 /** Compiles them, static, so that they run in any view. Throws with the compiler's words. */
 export async function buildPrograms(folder: string): Promise<Programs> {
   mkdirSync(folder, { recursive: true, mode: 0o755 });
-  for (const name of ['calls', 'starts', 'client']) {
-    const built = await run('gcc', ['-O2', '-static', '-D_GNU_SOURCE', '-o', join(folder, name), join(import.meta.dirname, 'programs', `${name}.c`)]);
+  if (!existsSync('/usr/include/openssl/ssl.h')) await run('apt-get', ['install', '-y', '--no-install-recommends', 'libssl-dev'], { env: { DEBIAN_FRONTEND: 'noninteractive' }, timeoutMs: 120_000 });
+  for (const name of ['calls', 'starts', 'client', 'scale']) {
+    const built = await run('gcc', ['-O2', '-static', '-D_GNU_SOURCE', '-o', join(folder, name), join(import.meta.dirname, 'programs', `${name}.c`), ...(name === 'scale' ? ['-lssl', '-lcrypto'] : [])]);
     if (built.code !== 0) throw new Error(`${name}.c: ${built.err}`);
   }
-  return { calls: join(folder, 'calls'), starts: join(folder, 'starts'), client: join(folder, 'client'), folder };
+  return { calls: join(folder, 'calls'), starts: join(folder, 'starts'), client: join(folder, 'client'), scale: join(folder, 'scale'), folder };
 }
 
 /** Reads and removes a file of samples; nanoseconds. */

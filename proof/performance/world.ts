@@ -1,12 +1,14 @@
 /** A private instance with an upstream beside it, made when the first figure needs it. */
 import { copyFileSync, mkdirSync, realpathSync, writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { RegisterReply, SandboxView } from '@nemoclaw/contract';
+import { createIntermediate, createLeafKey, createRootCa, LeafMinter } from '@nemoclaw/network-policy';
 import { checkout, Instance, run } from '../harness/instance.ts';
 import { Api } from './api.ts';
-import { blueprintFiles } from './policies.ts';
+import { blueprintFiles, secureName, type UpstreamPorts } from './policies.ts';
 import type { Programs } from './programs.ts';
 
 /** A registered folder: what is in it, and the number by which a sandbox gets it. */
@@ -16,40 +18,68 @@ export interface Workspace {
 }
 
 /** Answers at once, also as a model; /stream says one byte and never ends. */
-function upstream(): Promise<Server> {
-  const server = createServer((req, res) => {
-    if (req.url === '/stream') {
-      res.writeHead(200, { 'content-type': 'text/plain' });
-      res.write('.');
-    } else if (req.url === '/v1/chat/completions') {
-      const answer = { id: 'c', object: 'chat.completion', created: 1, model: 'none', choices: [{ index: 0, message: { role: 'assistant', content: 'Well.' }, finish_reason: 'stop' }], usage: { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2 } };
-      req.resume().once('end', () => res.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answer)));
-    } else res.writeHead(200, { 'content-type': 'text/plain' }).end('ok\n');
-  });
-  return new Promise((done) => server.listen(0, '127.0.0.1', 4096, () => done(server)));
+const answer: RequestListener = (req, res) => {
+  if (req.url === '/stream') {
+    res.writeHead(200, { 'content-type': 'text/plain' });
+    res.write('.');
+  } else if (req.url === '/v1/chat/completions') {
+    const completion = { id: 'c', object: 'chat.completion', created: 1, model: 'none', choices: [{ index: 0, message: { role: 'assistant', content: 'Well.' }, finish_reason: 'stop' }], usage: { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2 } };
+    req.resume().once('end', () => res.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(completion)));
+  } else res.writeHead(200, { 'content-type': 'text/plain', 'content-length': 3 }).end('ok\n');
+};
+
+class Upstream {
+  readonly plain: Server = createServer(answer);
+  readonly secure: SecureServer;
+  /** What vouches for the secure one. */
+  readonly rootPem: string;
+
+  constructor() {
+    const root = createRootCa('the benchmarks', Date.now());
+    const minter = new LeafMinter(createIntermediate(root, [secureName], Date.now()), createLeafKey());
+    this.rootPem = root.certPem;
+    this.secure = createSecureServer({ key: minter.keyPem, cert: minter.mint(secureName, Date.now()), keepAliveTimeout: 120_000 }, answer);
+  }
+
+  async listen(): Promise<UpstreamPorts> {
+    const port = (server: Server | SecureServer): Promise<number> => new Promise((done) => server.listen(0, '127.0.0.1', 4096, () => done((server.address() as AddressInfo).port)));
+    return { plain: await port(this.plain), secure: await port(this.secure) };
+  }
+
+  close(): void {
+    for (const server of [this.plain, this.secure]) {
+      server.closeAllConnections();
+      server.close();
+    }
+  }
 }
 
 export class World {
   readonly instance: Instance;
   readonly api: Api;
-  readonly port: number;
-  readonly #server: Server;
+  readonly ports: UpstreamPorts;
+  readonly #upstream: Upstream;
   readonly #programs: Programs;
   #sandboxes = 0;
 
-  private constructor(instance: Instance, server: Server, programs: Programs) {
+  private constructor(instance: Instance, upstream: Upstream, ports: UpstreamPorts, programs: Programs) {
     this.instance = instance;
     this.api = new Api(join(instance.runDir, 'gateway.sock'));
-    this.#server = server;
+    this.#upstream = upstream;
+    this.ports = ports;
     this.#programs = programs;
-    this.port = (server.address() as AddressInfo).port;
+  }
+
+  /** Of the plain upstream. */
+  get port(): number {
+    return this.ports.plain;
   }
 
   /** Installs and starts the instance, without the demo services (their ports are fixed), with the blueprints of the benchmarks. */
   static async start(programs: Programs): Promise<World> {
     const instance = new Instance();
-    const server = await upstream();
-    const world = new World(instance, server, programs);
+    const upstream = new Upstream();
+    const world = new World(instance, upstream, await upstream.listen(), programs);
     try {
       const etc = join(instance.root, 'etc/nemoclaw');
       mkdirSync(etc, { recursive: true, mode: 0o755 });
@@ -59,7 +89,7 @@ export class World {
       for (const ruled of [false, true]) {
         const folder = join(realpathSync(instance.lib), 'blueprints', ruled ? 'bench-ruled' : 'bench');
         mkdirSync(folder, { recursive: true, mode: 0o755 });
-        for (const [name, text] of Object.entries(blueprintFiles(world.port, ruled))) writeFileSync(join(folder, name), text, { mode: 0o644 });
+        for (const [name, text] of Object.entries({ ...blueprintFiles(world.ports, ruled), 'upstream.pem': upstream.rootPem })) writeFileSync(join(folder, name), text, { mode: 0o644 });
       }
       return world;
     } catch (error) {
@@ -107,8 +137,7 @@ export class World {
   /** Ends and removes everything; safe to call twice. */
   async close(): Promise<void> {
     this.api.close();
-    this.#server.closeAllConnections();
-    this.#server.close();
+    this.#upstream.close();
     await this.instance.destroy();
   }
 }

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -31,6 +32,23 @@ static uint64_t time_open(void) {
   uint64_t took = now_ns() - start;
   if (fd < 0) die("open");
   close(fd);
+  return took;
+}
+static uint64_t time_creat(void) {
+  uint64_t start = now_ns();
+  int fd = open(other, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
+  uint64_t took = now_ns() - start;
+  if (fd < 0) die("creat");
+  close(fd);
+  unlink(other);
+  return took;
+}
+static uint64_t time_mkdir(void) {
+  uint64_t start = now_ns();
+  int failed = mkdir(other, 0755);
+  uint64_t took = now_ns() - start;
+  if (failed) die("mkdir");
+  rmdir(other);
   return took;
 }
 static uint64_t time_unlink(void) {
@@ -82,7 +100,7 @@ int main(int argc, char **argv) {
   static const struct {
     const char *name;
     uint64_t (*run)(void);
-  } calls[] = {{"getpid", time_getpid}, {"open", time_open}, {"unlink", time_unlink}, {"rename", time_rename}, {"connect", time_connect}, {"exec", time_exec}};
+  } calls[] = {{"getpid", time_getpid}, {"open", time_open}, {"creat", time_creat}, {"mkdir", time_mkdir}, {"unlink", time_unlink}, {"rename", time_rename}, {"connect", time_connect}, {"exec", time_exec}};
   if (argc != 5) return fputs("usage: calls NAME COUNT FOLDER OUT\n", stderr), 2;
   size_t count = (size_t)atol(argv[2]);
   self = argv[0];
