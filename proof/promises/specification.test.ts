@@ -20,7 +20,7 @@ const proof = (row: readonly string[]): string => row.at(-2) ?? '';
 const state = (row: readonly string[]): string => row.at(-1) ?? '';
 const isPending = (row: readonly string[]): boolean => state(row) === '*pending*';
 
-const figureName = /`((?:syscall|sandbox|network|proxy|policy|router|pipeline|approval|pii|ledger|cli)\.[a-z0-9.]+)`/g;
+const figureName = /`((?:syscall|sandbox|work|network|proxy|policy|router|pipeline|approval|pii|ledger|cli)\.[a-z0-9.]+)`/g;
 /** The names that reports use; the one list of them. */
 const reported = [
   'syscall.open',
@@ -56,7 +56,7 @@ const benchFiles = paths(['.ts'])
   .filter((path) => /(^|\/)(bench|evaluate)[a-z-]*\.ts$/.test(path) || /^proof\/(performance|evaluate)\//.test(path))
   .map(read);
 const measured = new Set(
-  benchFiles.flatMap((file) => [...file.text.matchAll(/['"`]((?:syscall|sandbox|network|proxy|policy|router|pipeline|approval|pii|ledger|cli)\.[a-z0-9.]+)['"`]/g)].map((match) => match[1] ?? '')),
+  benchFiles.flatMap((file) => [...file.text.matchAll(/['"`]((?:syscall|sandbox|work|network|proxy|policy|router|pipeline|approval|pii|ledger|cli)\.[a-z0-9.]+)['"`]/g)].map((match) => match[1] ?? '')),
 );
 const named = new Set([...text.matchAll(figureName)].map((match) => match[1] ?? ''));
 
