@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { compare, type Compared, type Disagreement } from './compare.ts';
+import { compare, type Compared, type Disagreement, type Ground } from './compare.ts';
 import { casesOf } from './generate.ts';
 import type { Programs } from './layout.ts';
 
@@ -28,7 +28,7 @@ export interface Sums {
 }
 
 /** Cases in `lanes` at a time. */
-export async function compareAll(wanted: Parameters<typeof casesOf>[0], owner: number, lanes = 2): Promise<Sums> {
+export async function compareAll(wanted: Parameters<typeof casesOf>[0], ground: Ground, lanes = 2): Promise<Sums> {
   const folder = mkdtempSync('/tmp/conformance-build-');
   try {
     chmodSync(folder, 0o755);
@@ -36,7 +36,7 @@ export async function compareAll(wanted: Parameters<typeof casesOf>[0], owner: n
     const queue = casesOf(wanted);
     const results: Compared[] = [];
     const lane = async (): Promise<void> => {
-      for (let next = queue.shift(); next !== undefined; next = queue.shift()) results.push(await compare(next, built, owner));
+      for (let next = queue.shift(); next !== undefined; next = queue.shift()) results.push(await compare(next, built, ground));
     };
     await Promise.all(Array.from({ length: lanes }, lane));
     const sum = (verdict: 'allow' | 'deny' | 'escalate'): number => results.reduce((total, one) => total + one.verdicts[verdict], 0);

@@ -21,7 +21,7 @@ export interface Laid {
 /** Fills `workspace` with the folders, the files that rules may name, and what each operation needs, all of `owner`. */
 export async function layOut(workspace: string, owner: number, built: Programs, operations: readonly Operation[]): Promise<Laid> {
   const outside = (path: string): string => join(workspace, path.slice('/workspace'.length));
-  const ours: string[] = [];
+  const ours: string[] = [workspace];
   const servers: Server[] = [];
   for (const folder of [...folders, programs]) {
     mkdirSync(outside(folder), { recursive: true });

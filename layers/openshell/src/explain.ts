@@ -185,7 +185,8 @@ function oneName(c: Context, { op, path }: ExplainQuery): Explanation {
   }
   if (grant?.access === 'write') return allow(rule);
   if (agentOwns(c, path) || op === 'chmod') return deny(rule, 'mounts', 'EROFS');
-  return op === 'write' ? deny(rule, 'uid', 'EACCES') : { ...deny(rule, 'uid', 'EACCES'), otherErrnos: ['EROFS'] };
+  // In tier C what the sandbox brings with it is the caller's own, and only the mount protects it.
+  return op === 'write' && c.tier !== 'C' ? deny(rule, 'uid', 'EACCES') : { ...deny(rule, 'uid', 'EACCES'), otherErrnos: ['EROFS'] };
 }
 
 /**
