@@ -9,7 +9,7 @@ export type ViewStep =
   /** Private, nosuid, nodev; owned by the agent or by root. `exec` false adds noexec. */
   | { readonly do: 'tmpfs'; readonly path: string; readonly mode: number; readonly bytes: number; readonly owner: 'agent' | 'root'; readonly exec: boolean }
   /** A host file or folder, always read-only, nosuid, nodev; not its submounts. `source` must lie below the host's bind roots. */
-  | { readonly do: 'bind'; readonly path: string; readonly source: string; readonly optional: boolean }
+  | { readonly do: 'bind'; readonly path: string; readonly source: string; readonly optional: boolean; readonly noexec?: true }
   /** A new file: the host file `source` (below the bind roots; may be missing) followed by `text`. */
   | { readonly do: 'concat'; readonly path: string; readonly source: string; readonly text: string }
   /** null, zero, full, random, urandom, tty, ptmx, fd, stdin, stdout, stderr, pts, shm. */
@@ -24,6 +24,8 @@ export type ViewStep =
   | { readonly do: 'freeze'; readonly path: string; readonly missing?: 'create-dir' | 'create-file' | 'skip' }
   /** Writable again from here down, inside a read-only workspace. */
   | { readonly do: 'thaw'; readonly path: string }
+  /** Programs may be started from here down, inside a noexec mount; nothing where it is missing. */
+  | { readonly do: 'run'; readonly path: string }
   /** Hides what is there, locked: an empty folder or file that nobody may open. `missing`: make a placeholder to hide, or skip. */
   | { readonly do: 'mask'; readonly path: string; readonly missing: 'create-dir' | 'create-file' | 'skip' };
 

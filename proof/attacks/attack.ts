@@ -2,7 +2,7 @@
 import type { LaunchPlan, LayerSwitch } from '@nemoclaw/contract';
 import type { Seen } from './world.ts';
 
-/** `mounts`: what is locked inside the workspace (hidden, read-only, pinned, noexec); `view`: everything else of the host that is shown or not. `limits`: of memory and processes. */
+/** `mounts`: what is locked inside the workspace (hidden, read-only, pinned, noexec); `view`: everything else of the host that is shown or not, and whether programs run from it. `limits`: of memory and processes. */
 export type Switch = 'view' | 'mounts' | 'uid' | 'landlock' | 'seccomp' | 'netns' | 'pidns' | 'limits';
 export const switches: readonly Switch[] = ['view', 'mounts', 'uid', 'landlock', 'seccomp', 'netns', 'pidns', 'limits'];
 

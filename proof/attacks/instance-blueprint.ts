@@ -3,12 +3,11 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Instance } from '../harness/instance.ts';
 
-/** Programs of /usr/sbin may not be run: what only Landlock refuses. Best effort, since the dynamic loader stays a way around (see `loader` in the table). */
+/** Programs of /usr/sbin may not be run. */
 export const sandboxFile = (allowed: readonly string[]): string => `apiVersion: openshell.nvidia.com/v1
 kind: SandboxPolicy
 metadata: { name: attacked }
 spec:
-  enforcement: best-effort
   isolation: { network: restricted, filesystem: workspace, syscalls: standard }
   filesystem: { readOnly: [/workspace/fixed] }
   process: { exec: { allow: [/usr/bin/**, /usr/lib/**, /workspace/**, /opt/**] } }

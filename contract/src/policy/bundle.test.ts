@@ -68,7 +68,6 @@ test('a required tier that the host lacks is refused, also with best effort', ()
 
 const unprovided: readonly (readonly [string, RegExp])[] = [
   ['process: { exec: { escalate: [/usr/bin/ssh] } }', /process\.exec\.escalate/],
-  ['process: { exec: { allow: [/usr/bin/dash] } }', /process\.exec\.allow/],
   ['syscalls: { escalate: [connect] }', /syscalls\.escalate/],
   ['resources: { gpuAccess: full }', /gpuAccess/],
   ['resources: { maxDisk: 1Gi }', /maxDisk/],

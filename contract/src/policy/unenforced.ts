@@ -63,7 +63,6 @@ function gaps(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolici
   const out: Gap[] = [];
   const spec = policy.spec;
   const gap = (path: Path, text: string): number => out.push({ text, where: whereOf(policy, ['spec', ...path]) });
-  if (spec.process.exec.allow.length > 0) gap(['process', 'exec', 'allow'], 'process.exec.allow: other programs cannot be started, but the dynamic loader, when called by its own name, still runs them.');
   if (spec.process.exec.escalate.length > 0) gap(['process', 'exec', 'escalate'], 'process.exec.escalate: this version cannot hold the start of a program.');
   if (spec.syscalls.escalate.length > 0) gap(['syscalls', 'escalate'], 'syscalls.escalate: this version holds only delete and rename, by filesystem.escalate.');
   if (spec.resources.gpuAccess === 'full') gap(['resources', 'gpuAccess'], 'resources.gpuAccess: full: this version gives no sandbox a GPU device.');

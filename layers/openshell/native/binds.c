@@ -25,7 +25,7 @@ static int open_public(const char *path) {
  * Without its submounts; where a mount below it is locked to it, which is so for a rootless sandbox, the kernel gives both or nothing
  * (EINVAL). Below the bind roots only root could have mounted it, and it is read-only like the rest.
  */
-static int clone_readonly(const char *path, bool rootless) {
+static int clone_readonly(const char *path, bool exec, bool rootless) {
   int at = open_source(path, O_PATH);
   if (at < 0) return -1;
   unsigned flags = AT_EMPTY_PATH | TREE_CLONE | TREE_CLOEXEC;
@@ -38,7 +38,7 @@ static int clone_readonly(const char *path, bool rootless) {
   close(at);
   errno = e;
   if (tree < 0) return -1;
-  struct mount_attributes attr = {.set = ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV, .propagation = MS_PRIVATE};
+  struct mount_attributes attr = {.set = ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV | (exec ? 0 : ATTR_NOEXEC), .propagation = MS_PRIVATE};
   if (sys_mount_setattr(tree, "", AT_EMPTY_PATH | (flags & AT_RECURSIVE), &attr) != 0) {
     e = errno;
     close(tree);
@@ -52,7 +52,7 @@ int binds_open(const struct plan *plan, const struct launch_in *in, int *fds, st
   for (size_t i = 0; i < plan->step_count; i++) fds[i] = -1;
   for (size_t i = 0; i < plan->step_count; i++) {
     const struct step *s = &plan->steps[i];
-    if (s->kind == STEP_BIND) fds[i] = clone_readonly(s->source, in->rootless);
+    if (s->kind == STEP_BIND) fds[i] = clone_readonly(s->source, s->exec, in->rootless);
     else if (s->kind == STEP_CONCAT) fds[i] = open_public(s->source);
     else continue;
     bool may_miss = s->kind == STEP_CONCAT || s->yes;

@@ -215,6 +215,7 @@ int view_step(struct build *b, const struct step *s, int source, struct fault *f
   case STEP_PIN: return do_self_bind(b, s, 0, 0, f);
   case STEP_FREEZE: return do_self_bind(b, s, ATTR_RDONLY, 0, f);
   case STEP_THAW: return do_self_bind(b, s, 0, ATTR_RDONLY, f);
+  case STEP_RUN: return do_self_bind(b, s, 0, ATTR_NOEXEC, f);
   case STEP_MASK: return do_mask(b, s, f);
   }
   return fault(f, "plan", 0, "view: unknown step");

@@ -45,7 +45,7 @@ static const struct {
   enum step_kind kind;
 } step_names[] = {
     {"dir", STEP_DIR}, {"file", STEP_FILE}, {"link", STEP_LINK}, {"tmpfs", STEP_TMPFS}, {"bind", STEP_BIND}, {"concat", STEP_CONCAT},
-    {"dev", STEP_DEV}, {"proc", STEP_PROC}, {"workspace", STEP_WORKSPACE}, {"pin", STEP_PIN}, {"freeze", STEP_FREEZE}, {"thaw", STEP_THAW}, {"mask", STEP_MASK},
+    {"dev", STEP_DEV}, {"proc", STEP_PROC}, {"workspace", STEP_WORKSPACE}, {"pin", STEP_PIN}, {"freeze", STEP_FREEZE}, {"thaw", STEP_THAW}, {"run", STEP_RUN}, {"mask", STEP_MASK},
 };
 
 static bool mode_of(json_t *object, uint32_t *mode) {
@@ -74,7 +74,9 @@ static bool step_of(json_t *o, const struct launch_in *in, struct step *s) {
     s->agent = strcmp(owner, "agent") == 0;
     return (s->agent || strcmp(owner, "root") == 0) && mode_of(o, &s->mode) && number_of(o, "bytes", 1ULL << 40, &s->bytes) && s->bytes > 0 && flag_of(o, "exec", &s->yes);
   }
-  case STEP_BIND: return plan_path_ok(s->source = string_of(o, "source"), false) && below_bind_roots(s->source, in) && flag_of(o, "optional", &s->yes);
+  case STEP_BIND:
+    s->exec = !json_is_true(json_object_get(o, "noexec"));
+    return plan_path_ok(s->source = string_of(o, "source"), false) && below_bind_roots(s->source, in) && flag_of(o, "optional", &s->yes);
   case STEP_CONCAT:
     s->mode = 0644;
     return plan_path_ok(s->source = string_of(o, "source"), false) && below_bind_roots(s->source, in) && (s->text = string_of(o, "text")) != NULL;
@@ -89,6 +91,7 @@ static bool step_of(json_t *o, const struct launch_in *in, struct step *s) {
   }
   case STEP_PROC:
   case STEP_PIN:
+  case STEP_RUN:
   case STEP_THAW: return true;
   }
   return false;

@@ -4,7 +4,7 @@ import { canonical, ruledPath } from './file-rules.ts';
 import { isBelow } from './plan-paths.ts';
 
 /** Folders without programs: data that the sandbox was given, and shared memory. */
-const withoutPrograms = ['/etc', '/proc', '/run', '/dev'];
+export const withoutPrograms: readonly string[] = ['/etc', '/proc', '/run', '/dev'];
 
 export interface ExecAnswer {
   readonly allowed: boolean;
@@ -13,11 +13,11 @@ export interface ExecAnswer {
   readonly asked: string | undefined;
 }
 
-/** Whether the program at `path` may be started, links of the path already resolved. Denied and missing files aside. */
-export function execRuleAt(policy: SandboxPolicy, path: string): ExecAnswer {
+/** Whether the program at `path` may be started, `real` follows the links of the host (without it paths are taken as they are). Denied and missing files aside. */
+export function execRuleAt(policy: SandboxPolicy, path: string, real: (path: string) => string = (same) => same): ExecAnswer {
   const { allow, escalate } = policy.spec.process.exec;
-  const at = canonical(path);
-  const index = (list: readonly string[]): number => list.findIndex((pattern) => isBelow(at, ruledPath(pattern)));
+  const at = real(canonical(path));
+  const index = (list: readonly string[]): number => list.findIndex((pattern) => isBelow(at, real(ruledPath(pattern))));
   const question = index(escalate);
   const asked = question < 0 ? undefined : `process.exec.escalate[${question}]`;
   if (withoutPrograms.some((folder) => isBelow(at, folder))) return { allowed: false, rule: 'view', asked: undefined };

@@ -22,7 +22,7 @@ my %run = (read => sub { sysopen(my $f, $_[0], O_RDONLY) }, write => sub { sysop
   exec => sub { my $pid = fork; if ($pid == 0) { { no warnings; exec { $_[0] } $_[0]; } exit $! + 0 } waitpid $pid, 0; $! = $? >> 8; $? == 0 });
 while (<STDIN>) {
   chomp; my ($op, $path, $to) = split / /;
-  if ($path =~ m{^/tmp/} && $op ne 'create' && $op ne 'mkdir') { open my $f, '>', $path; print $f "#!/usr/bin/dash\n"; close $f; chmod 0755, $path; }
+  if ($path =~ m{^/tmp/} && $op ne 'create' && $op ne 'mkdir') { open my $f, '>', $path; print $f "#!/usr/bin/perl\n"; close $f; chmod 0755, $path; }
   if ($run{$op}->($path, $to)) { print "-\n"; next }
   my ($name) = grep { $!{$_} } keys %!; print "$name\n";
 }
@@ -36,7 +36,7 @@ async function compare(spec: string, queries: readonly ExplainQuery[]): Promise<
     for (const { op, path } of queries) {
       if (!path.startsWith('/workspace/') || op === 'create' || op === 'mkdir' || (folders as readonly string[]).includes(path)) continue;
       const file = t.workspace + path.slice('/workspace'.length);
-      writeFileSync(file, '#!/usr/bin/dash\nexit 0\n');
+      writeFileSync(file, '#!/usr/bin/perl\nexit 0\n');
       chmodSync(file, 0o755);
     }
     const result = await t.run(['/usr/bin/perl', '-e', runner], queries.map((q) => `${q.op} ${q.path} ${q.toPath ?? '-'}\n`).join(''));
@@ -49,9 +49,10 @@ async function compare(spec: string, queries: readonly ExplainQuery[]): Promise<
 }
 
 const ruled = fc.tuple(fc.constantFrom(...folders.slice(1)), fc.constantFrom('readOnly', 'readWrite', 'deny'));
-const specs = fc.record({ level: fc.constantFrom('read-only', 'workspace'), rules: fc.uniqueArray(ruled, { maxLength: 4, selector: ([path]) => path }), noLink: fc.boolean() }).map(({ level, rules, noLink }) => {
+const programs = ['', ', process: { exec: { allow: [/usr/bin/perl, /usr/bin/true, /workspace/a/b/**] } }', ', process: { exec: { allow: [/usr/bin/**] } }'];
+const specs = fc.record({ exec: fc.constantFrom(...programs), level: fc.constantFrom('read-only', 'workspace'), rules: fc.uniqueArray(ruled, { maxLength: 4, selector: ([path]) => path }), noLink: fc.boolean() }).map(({ exec, level, rules, noLink }) => {
   const list = (field: string): string => `${field}: [${rules.filter(([, f]) => f === field).map(([p]) => `${p}/**`).join(', ')}]`;
-  return `isolation: { network: none, filesystem: ${level}, syscalls: standard }, filesystem: { ${list('readOnly')}, ${list('readWrite')}, ${list('deny')} }${noLink ? ', syscalls: { deny: [link, linkat] }' : ''}`;
+  return `isolation: { network: none, filesystem: ${level}, syscalls: standard }, filesystem: { ${list('readOnly')}, ${list('readWrite')}, ${list('deny')} }${noLink ? ', syscalls: { deny: [link, linkat] }' : ''}${exec}`;
 });
 const fixed = ['/usr/bin/true', '/usr/share', '/etc/hostname', '/srv/x', '/bin/true', '/newname', '/home/x', '/dev/shm/x'];
 const place = fc.oneof({ weight: 6, arbitrary: fc.constantFrom(...folders) }, { weight: 1, arbitrary: fc.constant('/tmp') });

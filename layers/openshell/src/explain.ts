@@ -2,6 +2,7 @@
 import type { EscalateOp as AnyOp, SandboxPolicy } from '@nemoclaw/contract';
 import { fileRules, isShown, privateFolders, ruledPath, pinRoot, specialPlaces, canonical, type FileRules, type Ruled } from './file-rules.ts';
 import { execRuleAt } from './exec-rules.ts';
+import type { HostFacts } from './host-facts.ts';
 import { between, isBelow, scratch, workspace } from './plan-paths.ts';
 
 export const explainOps = ['read', 'write', 'create', 'mkdir', 'delete', 'rename', 'link', 'truncate', 'chmod', 'exec', 'connect'] as const;
@@ -38,6 +39,8 @@ export interface Explanation {
 export interface ExplainHost {
   /** As HostFacts: what filesystem.readOnly may show of the host. */
   readonly bindRoots?: readonly string[];
+  /** As HostFacts: follows links to programs; without it a program is what its path says. */
+  readonly program?: HostFacts['program'];
 }
 
 const callsOf: Readonly<Record<ExplainOp, readonly string[]>> = {
@@ -61,17 +64,20 @@ interface Context {
   /** Every mount point, outer ones first. */
   readonly mounts: readonly string[];
   shown(path: string): boolean;
+  real(path: string): string;
 }
 
 function contextOf(policy: SandboxPolicy, tier: Context['tier'], host: ExplainHost): Context {
   const rules = fileRules(policy);
   const own = privateFolders(rules);
   const mounts = ['/', '/usr', '/proc', '/dev', ...scratch, workspace, ...own, ...rules.grants.filter((one) => one.access === 'read' && isShown(one.path, rules, host.bindRoots) && !isBelow(one.path, workspace)).map((one) => one.path)];
+  const writable = [workspace, ...scratch, ...own];
+  mounts.push(...policy.spec.process.exec.allow.map(ruledPath).filter((path) => writable.some((folder) => isBelow(path, folder))));
   for (const place of specialPlaces(rules)) {
     const root = pinRoot(place.path, rules);
     mounts.push(place.path, ...(root === undefined ? [] : between(root, place.path)));
   }
-  return { policy, tier, rules, mounts: [...new Set(mounts)].sort(), shown: (path) => isShown(path, rules, host.bindRoots) };
+  return { policy, tier, rules, mounts: [...new Set(mounts)].sort(), shown: (path) => isShown(path, rules, host.bindRoots), real: (path) => host.program?.(path)?.path ?? path };
 }
 
 const mountOf = (c: Context, path: string): string => c.mounts.findLast((point) => isBelow(path, point)) ?? '/';
@@ -180,8 +186,8 @@ function oneName(c: Context, { op, path }: ExplainQuery): Explanation {
   if (!c.shown(path)) return deny('view', 'view', 'ENOENT');
   if (op === 'read' || op === 'connect') return allow(rule);
   if (op === 'exec') {
-    const exec = execRuleAt(c.policy, path);
-    return exec.allowed ? allow(exec.rule) : deny(exec.rule, exec.rule === 'view' ? 'uid' : 'landlock', 'EACCES');
+    const exec = execRuleAt(c.policy, path, c.real);
+    return exec.allowed ? allow(exec.rule) : deny(exec.rule, exec.rule === 'view' ? 'uid' : 'mounts', 'EACCES');
   }
   if (grant?.access === 'write') return allow(rule);
   if (agentOwns(c, path) || op === 'chmod') return deny(rule, 'mounts', 'EROFS');
@@ -203,7 +209,7 @@ export function explain(policy: SandboxPolicy, tier: 'A' | 'B' | 'C', query: Exp
   if (denial !== undefined && !two) return denied(q.op, denial, q.path, entry(c, q.path) === undefined);
   const toDenial = q.toPath === undefined ? undefined : c.rules.denialAt(q.toPath);
   if (denial === undefined && toDenial === undefined) {
-    const question = escalation(c, q) ?? (q.op === 'exec' ? execRuleAt(policy, q.path).asked : undefined);
+    const question = escalation(c, q) ?? (q.op === 'exec' ? execRuleAt(policy, q.path, c.real).asked : undefined);
     if (question !== undefined && q.op === 'exec' && tier === 'C') return deny(question, 'landlock', 'EACCES');
     if (question !== undefined) return { verdict: 'escalate', rule: question, layer: tier === 'A' ? 'lsm' : 'seccomp', errno: 'EPERM' };
   }

@@ -1,6 +1,7 @@
 /** What the launcher's plan needs to know of this host. */
-import { lstatSync, readlinkSync } from 'node:fs';
+import { lstatSync, readdirSync, readlinkSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { readProgram, type HostProgram } from './host-programs.ts';
 import { usualBindRoots } from './file-rules.ts';
 
 export interface HostFacts {
@@ -14,6 +15,10 @@ export interface HostFacts {
   readonly timeZone: string | null;
   /** What control groups can limit; absent: all of it. */
   readonly limits?: { readonly memory: boolean; readonly cpu: boolean };
+  /** Looks at a program of the host; absent: paths are taken as they are. */
+  readonly program?: (path: string) => HostProgram | undefined;
+  /** Names in /usr/lib. */
+  readonly libraries?: readonly string[];
 }
 
 function linkTarget(path: string): string | null {
@@ -33,5 +38,7 @@ export function readHostFacts(options: { readonly bindRoots?: readonly string[];
     nodeFolder,
     usrLinks: ['bin', 'sbin', 'lib', 'lib32', 'lib64', 'libx32'].filter((name) => linkTarget(`/${name}`) !== null),
     timeZone: zone ?? null,
+    program: readProgram,
+    libraries: readdirSync('/usr/lib'),
   };
 }

@@ -1,5 +1,6 @@
 /** From a SandboxPolicy and what this host has to a LaunchPlan. */
 import { NemoError, type LandlockRule, type LaunchPlan, type LayerSwitch, type PlanLimits, type ProtectPlan, type SandboxPolicy, type WorkspacePlan } from '@nemoclaw/contract';
+import { execPlan, type ExecPlan } from './exec-plan.ts';
 import type { HostFacts } from './host-facts.ts';
 import { rights } from './landlock-rights.ts';
 import { fileRules, fixedFolders, pinRoot, privateFolders, ruledPath, specialPlaces, type FileRules } from './file-rules.ts';
@@ -64,9 +65,8 @@ function sortPaths(policy: SandboxPolicy, host: HostFacts): Sorted {
   return { rules, writable, writableParts: writable ? [] : outermost(thawed.map((one) => one.path)), binds, privateFolders: own, notes };
 }
 
-function landlockRules(policy: SandboxPolicy, sorted: Sorted, asked: boolean, extra: readonly string[]): LandlockRule[] {
-  const execOnly = policy.spec.process.exec.allow.map(ruledPath);
-  const run = execOnly.length === 0 ? rights.execute : 0;
+function landlockRules(sorted: Sorted, asked: boolean, extra: readonly string[], programs: ExecPlan | undefined): LandlockRule[] {
+  const run = programs === undefined ? rights.execute : 0;
   const write = rights.write(asked);
   const writable = [...scratch, ...sorted.privateFolders, ...(sorted.writable ? [workspace] : sorted.writableParts)];
   const rules: LandlockRule[] = [
@@ -79,11 +79,10 @@ function landlockRules(policy: SandboxPolicy, sorted: Sorted, asked: boolean, ex
     // Readable as far as Landlock goes, so that the probe sees what the uid alone stops.
     { path: '/dev/.probe/root', rights: rights.readFile },
     ...writable.map((path) => ({ path, rights: write | run })),
-    ...execOnly.map((path) => ({ path, rights: rights.execute })),
+    ...(programs?.landlock ?? []).map((path) => ({ path, rights: rights.execute })),
   ];
-  // Programs need the dynamic loader; it cannot map a file from a noexec mount.
-  if (run === 0) rules.push({ path: '/usr/lib64', rights: rights.execute }, { path: '/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2', rights: rights.execute });
-  return rules;
+  // What is denied is covered by a closed folder, which nobody could open to grant something below it.
+  return rules.filter((rule) => sorted.rules.denialAt(rule.path) === undefined);
 }
 
 function workspacePlan(spec: SandboxPolicy['spec']): WorkspacePlan {
@@ -143,23 +142,24 @@ export function planFor(policy: SandboxPolicy, host: HostFacts, options: PlanOpt
   const asked = escalate.length > 0;
   const refused = options.escalations === 'refuse' ? rules.map((rule) => rule.path) : [];
   for (const path of refused) sorted.notes.push(`filesystem.escalate ${path} is read-only: nobody can be asked here.`);
-  const execAllow = spec.process.exec.allow.map(ruledPath);
-  const execInWritable = execAllow.length === 0 || execAllow.some((p) => isBelow(p, workspace) || scratch.some((s) => isBelow(p, s)));
+  const shown = [
+    ...(host.nodeFolder === null ? [] : [{ path: '/opt/node/bin', source: host.nodeFolder, optional: false }]),
+    ...(options.agents ?? []).map((a) => ({ path: `/opt/${a.name}`, source: a.source, optional: false })),
+    ...sorted.binds,
+  ];
+  const programs = execPlan(policy, host, shown, [workspace, ...scratch, ...sorted.privateFolders]);
+  sorted.notes.push(...(programs?.notes ?? []));
   const disk = spec.resources.maxDisk ?? 1024 * mebi;
   const view: View = {
     usrLinks: host.usrLinks,
-    binds: [
-      ...(host.nodeFolder === null ? [] : [{ path: '/opt/node/bin', source: host.nodeFolder, optional: false }]),
-      ...(options.agents ?? []).map((a) => ({ path: `/opt/${a.name}`, source: a.source, optional: false })),
-      ...sorted.binds,
-    ],
+    binds: shown,
     privateFolders: sorted.privateFolders,
     files: options.files ?? [],
     timeZone: host.timeZone,
     certificates: options.certificates ?? '',
     workspace: !options.hasWorkspace ? 'none' : sorted.writable ? 'writable' : 'read-only',
     places: placesOf(sorted.rules, refused),
-    execInWritable,
+    programs,
     sizes: { tmp: disk, home: disk, shm: Math.min(disk, 256 * mebi) },
   };
   const level = spec.syscalls.profile ?? spec.isolation.syscalls;
@@ -171,8 +171,8 @@ export function planFor(policy: SandboxPolicy, host: HostFacts, options: PlanOpt
     mode: spec.mode,
     workspace: workspacePlan(spec),
     rootBytes: 4 * mebi,
-    landlock: { rules: landlockRules(policy, sorted, asked, sorted.binds.map((b) => b.path)), handleTcp: spec.isolation.network === 'none' },
-    seccomp: { level, filter: seccompFilter({ level, allow: spec.syscalls.allow, deny: spec.syscalls.deny, removalsAsked: asked }) },
+    landlock: { rules: landlockRules(sorted, asked, sorted.binds.map((b) => b.path), programs), handleTcp: spec.isolation.network === 'none' },
+    seccomp: { level, filter: seccompFilter({ level, allow: spec.syscalls.allow, deny: spec.syscalls.deny, removalsAsked: asked, onlyNamedPrograms: programs !== undefined }) },
     identity: { seen: spec.process.user ?? null },
     limits: limitsFor(spec.resources, host),
     protect: protectPlan(policy, options.hasWorkspace, sorted.notes),

@@ -12,6 +12,8 @@ export interface SyscallChoice {
   readonly deny: readonly string[];
   /** True: calls that delete or rename go to the shim, which performs them. */
   readonly removalsAsked: boolean;
+  /** True: no file in memory, which no mount could keep from being run; libraries fall back. */
+  readonly onlyNamedPrograms?: boolean;
 }
 
 function named(name: string): number {
@@ -30,6 +32,7 @@ export function seccompFilter(choice: SyscallChoice): string {
     rules.set(name, rule);
   }
   if (choice.removalsAsked) for (const name of removalCalls) rules.set(name, 'refuse');
+  if (choice.onlyNamedPrograms === true) rules.set('memfd_create', 'absent');
   for (const name of choice.deny) {
     named(name);
     if (indispensable.has(name)) throw new NemoError('NEMO_E_PLAN_SYSCALL', { what: `${name} cannot be denied.`, why: 'No program could be started in the sandbox without it.' });

@@ -1,5 +1,6 @@
 /** The sandbox's root as an allow-list of steps: what is not named here does not exist in it. */
 import type { ViewStep } from '@nemoclaw/contract';
+import type { ExecPlan } from './exec-plan.ts';
 import { between, home, isBelow, workspace } from './plan-paths.ts';
 
 /** What the view is made from; every path as seen inside, but `source`. */
@@ -16,8 +17,8 @@ export interface View {
   readonly workspace: 'none' | 'read-only' | 'writable';
   /** What differs from what lies around it. `root`: the private or shared folder it lies in, whose other folders must not be renamed around it. */
   readonly places: readonly { readonly path: string; readonly what: 'freeze' | 'thaw' | 'mask'; readonly folder: boolean; readonly aroundWritable: boolean; readonly root: string | undefined }[];
-  /** Programs may be started from the workspace, /tmp and the home. */
-  readonly execInWritable: boolean;
+  /** Undefined: programs may be started from everywhere. Else every mount is noexec but these. */
+  readonly programs: ExecPlan | undefined;
   readonly sizes: { readonly tmp: number; readonly home: number; readonly shm: number };
 }
 
@@ -91,9 +92,11 @@ function specialSteps(view: View): ViewStep[] {
 /** The steps, in the order in which the launcher takes them. */
 export function viewSteps(view: View): ViewStep[] {
   const made = new Set<string>(['/home', '/etc', '/etc/ssl', '/etc/ssl/certs']);
-  const tmpfs = (path: string, mode: number, bytes: number, owner: 'agent' | 'root'): ViewStep => ({ do: 'tmpfs', path, mode, bytes, owner, exec: view.execInWritable });
+  const everywhere = view.programs === undefined;
+  const noexec = everywhere ? {} : { noexec: true as const };
+  const tmpfs = (path: string, mode: number, bytes: number, owner: 'agent' | 'root'): ViewStep => ({ do: 'tmpfs', path, mode, bytes, owner, exec: everywhere });
   const steps: ViewStep[] = [
-    { do: 'bind', path: '/usr', source: '/usr', optional: false },
+    { do: 'bind', path: '/usr', source: '/usr', optional: false, ...noexec },
     ...view.usrLinks.map((name): ViewStep => ({ do: 'link', path: `/${name}`, to: `usr/${name}` })),
     ...etc(view),
     { do: 'proc', path: '/proc' },
@@ -106,10 +109,12 @@ export function viewSteps(view: View): ViewStep[] {
     { do: 'dir', path: '/home', mode: 0o755 },
     tmpfs(home, 0o700, view.sizes.home, 'agent'),
   ];
-  for (const bind of view.binds) steps.push(...withParents(bind.path, made), { do: 'bind', path: bind.path, source: bind.source, optional: bind.optional });
+  for (const bind of view.binds) steps.push(...withParents(bind.path, made), { do: 'bind', path: bind.path, source: bind.source, optional: bind.optional, ...noexec });
+  for (const { path, source } of view.programs?.binds ?? []) steps.push({ do: 'bind', path, source, optional: true });
   for (const path of view.privateFolders) steps.push(...withParents(path, made), tmpfs(path, 0o700, view.sizes.tmp, 'agent'));
   for (const file of view.files) steps.push(...(isBelow(file.path, '/etc') || !isBelow(file.path, home) ? withParents(file.path, made) : []), { do: 'file', path: file.path, mode: file.mode, text: file.text });
-  steps.push(view.workspace === 'none' ? tmpfs(workspace, 0o700, view.sizes.tmp, 'agent') : { do: 'workspace', path: workspace, readOnly: view.workspace === 'read-only', exec: view.execInWritable });
+  steps.push(view.workspace === 'none' ? tmpfs(workspace, 0o700, view.sizes.tmp, 'agent') : { do: 'workspace', path: workspace, readOnly: view.workspace === 'read-only', exec: everywhere });
+  for (const path of view.programs?.run ?? []) steps.push({ do: 'run', path });
   steps.push(...specialSteps(view));
   return steps;
 }

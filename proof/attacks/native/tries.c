@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
@@ -174,6 +175,15 @@ static int memory(void) {
   for (size_t at = 0; all != NULL && at < size; at += 4096) all[at] = 1;
   return all == NULL || printf("took %c", all[size - 4096] ? 'M' : 'x') < 0;
 }
+/* PROGRAM ARGUMENT: run from a file in memory, by the descriptor. */
+static int from_memory(void) {
+  char data[65536];
+  int from = open(arg[0], O_RDONLY), to = memfd_create("x", MFD_CLOEXEC);
+  ssize_t n = -1;
+  while (from >= 0 && to >= 0 && (n = read(from, data, sizeof data)) > 0 && write(to, data, (size_t)n) == n) continue;
+  char *const words[] = {arg[0], arg[1], NULL}, *const none[] = {NULL};
+  return n != 0 || syscall(SYS_execveat, to, "", words, none, AT_EMPTY_PATH) != 0;
+}
 /* COUNT: alive at once. */
 static int processes(void) {
   int made = 0, wanted = atoi(arg[0]);
@@ -194,6 +204,7 @@ static const struct { const char *name; int (*run)(void); int arguments; } all[]
   {"vsock", vsock, 0}, {"not_random", not_random, 0}, {"abstract_socket", abstract_socket, 2}, {"unix_socket", unix_socket, 3}, {"internet", internet, 3}, {"offer", offer, 2},
   {"kill_it", kill_it, 1}, {"trace_it", trace_it, 1}, {"outlive", outlive, 2}, {"handle_of", handle_of, 1}, {"by_handle", by_handle, 3}, {"change_mode", change_mode, 2}, {"cut", cut, 1},
   {"unmount", unmount, 2}, {"nameless", nameless, 3}, {"device", device, 1}, {"attribute", attribute, 2}, {"stamp", stamp, 1}, {"memory", memory, 1}, {"processes", processes, 1},
+  {"from_memory", from_memory, 2},
 };
 
 int main(int argc, char **argv) {
