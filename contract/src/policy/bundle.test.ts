@@ -87,10 +87,23 @@ for (const [line, words] of unprovided) {
   });
 }
 
-test('delete and rename rules are enforced as root and not without', () => {
+test('delete and rename rules are enforced in every tier', () => {
   const policy = loadSandboxPolicy(`${head}  filesystem: { escalate: [{ path: /workspace/a/**, on: [delete, rename] }] }\n`, 's.yaml');
   assert.deepEqual(unenforced(policy, { tier: 'B' }), []);
-  assert.throws(() => checkHost(policy, { tier: 'C' }), refusal('NEMO_E_POLICY_NEEDS'));
+  checkHost(policy, { tier: 'C' });
+});
+
+test('a limit that cannot be kept is an error where the policy names it, and only said where it is the default', () => {
+  const facts = { tier: 'B', limits: { memory: false, cpu: false } } as const;
+  const silent = loadSandboxPolicy(head, 's.yaml');
+  checkHost(silent, facts);
+  assert.match(unenforced(silent, facts).join(), /maxMemory[^]*maxCPU/);
+  for (const resources of ['maxMemory: 2Gi', 'maxCPU: 1']) {
+    const named = loadSandboxPolicy(`${head}  resources: { ${resources} }\n`, 's.yaml');
+    assert.throws(() => checkHost(named, facts), refusal('NEMO_E_POLICY_NEEDS'));
+    checkHost(named, { tier: 'B' });
+    checkHost(loadSandboxPolicy(`${head}  resources: { ${resources} }\n  enforcement: best-effort\n`, 's.yaml'), facts);
+  }
 });
 
 test('incoming requests are reported as not served, which is no error; programs of egress rules are one', () => {

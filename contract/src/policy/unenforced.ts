@@ -70,7 +70,6 @@ function gaps(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolici
   spec.filesystem.escalate.forEach((rule, index) => {
     const other = rule.on.filter((op) => op !== 'delete' && op !== 'rename');
     if (other.length > 0) gap(['filesystem', 'escalate', index, 'on'], `filesystem.escalate[${index}]: this version holds delete and rename, not ${other.join(', ')}.`);
-    else if (facts.tier === 'C') gap(['filesystem', 'escalate', index], `filesystem.escalate[${index}]: a rootless host cannot perform what was approved.`);
   });
   const unlessAsked = (path: Path, text: string): number => out.push({ text, where: whereOf(policy, ['spec', ...path]), unasked: !isStated(policy, ['spec', ...path]) });
   if (facts.limits?.memory === false) unlessAsked(['resources', 'maxMemory'], 'resources.maxMemory: no control group can be used here, so that only the memory of each process is limited, not of all together.');

@@ -34,7 +34,7 @@ struct report {
 #define CANARY_DIR ".probe"
 #define CANARY_OPEN "open"
 #define CANARY_ROOT "root"
-enum { READY_NOTIFY, READY_TCP, READY_DNS, READY_PTS, READY_FDS };
+enum { READY_NOTIFY, READY_TCP, READY_DNS, READY_PTS, READY_ROOT, READY_FDS };
 
 /* What the child learnt before it lost sight of the host. */
 struct host_facts {

@@ -87,7 +87,9 @@ _Noreturn void inside_run(const struct plan *plan, const struct launch_in *in, c
   if (getpid() != 1 && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0) give_up(sock, &f);
   if (confine(plan, in, proc_fd, &notify, &f) != 0) give_up(sock, &f);
   PHASE(PHASE_CONFINE);
-  int all[READY_FDS] = {notify, listeners[0], listeners[1], pts}, given[READY_FDS];
+  int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (root < 0) _exit(1);
+  int all[READY_FDS] = {notify, listeners[0], listeners[1], pts, root}, given[READY_FDS];
   size_t n = 0;
   for (uint32_t i = 0; i < READY_FDS; i++) {
     if (all[i] < 0) continue;

@@ -69,7 +69,7 @@ void launch_refuse(int notify_fd) {
 }
 
 static int take_ready(const struct report *r, const int *fds, size_t count, struct launched *out, struct fault *f) {
-  int *const places[READY_FDS] = {&out->notify_fd, &out->listener_fds[0], &out->listener_fds[1], &out->pts_fd};
+  int *const places[READY_FDS] = {&out->notify_fd, &out->listener_fds[0], &out->listener_fds[1], &out->pts_fd, &out->root_fd};
   size_t next = 0;
   for (uint32_t i = 0; i < READY_FDS; i++) {
     if ((r->count & 1u << i) && next < count) *places[i] = fds[next++];
@@ -131,7 +131,7 @@ static int collect(const struct plan *plan, struct launched *out, struct fault *
 }
 
 static void close_all(struct launched *out) {
-  int *const fds[] = {&out->pidfd, &out->notify_fd, &out->exec_fd, &out->listener_fds[0], &out->listener_fds[1], &out->pts_fd};
+  int *const fds[] = {&out->pidfd, &out->notify_fd, &out->exec_fd, &out->listener_fds[0], &out->listener_fds[1], &out->pts_fd, &out->root_fd};
   for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) {
     if (*fds[i] >= 0) close(*fds[i]);
     *fds[i] = -1;
@@ -220,7 +220,7 @@ static int protect(json_t *plan, const struct launch_in *in, struct found_list *
 int launch_sandbox(json_t *json, const struct launch_in *in, struct launched *out, char *err, size_t errlen) {
   struct fault f = {err, errlen, "internal"};
   memset(out, 0, sizeof *out);
-  out->pidfd = out->notify_fd = out->exec_fd = out->listener_fds[0] = out->listener_fds[1] = out->pts_fd = -1;
+  out->pidfd = out->notify_fd = out->exec_fd = out->listener_fds[0] = out->listener_fds[1] = out->pts_fd = out->root_fd = -1;
   struct plan *plan = malloc(sizeof *plan);
   if (plan == NULL) return fault(&f, "internal", ENOMEM, "launch: plan");
   struct launch_in effective = *in;

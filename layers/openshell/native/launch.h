@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 #define LAUNCH_PROBES_MAX 48
 #define LAUNCH_PHASES_MAX 8
@@ -43,6 +44,7 @@ struct launched {
   int notify_fd; /* seccomp listener; -1 when the layer is switched off. The caller answers from now on (launch answers EPERM during the probe) */
   int exec_fd; /* SOCK_SEQPACKET to init, see init.h; closing it ends the sandbox */
   int listener_fds[2]; /* [tcp transparent listener, udp dns socket], or -1, -1 */
+  int root_fd; /* O_PATH of the root that the agent sees */
   int pts_fd; /* the sandbox's devpts directory: openat(pts_fd, "ptmx") makes a terminal that is visible inside; slave by TIOCGPTPEER */
   struct launch_probe probe[LAUNCH_PROBES_MAX];
   size_t probe_count;
@@ -55,7 +57,7 @@ struct launched {
  * The one place that says whether we may do what only the host's root can: a uid of its own for each sandbox, idmapped mounts, device
  * nodes, control groups. Without it a sandbox is made inside a user namespace of the person, and the agent is the person to the host.
  */
-bool launch_rootless(void);
+static inline bool launch_rootless(void) { return geteuid() != 0; }
 
 /*
  * Launches the sandbox. As root: needs full capabilities; keeps none of its own (the caller drops them afterwards).

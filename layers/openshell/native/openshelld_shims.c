@@ -1,6 +1,7 @@
 /* The channel to each shim: started with a plan, or found again after a restart of openshelld. */
 #include "openshelld_sandboxes.h"
 #include "openshelld_alone.h"
+#include "launch.h"
 #include "openshelld_store.h"
 #include "openshelld_text.h"
 #include "seen_refusals.h"
@@ -44,7 +45,7 @@ static int take_fds(struct sandbox *s, json_t *message, struct packet *packet) {
   json_array_foreach(json_object_get(message, "fds"), i, name) {
     const char *what = json_string_value(name);
     if (!what || (int)i >= packet->count) break;
-    int *slot = strcmp(what, "notify") == 0 ? &s->notify : strcmp(what, "tcp") == 0 ? &s->listeners[0] : strcmp(what, "udp") == 0 ? &s->listeners[1] : strcmp(what, "pts") == 0 ? &s->pts : strcmp(what, "calls") == 0 ? &calls : NULL;
+    int *slot = strcmp(what, "notify") == 0 ? &s->notify : strcmp(what, "tcp") == 0 ? &s->listeners[0] : strcmp(what, "udp") == 0 ? &s->listeners[1] : strcmp(what, "pts") == 0 ? &s->pts : strcmp(what, "root") == 0 ? &s->view.root : strcmp(what, "calls") == 0 ? &calls : NULL;
     if (!slot) continue;
     if (*slot >= 0) close(*slot);
     *slot = packet->fds[i];
@@ -55,7 +56,6 @@ static int take_fds(struct sandbox *s, json_t *message, struct packet *packet) {
 
 /* Common to `ready` and `hello`. */
 static bool know(struct sandbox *s, json_t *message, struct packet *packet) {
-  char path[64];
   const char *worker = json_string_value(json_object_get(message, "worker"));
   int calls = take_fds(s, message, packet);
   s->init = (pid_t)json_integer_value(json_object_get(message, "init"));
@@ -63,9 +63,7 @@ static bool know(struct sandbox *s, json_t *message, struct packet *packet) {
   s->uid = (uid_t)json_integer_value(json_object_get(message, "uid"));
   s->attached = (pid_t)json_integer_value(json_object_get(message, "workerPid"));
   text_format(s->worker, sizeof s->worker, "%s", worker ? worker : "");
-  text_format(path, sizeof path, "/proc/%d/root", s->init);
-  if (s->view.root >= 0) close(s->view.root);
-  s->view = (struct view){.root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC), .uid = s->uid, .gid = (gid_t)s->uid};
+  s->view = (struct view){.root = s->view.root, .uid = s->uid, .gid = launch_rootless() ? getegid() : (gid_t)s->uid};
   s->asks = json_is_true(json_object_get(message, "asks"));
   if (holds_prepare(s, json_object_get(message, "escalate"), calls) < 0 || s->view.root < 0) return false;
   bool seen = watch_begin(s->uid, s->id, s->init, s->plan, s->asks);

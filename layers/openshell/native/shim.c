@@ -67,7 +67,7 @@ static int drop_privileges(void) {
 static void accept_openshelld(void) {
   struct ucred who;
   socklen_t size = sizeof who;
-  int fds[5], fd = accept4(shim.listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  int fds[SHIM_FDS], fd = accept4(shim.listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
   if (fd < 0) return;
   if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0 || who.uid != geteuid()) {
     close(fd);
@@ -138,7 +138,7 @@ int main(int argc, char **argv) {
   }
   /* The calling thread waits for our answer anyway: wake us on its own CPU. Linux 6.6; without it all is the same but slower. */
   (void)ioctl(shim.sandbox.notify_fd, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
-  int fds[5], count = shim_fds(fds);
+  int fds[SHIM_FDS], count = shim_fds(fds);
   shim_tell(shim_describe("ready"), fds, count);
   /* openshelld died meanwhile, and its successor may have looked for us before we listened: nobody knows of this sandbox. */
   if (shim.daemon.fd < 0) {

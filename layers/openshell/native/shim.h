@@ -67,7 +67,8 @@ void shim_tell(json_t *message, const int *fds, int count);
 /* shim_launch.c: descriptor 3's first packet becomes a running sandbox; on failure tells why and returns -1. */
 int shim_launch(void);
 json_t *shim_describe(const char *t);
-int shim_fds(int fds[5]);
+#define SHIM_FDS 6 /* calls, notify, tcp, udp, pts, root */
+int shim_fds(int fds[SHIM_FDS]);
 /* shim_execs.c */
 void shim_exec(json_t *message, struct packet *packet);
 bool shim_exec_message(const char *t, json_t *message);

@@ -71,10 +71,10 @@ int shim_launch(void) {
 }
 
 json_t *shim_describe(const char *t) {
-  static const char *const names[] = {"calls", "notify", "tcp", "udp", "pts"};
-  const int all[] = {shim.calls_fd, shim.sandbox.notify_fd, shim.sandbox.listener_fds[0], shim.sandbox.listener_fds[1], shim.sandbox.pts_fd};
+  static const char *const names[] = {"calls", "notify", "tcp", "udp", "pts", "root"};
+  const int all[] = {shim.calls_fd, shim.sandbox.notify_fd, shim.sandbox.listener_fds[0], shim.sandbox.listener_fds[1], shim.sandbox.pts_fd, shim.sandbox.root_fd};
   json_t *fds = json_array(), *probe = json_object(), *phases = json_object();
-  for (int i = 0; i < 5; i++)
+  for (int i = 0; i < SHIM_FDS; i++)
     if (all[i] >= 0) json_array_append_new(fds, json_string(names[i]));
   for (size_t i = 0; i < shim.sandbox.probe_count; i++) json_object_set_new(probe, shim.sandbox.probe[i].name, json_boolean(shim.sandbox.probe[i].stopped));
   for (size_t i = 0; i < shim.sandbox.phase_count; i++) json_object_set_new(phases, shim.sandbox.phases[i].name, json_real(shim.sandbox.phases[i].ms));
@@ -82,10 +82,10 @@ json_t *shim_describe(const char *t) {
                    "workerPid", shim.worker_pid, "probe", probe, "phases", phases, "fds", fds, "escalate", shim.escalate, "asks", shim.asks, "execs", shim_execs());
 }
 
-int shim_fds(int fds[5]) {
-  const int all[] = {shim.calls_fd, shim.sandbox.notify_fd, shim.sandbox.listener_fds[0], shim.sandbox.listener_fds[1], shim.sandbox.pts_fd};
+int shim_fds(int fds[SHIM_FDS]) {
+  const int all[] = {shim.calls_fd, shim.sandbox.notify_fd, shim.sandbox.listener_fds[0], shim.sandbox.listener_fds[1], shim.sandbox.pts_fd, shim.sandbox.root_fd};
   int count = 0;
-  for (int i = 0; i < 5; i++)
+  for (int i = 0; i < SHIM_FDS; i++)
     if (all[i] >= 0) fds[count++] = all[i];
   return count;
 }

@@ -91,7 +91,7 @@ export async function examine(): Promise<DoctorReport> {
   if (facts.namespaces !== '') return { ...base, launched: false, why: facts.namespaces, probe: {}, phases: {}, notEnforced: ['Everything: nothing can be launched.'] };
   const result = await launchAlone(planFor(policy, host, { hasWorkspace: false, escalations: 'refuse' }), { command: ['/bin/true'], bindRoots: host.bindRoots, stdio: 'pipe' });
   const always = [
-    ...(tier === 'C' ? ['To the host the agent is the caller: no user of its own.', 'Nobody is asked: what a rule escalates is refused.'] : []),
+    ...(tier === 'C' ? ['To the host the agent is the caller: no user of its own.', 'The start of a program is never held for a person: only root sees it in time.'] : []),
     'The size of a workspace on disk is not limited; private folders are.',
     'No tier A: decisions by eBPF LSM are not used by openshell on its own.',
   ];
