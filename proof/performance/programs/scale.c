@@ -53,12 +53,13 @@ static int request_once(const struct sockaddr_in *to, const char *host, int port
   }
 }
 
-static int start_program(char *self) {
+/* A small program beside this one, so that its size is not what is measured. */
+static int start_program(void) {
   int status;
-  char *argv[] = {self, NULL};
+  char small[] = "/workspace/calls", *argv[] = {small, "nothing", NULL};
   pid_t child = vfork();
   if (child == 0) {
-    execv(self, argv);
+    execv(small, argv);
     _exit(126);
   }
   return child > 0 && waitpid(child, &status, 0) == child && status == 0 ? 0 : -1;
@@ -70,7 +71,6 @@ static void wait_until(uint64_t ns) {
 }
 
 int main(int argc, char **argv) {
-  if (argc == 1) return 0;
   if (argc != 7) return fputs("usage: scale HOST PORT START_NS SECONDS PERIOD_MS OUT\n", stderr), 2;
   const char *host = argv[1];
   int port = atoi(argv[2]);
@@ -96,7 +96,7 @@ int main(int argc, char **argv) {
     keep(DENIED, now_ns() - begin);
     if (fd >= 0) die("the open that must be refused was not");
     begin = now_ns();
-    if (start_program(argv[0]) != 0) failures++;
+    if (start_program() != 0) failures++;
     keep(EXEC, now_ns() - begin);
     begin = now_ns();
     if (request_once(&to, host, port) != 0) failures++, hang_up();
