@@ -5,6 +5,7 @@ import { explainExamples, explainFlags } from './explain-flags.ts';
 import type { CliContext } from './context.ts';
 import type { ExplainFlags } from './commands/policy-explain.ts';
 import type { OnboardFlags } from './commands/onboard.ts';
+import type { TopFlags } from './commands/top.ts';
 import type { SearchFlags } from './commands/audit-search.ts';
 
 const approvalId = argument('id', 'Approval, as `nemoclaw approvals list` shows it (a unique beginning will do)');
@@ -124,6 +125,11 @@ export const rootRoutes = buildRouteMap<string, CliContext>({
     }),
     list: command({ brief: 'List sandboxes', flags: {}, load: () => import('./commands/list.ts') }),
     status: command({ brief: 'Say what needs you, what runs, and what is enforced', flags: {}, load: () => import('./commands/status.ts') }),
+    top: command<TopFlags>({
+      brief: 'Show what sandboxes do now: system calls per second, by what became of them',
+      flags: { every: text('Seconds between two looks (default 2)', 'seconds'), times: text('Looks (default: on a terminal until stopped, else 1)', 'number') },
+      load: () => import('./commands/top.ts'),
+    }),
     doctor: command({ brief: 'Check this machine and say how to mend what is wrong', flags: {}, load: () => import('./commands/doctor.ts') }),
     up: command({ brief: 'Start NemoClaw', flags: {}, load: () => import('./commands/up.ts') }),
     down: command<{ json?: boolean; purge?: boolean; yes?: boolean }>({

@@ -12,3 +12,4 @@ export * from './plan.ts';
 export * from './ports.ts';
 export * from './policy/index.ts';
 export * from './register.ts';
+export * from './seen.ts';

@@ -1,6 +1,6 @@
 /** What the gateway asks of openshelld and of the record; real clients and the fakes of the tests both fit. */
 import type { Readable, Writable } from 'node:stream';
-import type { CreateResult, LedgerEvent, OcsfClassName, Registration } from '@nemoclaw/contract';
+import type { CreateResult, LedgerEvent, OcsfClassName, Registration, SeenReport } from '@nemoclaw/contract';
 
 /** One command inside a sandbox. With a terminal all output is on `stdout` and `stderr` is null. */
 export interface Started {
@@ -29,6 +29,8 @@ export interface Backend {
   signal(sandbox: string, execId: string, signal: number): Promise<void>;
   resize(sandbox: string, execId: string, rows: number, cols: number): Promise<void>;
   destroy(sandbox: string): Promise<void>;
+  /** What was counted of a running sandbox; rejects where nothing is. Its events until now are on their way to the record before this resolves. */
+  seen(sandbox: string): Promise<SeenReport>;
   answerHold(sandbox: string, holdId: string, verdict: 'allow' | 'deny'): Promise<void>;
 }
 
@@ -41,7 +43,8 @@ export interface RecordReader {
   tail(query: { readonly sandbox?: string; readonly after: number; readonly limit: number }): Promise<readonly OcsfRecord[]>;
   /** Records after `after` and then live, until the signal aborts. */
   follow(query: { readonly sandbox?: string; readonly after: number }, onRecords: (records: readonly OcsfRecord[]) => void, signal: AbortSignal): void;
-  status(): Promise<{ readonly up: boolean; readonly count: number; readonly head: string }>;
+  /** `decisions`: of the ledger's process, `layer verdict` -> how many. */
+  status(): Promise<{ readonly up: boolean; readonly count: number; readonly head: string; readonly decisions?: Readonly<Record<string, number>> }>;
 }
 
 /** An event of the gateway itself, with what is the same for all of them filled in. */

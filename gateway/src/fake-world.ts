@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { duplexPair, PassThrough, type Duplex } from 'node:stream';
-import { encodeFrame, FrameDecoder, type AuditSink, type CreateResult, type GatewayToWorker, type LedgerEvent, type Registration, type SandboxConfig, type Store } from '@nemoclaw/contract';
+import { encodeFrame, FrameDecoder, type AuditSink, type CreateResult, type GatewayToWorker, type LedgerEvent, type Registration, type SandboxConfig, type SeenReport, type Store } from '@nemoclaw/contract';
 import { toOcsf } from '@nemoclaw/ledger';
 import { createIntermediate, createRootCa } from '@nemoclaw/network-policy';
 import type { Backend, ExecRequest, OcsfRecord, RecordReader, Started } from './backend.ts';
@@ -133,6 +133,13 @@ export class FakeBackend implements Backend {
   async host(): Promise<Readonly<Record<string, unknown>>> {
     this.#check('host');
     return this.facts;
+  }
+  seenReports = new Map<string, SeenReport>();
+  async seen(sandbox: string): Promise<SeenReport> {
+    this.#check('seen');
+    const report = this.seenReports.get(sandbox);
+    if (!report) throw Object.assign(new Error('not seen'), { code: 'not-seen' });
+    return report;
   }
   async workspaces(): Promise<readonly Registration[]> {
     return this.registrations;

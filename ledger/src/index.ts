@@ -6,6 +6,8 @@ export { serveLink, type LinkSourceOptions } from './link-source.ts';
 export { redactor, type Json, type JsonObject, type Redact, type RedactorOptions } from './redactor.ts';
 export { verifyLedger, type Finding, type FindingKind, type Report, type VerifyOptions } from './verify.ts';
 export { checkpointFile, checkpointText, publicKeyFile, publicKeyFromHex } from './checkpoints.ts';
+export { exposition, expositionType, metrics, type Metric, type MetricName, type Sample } from './metrics.ts';
+export { readExposition, type ReadMetrics, type ReadSample } from './exposition-check.ts';
 export { resolveSink, type SinkConfig } from './sinks.ts';
 export { feedSink, fileDelivery, type SinkFeed } from './sink-feed.ts';
 export { toOcsf, controls, recordUid, type Place } from './ocsf.ts';

@@ -48,6 +48,8 @@ export interface LedgerStatus {
   readonly segments: number;
   readonly bytes: number;
   readonly sources: readonly { readonly name: string; readonly run: string; readonly last: number }[];
+  /** Decisions put on record by this process: `layer verdict` -> how many. */
+  readonly decisions: Readonly<Record<string, number>>;
 }
 
 export interface LedgerWriter {
@@ -97,6 +99,7 @@ class Writer implements LedgerWriter {
   readonly #book: SourceBook;
   readonly #signer: CheckpointSigner;
   readonly #links = new Map<string, Set<(seq: number) => void>>();
+  readonly #decisions = new Map<string, number>();
   readonly #listeners = new Set<(sequence: number) => void>();
   #state: ChainState;
   #durable: { count: number; head: string };
@@ -213,6 +216,7 @@ class Writer implements LedgerWriter {
       segments: segments.length,
       bytes: segmentBytes(segments),
       sources: this.#book.list(),
+      decisions: Object.fromEntries(this.#decisions),
     };
   }
 
@@ -323,9 +327,14 @@ class Writer implements LedgerWriter {
   #seal(item: Queued): string {
     const sealed = seal(item.event, this.#state, item.source, this.#now());
     this.#state = after(this.#state, sealed);
+    if (item.event.verdict !== undefined) this.#count(`${item.event.layer} ${item.event.verdict}`);
     if (item.source.seq > 0) this.#book.seal(item.source.name, item.source.run, item.source.seq);
     this.recent.push({ sequence: sealed.sequence, sandbox: item.event.sandbox, line: sealed.line });
     return `${sealed.line}\n`;
+  }
+
+  #count(decision: string): void {
+    this.#decisions.set(decision, (this.#decisions.get(decision) ?? 0) + 1);
   }
 
   #acknowledge(batch: readonly Queued[]): void {

@@ -10,6 +10,7 @@ import {
   type PolicyView,
   type SandboxView,
 } from '@nemoclaw/contract';
+import { exposition, expositionType } from '@nemoclaw/ledger';
 import { Hono, type Context } from 'hono';
 import type { z } from 'zod';
 import type { House } from '../house.ts';
@@ -21,8 +22,10 @@ import { findTask, taskView } from '../tasks/task-store.ts';
 import { eventStream, eventsPage } from './events.ts';
 import { explain } from './explain.ts';
 import { doctorView, statusView } from './host-view.ts';
+import { metricSamples } from './metric-samples.ts';
 import type { Peer } from './peers.ts';
 import { asNemoError, bodyFor, statusFor } from './problems.ts';
+import { seenViews } from './seen-views.ts';
 
 /** `peer` is what the socket's other end is to the kernel. */
 export interface Bindings {
@@ -76,6 +79,8 @@ export function routes(house: House): Hono<Env> {
   app.notFound((c) => c.json(bodyFor(new NemoError('NEMO_E_NOT_FOUND', { what: 'There is no such address in the API.', fix: 'Look at the API description.' })), 404));
 
   app.get('/v1/status', async (c) => c.json(await statusView(house, views())));
+  app.get('/v1/seen', async (c) => c.json(await seenViews(house)));
+  app.get('/metrics', async () => new Response(exposition(await metricSamples(house)), { headers: { 'content-type': expositionType } }));
   app.get('/v1/doctor', async (c) => c.json(await doctorView(house)));
   app.get('/v1/blueprints', (c) => c.json(house.blueprints.list()));
 

@@ -58,10 +58,10 @@ export class LedgerLink implements RecordReader {
     );
   }
 
-  async status(): Promise<{ readonly up: boolean; readonly count: number; readonly head: string }> {
+  async status(): Promise<{ readonly up: boolean; readonly count: number; readonly head: string; readonly decisions?: Readonly<Record<string, number>> }> {
     try {
-      const result = (await this.#ask({ kind: 'status' })) as { count?: unknown; head?: unknown };
-      return { up: true, count: Number(result.count ?? 0), head: String(result.head ?? '') };
+      const result = (await this.#ask({ kind: 'status' })) as { count?: unknown; head?: unknown; decisions?: Readonly<Record<string, number>> };
+      return { up: true, count: Number(result.count ?? 0), head: String(result.head ?? ''), decisions: result.decisions ?? {} };
     } catch {
       return { up: false, count: 0, head: '' };
     }

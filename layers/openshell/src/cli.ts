@@ -7,6 +7,7 @@ const help = `openshell: run a command in a kernel sandbox
   openshell run --policy FILE [--workspace DIR | --no-workspace] [--json] [--] COMMAND...
   openshell explain --policy FILE [--tier A|B|C] [--json] OPERATION PATH [NEW-PATH]
   openshell policy check FILE [--json]
+  openshell top [--socket FILE] [--every SECONDS] [--times N] [--json]
   openshell doctor [--json]
   openshell --version
 
@@ -17,6 +18,7 @@ run      DIR (the current folder if not given) is /workspace inside. The exit co
 explain  says what the policy answers, and which rule. OPERATION: read, write, create, mkdir, delete, rename,
          link, truncate, chmod, exec, connect. Exit code 0: allowed, 3: denied, 4: a person would be asked.
 policy   check reads a policy and says what of it this host does not enforce. Exit code 2 if it could not start here.
+top      system calls per second of the sandboxes of a running NemoClaw, by what became of them; --json: a line for each look.
 doctor   launches an empty sandbox, tries what must not be possible, and prints what is enforced.
 `;
 
@@ -25,6 +27,7 @@ const verbs: Readonly<Record<string, (args: readonly string[]) => Promise<number
   run: async (args) => (await import('./cli-run.ts')).run(args),
   explain: async (args) => (await import('./cli-explain.ts')).explainCommand(args),
   policy: async (args) => (await import('./cli-policy.ts')).policyCommand(args),
+  top: async (args) => (await import('./cli-top.ts')).top(args),
   doctor: async (args) => (await import('./cli-doctor.ts')).doctor(args.includes('--json')),
 };
 
