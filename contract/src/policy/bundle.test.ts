@@ -73,7 +73,6 @@ const unprovided: readonly (readonly [string, RegExp])[] = [
   ['resources: { maxDisk: 1Gi }', /maxDisk/],
   ['filesystem: { labels: [{ path: /workspace/hr/**, level: restricted }] }', /labels/],
   ['filesystem: { escalate: [{ path: /workspace/a/**, on: [write] }] }', /not write/],
-  ['auditLog: { syscalls: full }', /auditLog\.syscalls/],
   ['mode: monitor', /monitor/],
 ];
 for (const [line, words] of unprovided) {
@@ -86,6 +85,12 @@ for (const [line, words] of unprovided) {
     assert.match(unenforced(lenient, { tier: 'B' }).join('\n'), words);
   });
 }
+
+test('system calls are recorded in full where openshelld is root, and a plain user is told that they are not', () => {
+  const policy = loadSandboxPolicy(`${head}  auditLog: { syscalls: full }\n`, 's.yaml');
+  assert.deepEqual(unenforced(policy, { tier: 'B' }), []);
+  assert.throws(() => checkHost(policy, { tier: 'C' }), refusal('NEMO_E_POLICY_NEEDS'));
+});
 
 test('delete and rename rules are enforced in every tier', () => {
   const policy = loadSandboxPolicy(`${head}  filesystem: { escalate: [{ path: /workspace/a/**, on: [delete, rename] }] }\n`, 's.yaml');

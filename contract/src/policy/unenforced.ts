@@ -80,7 +80,6 @@ function gaps(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolici
   if (spec.filesystem.overlay) gap(['filesystem', 'overlay'], 'filesystem.overlay: this version writes to the workspace itself.');
   if (spec.isolation.network === 'open') gap(['isolation', 'network'], 'isolation.network: open: this version lets through only what the network policy allows.');
   if (spec.resources.timeout !== undefined) gap(['resources', 'timeout'], 'resources.timeout: this version does not end a run by time.');
-  if (spec.auditLog.syscalls === 'full') gap(['auditLog', 'syscalls'], 'auditLog.syscalls: full: this version does not record every system call.');
   if (!spec.auditLog.enabled) out.push({ text: 'auditLog.enabled: false: the record is always kept.', stricter: true, where: whereOf(policy, ['spec', 'auditLog', 'enabled']) });
   // Not a gap of ours, but whoever opens the folder afterwards must see it wherever the sandbox is shown.
   if (spec.filesystem.protect === 'off') out.push({ text: 'filesystem.protect: off: the agent may write git hooks and settings of editors and agents that run on your side.', stricter: true, where: whereOf(policy, ['spec', 'filesystem', 'protect']) });
