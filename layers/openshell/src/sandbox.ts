@@ -18,7 +18,7 @@ export interface SandboxOptions {
   /** Folder of the host that is /workspace inside; left out: a private one that ends with the sandbox. */
   readonly workspace?: string;
   /** Who is asked about held calls; left out: the person at this process's terminal, and where there is none everything held is denied. */
-  readonly approver?: Approver;
+  readonly approver?: Approver | Approver['ask'];
   /** How long a held call waits before it is denied, ms, at least 1,000; 15 minutes if left out. */
   readonly holdFor?: number;
   /** More environment for every command. */
@@ -99,13 +99,18 @@ export async function createSandbox(policy: SandboxPolicy, options: SandboxOptio
     const registration = folder === undefined ? '' : await register(daemon, folder);
     made += 1;
     const name = `${policy.metadata.name}-${made}`;
-    const sandbox = new AloneSandbox({ name, facts, daemon, release, plan, policy, approver: options.approver ?? terminalApprover(), clock: options.clock ?? systemClock }, first);
+    const sandbox = new AloneSandbox({ name, facts, daemon, release, plan, policy, approver: approverOf(options.approver), clock: options.clock ?? systemClock }, first);
     await sandbox.create(registration);
     return sandbox;
   } catch (error) {
     await release();
     throw error;
   }
+}
+
+function approverOf(given: SandboxOptions['approver']): Approver {
+  if (given === undefined) return terminalApprover();
+  return typeof given === 'function' ? { ask: given, consumeGrant: () => Promise.resolve(false), pending: () => undefined } : given;
 }
 
 async function register(daemon: AloneDaemon, folder: string): Promise<string> {
