@@ -1,18 +1,40 @@
 /* Opens what comes from the host (bind and concat sources) while the host can still be seen. */
 #include "inside.h"
+#include <string.h>
+#include <sys/fsuid.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
-/* No symbolic link anywhere in the source: what was compared with the host's bounds is what is opened. */
-static int open_source(const char *path, int flags) {
-  struct open_rules how = {.flags = (uint64_t)(flags | O_CLOEXEC), .resolve = RULE_NO_SYMLINKS | RULE_NO_MAGICLINKS};
-  return sys_openat2(AT_FDCWD, path, &how);
+static int open_plainly(int dir, const char *path, int flags, uint64_t more) {
+  struct open_rules how = {.flags = (uint64_t)(flags | O_CLOEXEC), .resolve = RULE_NO_SYMLINKS | RULE_NO_MAGICLINKS | more};
+  return sys_openat2(dir, path, &how);
+}
+
+/*
+ * No symbolic link anywhere in the source: what was compared with the host's bounds is what is opened.
+ * The host named its bind roots itself; below one we go as the agent, since a mount would carry it past a folder that is closed to it.
+ */
+static int open_source(const char *path, const struct launch_in *in, int flags) {
+  size_t length = bind_root_of(path, in);
+  const char *rest = path + length;
+  char root[4096];
+  if (*rest == '\0') return open_plainly(AT_FDCWD, path, flags, 0);
+  memcpy(root, path, length);
+  root[length] = '\0';
+  int at = open_plainly(AT_FDCWD, root, O_PATH | O_DIRECTORY, 0);
+  if (at < 0) return -1;
+  if (!in->rootless) setfsuid(in->agent_uid), setfsgid(in->agent_gid); /* without root we are the agent already */
+  int fd = open_plainly(at, rest + 1, flags, RULE_BENEATH), e = errno;
+  if (!in->rootless) setfsuid(geteuid()), setfsgid(getegid());
+  close(at);
+  errno = e;
+  return fd;
 }
 
 /* What is copied is read as root and shown to all inside: only a file that everybody may read anyway. */
-static int open_public(const char *path) {
+static int open_public(const char *path, const struct launch_in *in) {
   struct stat found;
-  int fd = open_source(path, O_RDONLY | O_NONBLOCK);
+  int fd = open_source(path, in, O_RDONLY | O_NONBLOCK);
   if (fd < 0) return -1;
   int error = fstat(fd, &found) != 0 ? errno : S_ISREG(found.st_mode) && (found.st_mode & S_IROTH) ? 0 : EACCES;
   if (error == 0) return fd;
@@ -25,12 +47,12 @@ static int open_public(const char *path) {
  * Without its submounts; where a mount below it is locked to it, which is so for a rootless sandbox, the kernel gives both or nothing
  * (EINVAL). Below the bind roots only root could have mounted it, and it is read-only like the rest.
  */
-static int clone_readonly(const char *path, bool exec, bool rootless) {
-  int at = open_source(path, O_PATH);
+static int clone_readonly(const char *path, bool exec, const struct launch_in *in) {
+  int at = open_source(path, in, O_PATH);
   if (at < 0) return -1;
   unsigned flags = AT_EMPTY_PATH | TREE_CLONE | TREE_CLOEXEC;
   int tree = sys_open_tree(at, "", flags), e = errno;
-  if (tree < 0 && e == EINVAL && rootless) {
+  if (tree < 0 && e == EINVAL && in->rootless) {
     flags |= AT_RECURSIVE;
     tree = sys_open_tree(at, "", flags);
     e = errno;
@@ -52,8 +74,8 @@ int binds_open(const struct plan *plan, const struct launch_in *in, int *fds, st
   for (size_t i = 0; i < plan->step_count; i++) fds[i] = -1;
   for (size_t i = 0; i < plan->step_count; i++) {
     const struct step *s = &plan->steps[i];
-    if (s->kind == STEP_BIND) fds[i] = clone_readonly(s->source, s->exec, in->rootless);
-    else if (s->kind == STEP_CONCAT) fds[i] = open_public(s->source);
+    if (s->kind == STEP_BIND) fds[i] = clone_readonly(s->source, s->exec, in);
+    else if (s->kind == STEP_CONCAT) fds[i] = open_public(s->source, in);
     else continue;
     bool may_miss = s->kind == STEP_CONCAT || s->yes;
     if (fds[i] < 0 && !(errno == ENOENT && may_miss)) return fault(f, "view", errno, "view: source %s", s->source);

@@ -15,14 +15,17 @@ bool plan_path_ok(const char *path, bool root) {
   return true;
 }
 
-static bool below_bind_roots(const char *source, const struct launch_in *in) {
+size_t bind_root_of(const char *source, const struct launch_in *in) {
   static const char *const usual[] = {"/usr", "/opt", "/etc/ssl", "/etc/alternatives", "/etc/ld.so.cache", NULL};
+  size_t longest = 0;
   for (const char *const *r = in->bind_roots != NULL ? in->bind_roots : usual; *r != NULL; r++) {
     size_t n = strlen(*r);
-    if (strncmp(source, *r, n) == 0 && (source[n] == '\0' || source[n] == '/')) return true;
+    if (n > longest && strncmp(source, *r, n) == 0 && (source[n] == '\0' || source[n] == '/')) longest = n;
   }
-  return false;
+  return longest;
 }
+
+static bool below_bind_roots(const char *source, const struct launch_in *in) { return bind_root_of(source, in) > 0; }
 
 static const char *string_of(json_t *object, const char *key) { return json_string_value(json_object_get(object, key)); }
 

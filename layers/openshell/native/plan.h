@@ -55,6 +55,8 @@ struct fault;
 struct found_list;
 /* Checks every field against the bounds of `in`; unknown or missing fields are faults. `json` must outlive `plan`. */
 int plan_parse(json_t *json, const struct launch_in *in, struct plan *plan, struct fault *f);
+/* Length of the longest of the host's bind roots that is `source` or above it; 0: none. */
+size_t bind_root_of(const char *source, const struct launch_in *in);
 /* A path such as "/a/b": absolute, no empty, "." or ".." segment, below PATH_MAX. "/" alone is accepted when `root` is true. */
 bool plan_path_ok(const char *path, bool root);
 

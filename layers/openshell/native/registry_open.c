@@ -33,12 +33,52 @@ static bool overlap(const char *a, const char *b) {
   return strncmp(a, b, n) == 0 && (la == lb || (la < lb ? b : a)[n] == '/');
 }
 
+/* Nothing in these is anybody's project. */
+static const char *const whole_roots[] = {"/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/sbin", "/sys", "/usr/bin", "/usr/include", "/usr/lib", "/usr/libexec", "/usr/sbin", "/usr/share"};
+
+static bool is_same(const struct stat *a, const struct stat *b) { return a->st_dev == b->st_dev && a->st_ino == b->st_ino; }
+
+/* True if the folder is one that a name in `list` or of ours stands for, or lies in it. By what the folders are, so that another mount of them is found too. */
+static bool is_inside(int fd) {
+  const char *const ours[] = {config.run, config.state, config.prefix, config.lib};
+  const size_t wholes = sizeof whole_roots / sizeof *whole_roots, count = wholes + sizeof ours / sizeof *ours;
+  struct stat roots[sizeof whole_roots / sizeof *whole_roots + sizeof ours / sizeof *ours], here, before = {0};
+  bool known[sizeof roots / sizeof *roots], found = false;
+  for (size_t i = 0; i < count; i++) known[i] = stat(i < wholes ? whole_roots[i] : ours[i - wholes], &roots[i]) == 0;
+  int at = openat(fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  for (int depth = 0; !found; depth++) {
+    if (at < 0 || depth == 4096 || fstat(at, &here) < 0) found = true; /* what cannot be judged is refused */
+    for (size_t i = 0; !found && i < count; i++) found = known[i] && is_same(&here, &roots[i]);
+    if (found || (depth > 0 && is_same(&here, &before))) break; /* the top is its own parent */
+    before = here;
+    int up = openat(at, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    close(at);
+    at = up;
+  }
+  if (at >= 0) close(at);
+  return found;
+}
+
+/* True if one of our own folders lies in this one. */
+static bool is_above_ours(const struct stat *folder) {
+  const char *const ours[] = {config.run, config.state, config.prefix, config.lib};
+  for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
+    char path[4200];
+    struct stat here;
+    if (!text_format(path, sizeof path, "%s", ours[i])) return true;
+    for (char *slash; (slash = strrchr(path, '/')) != NULL && slash != path; *slash = 0)
+      if (stat(path, &here) == 0 && is_same(&here, folder)) return true;
+  }
+  return false;
+}
+
 static bool is_system(int fd, const struct stat *folder) {
   struct stat other;
   struct statfs fs;
   char link[40], path[4200];
   for (size_t i = 0; i < sizeof system_roots / sizeof *system_roots; i++)
-    if (stat(system_roots[i], &other) == 0 && other.st_dev == folder->st_dev && other.st_ino == folder->st_ino) return true;
+    if (stat(system_roots[i], &other) == 0 && is_same(&other, folder)) return true;
+  if (is_inside(fd) || is_above_ours(folder)) return true;
   if (fstatfs(fd, &fs) < 0) return true;
   for (size_t i = 0; i < sizeof kernel_file_systems / sizeof *kernel_file_systems; i++)
     if (fs.f_type == kernel_file_systems[i]) return true;

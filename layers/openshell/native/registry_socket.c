@@ -13,13 +13,17 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PEERS_MAX 16
+#define PEERS_OF_ONE 4 /* of one person; root is not bound by it */
+#define TOLD_A_MINUTE 20 /* refusals of one person that are put on record one by one */
 #define LINE_MAX_BYTES 8192
 #define PATIENCE_MS 6000
 
 struct peer {
+  unsigned long number; /* of the connection: which is older */
   int fd, answer; /* -1: free; the child's socket or -1 */
   struct watch watch, answer_watch;
   struct timer timer;
@@ -31,6 +35,7 @@ struct peer {
 };
 
 static struct peer peers[PEERS_MAX];
+static unsigned long connections;
 static struct watch listening;
 static char socket_path[120];
 static pid_t ended[PEERS_MAX]; /* children to reap */
@@ -58,14 +63,49 @@ static void finish(struct peer *peer) {
   peer->fd = peer->answer = -1;
 }
 
+/* Refusals of one person, so that nobody floods the record: beyond TOLD_A_MINUTE they are counted, and the next one that is told says how many. */
+static struct teller {
+  uid_t uid;
+  int64_t since; /* ms, CLOCK_BOOTTIME; 0: free */
+  int told, silent;
+} tellers[PEERS_MAX];
+
+/* True if this refusal is to be told; `silent` is how many were not since the last one. */
+static bool may_tell(uid_t uid, int *silent) {
+  struct timespec now;
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  int64_t at = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+  struct teller *mine = &tellers[0];
+  for (int i = 0; i < PEERS_MAX; i++) {
+    if (tellers[i].since != 0 && tellers[i].uid == uid) {
+      mine = &tellers[i];
+      break;
+    }
+    if (tellers[i].since < mine->since) mine = &tellers[i]; /* the one that was quiet longest */
+  }
+  if (mine->uid != uid || mine->since == 0) *mine = (struct teller){.uid = uid, .since = at};
+  if (at - mine->since >= 60000) mine->since = at, mine->told = 0;
+  *silent = mine->silent;
+  if (mine->told >= TOLD_A_MINUTE) {
+    mine->silent++;
+    return false;
+  }
+  mine->told++;
+  mine->silent = 0;
+  return true;
+}
+
 static void refuse(struct peer *peer, const char *code, const char *text) {
   json_t *reply = json_pack("{s:b,s:s,s:s}", "ok", 0, "code", code, "error", text);
   char *line = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
   if (line) dprintf(peer->fd, "%s\n", line);
   free(line);
   json_decref(reply);
-  log_line("registration by uid %u refused: %s", peer->who.uid, code);
-  event_emit("entityManagement", 1, 3, "", "openshelld", "deny", json_pack("{s:I,s:s}", "uid", (json_int_t)peer->who.uid, "code", code), "Registering a workspace was refused: %s", text);
+  int silent;
+  if (may_tell(peer->who.uid, &silent)) {
+    log_line("registration by uid %u refused: %s", peer->who.uid, code);
+    event_emit("entityManagement", 1, 3, "", "openshelld", "deny", json_pack("{s:I,s:s,s:i}", "uid", (json_int_t)peer->who.uid, "code", code, "notTold", silent), "Registering a workspace was refused: %s", text);
+  }
   finish(peer);
 }
 
@@ -88,6 +128,14 @@ static void answered(struct watch *watch, uint32_t events) {
     bool fresh;
     int fd = packet.fds[0];
     packet.count = 0;
+    /* What operators are shown is where the folder is, not what somebody called it. */
+    char link[40], real[sizeof peer->path];
+    text_format(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, real, sizeof real - 1);
+    if (length > 0) {
+      real[length] = 0;
+      (void)text_format(peer->path, sizeof peer->path, "%s", real);
+    }
     const struct registration *one = registry_add(peer->who.uid, peer->who.gid, peer->path, fd, &fresh);
     if (!one) {
       refuse(peer, "full", "too many workspaces are registered");
@@ -146,20 +194,44 @@ static void line_ready(struct watch *watch, uint32_t events) {
   json_decref(request);
 }
 
+/* A place for one more of `uid`. Who has all of theirs gives up the one that has said nothing for longest: nobody keeps others out by waiting. */
+static struct peer *free_place(uid_t uid) {
+  struct peer *open = NULL, *oldest = NULL;
+  int mine = 0, strangers = 0;
+  for (int i = 0; i < PEERS_MAX; i++) {
+    struct peer *one = &peers[i];
+    if (one->fd < 0) {
+      if (ended[i] == 0) open = one;
+      continue;
+    }
+    strangers += one->who.uid != 0;
+    if (one->who.uid != uid) continue;
+    mine++;
+    if (one->answer < 0 && ended[i] == 0 && (!oldest || one->number < oldest->number)) oldest = one;
+  }
+  if (uid == 0 && open) return open;
+  if (mine < PEERS_OF_ONE && (uid == 0 || strangers < PEERS_MAX - PEERS_OF_ONE)) return open;
+  if (!oldest) return NULL;
+  finish(oldest);
+  return oldest;
+}
+
 static void connection_ready(struct watch *watch, uint32_t events) {
   struct ucred who;
   socklen_t size = sizeof who;
   (void)events;
   int fd = accept4(watch->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
   if (fd < 0) return;
-  struct peer *peer = NULL;
-  for (int i = 0; i < PEERS_MAX && !peer; i++)
-    if (peers[i].fd < 0 && ended[i] == 0) peer = &peers[i];
-  if (!peer || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0) {
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0) {
     close(fd);
     return;
   }
-  *peer = (struct peer){.fd = fd, .answer = -1, .watch.fd = -1, .answer_watch.fd = -1, .who = {.uid = who.uid, .gid = who.gid}};
+  struct peer *peer = free_place(who.uid);
+  if (!peer) {
+    close(fd);
+    return;
+  }
+  *peer = (struct peer){.number = ++connections, .fd = fd, .answer = -1, .watch.fd = -1, .answer_watch.fd = -1, .who = {.uid = who.uid, .gid = who.gid}};
   size = sizeof peer->who.groups;
   if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, peer->who.groups, &size) == 0) peer->who.group_count = (int)(size / sizeof(gid_t));
   if (loop_add(&peer->watch, fd, EPOLLIN, line_ready) < 0) finish(peer);

@@ -118,8 +118,12 @@ describe('registering workspaces', root, () => {
     const after = (await gateway.call('workspaces')) as Registration[];
     const byId = (list: Registration[]): Registration[] => [...list].sort((a, b) => (a.id < b.id ? -1 : 1));
     assert.deepEqual(byId(after), byId(before));
-    for (let i = after.length; i < 8; i++) assert.ok((await instance.register(make(`more-${i}`, person), person)).ok);
+    // A quarter of all for each person; root and others still have a place.
+    for (let i = after.filter((one) => one.uid === person).length; i < 8; i++) assert.ok((await instance.register(make(`more-${i}`, person), person)).ok);
     assert.equal(await refusal(make('one-too-many', person), person), 'full');
+    assert.ok((await instance.register(make('of-another', person + 7), person + 7)).ok);
+    for (let i = ((await gateway.call('workspaces')) as Registration[]).length; i < 32; i++) assert.ok((await instance.register(make(`root-${i}`, 0))).ok);
+    assert.equal(await refusal(make('root-too-many', 0)), 'full');
   });
 });
 

@@ -143,7 +143,7 @@ export class TestInstance {
       agentUids: { first: testUids.agents, count: 64 },
       workers: options.workers ?? 1,
       services: roles.map((role) => ({ name: role, role, argv: ['{node}', '{lib}/layers/openshell/src/openshelld-test-service.ts'], env: { HUB: hub } })),
-      limits: { sandboxes: 16, registrations: 8 },
+      limits: { sandboxes: 16, registrations: 32 },
       holdSeconds: options.holdSeconds ?? 60,
       bindRoots: [...readHostFacts({ nodeBinary: process.execPath }).bindRoots, join(instance.root, 'prefix')],
       testing: options.testing ?? true,
