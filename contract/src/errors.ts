@@ -27,7 +27,7 @@ const table = {
   NEMO_E_POLICY_NEEDS: { title: 'The policy needs what this host cannot enforce', fix: 'Run on a host that can, or say `enforcement: best-effort`.', exit: 2 },
   NEMO_E_POLICY_SINK: { title: 'Unknown audit destination', fix: 'Configure the sink by this name, or use siem://security-events.', exit: 2 },
   NEMO_E_POLICY_CHANNEL: { title: 'Unknown approval channel', fix: 'Configure the channel, or use `terminal`.', exit: 2 },
-  NEMO_E_POLICY_FOREIGN: { title: 'A policy format that is not read yet', fix: 'Write it as kind: SandboxPolicy and networkPolicy.', exit: 2 },
+  NEMO_E_POLICY_FOREIGN: { title: "Something in an OpenShell policy file cannot be honoured", fix: 'Change it at the place shown, or write it as kind: SandboxPolicy and networkPolicy.', exit: 2 },
   NEMO_E_POLICY_DAMAGED: { title: 'A compiled policy is damaged', fix: 'Apply the policy again.', exit: 1 },
   // gateway and its API
   NEMO_E_NAME: { title: 'Name not accepted', fix: 'Choose another name, e.g. my-assistant.', exit: 2 },

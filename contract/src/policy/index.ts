@@ -12,3 +12,4 @@ export { nearest } from './nearest.ts';
 export * from './folder.ts';
 export * from './lint.ts';
 export * from './unenforced.ts';
+export { foreignNotes, type ForeignNote } from './foreign.ts';

@@ -67,8 +67,6 @@ const wrong: readonly (readonly [string, Loader, string, ErrorCode, number, numb
   ['a wildcard inside an action', loadSandboxPolicy, `${sandbox}  permissions: { deniedAPIs: [adm*n.x] }\n`, 'NEMO_E_POLICY_PATTERN', 6, 31, /only at the end/],
   ['a sink that is not there', loadSandboxPolicy, `${sandbox}  auditLog: { destination: siem://nowhere }\n`, 'NEMO_E_POLICY_SINK', 6, 28, /siem:\/\/security-events/],
   ['two profiles', loadSandboxPolicy, `${sandbox}  syscalls: { profile: standard }\n`, 'NEMO_E_POLICY_TYPE', 6, 24, /isolation.syscalls says minimal/],
-  ["OpenShell's own format", loadSandboxPolicy, 'version: 1\nfilesystem_policy:\n  read_only: [/usr]\n', 'NEMO_E_POLICY_FOREIGN', 2, 1, /later version/],
-  ["OpenShell's own network format", loadNetworkPolicy, 'version: 1\nnetwork_policies: {}\n', 'NEMO_E_POLICY_FOREIGN', 2, 1, /later version/],
   ['everything allowed', loadNetworkPolicy, `${network}    allow:\n      - domain: "*"\n`, 'NEMO_E_POLICY_PATTERN', 5, 17, /every host/],
   ['a top-level domain allowed', loadNetworkPolicy, `${network}    allow:\n      - domain: "*.com"\n`, 'NEMO_E_POLICY_PATTERN', 5, 17, /too wide/],
   ['a shared suffix allowed', loadNetworkPolicy, `${network}    allow: [{ domain: "*.github.io" }]\n`, 'NEMO_E_POLICY_PATTERN', 4, 23, /too wide/],

@@ -1,9 +1,10 @@
 /** `networkPolicy`: whom a sandbox may talk to (design: Layer 4). */
 import { isIP } from 'node:net';
 import { z } from 'zod';
-import { refuseForeign } from './foreign.ts';
+import { isOpenshellFile } from './foreign.ts';
 import { checkSource, problem, type Loaded } from './issue.ts';
 import { action, method, port, urlPath } from './scalars.ts';
+import { networkFromOpenshell } from './openshell-network.ts';
 import { readSource } from './source.ts';
 import { allowedDomain, domain } from './suffixes.ts';
 
@@ -68,9 +69,9 @@ export type NetworkPolicyFile = z.output<typeof networkPolicySchema>;
 export type NetworkPolicy = NetworkPolicyFile['networkPolicy'];
 export type EgressRule = z.output<typeof escalateRule>;
 
-/** Reads a file with `networkPolicy:` (YAML or JSON). Throws NemoError with the place of the first problem. */
+/** Reads a file with `networkPolicy:` (YAML or JSON), also from OpenShell's own format (`foreignNotes` says what is then stricter). Throws NemoError with the place of the first problem. */
 export function loadNetworkPolicy(text: string, file: string): Loaded<NetworkPolicyFile> {
   const source = readSource(text, file);
-  refuseForeign(source);
-  return checkSource(networkPolicySchema, source);
+  const theirs = isOpenshellFile(source) ? networkFromOpenshell(source) : undefined;
+  return theirs === undefined ? checkSource(networkPolicySchema, source) : theirs.finish(checkSource(networkPolicySchema, theirs.source));
 }

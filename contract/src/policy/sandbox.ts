@@ -2,9 +2,10 @@
 import { z } from 'zod';
 import { NemoError } from '../errors.ts';
 import { sensitivities } from '../decision.ts';
-import { refuseForeign } from './foreign.ts';
+import { isOpenshellFile } from './foreign.ts';
 import { checkSource, problem, type Loaded } from './issue.ts';
 import { allowedAction, deniedAction, duration, filePattern, size } from './scalars.ts';
+import { sandboxFromOpenshell } from './openshell-file.ts';
 import { readSource, whereOf } from './source.ts';
 
 export const networkLevels = ['none', 'restricted', 'open'] as const;
@@ -97,11 +98,11 @@ export interface SandboxPolicyOptions {
   readonly sinks?: ReadonlySet<string>;
 }
 
-/** Reads a SandboxPolicy from YAML or JSON. Throws NemoError with the place of the first problem. */
+/** Reads a SandboxPolicy from YAML or JSON, also from OpenShell's own format (`foreignNotes` says what is then stricter). Throws NemoError with the place of the first problem. */
 export function loadSandboxPolicy(text: string, file: string, options: SandboxPolicyOptions = {}): Loaded<SandboxPolicy> {
   const source = readSource(text, file);
-  refuseForeign(source);
-  const policy = checkSource(sandboxPolicySchema, source);
+  const theirs = isOpenshellFile(source) ? sandboxFromOpenshell(source) : undefined;
+  const policy = theirs === undefined ? checkSource(sandboxPolicySchema, source) : theirs.finish(checkSource(sandboxPolicySchema, theirs.source));
   const sinks = options.sinks ?? new Set(['security-events']);
   const name = policy.spec.auditLog.destination.slice('siem://'.length);
   if (!sinks.has(name)) {

@@ -1,5 +1,6 @@
 /** What a policy asks that this host or this version does not enforce: never silently ignored. */
 import { NemoError, type Where } from '../errors.ts';
+import { foreignNotes } from './foreign.ts';
 import type { Inference } from './inference.ts';
 import type { NetworkPolicyFile } from './network.ts';
 import type { SandboxPolicy } from './sandbox.ts';
@@ -62,6 +63,7 @@ export function checkHost(policy: SandboxPolicy, facts: PolicyHostFacts, others:
 function gaps(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolicies): Gap[] {
   const out: Gap[] = [];
   const spec = policy.spec;
+  for (const note of [...foreignNotes(policy), ...(others.network === undefined ? [] : foreignNotes(others.network))]) out.push({ ...note, stricter: true });
   const gap = (path: Path, text: string): number => out.push({ text, where: whereOf(policy, ['spec', ...path]) });
   if (spec.process.exec.escalate.length > 0) gap(['process', 'exec', 'escalate'], 'process.exec.escalate: this version cannot hold the start of a program.');
   if (spec.syscalls.escalate.length > 0) gap(['syscalls', 'escalate'], 'syscalls.escalate: this version holds only delete and rename, by filesystem.escalate.');
