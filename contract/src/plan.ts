@@ -26,6 +26,11 @@ export type ViewStep =
   | { readonly do: 'thaw'; readonly path: string }
   /** Programs may be started from here down, inside a noexec mount; nothing where it is missing. */
   | { readonly do: 'run'; readonly path: string }
+  /**
+   * Keeps a mount of the same files for openshelld, out of the sandbox's reach, as they are before they are locked: `writable` as they were, or `read-only`; `view`: of the whole root.
+   * What is missing is made as for `mask`; a place that is not there and cannot be made has an empty twin.
+   */
+  | { readonly do: 'twin'; readonly path: string; readonly as: 'writable' | 'read-only' | 'view'; readonly missing: 'create-dir' | 'create-file' | 'skip' }
   /** Hides what is there, locked: an empty folder or file that nobody may open. `missing`: make a placeholder to hide, or skip. */
   | { readonly do: 'mask'; readonly path: string; readonly missing: 'create-dir' | 'create-file' | 'skip' };
 
@@ -47,6 +52,12 @@ export interface EscalateRule {
   readonly on: readonly EscalateOp[];
   /** With `call` alone: the system calls, by name; `path` is '/'. */
   readonly calls?: readonly string[];
+}
+
+/** A place that is locked inside the sandbox: read-only, or `hidden` where reading is asked about. openshelld works in its twin. */
+export interface PlanLock {
+  readonly path: string;
+  readonly hidden: boolean;
 }
 
 export interface PlanLimits {
@@ -114,6 +125,8 @@ export interface LaunchPlan {
   /** Which system calls go on record: none, counted with refusals told, or also each success of a call that names a file, a host or a process. */
   readonly audit: 'off' | 'counts' | 'full';
   readonly escalate: readonly EscalateRule[];
+  /** Outer before inner. Each has a `twin` step as `writable`; a hidden one another as `read-only`, and the first hidden one before it one as `view`. */
+  readonly locks: readonly PlanLock[];
   /** Layers switched off, for tests only; [] otherwise. */
   readonly off: readonly LayerSwitch[];
   /** Environment that every exec starts from, "K=V". */

@@ -72,7 +72,7 @@ const unprovided: readonly (readonly [string, RegExp])[] = [
   ['resources: { gpuAccess: full }', /gpuAccess/],
   ['resources: { maxDisk: 1Gi }', /maxDisk/],
   ['filesystem: { labels: [{ path: /workspace/hr/**, level: restricted }] }', /labels/],
-  ['filesystem: { escalate: [{ path: /workspace/a/**, on: [write] }] }', /not write/],
+  ['filesystem: { escalate: [{ path: /workspace/a/**, on: [connect] }] }', /hold connect/],
   ['mode: monitor', /monitor/],
 ];
 for (const [line, words] of unprovided) {

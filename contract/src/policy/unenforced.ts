@@ -70,8 +70,8 @@ function gaps(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolici
   if (spec.resources.gpuAccess === 'full') gap(['resources', 'gpuAccess'], 'resources.gpuAccess: full: this version gives no sandbox a GPU device.');
   if (spec.filesystem.labels.length > 0) gap(['filesystem', 'labels'], 'filesystem.labels: this version does not raise the label of a sandbox when it reads a labelled folder.');
   spec.filesystem.escalate.forEach((rule, index) => {
-    const other = rule.on.filter((op) => op !== 'delete' && op !== 'rename');
-    if (other.length > 0) gap(['filesystem', 'escalate', index, 'on'], `filesystem.escalate[${index}]: this version holds delete and rename, not ${other.join(', ')}.`);
+    const other = rule.on.filter((op) => op === 'exec' || op === 'connect');
+    if (other.length > 0) gap(['filesystem', 'escalate', index, 'on'], `filesystem.escalate[${index}]: this version cannot hold ${other.join(' and ')}.`);
   });
   const unlessAsked = (path: Path, text: string): number => out.push({ text, where: whereOf(policy, ['spec', ...path]), unasked: !isStated(policy, ['spec', ...path]) });
   if (facts.limits?.memory === false) unlessAsked(['resources', 'maxMemory'], 'resources.maxMemory: no control group can be used here, so that only the memory of each process is limited, not of all together.');

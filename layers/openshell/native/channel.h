@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 #define CHANNEL_PACKET_MAX (256 * 1024)
-#define CHANNEL_FDS_MAX 16
+#define CHANNEL_FDS_MAX 40
 #define CHANNEL_QUEUE_MAX (32 * 1024 * 1024)
 
 struct packet {

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* So close to its deadline a call may be answered by the shim while we perform. */
@@ -43,29 +44,43 @@ static struct hold *take(struct sandbox *sandbox, uint64_t nid, const char *id) 
   return NULL;
 }
 
+/* OCSF file activities: create, read, update, delete, rename. */
+static int activity_of(const struct operation *op) {
+  unsigned does = operation_does(op);
+  return does & ON_RENAME ? 5 : does & ON_DELETE ? 4 : does & ON_CREATE ? 1 : does & ON_WRITE ? 3 : does & ON_READ ? 2 : 99;
+}
+
+static const char *noun_of(const struct hold *hold) {
+  static const char *const nouns[][2] = {{"delete", "deletion"}, {"rename", "rename"}, {"write", "change"}, {"create", "creation"}, {"read", "reading"}, {"exec", "start"}, {"connect", "connection"}};
+  const char *op = json_string_value(json_object_get(hold->shown, "op"));
+  for (size_t i = 0; op && i < sizeof nouns / sizeof *nouns; i++)
+    if (strcmp(op, nouns[i][0]) == 0) return nouns[i][1];
+  return "call";
+}
+
 static void tell_end(struct sandbox *sandbox, const struct hold *hold, const char *outcome, int error) {
   const char *path = json_string_value(json_object_get(hold->shown, "path"));
   bool done = strcmp(outcome, "performed") == 0;
   if (strcmp(outcome, "agent-gone") != 0 && !(done && error)) watch_answered(sandbox->uid, seen_number(json_string_value(json_object_get(hold->shown, "syscall"))), done ? ANSWER_APPROVED : ANSWER_DENIED);
   tell_gateway(json_pack("{s:s,s:s,s:s,s:s,s:i}", "t", "hold.ended", "sandbox", sandbox->id, "holdId", hold->id, "outcome", outcome, "errno", error), NULL, 0);
-  event_emit("fileActivity", hold->op.rename ? 5 : 4, 3, sandbox->id, "openshelld", done ? "approved" : "rejected", json_pack("{s:s,s:s,s:i,s:O}", "holdId", hold->id, "outcome", outcome, "errno", error, "hold", hold->shown),
-             "A held %s of %s ended: %s", hold->op.rename ? "rename" : "deletion", path ? path : "?", outcome);
+  event_emit("fileActivity", activity_of(&hold->op), 3, sandbox->id, "openshelld", done ? "approved" : "rejected", json_pack("{s:s,s:s,s:i,s:O}", "holdId", hold->id, "outcome", outcome, "errno", error, "hold", hold->shown),
+             "A held %s of %s ended: %s", noun_of(hold), path ? path : "?", outcome);
 }
 
-static json_t *describe(const struct sandbox *sandbox, const struct hold *hold, int pid, int rule) {
+static json_t *describe(const struct sandbox *sandbox, const struct hold *hold, int pid, int rule, unsigned asked) {
   char link[40], exe[PATH_BYTES] = "";
   text_format(link, sizeof link, "/proc/%d/exe", pid);
   ssize_t n = readlink(link, exe, sizeof exe - 1);
   exe[n > 0 ? n : 0] = 0;
   const struct operation *op = &hold->op;
   char name[64]; /* a person must see that the second name is not free */
-  text_format(name, sizeof name, "%s%s", op->syscall, !op->rename || !op->to.exists || op->flags & RENAME_NOREPLACE ? "" : op->flags & RENAME_EXCHANGE ? " (exchanges the two)" : " (replaces what is there)");
-  return json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:I,s:I,s:i,s:o,s:i,s:I}", "sandbox", sandbox->id, "holdId", hold->id, "op", op->rename ? "rename" : "delete", "syscall", name, "path", record_text(op->from.path),
-                   "toPath", op->rename ? record_text(op->to.path) : json_null(), "dev", (json_int_t)op->from.dev, "ino", (json_int_t)op->from.ino, "pid", pid, "exe", record_text(exe), "rule", rule, "deadline",
+  text_format(name, sizeof name, "%s%s", op->syscall, !op->rename || !op->to.exists || op->is.flags & RENAME_NOREPLACE ? "" : op->is.flags & RENAME_EXCHANGE ? " (exchanges the two)" : " (replaces what is there)");
+  return json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:I,s:I,s:i,s:o,s:i,s:I}", "sandbox", sandbox->id, "holdId", hold->id, "op", on_word(asked), "syscall", name, "path", record_text(op->from.path),
+                   "toPath", operation_has_two(op) ? record_text(op->to.path) : json_null(), "dev", (json_int_t)(op->from.exists ? op->from.dev : op->from.in.dev), "ino", (json_int_t)(op->from.exists ? op->from.ino : op->from.in.ino), "pid", pid, "exe", record_text(exe), "rule", rule, "deadline",
                    (json_int_t)hold->deadline);
 }
 
-bool hold_open(struct sandbox *sandbox, struct shared_slot *slot, struct operation *op, int rule) {
+bool hold_open(struct sandbox *sandbox, struct shared_slot *slot, struct operation *op, int rule, unsigned asked) {
   const struct seccomp_notif *call = &slot->call;
   int waiting = 0;
   for (const struct hold *h = sandbox->holds; h; h = h->next) waiting++;
@@ -75,15 +90,16 @@ bool hold_open(struct sandbox *sandbox, struct shared_slot *slot, struct operati
   hold->deadline = slot->deadline;
   hold->op = *op;
   text_format(hold->id, sizeof hold->id, "%s:%016" PRIx64, sandbox->id, (uint64_t)call->id);
-  hold->shown = describe(sandbox, hold, (int)call->pid, rule);
-  json_t *record = json_pack("{s:O,s:s,s:b,s:i,s:o}", "hold", hold->shown, "syscall", op->syscall, "rename", op->rename, "flags", (int)op->flags, "from", record_of_place(&op->from));
-  if (op->rename) json_object_set_new(record, "to", record_of_place(&op->to));
+  hold->shown = describe(sandbox, hold, (int)call->pid, rule, asked);
+  json_t *record = record_of_operation(op);
+  json_object_set(record, "hold", hold->shown);
   hold->next = sandbox->holds;
   sandbox->holds = hold;
   slot->held = true;
   /* The shim has what was shown, and on what, before anybody is asked: an approval can never meet another object. */
-  shim_say(sandbox, json_pack("{s:s,s:I,s:I,s:o}", "t", "held", "nid", (json_int_t)call->id, "deadline", (json_int_t)hold->deadline, "record", record), (int[]){op->from.parent, op->to.parent}, op->rename ? 2 : 1);
-  event_emit("fileActivity", op->rename ? 5 : 4, 3, sandbox->id, "openshelld", "escalate", json_pack("{s:s,s:O}", "holdId", hold->id, "hold", hold->shown), "A %s of %s waits for a person", op->rename ? "rename" : "deletion", op->from.path);
+  shim_say(sandbox, json_pack("{s:s,s:I,s:I,s:o}", "t", "held", "nid", (json_int_t)call->id, "deadline", (json_int_t)hold->deadline, "record", record), (int[]){op->from.parent, op->to.parent}, operation_has_two(op) ? 2 : 1);
+  event_emit("fileActivity", activity_of(op), 3, sandbox->id, "openshelld", "escalate", json_pack("{s:s,s:O}", "holdId", hold->id, "hold", hold->shown), "A %s of %s waits for a person", noun_of(hold), op->from.path);
+  op->value = NULL; /* the hold has it now */
   tell_gateway(json_pack("{s:s,s:O}", "t", "hold", "hold", hold->shown), NULL, 0);
   return true;
 }
@@ -125,15 +141,13 @@ static void forget_call(struct sandbox *sandbox, uint64_t nid) {
 void holds_adopt(struct sandbox *sandbox, json_t *message, struct packet *packet) {
   json_t *record = json_object_get(message, "record"), *shown = json_object_get(record, "hold");
   struct hold *hold = calloc(1, sizeof *hold);
-  int renames = 0, flags = 0;
-  const char *syscall_name = NULL, *id = json_string_value(json_object_get(shown, "holdId"));
+  const char *id = json_string_value(json_object_get(shown, "holdId"));
   if (!hold) return;
   hold->nid = (uint64_t)json_integer_value(json_object_get(message, "nid"));
   hold->deadline = json_integer_value(json_object_get(message, "deadline"));
-  hold->op.from.parent = hold->op.to.parent = -1;
+  hold->op.from.parent = hold->op.to.parent = hold->op.result = -1;
   struct shared_slot *slot = slot_of(sandbox->shared, hold->nid);
-  bool good = slot && id && text_format(hold->id, sizeof hold->id, "%s", id) && json_unpack(record, "{s:s,s:b,s:i}", "syscall", &syscall_name, "rename", &renames, "flags", &flags) == 0 && packet->count == (renames ? 2 : 1) &&
-              record_to_place(json_object_get(record, "from"), &hold->op.from, packet->fds[0]) && (!renames || record_to_place(json_object_get(record, "to"), &hold->op.to, packet->fds[1]));
+  bool good = slot && id && text_format(hold->id, sizeof hold->id, "%s", id) && record_to_operation(record, &hold->op, packet->fds, packet->count);
   if (!good) {
     answer_call(sandbox->notify, hold->nid, EPERM);
     free(hold);
@@ -142,11 +156,9 @@ void holds_adopt(struct sandbox *sandbox, json_t *message, struct packet *packet
   packet->count = 0;
   slot->held = true;
   hold->shown = json_incref(shown);
-  hold->op.rename = renames;
-  hold->op.flags = (unsigned)flags;
   hold->op.syscall = json_string_value(json_object_get(hold->shown, "syscall"));
   uint32_t left = atomic_load(&slot->journal);
-  bool done = left == JOURNAL_DONE || (left == JOURNAL_DOING && !operation_same(&hold->op, &sandbox->view));
+  bool done = left == JOURNAL_DONE || (left == JOURNAL_DOING && hold->op.is.kind != DO_OPEN && !operation_same(&hold->op, &sandbox->view));
   become_root();
   if (done) {
     int error = left == JOURNAL_DONE ? slot->error : 0;
@@ -188,8 +200,10 @@ void asked_hold_answer(struct service *service, json_t *message, json_int_t id) 
     outcome = "timeout";
   } else if (strcmp(verdict, "allow") == 0) {
     if (operation_same(&hold->op, &sandbox->view)) {
+      mode_t before = umask(0); /* what the agent's umask leaves was found out when it asked */
+      error = do_and_answer(sandbox->notify, slot, &hold->op, &sandbox->view, atomic_load(&slot->journal) == JOURNAL_DOING);
+      umask(before);
       outcome = "performed";
-      error = do_and_answer(sandbox->notify, slot, &hold->op, &sandbox->view);
     } else {
       outcome = "changed";
     }

@@ -13,7 +13,7 @@ struct asker {
   struct shared_calls *shared;
   int64_t hold_ms;
   _Atomic bool over;
-  _Atomic unsigned deleted, renamed, failed; /* since the last event */
+  _Atomic unsigned deleted, renamed, changed, failed; /* since the last event */
   _Atomic bool tally_due, refusals_due;
 };
 
@@ -23,11 +23,13 @@ struct asker *asker_start(struct sandbox *sandbox, struct hold_rules *rules, int
 void asker_stop(struct asker *asker);
 void answer_call(int notify, uint64_t nid, int error);
 bool call_waits(int notify, uint64_t nid);
-/* Does it and answers; whatever happens to openshelld in between, it is done once. */
-int do_and_answer(int notify, struct shared_slot *slot, const struct operation *op, const struct view *view);
+/* The kernel does it itself, and decides. */
+void answer_continue(int notify, uint64_t nid);
+/* Does it and answers; whatever happens to openshelld in between, it is done once. `again`: it may have been done. */
+int do_and_answer(int notify, struct shared_slot *slot, struct operation *op, const struct view *view, bool again);
 
 /* holds.c, with the daemon's lock. Takes over what `op` has open; false: as many wait as may. */
-bool hold_open(struct sandbox *sandbox, struct shared_slot *slot, struct operation *op, int rule);
+bool hold_open(struct sandbox *sandbox, struct shared_slot *slot, struct operation *op, int rule, unsigned asked);
 /* holds_counts.c: what was done without a question, and what was refused, as events once a second. */
 void count_done(struct asker *asker, const struct operation *op, int error);
 void count_refusal(struct asker *asker, int nr);

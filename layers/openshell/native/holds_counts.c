@@ -11,9 +11,9 @@ static void tally_now(struct timer *timer) {
   struct asker *a = s->asker;
   if (!a) return;
   atomic_store(&a->tally_due, false);
-  unsigned deleted = atomic_exchange(&a->deleted, 0), renamed = atomic_exchange(&a->renamed, 0), failed = atomic_exchange(&a->failed, 0);
-  event_emit("fileActivity", 4, 1, s->id, "openshelld", "allow", json_pack("{s:i,s:i,s:i}", "deleted", (int)deleted, "renamed", (int)renamed, "failed", (int)failed),
-             "Done without a question: deletions %u, renames %u; failed %u", deleted, renamed, failed);
+  unsigned deleted = atomic_exchange(&a->deleted, 0), renamed = atomic_exchange(&a->renamed, 0), changed = atomic_exchange(&a->changed, 0), failed = atomic_exchange(&a->failed, 0);
+  event_emit("fileActivity", 4, 1, s->id, "openshelld", "allow", json_pack("{s:i,s:i,s:i,s:i}", "deleted", (int)deleted, "renamed", (int)renamed, "changed", (int)changed, "failed", (int)failed),
+             "Done without a question: deletions %u, renames %u, other changes %u; failed %u", deleted, renamed, changed, failed);
 }
 
 static void refusals_now(struct timer *timer) {
@@ -32,7 +32,7 @@ static void refusals_now(struct timer *timer) {
 }
 
 void count_done(struct asker *a, const struct operation *op, int error) {
-  atomic_fetch_add(error ? &a->failed : op->rename ? &a->renamed : &a->deleted, 1);
+  atomic_fetch_add(error ? &a->failed : op->rename ? &a->renamed : operation_removes(op) ? &a->deleted : &a->changed, 1);
   if (atomic_load(&a->tally_due) || atomic_exchange(&a->tally_due, true)) return;
   loop_lock();
   if (a->sandbox) timer_set(&a->sandbox->tally, EVERY_MS, tally_now);

@@ -15,7 +15,7 @@
 
 struct rule {
   char path[PATH_BYTES]; /* as the plan names it */
-  bool on_delete, on_rename;
+  unsigned on; /* ON_ bits */
   int fd; /* O_PATH on what was there at launch, or -1: nothing was */
   dev_t dev;
   ino_t ino;
@@ -36,6 +36,15 @@ struct ancestors {
   } folder[DEPTH_MAX];
 };
 
+/* In the order of the ON_ bits. */
+static const char *const words[] = {"delete", "rename", "write", "create", "read", "exec", "connect", "call"};
+
+const char *on_word(unsigned on) {
+  for (size_t w = 0; w < sizeof words / sizeof *words; w++)
+    if (on & 1U << w) return words[w];
+  return "call";
+}
+
 struct hold_rules *rules_make(const struct view *view, json_t *escalate) {
   size_t n = json_array_size(escalate), i, k;
   struct hold_rules *rules = calloc(1, sizeof *rules + n * sizeof rules->rule[0]);
@@ -50,10 +59,10 @@ struct hold_rules *rules_make(const struct view *view, json_t *escalate) {
     for (size_t end = strlen(rule->path); end > 1 && rule->path[end - 1] == '/';) rule->path[--end] = 0;
     json_array_foreach(json_object_get(one, "on"), k, on) {
       const char *word = json_string_value(on);
-      rule->on_delete |= word && strcmp(word, "delete") == 0;
-      rule->on_rename |= word && strcmp(word, "rename") == 0;
+      for (size_t w = 0; word && w < sizeof words / sizeof *words; w++)
+        if (strcmp(word, words[w]) == 0) rule->on |= 1U << w;
     }
-    rule->fd = (int)syscall(SYS_openat2, view->root, rule->path, &how, sizeof how);
+    rule->fd = (int)syscall(SYS_openat2, view->whole >= 0 ? view->whole : view->root, rule->path, &how, sizeof how);
     if (rule->fd >= 0 && fstat(rule->fd, &found) == 0) {
       rule->dev = found.st_dev;
       rule->ino = found.st_ino;
@@ -130,31 +139,38 @@ static void refresh(struct hold_rules *rules) {
   }
 }
 
-int rules_match(struct hold_rules *rules, struct operation *op, const struct view *view) {
+/* Which of its bits makes this rule ask about the operation; 0: none. */
+static unsigned asks_about(const struct rule *rule, int index, const struct operation *op, bool known, unsigned does) {
+  struct relation from = relate(rule, index, &op->from), to = {0};
+  if (op->is.kind == DO_LINK) return relate(rule, index, &op->to).inside || !known ? rule->on & does : 0;
+  if (op->is.kind == DO_UNLINK || !operation_removes(op)) return from.inside || !known ? rule->on & does : 0;
+  to = relate(rule, index, &op->to);
+  unsigned hit = !known || from.inside || from.above || to.inside || to.above ? rule->on & ON_RENAME : 0;
+  /* Moving something out of the subtree, or over something in it, deletes it there; moving something into it makes a name there. */
+  if ((from.inside && !to.inside) || (to.inside && op->to.exists)) hit |= rule->on & ON_DELETE;
+  if (to.inside && !from.inside) hit |= rule->on & ON_CREATE;
+  /* What was not there at launch is known by its path alone, and would be lost with a folder above it. */
+  if (rule->fd < 0 && (from.above || to.above)) hit |= rule->on & ON_DELETE;
+  return hit;
+}
+
+int rules_match(struct hold_rules *rules, struct operation *op, const struct view *view, unsigned *asked) {
   int best = -1;
   size_t longest = 0;
-  if (!rules || rules->count == 0 || op->from.special || (op->rename && op->to.special)) return -1;
+  unsigned does = operation_does(op);
+  bool two = operation_has_two(op);
+  if (!rules || rules->count == 0 || op->from.special || (two && op->to.special)) return -1;
   refresh(rules);
   if (op->rename && (op->from.folder || op->to.folder)) rules->until = 0;
-  bool known = place_rules(rules, &op->from, view) && (!op->rename || place_rules(rules, &op->to, view));
+  bool known = place_rules(rules, &op->from, view) && (!two || place_rules(rules, &op->to, view));
   for (int i = 0; i < rules->count; i++) {
     const struct rule *rule = &rules->rule[i];
-    struct relation from = relate(rule, i, &op->from), to = {0};
-    if (op->rename) to = relate(rule, i, &op->to);
-    bool hit = !known;
-    if (!op->rename) {
-      hit |= from.inside && rule->on_delete;
-    } else {
-      hit |= rule->on_rename && (from.inside || from.above || to.inside || to.above);
-      /* Moving something out of the subtree, or over something in it, deletes it there. */
-      hit |= rule->on_delete && ((from.inside && !to.inside) || (to.inside && op->to.exists));
-      /* What was not there at launch is known by its path alone, and would be lost with a folder above it. */
-      hit |= rule->on_delete && rule->fd < 0 && (from.above || to.above);
-    }
+    unsigned hit = asks_about(rule, i, op, known, does);
     size_t length = strlen(rule->path);
     if (hit && length >= longest) {
       best = i;
       longest = length;
+      *asked = op->rename ? ON_RENAME : hit & -hit;
     }
   }
   return best;

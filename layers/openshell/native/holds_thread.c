@@ -25,9 +25,25 @@ void answer_call(int notify, uint64_t nid, int error) {
 
 bool call_waits(int notify, uint64_t nid) { return ioctl(notify, SECCOMP_IOCTL_NOTIF_ID_VALID, &nid) == 0; }
 
-int do_and_answer(int notify, struct shared_slot *slot, const struct operation *op, const struct view *view) {
+void answer_continue(int notify, uint64_t nid) {
+  struct seccomp_notif_resp response = {.id = nid, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE};
+  (void)ioctl(notify, SECCOMP_IOCTL_NOTIF_SEND, &response);
+}
+
+/* The descriptor and the answer at once. 0 or errno. */
+static int answer_with(int notify, uint64_t nid, const struct operation *op) {
+  struct seccomp_notif_addfd add = {.id = nid, .flags = SECCOMP_ADDFD_FLAG_SEND, .srcfd = (uint32_t)op->result, .newfd_flags = op->is.flags & O_CLOEXEC};
+  return ioctl(notify, SECCOMP_IOCTL_NOTIF_ADDFD, &add) < 0 ? errno : 0;
+}
+
+int do_and_answer(int notify, struct shared_slot *slot, struct operation *op, const struct view *view, bool again) {
   slot_begin(slot, op->from.dev, op->from.ino);
-  int error = operation_do(op, view);
+  int error = operation_do(op, view, again);
+  if (!error && op->result >= 0) {
+    /* Not DONE before the caller has it: a descriptor cannot be kept, so that it would be opened again. */
+    error = answer_with(notify, slot_id(slot), op);
+    if (!error) return 0;
+  }
   slot_done(slot, error);
   answer_call(notify, slot_id(slot), error);
   return error;
@@ -38,10 +54,10 @@ static void end_call(struct asker *a, struct shared_slot *slot, int error) {
   slot_clear(slot);
 }
 
-static void wait_for_person(struct asker *a, struct shared_slot *slot, struct operation *op, int rule) {
+static void wait_for_person(struct asker *a, struct shared_slot *slot, struct operation *op, int rule, unsigned asked) {
   bool held = false;
   loop_lock();
-  if (a->sandbox) held = hold_open(a->sandbox, slot, op, rule);
+  if (a->sandbox) held = hold_open(a->sandbox, slot, op, rule, asked);
   if (!held) watch_answered(a->view.uid, slot->call.data.nr, ANSWER_DENIED);
   loop_unlock();
   if (held) return;
@@ -70,8 +86,14 @@ static void handle(struct asker *a, struct shared_slot *slot, bool left) {
     folders_forget(); /* which rules a folder is in was remembered with it, and is read with the operation */
   }
   int error = operation_read(&op, &a->view, &slot->call, a->notify);
-  if (journal == JOURNAL_DOING && (error == ENOENT || (!error && (op.from.dev != slot->dev || op.from.ino != slot->ino)))) {
-    /* It was about to be done, and what it was about is no longer there: it was done. */
+  if (error == OPERATION_CONTINUE) {
+    answer_continue(a->notify, slot_id(slot));
+    slot_clear(slot);
+    return;
+  }
+  bool again = journal == JOURNAL_DOING;
+  if (again && (operation_removes(&op) ? error == ENOENT || (!error && (op.from.dev != slot->dev || op.from.ino != slot->ino)) : error == EEXIST && op.is.kind != DO_OPEN)) {
+    /* It was about to be done, and what it was about is no longer there, or is there now: it was done. */
     operation_close(&op);
     end_call(a, slot, 0);
     return;
@@ -81,16 +103,18 @@ static void handle(struct asker *a, struct shared_slot *slot, bool left) {
     return;
   }
   if (error) {
+    if (error == EPERM && !operation_removes(&op)) count_refusal(a, slot->call.data.nr);
+    else count_done(a, &op, error);
     end_call(a, slot, error);
-    count_done(a, &op, error);
     return;
   }
-  int rule = rules_match(a->rules, &op, &a->view);
+  unsigned asked = 0;
+  int rule = rules_match(a->rules, &op, &a->view, &asked);
   if (rule >= 0) {
-    wait_for_person(a, slot, &op, rule);
+    wait_for_person(a, slot, &op, rule, asked);
     return;
   }
-  error = do_and_answer(a->notify, slot, &op, &a->view);
+  error = do_and_answer(a->notify, slot, &op, &a->view, again);
   slot_clear(slot);
   count_done(a, &op, error);
   operation_close(&op);
@@ -145,7 +169,7 @@ static void *run(void *argument) {
   operation_thread_end();
   close(a->notify);
   close(a->wake);
-  close(a->view.root);
+  view_close(&a->view);
   free(a);
   return NULL;
 }
@@ -158,19 +182,18 @@ struct asker *asker_start(struct sandbox *s, struct hold_rules *rules, int64_t h
   a->sandbox = s;
   a->notify = fcntl(s->notify, F_DUPFD_CLOEXEC, 3);
   a->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  a->view = s->view;
-  a->view.root = fcntl(s->view.root, F_DUPFD_CLOEXEC, 3);
+  bool seen = view_copy(&a->view, &s->view);
   a->rules = rules;
   a->shared = s->shared;
   a->hold_ms = hold_ms;
-  if (a->notify >= 0 && a->wake >= 0 && a->view.root >= 0 && pthread_attr_init(&attributes) == 0) {
+  if (a->notify >= 0 && a->wake >= 0 && seen && pthread_attr_init(&attributes) == 0) {
     int failed = pthread_attr_setstacksize(&attributes, STACK_BYTES) || pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) || pthread_create(&thread, &attributes, run, a);
     pthread_attr_destroy(&attributes);
     if (!failed) return a;
   }
   if (a->notify >= 0) close(a->notify);
   if (a->wake >= 0) close(a->wake);
-  if (a->view.root >= 0) close(a->view.root);
+  if (seen) view_close(&a->view);
   free(a);
   return NULL;
 }

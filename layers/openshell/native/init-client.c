@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define PACKET_FDS_MAX 8
+#define PACKET_FDS_MAX (READY_FDS + LAUNCH_TWINS_MAX)
 
 int send_packet(int sock, const void *data, size_t length, const int *fds, size_t fd_count) {
   union {

@@ -25,6 +25,7 @@ enum { REPORT_READY = 101, REPORT_FAULT = 102, REPORT_PROBE = 103 };
 struct report {
   uint32_t kind;
   uint32_t count; /* phases or probes */
+  uint32_t twins; /* descriptors after those of `count` */
   double ms[LAUNCH_PHASES_MAX];
   unsigned char stopped[LAUNCH_PROBES_MAX];
   char code[24];
@@ -61,7 +62,7 @@ int join_groups(const struct launch_in *in, bool v2_entered, struct fault *f);
 int idmap_clone(const struct launch_in *in, pid_t *helper, struct fault *f); /* detached mount of the workspace, or -1; then idmap_reap(*helper) in any case */
 void idmap_reap(pid_t helper);
 
-int view_build(const struct plan *plan, const struct launch_in *in, int workspace_mount, int *pts_fd, int *proc_fd, struct fault *f);
+int view_build(const struct plan *plan, const struct launch_in *in, int workspace_mount, int *pts_fd, int *proc_fd, struct launch_twins *twins, struct fault *f);
 /* binds.c: sources of bind and concat steps, opened before the host disappears. `fds[i]` belongs to step i, -1 where there is none. */
 int binds_open(const struct plan *plan, const struct launch_in *in, int *fds, struct fault *f);
 

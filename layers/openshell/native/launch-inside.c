@@ -72,6 +72,7 @@ _Noreturn void inside_run(const struct plan *plan, const struct launch_in *in, c
   char text[400] = "";
   struct fault f = {text, sizeof text, "internal"};
   struct report ready = {.kind = REPORT_READY};
+  struct launch_twins twins = {.count = 0};
   int listeners[2] = {-1, -1}, pts = -1, proc_fd = -1, notify = -1, scoped;
   double at = now_ms(), then;
 #define PHASE(i) (then = now_ms(), ready.ms[i] = then - at, at = then)
@@ -81,7 +82,7 @@ _Noreturn void inside_run(const struct plan *plan, const struct launch_in *in, c
   if (!(plan->off & OFF_NETNS) && network_up(plan, listeners, &f) != 0) give_up(sock, &f);
   scoped = probe_listen();
   PHASE(PHASE_NETWORK);
-  if (view_build(plan, in, workspace, &pts, &proc_fd, &f) != 0) give_up(sock, &f);
+  if (view_build(plan, in, workspace, &pts, &proc_fd, &twins, &f) != 0) give_up(sock, &f);
   if (workspace >= 0) close(workspace);
   PHASE(PHASE_VIEW);
   if (getpid() != 1 && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0) give_up(sock, &f);
@@ -89,13 +90,15 @@ _Noreturn void inside_run(const struct plan *plan, const struct launch_in *in, c
   PHASE(PHASE_CONFINE);
   int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (root < 0) _exit(1);
-  int all[READY_FDS] = {notify, listeners[0], listeners[1], pts, root}, given[READY_FDS];
+  int all[READY_FDS] = {notify, listeners[0], listeners[1], pts, root}, given[READY_FDS + LAUNCH_TWINS_MAX];
   size_t n = 0;
   for (uint32_t i = 0; i < READY_FDS; i++) {
     if (all[i] < 0) continue;
     ready.count |= 1u << i;
     given[n++] = all[i];
   }
+  for (size_t i = 0; i < twins.count; i++) given[n++] = twins.fds[i];
+  ready.twins = (uint32_t)twins.count;
   if (send_packet(sock, &ready, sizeof ready, given, n) != 0) _exit(1);
   for (size_t i = 0; i < n; i++) close(given[i]);
   probe(plan, in, host, sock, &f);

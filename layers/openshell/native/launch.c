@@ -74,6 +74,7 @@ static int take_ready(const struct report *r, const int *fds, size_t count, stru
   for (uint32_t i = 0; i < READY_FDS; i++) {
     if ((r->count & 1u << i) && next < count) *places[i] = fds[next++];
   }
+  for (uint32_t i = 0; i < r->twins && next < count; i++) out->twins.fds[out->twins.count++] = fds[next++];
   if (next != count) return fault(f, "internal", 0, "launch: descriptors do not match");
   /* Since Linux 6.6: caller and answerer take turns on one CPU, which keeps the tail short on a busy machine. Without it all works the same. */
   if (out->notify_fd >= 0) (void)ioctl(out->notify_fd, NOTIFY_SET_FLAGS, NOTIFY_SYNC_WAKE_UP);
@@ -98,8 +99,8 @@ static int take_probe(const struct report *r, const struct plan *plan, struct la
 /* 1: the probe's answer came and is good; 0: go on; -1: fault. */
 static int take_packet(const struct plan *plan, struct launched *out, struct fault *f) {
   struct report r;
-  int fds[READY_FDS];
-  size_t count = READY_FDS;
+  int fds[READY_FDS + LAUNCH_TWINS_MAX];
+  size_t count = READY_FDS + LAUNCH_TWINS_MAX;
   ssize_t n = receive_packet(out->exec_fd, &r, sizeof r, fds, &count);
   if (n != (ssize_t)sizeof r) return fault(f, "internal", n < 0 ? errno : 0, "launch: the sandbox's init died");
   if (r.kind == REPORT_READY) return take_ready(&r, fds, count, out, f);
@@ -136,6 +137,7 @@ static void close_all(struct launched *out) {
     if (*fds[i] >= 0) close(*fds[i]);
     *fds[i] = -1;
   }
+  while (out->twins.count > 0) close(out->twins.fds[--out->twins.count]);
 }
 
 void launch_destroy(struct launched *out) {

@@ -10,6 +10,7 @@
 
 #define LAUNCH_PROBES_MAX 48
 #define LAUNCH_PHASES_MAX 8
+#define LAUNCH_TWINS_MAX 24
 
 /* What the caller gives beside the plan: descriptors and bounds that no policy may choose. */
 struct launch_in {
@@ -32,6 +33,12 @@ struct launch_probe {
   bool stopped;
 };
 
+/* Detached mounts of parts of the view as they were before they were locked, in the order of the plan's `twin` steps. */
+struct launch_twins {
+  int fds[LAUNCH_TWINS_MAX];
+  size_t count;
+};
+
 struct launch_phase {
   const char *name; /* static storage */
   double ms;
@@ -46,6 +53,7 @@ struct launched {
   int listener_fds[2]; /* [tcp transparent listener, udp dns socket], or -1, -1 */
   int root_fd; /* O_PATH of the root that the agent sees */
   int pts_fd; /* the sandbox's devpts directory: openat(pts_fd, "ptmx") makes a terminal that is visible inside; slave by TIOCGPTPEER */
+  struct launch_twins twins;
   struct launch_probe probe[LAUNCH_PROBES_MAX];
   size_t probe_count;
   struct launch_phase phases[LAUNCH_PHASES_MAX];

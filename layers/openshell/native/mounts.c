@@ -200,6 +200,31 @@ static int do_simple(struct build *b, const struct step *s, int source, struct f
   return r != 0 ? fault(f, "view", errno, "view: make /%s", s->path) : 0;
 }
 
+/*
+ * The same files in a mount that nobody inside can reach, for openshelld to work in once this one is locked. Its root is the locked folder itself, so that Landlock,
+ * which looks upwards from a file, finds nothing there that it grants: whoever is handed a descriptor has that file, and no way from it to another.
+ */
+static int keep_twin(struct build *b, const struct step *s, struct fault *f) {
+  int at = s->whole ? open_inside(b->root, ".", O_PATH) : open_special(b, s, f);
+  if (at == -2) at = open_inside(b->root, MASK_DIR, O_PATH); /* not there, and nobody can make it: a twin in which nothing can be done */
+  if (at < 0) return -1;
+  if (b->twins->count >= LAUNCH_TWINS_MAX) {
+    close(at);
+    return fault(f, "plan", 0, "view: more than %d twins", LAUNCH_TWINS_MAX);
+  }
+  int tree = sys_open_tree(at, "", AT_EMPTY_PATH | TREE_CLONE | TREE_CLOEXEC | AT_RECURSIVE), e = errno;
+  close(at);
+  if (tree < 0) return fault(f, "view", e, "view: clone /%s", s->path);
+  struct mount_attributes attr = {.set = s->yes ? ATTR_RDONLY : 0, .propagation = MS_PRIVATE};
+  if (sys_mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr) != 0) {
+    e = errno;
+    close(tree);
+    return fault(f, "view", e, "view: attributes of /%s", s->path);
+  }
+  b->twins->fds[b->twins->count++] = tree;
+  return 0;
+}
+
 int view_step(struct build *b, const struct step *s, int source, struct fault *f) {
   if (s->kind != STEP_DIR && s->kind != STEP_LINK && s->kind != STEP_FILE && s->kind != STEP_CONCAT) forget_parent(b);
   switch (s->kind) {
@@ -217,6 +242,7 @@ int view_step(struct build *b, const struct step *s, int source, struct fault *f
   case STEP_THAW: return do_self_bind(b, s, 0, ATTR_RDONLY, f);
   case STEP_RUN: return do_self_bind(b, s, 0, ATTR_NOEXEC, f);
   case STEP_MASK: return do_mask(b, s, f);
+  case STEP_TWIN: return keep_twin(b, s, f);
   }
   return fault(f, "plan", 0, "view: unknown step");
 }
@@ -240,10 +266,10 @@ static int finish_root(struct build *b, struct fault *f) {
   return 0;
 }
 
-int view_build(const struct plan *plan, const struct launch_in *in, int workspace_mount, int *pts_fd, int *proc_fd, struct fault *f) {
+int view_build(const struct plan *plan, const struct launch_in *in, int workspace_mount, int *pts_fd, int *proc_fd, struct launch_twins *twins, struct fault *f) {
   int sources[PLAN_STEPS_MAX];
   const char *workspace = NULL;
-  struct build b = {.plan = plan, .in = in, .workspace = workspace_mount, .root = -1, .pts_fd = -1, .proc_fd = -1, .parent = -1};
+  struct build b = {.plan = plan, .in = in, .workspace = workspace_mount, .root = -1, .pts_fd = -1, .proc_fd = -1, .twins = twins, .parent = -1};
   umask(0);
   if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return fault(f, "view", errno, "view: private mounts");
   if (binds_open(plan, in, sources, f) != 0) return -1;
@@ -252,6 +278,11 @@ int view_build(const struct plan *plan, const struct launch_in *in, int workspac
   if (enter_root(&b, f) != 0 || (open_view && view_attach_host(&b, f) != 0)) return -1;
   for (size_t i = 0; i < plan->step_count; i++) {
     if (open_view && view_covers(&b, plan->steps[i].path)) continue;
+    /* A twin has what is protected protected; what is locked after it is not locked in it. */
+    if (plan->steps[i].kind == STEP_TWIN && workspace != NULL) {
+      if (protect_lock(&b, workspace, f) != 0) return -1;
+      workspace = NULL;
+    }
     if (view_step(&b, &plan->steps[i], sources[i], f) != 0) return -1;
     if (plan->steps[i].kind == STEP_WORKSPACE) workspace = plan->steps[i].path;
   }

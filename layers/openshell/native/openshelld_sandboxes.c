@@ -38,7 +38,7 @@ static struct sandbox *make(const char *id) {
   struct sandbox *s = calloc(1, sizeof *s);
   if (!s) return NULL;
   text_format(s->id, sizeof s->id, "%s", id);
-  s->notify = s->listeners[0] = s->listeners[1] = s->pts = s->view.root = s->channel.fd = s->watch.fd = -1;
+  s->notify = s->listeners[0] = s->listeners[1] = s->pts = s->view.root = s->view.whole = s->channel.fd = s->watch.fd = -1;
   s->next = sandboxes;
   sandboxes = s;
   return s;
@@ -206,7 +206,7 @@ void sandbox_gone(struct sandbox *s, const char *why) {
   close_one(&s->listeners[0]);
   close_one(&s->listeners[1]);
   close_one(&s->pts);
-  close_one(&s->view.root);
+  view_close(&s->view);
   if (gateway && s->destroy_request) reply_ok(gateway, s->destroy_request, json_object(), NULL, 0);
   else if (why) tell_gateway(json_pack("{s:s,s:s,s:s}", "t", "sandbox.gone", "sandbox", s->id, "why", why), NULL, 0);
   if (s->state != SANDBOX_STARTING) event_emit("applicationLifecycle", 4, why ? 4 : 1, s->id, "openshelld", NULL, NULL, "The sandbox ended: %s", why ? why : "as asked");

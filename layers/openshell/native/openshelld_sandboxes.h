@@ -40,6 +40,7 @@ struct sandbox {
   struct timer patience;
   int notify, listeners[2], pts;
   struct view view;
+  int twins[24], twin_count; /* as they come from the shim, until the view has them */
   json_t *created; /* probe and phases */
   json_t *plan; /* until it is ready */
   json_int_t create_request, destroy_request;
@@ -119,5 +120,6 @@ void holds_drop(struct sandbox *sandbox);
 /* holds_rules.c: the escalate rules of one sandbox */
 struct hold_rules *rules_make(const struct view *view, json_t *escalate);
 void rules_free(struct hold_rules *rules);
-/* Index of the nearest rule that makes this operation wait, or -1. */
-int rules_match(struct hold_rules *rules, struct operation *op, const struct view *view);
+/* Index of the nearest rule that makes this operation wait, or -1. `asked`: the one of its ON_ bits that does. */
+int rules_match(struct hold_rules *rules, struct operation *op, const struct view *view, unsigned *asked);
+const char *on_word(unsigned on);

@@ -46,8 +46,9 @@ static int take_fds(struct sandbox *s, json_t *message, struct packet *packet) {
     const char *what = json_string_value(name);
     if (!what || (int)i >= packet->count) break;
     int *slot = strcmp(what, "notify") == 0 ? &s->notify : strcmp(what, "tcp") == 0 ? &s->listeners[0] : strcmp(what, "udp") == 0 ? &s->listeners[1] : strcmp(what, "pts") == 0 ? &s->pts : strcmp(what, "root") == 0 ? &s->view.root : strcmp(what, "calls") == 0 ? &calls : NULL;
+    if (strcmp(what, "twin") == 0 && s->twin_count < 24) slot = &s->twins[s->twin_count++];
+    else if (slot && *slot >= 0) close(*slot);
     if (!slot) continue;
-    if (*slot >= 0) close(*slot);
     *slot = packet->fds[i];
     packet->fds[i] = -1;
   }
@@ -63,9 +64,11 @@ static bool know(struct sandbox *s, json_t *message, struct packet *packet) {
   s->uid = (uid_t)json_integer_value(json_object_get(message, "uid"));
   s->attached = (pid_t)json_integer_value(json_object_get(message, "workerPid"));
   text_format(s->worker, sizeof s->worker, "%s", worker ? worker : "");
-  s->view = (struct view){.root = s->view.root, .uid = s->uid, .gid = launch_rootless() ? getegid() : (gid_t)s->uid};
+  s->view = (struct view){.root = s->view.root, .whole = -1, .uid = s->uid, .gid = launch_rootless() ? getegid() : (gid_t)s->uid};
   s->asks = json_is_true(json_object_get(message, "asks"));
-  if (holds_prepare(s, json_object_get(message, "escalate"), calls) < 0 || s->view.root < 0) return false;
+  bool locked = locks_take(&s->view, json_object_get(message, "locks"), s->twins, s->twin_count);
+  s->twin_count = 0;
+  if (holds_prepare(s, json_object_get(message, "escalate"), calls) < 0 || s->view.root < 0 || !locked) return false;
   bool seen = watch_begin(s->uid, s->id, s->init, s->plan, s->asks);
   json_decref(s->plan);
   s->plan = NULL;

@@ -1,115 +1,143 @@
-/* Reading, re-checking and doing the operations. */
+/* Reading and re-checking the operations. */
 #include "perform.h"
 #include "openshelld_text.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
-#ifndef RENAME_WHITEOUT
-#define RENAME_WHITEOUT 4
-#endif
-
-/* A NUL-terminated string of the agent; two parts, since a transfer is all or nothing for each and the second page may not exist. */
-static int read_path(pid_t tid, uint64_t address, char *out) {
-  size_t first = 4096 - (address & 4095);
-  if (first > PATH_BYTES) first = PATH_BYTES;
-  struct iovec mine = {out, PATH_BYTES}, theirs[2] = {{(void *)address, first}, {(void *)(address + first), PATH_BYTES - first}};
-  ssize_t n = process_vm_readv(tid, &mine, 1, theirs, first < PATH_BYTES ? 2 : 1, 0);
-  if (n <= 0) return EFAULT;
-  if (!memchr(out, 0, (size_t)n)) return n == PATH_BYTES ? ENAMETOOLONG : EFAULT;
-  return out[0] ? 0 : ENOENT;
-}
-
-static int decode(struct operation *op, const struct seccomp_data *call, int dirs[2], uint64_t paths[2]) {
-  const __u64 *a = call->args;
-  dirs[0] = dirs[1] = AT_FDCWD;
-  switch (call->nr) {
-#ifdef SYS_unlink
-    case SYS_unlink:
-      op->syscall = "unlink";
-      paths[0] = a[0];
-      return 0;
-    case SYS_rmdir:
-      op->syscall = "rmdir";
-      op->flags = AT_REMOVEDIR;
-      paths[0] = a[0];
-      return 0;
-    case SYS_rename:
-      op->syscall = "rename";
-      op->rename = true;
-      paths[0] = a[0];
-      paths[1] = a[1];
-      return 0;
-#endif
-#ifdef SYS_renameat
-    case SYS_renameat:
-#endif
-    case SYS_renameat2:
-      op->syscall = call->nr == SYS_renameat2 ? "renameat2" : "renameat";
-      op->rename = true;
-      op->flags = call->nr == SYS_renameat2 ? (unsigned)a[4] : 0;
-      dirs[0] = (int)a[0];
-      paths[0] = a[1];
-      dirs[1] = (int)a[2];
-      paths[1] = a[3];
-      /* A whiteout makes a device node; no agent has a use for it. */
-      return op->flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE) ? EINVAL : 0;
-    case SYS_unlinkat:
-      op->syscall = "unlinkat";
-      dirs[0] = (int)a[0];
-      paths[0] = a[1];
-      op->flags = (unsigned)a[2];
-      return op->flags & ~(unsigned)AT_REMOVEDIR ? EINVAL : 0;
-    default:
-      return EPERM;
+unsigned operation_does(const struct operation *op) {
+  unsigned access = op->is.flags & O_ACCMODE, does = 0;
+  switch (op->is.kind) {
+    case DO_UNLINK: return ON_DELETE;
+    case DO_RENAME: return ON_RENAME;
+    case DO_OPEN:
+      if (op->is.making) return ON_CREATE;
+      if (access != O_RDONLY || op->is.flags & O_TRUNC) does |= ON_WRITE;
+      if (access != O_WRONLY) does |= ON_READ;
+      return does;
+    case DO_MKDIR:
+    case DO_MKNOD:
+    case DO_SYMLINK:
+    case DO_LINK: return ON_CREATE;
+    case DO_CALL: return ON_CALL;
+    default: return ON_WRITE;
   }
 }
 
-bool operation_known(int nr) {
-  switch (nr) {
-#ifdef SYS_unlink
-    case SYS_unlink:
-    case SYS_rmdir:
-    case SYS_rename:
-#endif
-#ifdef SYS_renameat
-    case SYS_renameat:
-#endif
-    case SYS_unlinkat:
-    case SYS_renameat2:
-      return true;
-    default:
-      return false;
+/* A descriptor stands for the folder and name that it has now. */
+static int place_of_descriptor(struct place *place, const struct view *view, pid_t tid, int number) {
+  char path[PATH_BYTES];
+  struct stat wanted;
+  int fd = caller_descriptor(tid, number);
+  if (fd < 0) return errno;
+  int error = fstat(fd, &wanted) < 0 ? errno : place_path(fd, path, sizeof path);
+  close(fd);
+  if (!error) error = place_resolve(place, view, 0, AT_FDCWD, path);
+  if (!error && !place->special) error = place_look(place, view);
+  if (!error && (place->special || place->dev != wanted.st_dev || place->ino != wanted.st_ino)) error = ENOENT;
+  return error;
+}
+
+/* The name that a call is about, before anything is known of what is there. */
+static int find(struct operation *op, struct place *place, const struct view *view, pid_t tid, const struct operation_paths *p, int which) {
+  static _Thread_local char text[PATH_BYTES];
+  text[0] = 0;
+  int error = p->paths[which] ? read_text(tid, p->paths[which], text) : p->empty_is_dir ? 0 : EFAULT;
+  if (error) return error;
+  if (!text[0] && p->empty_is_dir) return place_of_descriptor(place, view, tid, p->dirs[which]);
+  error = place_resolve(place, view, tid, p->dirs[which], text);
+  if (!error && place->special && !operation_removes(op) && strcmp(place->name, ".") == 0) {
+    /* The folder itself, by its own name. */
+    error = place_path(place->parent, text, sizeof text);
+    operation_let_go(place);
+    if (!error) error = place_resolve(place, view, 0, AT_FDCWD, text);
   }
+  if (error || place->special) return error;
+  if (!op->follow || which > 0) return place_look(place, view);
+  return place_follow(place, view);
+}
+
+/* What the agent would be told by the kernel, or that there is nothing to be asked: for all but deletions and renames, which are always done here. */
+static int concerns_a_lock(struct operation *op, const struct view *view, const int errors[2]) {
+  struct place *last = operation_has_two(op) ? &op->to : &op->from;
+  bool makes = op->is.kind == DO_MKDIR || op->is.kind == DO_MKNOD || op->is.kind == DO_SYMLINK || op->is.kind == DO_LINK;
+  if (op->from.special || last->special || (errors[0] && (errors[0] != ENOENT || op->from.parent < 0 || op->is.kind == DO_LINK))) return OPERATION_CONTINUE;
+  if (op->is.kind == DO_LINK && errors[1] && errors[1] != ENOENT) return OPERATION_CONTINUE;
+  if (op->from.parent < 0 || last->parent < 0) return OPERATION_CONTINUE;
+  place_find_lock(&op->from, view);
+  if (last != &op->from) place_find_lock(last, view);
+  if (op->from.lock < 0 && last->lock < 0) return OPERATION_CONTINUE;
+  if (makes) return last->lock < 0 ? OPERATION_CONTINUE : last->exists ? EEXIST : op->is.kind == DO_LINK && op->from.lock != last->lock ? EXDEV : op->is.kind == DO_LINK && op->from.folder ? EPERM : 0;
+  if (op->is.kind != DO_OPEN) return op->from.exists ? 0 : ENOENT;
+  op->is.making = !op->from.exists;
+  if (op->is.making) return op->is.flags & O_CREAT ? 0 : ENOENT;
+  if ((op->is.flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) return EEXIST;
+  if (op->from.link) return ELOOP;
+  if (op->is.flags & (O_TMPFILE & ~O_DIRECTORY)) return EOPNOTSUPP; /* programs then make a file with a name */
+  if (op->from.folder && (operation_does(op) & ON_WRITE || op->is.flags & O_CREAT)) return EISDIR;
+  if ((op->is.flags & O_DIRECTORY) && !op->from.folder) return ENOTDIR;
+  /* Reading is the kernel's matter where nothing is hidden from it. */
+  if (operation_does(op) == ON_READ && !view->locks[op->from.lock].hidden) return OPERATION_CONTINUE;
+  return 0;
+}
+
+/* Into the lock's own mount, where there is one. */
+static int unlock(struct operation *op, const struct view *view) {
+  bool reading = op->is.kind == DO_OPEN && operation_does(op) == ON_READ;
+  place_find_lock(&op->from, view);
+  int error = op->from.lock >= 0 ? place_unlock(&op->from, view, reading) : 0;
+  if (error || !operation_has_two(op)) return error;
+  place_find_lock(&op->to, view);
+  return op->to.lock >= 0 ? place_unlock(&op->to, view, false) : 0;
+}
+
+static int look(struct operation *op, const struct view *view, int errors[2]) {
+  if (!operation_removes(op)) return concerns_a_lock(op, view, errors);
+  if (errors[0]) return errors[0];
+  if (op->is.kind == DO_RENAME && errors[1] && (errors[1] != ENOENT || op->to.parent < 0 || op->is.flags & RENAME_EXCHANGE)) return errors[1];
+  const struct place *places[2] = {&op->from, op->is.kind == DO_RENAME ? &op->to : NULL};
+  for (int i = 0; i < 2 && places[i]; i++)
+    for (int k = 0; k < view->lock_count && !places[i]->special; k++)
+      if (strcmp(places[i]->path, view->locks[k].path) == 0) return EBUSY;
+  /* The kernel would not see that it is a mount point, since it looks in our own mount namespace. */
+  if ((!op->from.special && op->from.mount) || (op->is.kind == DO_RENAME && !op->to.special && op->to.exists && op->to.mount)) return EBUSY;
+  return 0;
 }
 
 int operation_read(struct operation *op, const struct view *view, const struct seccomp_notif *call, int notify) {
-  static _Thread_local char text[2][PATH_BYTES];
-  int dirs[2];
-  uint64_t paths[2], id = call->id;
+  struct operation_paths p = {.count = 0};
+  uint64_t id = call->id;
+  int errors[2] = {0, 0};
+  pid_t tid = (pid_t)call->pid;
   op->syscall = "";
-  op->rename = false;
-  op->flags = 0;
+  memset(&op->is, 0, sizeof op->is);
+  op->rename = op->follow = false;
+  op->value = NULL;
+  op->value_length = 0;
+  op->text[0] = 0;
+  op->result = -1;
   op->from.parent = op->to.parent = -1;
-  op->from.kept = op->to.kept = false;
-  int error = decode(op, &call->data, dirs, paths);
-  for (int i = 0; !error && i < (op->rename ? 2 : 1); i++) error = read_path((pid_t)call->pid, paths[i], text[i]);
-  if (!error) error = place_resolve(&op->from, view, (pid_t)call->pid, dirs[0], text[0]);
-  if (!error && op->rename) error = place_resolve(&op->to, view, (pid_t)call->pid, dirs[1], text[1]);
-  /* Only now is it certain that memory, cwd and descriptors were those of the caller and not of a successor with its number. */
-  if (!error && ioctl(notify, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) < 0) error = ESRCH;
-  if (!error && !op->from.special) error = place_look(&op->from, view);
-  if (!error && op->rename && !op->to.special) {
-    error = place_look(&op->to, view);
-    if (error == ENOENT && !(op->flags & RENAME_EXCHANGE)) error = 0;
+  op->from.kept = op->to.kept = op->from.special = op->to.special = op->from.exists = op->to.exists = false;
+  op->from.path[0] = op->to.path[0] = 0;
+  int error = operation_decode(op, call, &p);
+  op->rename = op->is.kind == DO_RENAME;
+  if (!error) errors[0] = find(op, &op->from, view, tid, &p, 0);
+  if (!error && p.count > 1 && (errors[0] == 0 || errors[0] == ENOENT)) errors[1] = find(op, &op->to, view, tid, &p, 1);
+  if (errors[0] == ESRCH || errors[1] == ESRCH) error = ESRCH;
+  if (!error && ((op->is.kind == DO_OPEN && op->is.flags & O_CREAT) || op->is.kind == DO_MKDIR || op->is.kind == DO_MKNOD) && view->lock_count > 0 && op->from.parent >= 0) {
+    place_find_lock(&op->from, view);
+    if (op->from.lock >= 0) op->is.mode &= ~caller_umask(tid);
   }
+  /* Only now is it certain that memory, cwd and descriptors were those of the caller and not of a successor with its number. */
+  if (error != ESRCH && ioctl(notify, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) < 0) error = ESRCH;
+  if (!error) error = look(op, view, errors);
+  if (!error && view->lock_count > 0 && !op->from.special && !op->to.special) error = unlock(op, view);
+  if (error == ESTALE) error = EAGAIN; /* moved by someone outside meanwhile */
   if (error) operation_close(op);
   return error;
 }
@@ -117,27 +145,22 @@ int operation_read(struct operation *op, const struct view *view, const struct s
 static bool place_same(const struct place *place, const struct view *view) {
   static _Thread_local struct place now;
   char folder[PATH_BYTES];
+  const char *path = place->path + place->prefix;
   now.parent = place->parent;
   now.special = place->special;
   memcpy(now.name, place->name, sizeof now.name);
   int error = place_look(&now, view);
   if (place->exists ? error != 0 : error != ENOENT) return false;
   if (place->exists && (now.dev != place->dev || now.ino != place->ino)) return false;
+  if (!place->name[0]) return true; /* a mount's own root stays what it is */
   if (place_path(place->parent, folder, sizeof folder) != 0) return false;
   size_t length = strlen(folder);
-  return strncmp(folder, place->path, length) == 0 && place->path[length > 1 ? length : 0] == '/' && strchr(place->path + (length > 1 ? length + 1 : 1), '/') == NULL;
+  return strncmp(folder, path, length) == 0 && path[length > 1 ? length : 0] == '/' && strchr(path + (length > 1 ? length + 1 : 1), '/') == NULL;
 }
 
-bool operation_same(const struct operation *op, const struct view *view) { return place_same(&op->from, view) && (!op->rename || place_same(&op->to, view)); }
-
-int operation_do(const struct operation *op, const struct view *view) {
-  become_agent(view);
-  int result = op->rename ? (int)syscall(SYS_renameat2, op->from.parent, op->from.name, op->to.parent, op->to.name, op->flags) : unlinkat(op->from.parent, op->from.name, (int)op->flags);
-  int error = result < 0 ? errno : 0;
-  /* A folder that moves or goes takes with it what was known about those below, and its number may come back; a link leads elsewhere. */
-  bool lead = op->from.folder || op->from.link || (op->rename && op->to.exists && (op->to.folder || op->to.link));
-  if (!error && (lead || (op->flags & AT_REMOVEDIR && !op->rename))) folders_forget();
-  return error;
+bool operation_same(const struct operation *op, const struct view *view) {
+  if (op->is.kind == DO_CALL) return true;
+  return place_same(&op->from, view) && (!operation_has_two(op) || place_same(&op->to, view));
 }
 
 void operation_let_go(struct place *place) {
@@ -149,6 +172,10 @@ void operation_let_go(struct place *place) {
 void operation_close(struct operation *op) {
   operation_let_go(&op->from);
   operation_let_go(&op->to);
+  if (op->result >= 0) close(op->result);
+  op->result = -1;
+  free(op->value);
+  op->value = NULL;
 }
 
 static bool keep(struct place *place) {

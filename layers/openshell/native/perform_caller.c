@@ -115,6 +115,31 @@ void keep_parent(struct place *place, const struct view *view, const struct fold
   place->kept = true;
 }
 
+static int get_descriptor(const char *name, void *out) {
+  int fd = openat(caller.fd, name, O_PATH | O_CLOEXEC);
+  *(int *)out = fd;
+  return fd < 0 ? -1 : 0;
+}
+
+int caller_descriptor(pid_t tid, int number) {
+  int fd = -1, error = number < 0 && number != AT_FDCWD ? EBADF : of_caller(tid, number, get_descriptor, &fd);
+  errno = error;
+  return error ? -1 : fd;
+}
+
+unsigned caller_umask(pid_t tid) {
+  char link[40], text[512];
+  text_format(link, sizeof link, "/proc/%d/status", tid);
+  int fd = open(link, O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+  if (fd >= 0) close(fd);
+  text[n > 0 ? n : 0] = 0;
+  const char *line = strstr(text, "Umask:");
+  unsigned mask = 077; /* where it is not known, nobody else gets anything */
+  if (line) (void)sscanf(line, "Umask: %o", &mask);
+  return mask & 0777;
+}
+
 void operation_thread_end(void) {
   caller_forget();
   for (int i = 0; i < KEPT; i++) drop(&kept[i]);

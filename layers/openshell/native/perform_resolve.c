@@ -119,19 +119,49 @@ static int same_folder(int a, int b) {
   return fstat(a, &one) == 0 && fstat(b, &other) == 0 && one.st_dev == other.st_dev && one.st_ino == other.st_ino;
 }
 
-/* A relative path that leaves its base by `..` or an absolute link: from the base's place in the agent's root. */
+static int root_of(const struct view *view) { return view->whole >= 0 ? view->whole : view->root; }
+
+static bool covers(int folder, const char *shown, const char *path) {
+  struct statx found;
+  size_t n = strlen(path);
+  return strncmp(shown, path, n) == 0 && strcmp(shown + n, " (deleted)") == 0 && statx(folder, "", AT_EMPTY_PATH, STATX_MODE, &found) == 0 && found.stx_attributes & STATX_ATTR_MOUNT_ROOT && (found.stx_mode & 0777) == 0;
+}
+
+/* Where a folder is in the agent's view; a folder in a lock's own mount is in the lock. `hidden`: inside, something lies over it. */
+static bool where_is(const struct view *view, int folder, char *out, size_t size, bool *hidden) {
+  struct folder_id id, mount;
+  char rest[PATH_BYTES];
+  *hidden = false;
+  if (place_path(folder, rest, sizeof rest) != 0 || folder_id(folder, "", &id) != 0) return false;
+  for (int i = 0; i < view->lock_count; i++) {
+    const struct lock *lock = &view->locks[i];
+    /* What lies over it has no name any more. */
+    if (lock->hidden && covers(folder, rest, lock->path)) {
+      *hidden = true;
+      return text_format(out, size, "%s", lock->path);
+    }
+    for (int k = 0; k < 2; k++) {
+      int fd = k == 0 ? lock->work : lock->show;
+      if (fd >= 0 && folder_id(fd, "", &mount) == 0 && mount.mount == id.mount) return text_format(out, size, "%s%s", lock->path, strcmp(rest, "/") == 0 ? "" : rest);
+    }
+  }
+  return text_format(out, size, "%s", rest);
+}
+
+/* A relative path that leaves its base by `..` or an absolute link, or begins where something is hidden: from the base's place in the agent's root. */
 static int open_around(const struct view *view, int base, const char *path) {
   static _Thread_local char whole[2 * PATH_BYTES];
   char start[PATH_BYTES];
-  if (place_path(base, start, sizeof start) != 0 || !text_format(whole, PATH_BYTES, "%s/%s", start, path)) {
+  bool hidden;
+  if (!where_is(view, base, start, sizeof start, &hidden) || !text_format(whole, PATH_BYTES, "%s/%s", start, path)) {
     errno = ENAMETOOLONG;
     return -1;
   }
   become_agent(view);
-  int check = open_below(view->root, start, RESOLVE_IN_ROOT), fd = -1;
-  if (check >= 0) fd = open_below(view->root, whole, RESOLVE_IN_ROOT);
+  int check = open_below(root_of(view), start, RESOLVE_IN_ROOT), fd = -1;
+  if (check >= 0) fd = open_below(root_of(view), whole, RESOLVE_IN_ROOT);
   int saved = errno;
-  if (check >= 0 && !same_folder(check, base)) {
+  if (check >= 0 && !hidden && !same_folder(check, base)) {
     if (fd >= 0) close(fd);
     fd = -1;
     saved = ENOENT;
@@ -141,15 +171,22 @@ static int open_around(const struct view *view, int base, const char *path) {
   return fd;
 }
 
-
+/* tid 0: `dirfd` is our own. */
 static int open_parent(const struct view *view, pid_t tid, int dirfd, const char *folder, bool absolute) {
   if (absolute) {
     become_agent(view);
-    return open_below(view->root, folder[0] ? folder : "/", RESOLVE_IN_ROOT);
+    return open_below(root_of(view), folder[0] ? folder : "/", RESOLVE_IN_ROOT);
   }
-  int base = caller_folder(tid, dirfd);
-  if (base < 0 || !folder[0]) return base;
+  int base = tid == 0 ? fcntl(dirfd, F_DUPFD_CLOEXEC, 3) : caller_folder(tid, dirfd);
+  if (base < 0) return base;
   become_agent(view);
+  if (view->whole >= 0) {
+    int fd = open_around(view, base, folder), saved = errno;
+    close(base);
+    errno = saved;
+    return fd;
+  }
+  if (!folder[0]) return base;
   int fd = open_below(base, folder, RESOLVE_BENEATH), saved = errno;
   if (fd < 0 && saved == EXDEV) {
     fd = open_around(view, base, folder);
@@ -164,6 +201,7 @@ int place_resolve(struct place *place, const struct view *view, pid_t tid, int d
   char folder[PATH_BYTES];
   size_t end = strlen(path);
   while (end > 0 && path[end - 1] == '/') end--;
+  if (path[0] == 0) return ENOENT;
   if (end == 0) return EBUSY; /* the root itself */
   size_t start = end;
   while (start > 0 && path[start - 1] != '/') start--;
@@ -174,7 +212,9 @@ int place_resolve(struct place *place, const struct view *view, pid_t tid, int d
   place->name[end - start] = 0;
   place->special = strcmp(place->name, ".") == 0 || strcmp(place->name, "..") == 0;
   struct folder_id base = {0};
-  bool absolute = path[0] == '/', keeps = start > 0 && (absolute || caller_folder_id(tid, dirfd, &base) == 0);
+  place->lock = -1;
+  place->prefix = 0;
+  bool absolute = path[0] == '/', keeps = tid != 0 && view->whole < 0 && start > 0 && (absolute || caller_folder_id(tid, dirfd, &base) == 0);
   place->kept = keeps && kept_parent(place, view, &base, folder);
   if (!place->kept) {
     place->parent = open_parent(view, tid, dirfd, folder, absolute);
@@ -204,15 +244,35 @@ int place_look(struct place *place, const struct view *view) {
   memcpy(bare, place->name, length + 1);
   if (length > 1 && bare[length - 1] == '/') bare[length - 1] = 0;
   become_agent(view);
-  int result = statx(place->parent, bare, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_TYPE | STATX_INO, &found);
+  int result = statx(place->parent, bare, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | (bare[0] ? 0 : AT_EMPTY_PATH), STATX_TYPE | STATX_MODE | STATX_INO, &found);
   int error = result < 0 ? errno : 0;
   place->exists = error == 0;
+  place->mount = place->folder = place->link = false;
   if (error) return error;
-  /* The kernel would not see that it is a mount point, since it looks in our own mount namespace. */
-  if (found.stx_attributes & STATX_ATTR_MOUNT_ROOT) return EBUSY;
+  place->mount = (found.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
   place->dev = makedev(found.stx_dev_major, found.stx_dev_minor);
   place->ino = found.stx_ino;
+  place->mode = found.stx_mode;
   place->folder = S_ISDIR(found.stx_mode);
   place->link = S_ISLNK(found.stx_mode);
   return 0;
+}
+
+int place_follow(struct place *place, const struct view *view) {
+  static _Thread_local char target[PATH_BYTES];
+  for (int i = 0; i < 40; i++) {
+    int error = place_look(place, view);
+    if (error || !place->link) return error;
+    ssize_t n = readlinkat(place->parent, place->name, target, sizeof target - 1);
+    if (n <= 0) return n < 0 ? errno : ENOENT;
+    target[n] = 0;
+    int base = fcntl(place->parent, F_DUPFD_CLOEXEC, 3);
+    if (base < 0) return errno;
+    operation_let_go(place);
+    error = place_resolve(place, view, 0, base, target);
+    close(base);
+    if (error) return error;
+    if (place->special) return EISDIR;
+  }
+  return ELOOP;
 }

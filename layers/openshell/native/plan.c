@@ -48,7 +48,7 @@ static const struct {
   enum step_kind kind;
 } step_names[] = {
     {"dir", STEP_DIR}, {"file", STEP_FILE}, {"link", STEP_LINK}, {"tmpfs", STEP_TMPFS}, {"bind", STEP_BIND}, {"concat", STEP_CONCAT},
-    {"dev", STEP_DEV}, {"proc", STEP_PROC}, {"workspace", STEP_WORKSPACE}, {"pin", STEP_PIN}, {"freeze", STEP_FREEZE}, {"thaw", STEP_THAW}, {"run", STEP_RUN}, {"mask", STEP_MASK},
+    {"dev", STEP_DEV}, {"proc", STEP_PROC}, {"workspace", STEP_WORKSPACE}, {"pin", STEP_PIN}, {"freeze", STEP_FREEZE}, {"thaw", STEP_THAW}, {"run", STEP_RUN}, {"mask", STEP_MASK}, {"twin", STEP_TWIN},
 };
 
 static bool mode_of(json_t *object, uint32_t *mode) {
@@ -91,6 +91,14 @@ static bool step_of(json_t *o, const struct launch_in *in, struct step *s) {
     if (m == NULL) return s->kind == STEP_FREEZE && json_object_get(o, "missing") == NULL; /* MISSING_SKIP */
     s->missing = strcmp(m, "create-dir") == 0 ? MISSING_DIR : strcmp(m, "create-file") == 0 ? MISSING_FILE : MISSING_SKIP;
     return s->missing != MISSING_SKIP || strcmp(m, "skip") == 0;
+  }
+  case STEP_TWIN: {
+    const char *m = string_of(o, "missing"), *as = string_of(o, "as");
+    if (m == NULL || as == NULL) return false;
+    s->missing = strcmp(m, "create-dir") == 0 ? MISSING_DIR : strcmp(m, "create-file") == 0 ? MISSING_FILE : MISSING_SKIP;
+    s->yes = strcmp(as, "read-only") == 0;
+    s->whole = strcmp(as, "view") == 0;
+    return (s->missing != MISSING_SKIP || strcmp(m, "skip") == 0) && (s->yes || s->whole || strcmp(as, "writable") == 0);
   }
   case STEP_PROC:
   case STEP_PIN:

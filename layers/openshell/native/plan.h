@@ -10,7 +10,7 @@
 #define PLAN_RULES_MAX 128
 #define PLAN_FILTER_MAX 4096
 
-enum step_kind { STEP_DIR, STEP_FILE, STEP_LINK, STEP_TMPFS, STEP_BIND, STEP_CONCAT, STEP_DEV, STEP_PROC, STEP_WORKSPACE, STEP_PIN, STEP_FREEZE, STEP_THAW, STEP_RUN, STEP_MASK };
+enum step_kind { STEP_DIR, STEP_FILE, STEP_LINK, STEP_TMPFS, STEP_BIND, STEP_CONCAT, STEP_DEV, STEP_PROC, STEP_WORKSPACE, STEP_PIN, STEP_FREEZE, STEP_THAW, STEP_RUN, STEP_MASK, STEP_TWIN };
 enum missing { MISSING_SKIP, MISSING_DIR, MISSING_FILE };
 
 struct step {
@@ -20,7 +20,8 @@ struct step {
   const char *text; /* file, concat */
   uint32_t mode;
   uint64_t bytes;
-  bool yes; /* tmpfs: exec; bind: optional; workspace: read-only */
+  bool yes; /* tmpfs: exec; bind: optional; workspace, twin: read-only */
+  bool whole; /* twin: of the whole view; `path` is only a place to say */
   bool exec; /* workspace, bind */
   bool agent; /* tmpfs: owner */
   enum missing missing;

@@ -7,7 +7,7 @@
  *                        attached {worker, pid}   held {nid, deadline, record} fds [parent, other parent?]   unheld {nid}   destroy {}
  *   shim -> openshelld   ready {…} or failed {code, error}, then nothing more is said on descriptor 3's behalf; on every later connection first hello {…}, held …, synced {}
  *                        exec.started {n, pid}   exec.failed {n, errno}   exec.exited {execId, code, signal}   answer {n, ok} fds   refused {counts}   ended {nid, why: timeout | agent-gone}   gone {why}
- * `ready` and `hello` carry fds [calls, notify, tcp, udp, pts], as many as `fds` names; `calls` is shim_shared.h's memory.
+ * `ready` and `hello` carry fds [calls, notify, tcp, udp, pts, twin …], as many as `fds` names; `calls` is shim_shared.h's memory.
  */
 #pragma once
 #include "cgroup.h"
@@ -42,7 +42,7 @@ struct shim {
   char id[72], socket[128], instance[48], worker[32];
   int worker_pid;
   uid_t uid;
-  json_t *escalate;
+  json_t *escalate, *locks;
   bool alone; /* nobody finds us again: the sandbox ends with openshelld */
   bool asks; /* the plan has escalate rules: calls go to openshelld */
   int64_t hold_ms;
@@ -67,7 +67,8 @@ void shim_tell(json_t *message, const int *fds, int count);
 /* shim_launch.c: descriptor 3's first packet becomes a running sandbox; on failure tells why and returns -1. */
 int shim_launch(void);
 json_t *shim_describe(const char *t);
-#define SHIM_FDS 6 /* calls, notify, tcp, udp, pts, root */
+#define SHIM_OWN_FDS 6 /* calls, notify, tcp, udp, pts, root */
+#define SHIM_FDS (SHIM_OWN_FDS + LAUNCH_TWINS_MAX)
 int shim_fds(int fds[SHIM_FDS]);
 /* shim_execs.c */
 void shim_exec(json_t *message, struct packet *packet);

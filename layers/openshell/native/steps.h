@@ -15,6 +15,7 @@ struct build {
   int workspace; /* detached mount, or -1 */
   int root; /* O_PATH of the new root, which is the working directory too */
   int pts_fd, proc_fd;
+  struct launch_twins *twins;
   int parent; /* the last parent folder that was opened, or -1 */
   char parent_path[4096];
   char host_names[HOST_ENTRIES_MAX][64]; /* view switched off: top-level names of the host, and their trees */

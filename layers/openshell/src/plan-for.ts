@@ -3,7 +3,8 @@ import { NemoError, type LandlockRule, type LaunchPlan, type LayerSwitch, type P
 import { execPlan, type ExecPlan } from './exec-plan.ts';
 import type { HostFacts } from './host-facts.ts';
 import { rights } from './landlock-rights.ts';
-import { fileRules, fixedFolders, pinRoot, privateFolders, ruledPath, specialPlaces, type FileRules } from './file-rules.ts';
+import { escalationOf } from './plan-escalate.ts';
+import { fileRules, fixedFolders, pinRoot, privateFolders, specialPlaces, type FileRules } from './file-rules.ts';
 import { home, isBelow, outermost, scratch, workspace } from './plan-paths.ts';
 import { protectedFor } from './protected-names.ts';
 import { seccompFilter } from './seccomp-filter.ts';
@@ -110,10 +111,11 @@ function environment(options: PlanOptions): string[] {
 }
 
 /** The special places of the policy, and what nobody can be asked about, read-only. */
-function placesOf(rules: FileRules, refused: readonly string[]): View['places'] {
+function placesOf(rules: FileRules, refused: readonly string[], hidden: readonly string[]): View['places'] {
   const policyPlaces = specialPlaces(rules);
   const more = refused.filter((path) => rules.grantAt(path)?.access === 'write' && !policyPlaces.some((one) => one.path === path));
-  return [...policyPlaces, ...more.map((path) => ({ path, what: 'freeze' as const, folder: true, aroundWritable: true }))].map((one) => ({ ...one, root: pinRoot(one.path, rules) }));
+  const out = hidden.filter((path) => rules.denialAt(path) === undefined);
+  return [...policyPlaces, ...more.map((path) => ({ path, what: 'freeze' as const, folder: true, aroundWritable: true })), ...out.map((path) => ({ path, what: 'mask' as const, folder: true, aroundWritable: rules.grantAt(path)?.access === 'write' }))].map((one) => ({ ...one, root: pinRoot(one.path, rules) }));
 }
 
 /** What the host cannot limit is not asked for: the launcher refuses a limit that does not hold. `checkHost` has said what is missing. */
@@ -135,13 +137,8 @@ function limitsFor(resources: SandboxPolicy['spec']['resources'], host: HostFact
 export function planFor(policy: SandboxPolicy, host: HostFacts, options: PlanOptions): LaunchPlan {
   const spec = policy.spec;
   const sorted = sortPaths(policy, host);
-  const rules = spec.filesystem.escalate
-    .map((rule) => ({ path: ruledPath(rule.path), on: rule.on.filter((op) => op === 'delete' || op === 'rename') }))
-    .filter((rule) => rule.on.length > 0);
-  const escalate = options.escalations === 'refuse' ? [] : rules;
-  const asked = escalate.length > 0;
-  const refused = options.escalations === 'refuse' ? rules.map((rule) => rule.path) : [];
-  for (const path of refused) sorted.notes.push(`filesystem.escalate ${path} is read-only: nobody can be asked here.`);
+  const escalation = escalationOf(policy, sorted.rules, options);
+  sorted.notes.push(...escalation.notes);
   const shown = [
     ...(host.nodeFolder === null ? [] : [{ path: '/opt/node/bin', source: host.nodeFolder, optional: false }]),
     ...(options.agents ?? []).map((a) => ({ path: `/opt/${a.name}`, source: a.source, optional: false })),
@@ -158,7 +155,7 @@ export function planFor(policy: SandboxPolicy, host: HostFacts, options: PlanOpt
     timeZone: host.timeZone,
     certificates: options.certificates ?? '',
     workspace: !options.hasWorkspace ? 'none' : sorted.writable ? 'writable' : 'read-only',
-    places: placesOf(sorted.rules, refused),
+    places: placesOf(sorted.rules, escalation.refused, escalation.refusedHidden),
     programs,
     sizes: { tmp: disk, home: disk, shm: Math.min(disk, 256 * mebi) },
   };
@@ -167,17 +164,18 @@ export function planFor(policy: SandboxPolicy, host: HostFacts, options: PlanOpt
     version: 1,
     hostname: options.hostname ?? 'sandbox',
     network: spec.isolation.network === 'none' ? 'none' : 'capture',
-    view: viewSteps(view),
+    view: [...viewSteps(view), ...escalation.steps],
     mode: spec.mode,
     workspace: workspacePlan(spec),
     rootBytes: 4 * mebi,
-    landlock: { rules: landlockRules(sorted, asked, sorted.binds.map((b) => b.path), programs), handleTcp: spec.isolation.network === 'none' },
-    seccomp: { level, filter: seccompFilter({ level, allow: spec.syscalls.allow, deny: spec.syscalls.deny, removalsAsked: asked, onlyNamedPrograms: programs !== undefined }) },
+    landlock: { rules: landlockRules(sorted, escalation.removals, sorted.binds.map((b) => b.path), programs), handleTcp: spec.isolation.network === 'none' },
+    seccomp: { level, filter: seccompFilter({ level, allow: spec.syscalls.allow, deny: spec.syscalls.deny, removalsAsked: escalation.removals, asked: escalation.calls, onlyNamedPrograms: programs !== undefined }) },
     identity: { seen: spec.process.user ?? null },
     limits: limitsFor(spec.resources, host),
     protect: protectPlan(policy, options.hasWorkspace, sorted.notes),
     audit: spec.auditLog.syscalls,
-    escalate,
+    escalate: escalation.escalate,
+    locks: escalation.locks,
     off: options.off ?? [],
     env: environment(options),
     cwd: workspace,

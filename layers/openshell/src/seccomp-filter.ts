@@ -2,7 +2,7 @@
 import { NemoError } from '@nemoclaw/contract';
 import { callRules, indispensable, mayAdd, removalCalls, type SyscallLevel } from './seccomp-calls.ts';
 import { callNumbers } from './seccomp-numbers.ts';
-import { compileFilter, encodeFilter } from './seccomp-program.ts';
+import { compileFilter, encodeFilter, type CallRule } from './seccomp-program.ts';
 
 export interface SyscallChoice {
   readonly level: SyscallLevel;
@@ -12,6 +12,8 @@ export interface SyscallChoice {
   readonly deny: readonly string[];
   /** True: calls that delete or rename go to the shim, which performs them. */
   readonly removalsAsked: boolean;
+  /** Other calls that go there, where a level allows them. */
+  readonly asked?: ReadonlyMap<string, CallRule>;
   /** True: no file in memory, which no mount could keep from being run; libraries fall back. */
   readonly onlyNamedPrograms?: boolean;
 }
@@ -32,6 +34,7 @@ export function seccompFilter(choice: SyscallChoice): string {
     rules.set(name, rule);
   }
   if (choice.removalsAsked) for (const name of removalCalls) rules.set(name, 'refuse');
+  for (const [name, rule] of choice.asked ?? []) if (rules.get(name) !== 'absent') rules.set(name, rule);
   if (choice.onlyNamedPrograms === true) rules.set('memfd_create', 'absent');
   for (const name of choice.deny) {
     named(name);
