@@ -99,6 +99,8 @@ export type ToOpenshelld =
   | { readonly t: 'hold.answer'; readonly id: number; readonly sandbox: string; readonly holdId: string; readonly verdict: 'allow' | 'deny' }
   /** Host facts for doctor/status: tier, landlock ABI, kernel, cgroup, identities. */
   | { readonly t: 'host'; readonly id: number }
+  /** Sends to the ledger what is known of a sandbox and not yet told. Reply result: {seq}, the number of openshelld's last event. */
+  | { readonly t: 'flush'; readonly id: number; readonly sandbox: string }
   /** What was seen of one sandbox; its events until now are sent to the ledger before the reply. Reply result: SeenReport. */
   | { readonly t: 'seen'; readonly id: number; readonly sandbox: string }
   | { readonly t: 'workspaces'; readonly id: number }

@@ -11,6 +11,10 @@ export interface EventMessage {
   /** Ask for a durable acknowledgement. */
   readonly commit?: true;
 }
+/** Source -> ledger: do not gather any longer; what came before this is written and acknowledged at once. */
+export interface SyncRequest {
+  readonly t: 'sync';
+}
 /** Ledger -> source: everything up to `seq` is written (`durable`: and synced). */
 export interface EventAck {
   readonly t: 'ack';
@@ -24,7 +28,9 @@ export interface LedgerQuery {
   readonly q:
     | { readonly kind: 'tail'; readonly sandbox?: string; readonly after: number; readonly limit: number }
     | { readonly kind: 'status' }
-    | { readonly kind: 'checkpoint' };
+    | { readonly kind: 'checkpoint' }
+    /** Answered when the events of openshelld up to this number are durable, or after a second. */
+    | { readonly kind: 'settled'; readonly openshelld: number };
 }
 export interface LedgerReply {
   readonly t: 'reply';
@@ -80,11 +86,14 @@ export type GatewayToWorker =
   | { readonly t: 'hold.outcome'; readonly sandbox: string; readonly holdId: string; readonly outcome: HoldOutcome }
   | { readonly t: 'ok'; readonly id: number }
   | { readonly t: 'no'; readonly id: number; readonly reason: string }
+  /** Answered by `flushed` when every event that the worker has made until then is durable. */
+  | { readonly t: 'flush'; readonly id: number; readonly sandbox: string }
   /** Pending keys known to the gateway, so that a repeat re-attaches: sent with configure and on change. */
   | { readonly t: 'pending'; readonly sandbox: string; readonly entries: readonly { readonly key: string; readonly approvalId: string }[] };
 
 export type WorkerToGateway =
   | { readonly t: 'configured'; readonly sandbox: string; readonly version: number; readonly error?: string }
+  | { readonly t: 'flushed'; readonly flushId: number; readonly sandbox: string }
   | { readonly t: 'hold'; readonly hold: HoldRequestWire }
   | { readonly t: 'hold.withdrawn'; readonly sandbox: string; readonly holdId: string; readonly why: string }
   /** Recorded before the request it belongs to is forwarded; answered by ok/no. */
@@ -119,5 +128,5 @@ export interface LedgerRecords {
   readonly id: number;
   readonly records: readonly Readonly<Record<string, unknown>>[];
 }
-export type ToLedger = SourceHello | EventMessage | LedgerQuery | LedgerFollow | LedgerUnfollow;
+export type ToLedger = SourceHello | EventMessage | SyncRequest | LedgerQuery | LedgerFollow | LedgerUnfollow;
 export type FromLedger = EventAck | LedgerReply | LedgerRecords;

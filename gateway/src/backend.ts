@@ -31,6 +31,8 @@ export interface Backend {
   destroy(sandbox: string): Promise<void>;
   /** What was counted of a running sandbox; rejects where nothing is. Its events until now are on their way to the record before this resolves. */
   seen(sandbox: string): Promise<SeenReport>;
+  /** Sends to the record what openshelld knows of a sandbox and has not yet told; the number of its last event. */
+  flush(sandbox: string): Promise<number>;
   answerHold(sandbox: string, holdId: string, verdict: 'allow' | 'deny'): Promise<void>;
 }
 
@@ -43,6 +45,8 @@ export interface RecordReader {
   tail(query: { readonly sandbox?: string; readonly after: number; readonly limit: number }): Promise<readonly OcsfRecord[]>;
   /** Records after `after` and then live, until the signal aborts. */
   follow(query: { readonly sandbox?: string; readonly after: number }, onRecords: (records: readonly OcsfRecord[]) => void, signal: AbortSignal): void;
+  /** Resolves when openshelld's events up to this number can be read; never rejects, and waits a second at most. */
+  settled(openshelld: number): Promise<void>;
   /** `decisions`: of the ledger's process, `layer verdict` -> how many. */
   status(): Promise<{ readonly up: boolean; readonly count: number; readonly head: string; readonly decisions?: Readonly<Record<string, number>> }>;
 }

@@ -103,6 +103,10 @@ export class FakeRecord implements AuditSink, RecordReader {
     signal.addEventListener('abort', () => this.#followers.delete(push), { once: true });
     push();
   }
+  readonly settledAt: number[] = [];
+  async settled(openshelld: number): Promise<void> {
+    this.settledAt.push(openshelld);
+  }
   async status(): Promise<{ up: boolean; count: number; head: string }> {
     return { up: !this.broken, count: this.events.length, head: '' };
   }
@@ -133,6 +137,12 @@ export class FakeBackend implements Backend {
   async host(): Promise<Readonly<Record<string, unknown>>> {
     this.#check('host');
     return this.facts;
+  }
+  flushed: string[] = [];
+  async flush(sandbox: string): Promise<number> {
+    this.#check('flush');
+    this.flushed.push(sandbox);
+    return 7;
   }
   seenReports = new Map<string, SeenReport>();
   async seen(sandbox: string): Promise<SeenReport> {
@@ -207,6 +217,7 @@ export class FakeWorker {
       this.#put(this.#prepared);
     }
     if (message.t === 'configure') this.#put(message.config);
+    if (message.t === 'flush' && this.reply) this.say({ t: 'flushed', flushId: message.id, sandbox: message.sandbox });
     if (message.t === 'remove') this.configs.delete(message.sandbox);
     this.#wake();
   }

@@ -71,6 +71,44 @@ test('emit and commit reach the record in order; commit resolves when durable', 
   assert.equal(sink.stats().buffered, 0);
 });
 
+test('a flush waits for what was given and for nothing else, however long the writer would gather', async () => {
+  const writer = await b.open({ batchMs: 3_600_000 });
+  ends.push(() => writer.close());
+  const [near, far] = await pair();
+  serve(writer, far);
+  const sink = new LinkSink({ clock: b.clock, ids: b.ids });
+  await sink.flush();
+  sink.attach(near);
+  await sink.flush();
+  for (let i = 0; i < 10; i += 1) sink.emit(event(`e${i}`));
+  await sink.flush();
+  assert.equal(messages().length, 10);
+  assert.equal(sink.stats().buffered, 0);
+  sink.emit(event('e10'));
+  const cut = sink.flush();
+  near.destroy();
+  await cut;
+  assert.equal(sink.stats().connected, false);
+});
+
+test('settled waits until a source has come to a number, and writes at once then', async () => {
+  const writer = await b.open({ batchMs: 3_600_000 });
+  ends.push(() => writer.close());
+  const source = writer.connect('openshelld', () => undefined);
+  source.receive(1, event('e0'), false);
+  await writer.settled('openshelld', 1);
+  assert.deepEqual(messages(), ['e0']);
+  let done = false;
+  const waiting = writer.settled('openshelld', 3).then(() => (done = true));
+  source.receive(2, event('e1'), false);
+  await turn();
+  await turn();
+  assert.equal(done, false);
+  source.receive(3, event('e2'), false);
+  await waiting;
+  assert.deepEqual(messages(), ['e0', 'e1', 'e2']);
+});
+
 test('a new link sends what was not acknowledged; the record has each event once', async () => {
   const writer = await ledger();
   const [near, far] = await pair();

@@ -33,6 +33,8 @@ interface Waiting {
 
 /** ms that events which nobody waits for are gathered. */
 const gatherMs = 4;
+/** ms that a flush waits at most. */
+const flushMs = 1000;
 /** Largest single event; beyond it only its words are kept. */
 const maxEvent = 256 * 1024;
 
@@ -48,6 +50,8 @@ export class LinkSink implements AuditSink {
   /** Index in `#waiting` of the first entry not yet sent over the current link. */
   #unsent = 0;
   #buffered = 0;
+  /** Who waits for everything up to a number, by rising number. */
+  #flushes: { readonly seq: number; readonly done: () => void }[] = [];
   #refused = 0;
   #refusedTotal = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -103,6 +107,22 @@ export class LinkSink implements AuditSink {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => this.#refuse(seq, 'the ledger did not answer in time'), this.#options.commitMs ?? 5000);
       const seq = this.#add(text, { resolve, reject, timer, correlation: event.correlation });
+    });
+  }
+
+  /** Resolves when everything that was given until now is durable, or can no longer become so over this link, or after a second. */
+  flush(): Promise<void> {
+    const link = this.#link;
+    if (!link || this.#first >= this.#waiting.length) return Promise.resolve();
+    this.#flush();
+    link.write(frame('{"t":"sync"}'));
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, flushMs);
+      const done = (): void => {
+        clearTimeout(timer);
+        resolve();
+      };
+      this.#flushes.push({ seq: this.#seq, done });
     });
   }
 
@@ -182,6 +202,7 @@ export class LinkSink implements AuditSink {
       clearTimeout(entry.commit?.timer);
       entry.commit?.resolve();
     }
+    while (this.#flushes[0] && this.#flushes[0].seq <= seq) this.#flushes.shift()?.done();
     if (this.#first > 1024 && this.#first * 2 > this.#waiting.length) this.#compact();
     else if (this.#first === this.#waiting.length) this.#compact();
   }
@@ -197,6 +218,7 @@ export class LinkSink implements AuditSink {
     if (this.#link !== link) return;
     this.#link = undefined;
     link.destroy();
+    for (const { done } of this.#flushes.splice(0)) done();
     const open = this.#waiting.slice(this.#first).filter(({ commit }) => commit !== undefined);
     for (const { seq } of open) this.#refuse(seq, 'the ledger went away before the event was durable');
   }

@@ -53,7 +53,8 @@ export function serveLink(link: Duplex, options: LinkSourceOptions): { close(): 
       if (!Number.isSafeInteger(seq) || (seq as number) < 1) throw new Error('an event without a number');
       if (!mayClaim(name, m['event'])) throw new Error('an event of a layer that is not the data plane');
       source.receive(seq as number, m['event'], m['commit'] === true);
-    } else if (m['t'] === 'source') {
+    } else if (m['t'] === 'sync') writer.sync();
+    else if (m['t'] === 'source') {
       if (typeof m['run'] !== 'string' || m['run'].length > 128) throw new Error('a run that is no name');
       source.run(m['run']);
     } else if (options.mayRead && (m['t'] === 'query' || m['t'] === 'follow' || m['t'] === 'unfollow')) {

@@ -41,6 +41,12 @@ async function answer(message: Message, { writer, reader }: QueryContext): Promi
     const { signed, count, head } = writer.status();
     return { signed, count, head };
   }
+  if (q['kind'] === 'settled') {
+    const seq = q['openshelld'];
+    if (!Number.isSafeInteger(seq)) throw new Error('settled needs the number of an event');
+    await writer.settled('openshelld', seq as number);
+    return {};
+  }
   if (q['kind'] === 'tail') {
     const { after, limit } = q;
     if (typeof after !== 'number' || typeof limit !== 'number') throw new Error('tail needs `after` and `limit`');

@@ -65,6 +65,10 @@ export interface LedgerWriter {
   readonly dir: string;
   /** Sequence up to which records are synced. */
   readonly durable: number;
+  /** Writes what is queued now instead of gathering more. */
+  sync(): void;
+  /** Resolves when this source's events up to `seq` are durable, or after a second: what has not come by then may be lost. */
+  settled(source: string, seq: number): Promise<void>;
   status(): LedgerStatus;
   /** Writes what is queued, records the stop, asks for the last checkpoint, closes. */
   close(): Promise<void>;
@@ -87,6 +91,9 @@ export async function openLedger(options: LedgerOptions): Promise<LedgerWriter> 
   }
 }
 
+/** ms that `settled` waits at most. */
+const settleMs = 1000;
+
 interface Queued {
   readonly event: LedgerEvent;
   readonly source: { readonly name: string; readonly run: string; readonly seq: number };
@@ -108,6 +115,8 @@ class Writer implements LedgerWriter {
   #queue: Queued[] = [];
   #waiters: { readonly resolve: () => void; readonly reject: (error: Error) => void }[] = [];
   #commitQueued = false;
+  #soon = false;
+  #awaited: { readonly source: string; readonly seq: number; readonly done: () => void }[] = [];
   #flushing: Promise<void> | undefined;
   #batchTimer: NodeJS.Timeout | undefined;
   #immediate: NodeJS.Immediate | undefined;
@@ -182,6 +191,7 @@ class Writer implements LedgerWriter {
     if (arrival.restart !== undefined) this.#own(admit.restarted(this.#now(), source, arrival.restart));
     if (arrival.gap) this.#own(admit.gap(this.#now(), source, arrival.gap.from, arrival.gap.to));
     this.#enqueue({ event: this.#options.redact(event), source: { name: source, run: state.run, seq } }, commit);
+    if (this.#awaited.some((one) => one.source === source && one.seq <= seq)) this.sync();
   }
 
   record(event: LedgerEvent): Promise<void> {
@@ -194,6 +204,31 @@ class Writer implements LedgerWriter {
 
   checkpoint(why: Why): Promise<void> {
     return this.#signer.request(why);
+  }
+
+  sync(): void {
+    if (this.#queue.length === 0) return;
+    this.#soon = true;
+    this.#schedule();
+  }
+
+  settled(source: string, seq: number): Promise<void> {
+    const state = this.#book.state(source);
+    if (this.#failed || this.#closed || state.durable >= seq) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => waiting.done(), settleMs);
+      const waiting = {
+        source,
+        seq,
+        done: () => {
+          clearTimeout(timer);
+          this.#awaited = this.#awaited.filter((one) => one !== waiting);
+          resolve();
+        },
+      };
+      this.#awaited.push(waiting);
+      if (state.last >= seq) this.sync();
+    });
   }
 
   onDurable(listener: (sequence: number) => void): () => void {
@@ -257,7 +292,7 @@ class Writer implements LedgerWriter {
   /** A commit goes with everything that arrived in this turn of the loop; the rest waits for its batch. */
   #schedule(): void {
     if (this.#flushing || this.#closed || this.#failed) return;
-    if (this.#commitQueued) this.#immediate ??= setImmediate(() => void this.#flush());
+    if (this.#commitQueued || this.#soon) this.#immediate ??= setImmediate(() => void this.#flush());
     else this.#batchTimer ??= setTimeout(() => void this.#flush(), this.#options.batchMs ?? 15);
   }
 
@@ -278,6 +313,7 @@ class Writer implements LedgerWriter {
     this.#queue = [];
     this.#waiters = [];
     this.#commitQueued = false;
+    this.#soon = false;
     try {
       await this.#write(batch);
     } catch (error) {
@@ -349,6 +385,7 @@ class Writer implements LedgerWriter {
     for (const name of touched) {
       const { durable } = this.#book.state(name);
       for (const link of this.#links.get(name) ?? []) link(durable);
+      for (const one of this.#awaited) if (one.source === name && one.seq <= durable) one.done();
     }
   }
 
@@ -356,6 +393,7 @@ class Writer implements LedgerWriter {
     this.#failed = error;
     clearInterval(this.#interval);
     for (const waiter of [...waiters, ...this.#waiters]) waiter.reject(error);
+    for (const one of this.#awaited) one.done();
     this.#waiters = [];
     this.#options.onFailure(error);
   }

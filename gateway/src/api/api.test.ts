@@ -112,7 +112,7 @@ describe('who may call', () => {
   const everyRoute: [string, string][] = [
     ['GET', '/v1/status'], ['GET', '/v1/doctor'], ['GET', '/v1/blueprints'], ['GET', '/v1/sandboxes'], ['POST', '/v1/sandboxes'], ['GET', '/v1/sandboxes/x'], ['DELETE', '/v1/sandboxes/x'],
     ['POST', '/v1/sandboxes/x/start'], ['POST', '/v1/sandboxes/x/stop'], ['GET', '/v1/sandboxes/x/policy'], ['PUT', '/v1/sandboxes/x/policy'], ['POST', '/v1/policy/explain'], ['GET', '/v1/tasks/x'],
-    ['GET', '/v1/approvals'], ['GET', '/v1/approvals/grants'], ['GET', '/v1/approvals/x'], ['POST', '/v1/approvals/x/decision'], ['GET', '/v1/events'], ['GET', '/v1/nothing'],
+    ['GET', '/v1/approvals'], ['GET', '/v1/approvals/grants'], ['GET', '/v1/approvals/x'], ['POST', '/v1/approvals/x/decision'], ['GET', '/v1/events'], ['GET', '/v1/seen'], ['GET', '/metrics'], ['GET', '/v1/nothing'],
   ];
   for (const [who, peer] of [['a service', { uid: 901 }], ['a sandbox', { uid: 200_000 }], ['the last sandbox', { uid: 204_095 }], ['nobody the kernel names', undefined]] as const) {
     test(`${who} gets nothing from any route`, withApi(async (api) => {
@@ -375,6 +375,9 @@ describe('tasks', () => {
     api.world.gateway.execExited(execId, 0, null);
     const done = await dialogue.frame('done');
     assert.equal(done.code, 0);
+    // The table was read when openshelld, ledger and worker had said that they know no more.
+    assert.deepEqual([api.world.backend.flushed, api.world.record.settledAt], [[id], [7]]);
+    assert.ok(api.world.worker.heard.some((message) => message.t === 'flush' && message.sandbox === id));
     assert.deepEqual(done.table.rows.map((row) => [row.verdict, row.layer, row.rule, row.at, row.count]), [
       ['Allowed', 'proxy', 'egress.allow[0]', 'network.yaml:4', 1],
       ['Denied', 'proxy', 'egress.deny[0]', 'network.yaml:4', 2],

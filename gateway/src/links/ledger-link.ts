@@ -58,6 +58,10 @@ export class LedgerLink implements RecordReader {
     );
   }
 
+  async settled(openshelld: number): Promise<void> {
+    await this.#ask({ kind: 'settled', openshelld }).catch(() => undefined);
+  }
+
   async status(): Promise<{ readonly up: boolean; readonly count: number; readonly head: string; readonly decisions?: Readonly<Record<string, number>> }> {
     try {
       const result = (await this.#ask({ kind: 'status' })) as { count?: unknown; head?: unknown; decisions?: Readonly<Record<string, number>> };

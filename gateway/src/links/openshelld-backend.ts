@@ -34,6 +34,7 @@ export function openshelldBackend(client: () => OpenshelldClient): Backend {
     signal: (sandbox, execId, signal) => client().execSignal(sandbox, execId, signal),
     resize: (sandbox, execId, rows, cols) => client().execResize(sandbox, execId, rows, cols),
     destroy: (sandbox) => client().destroy(sandbox),
+    flush: (sandbox) => client().flush(sandbox),
     seen: (sandbox) => client().seen(sandbox),
     answerHold: async (sandbox, holdId, verdict) => {
       await client().answerHold(sandbox, holdId, verdict);

@@ -9,6 +9,7 @@ const id = z.number().int().min(0);
 const text = z.string().max(4096);
 const messageSchema = z.discriminatedUnion('t', [
   z.object({ t: z.literal('configured'), sandbox, version: z.number().int(), error: text.optional() }),
+  z.object({ t: z.literal('flushed'), flushId: id, sandbox }),
   z.object({ t: z.literal('hold'), hold: z.unknown() }),
   z.object({ t: z.literal('hold.withdrawn'), sandbox, holdId: z.string().max(128), why: text }),
   z.object({ t: z.literal('label.raise'), id, sandbox, to: z.enum(sensitivities), why: text }),
@@ -21,6 +22,8 @@ export interface WorkerEvents {
   /** True if this worker was given the sandbox. */
   owns(sandbox: string): boolean;
   configured(sandbox: string, version: number, error: string | undefined): void;
+  /** The answer to a `flush` of this number, if there was one. */
+  flushed(id: number): void;
   hold(hold: HoldRequestWire): Promise<void>;
   withdrawn(sandbox: string, holdId: string, why: string): Promise<void>;
   raise(sandbox: string, to: Sensitivity, why: string): Promise<void>;
@@ -98,6 +101,8 @@ export class WorkerLink {
     switch (message.t) {
       case 'configured':
         return this.#events.configured(message.sandbox, message.version, message.error);
+      case 'flushed':
+        return this.#events.flushed(message.flushId);
       case 'usage':
         return this.#events.usage(message.sandbox, message);
       case 'hold.withdrawn':

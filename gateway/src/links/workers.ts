@@ -24,6 +24,8 @@ interface Expected {
   readonly reject: (error: NemoError) => void;
 }
 
+/** ms a worker may take to say that its events are durable. */
+export const flushLimit = 1000;
 /** ms a worker may take to say that a configuration is in force. */
 export const configureLimit = 5000;
 
@@ -31,6 +33,8 @@ export class Workers {
   readonly #events: WorkersEvents;
   readonly #links = new Map<string, WorkerLink>();
   /** By sandbox, in the order sent: a worker answers in order. */
+  readonly #flushes = new Map<number, (worker: string) => void>();
+  #flushId = 0;
   readonly #expected = new Map<string, Expected[]>();
 
   constructor(events: WorkersEvents) {
@@ -43,6 +47,7 @@ export class Workers {
     const link: WorkerLink = new WorkerLink(socket, {
       owns: (sandbox) => this.#events.ownerOf(sandbox) === worker,
       configured: (sandbox, version, error) => this.#configured(sandbox, version, error),
+      flushed: (id) => this.#flushes.get(id)?.(worker),
       hold: (hold) => this.#events.hold(hold),
       withdrawn: (sandbox, holdId, why) => this.#events.withdrawn(sandbox, holdId, why),
       raise: (sandbox, to, why) => this.#events.raise(sandbox, to, why),
@@ -96,6 +101,23 @@ export class Workers {
       };
       queue.push(expected);
       if (!this.send(worker, message)) expected.reject(new NemoError('NEMO_E_APPLY', { what: 'The data plane is not running.' }));
+    });
+  }
+
+  /** Resolves when every event that the worker has made until now is durable; at once if it is not reachable, and after a second in any case. */
+  flush(worker: string, sandbox: string): Promise<void> {
+    const id = (this.#flushId += 1);
+    return new Promise((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        this.#flushes.delete(id);
+        resolve();
+      };
+      const timer = setTimeout(done, flushLimit);
+      this.#flushes.set(id, (from) => {
+        if (from === worker) done();
+      });
+      if (!this.send(worker, { t: 'flush', id, sandbox })) done();
     });
   }
 

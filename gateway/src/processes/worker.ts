@@ -125,12 +125,24 @@ class DataPlane implements Worker {
         this.#told.delete(message.sandbox);
         this.#quietly(message.sandbox, 'The network of the sandbox was not closed in order', this.#sandbox(message.sandbox).remove().then(() => void this.#sandboxes.delete(message.sandbox)));
         return;
+      case 'flush':
+        this.#flush(message.id, message.sandbox);
+        return;
       case 'hold.outcome':
         this.#approver.outcome(message.sandbox, message.holdId, message.outcome);
         return;
       case 'pending':
         this.#approver.setPending(message.sandbox, message.entries);
     }
+  }
+
+  /** What ended just now has its event after the callbacks that are due. */
+  #flush(flushId: number, sandbox: string): void {
+    setImmediate(() =>
+      setImmediate(() => {
+        void this.#audit.flush().then(() => this.#gateway.send({ t: 'flushed', flushId, sandbox }));
+      }),
+    );
   }
 
   #answer(sandbox: string, version: number, work: Promise<void>): void {

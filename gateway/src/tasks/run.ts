@@ -83,23 +83,20 @@ async function setTask(house: House, live: LiveSandbox, task: string): Promise<v
 async function finish(house: House, live: LiveSandbox, task: TaskRecord, running: Running): Promise<{ code: number; table: TaskTable }> {
   const code = exitCode(await running.ended);
   const ended: TaskRecord = { ...task, state: 'ended', endedAt: house.clock.now(), code };
-  await setTask(house, live, '').catch(() => undefined); // a worker that is away learns it when it comes back
-  await saveTask(house, ended);
-  await house.audit.commit(gatewayEvent(ended.endedAt ?? 0, task.sandbox, `The task of ${task.sandboxName} ended with ${code}.`, { activity: 4, correlation: task.id, data: { task: task.id, code } })).catch(() => undefined);
-  return { code, table: await settledTable(house, ended) };
+  const freed = setTask(house, live, '').catch(() => undefined); // a worker that is away learns it when it comes back
+  const onRecord = async (): Promise<void> => {
+    await saveTask(house, ended);
+    await house.audit.commit(gatewayEvent(ended.endedAt ?? 0, task.sandbox, `The task of ${task.sandboxName} ended with ${code}.`, { activity: 4, correlation: task.id, data: { task: task.id, code } })).catch(() => undefined);
+  };
+  await Promise.all([freed, onRecord(), settle(house, live, task.sandbox)]);
+  return { code, table: await tableOf(house, ended) };
 }
 
-/** Longer than a source gathers events (4 ms) and the writer gathers batches (15 ms). */
-const settleMs = 25;
-
-/** Other processes' events may still be on their way: read until two readings agree. */
-async function settledTable(house: House, task: TaskRecord): Promise<TaskTable> {
-  let table = await tableOf(house, task);
-  for (let round = 0; round < 10; round += 1) {
-    await new Promise((resolve) => setTimeout(resolve, settleMs));
-    const again = await tableOf(house, task);
-    if (JSON.stringify(again) === JSON.stringify(table)) return again;
-    table = again;
-  }
-  return table;
+/** What other processes know of the sandbox can be read on the record: each of them says so, and nobody guesses how long it takes. */
+async function settle(house: House, live: LiveSandbox, sandbox: string): Promise<void> {
+  const kernel = house.backend.flush(sandbox).then(
+    (last) => house.record.settled(last),
+    () => undefined, // openshelld is away: what it knows comes with the next one
+  );
+  await Promise.all([kernel, house.workers.flush(live.record.value.worker, sandbox)]);
 }

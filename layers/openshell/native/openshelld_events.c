@@ -53,6 +53,8 @@ static bool deliver(json_t *event) {
   return true;
 }
 
+uint64_t event_sequence(void) { return sequence ? *sequence : 0; }
+
 void event_flush(void) {
   while (waiting && json_array_size(waiting) > 0 && deliver(json_array_get(waiting, 0))) json_array_remove(waiting, 0);
   if (lost == 0 || (waiting && json_array_size(waiting) > 0)) return;

@@ -1,7 +1,9 @@
 /* Facts about this host, for doctor and status. */
 #include "cgroup.h"
+#include "holds.h"
 #include "launch.h"
 #include "openshelld_sandboxes.h"
+#include "openshelld_store.h"
 #include "seen_refusals.h"
 #include "seen_watch.h"
 
@@ -31,10 +33,21 @@ void asked_host(struct service *service, json_t *message, json_int_t id) {
            NULL, 0);
 }
 
+static void tell_all(struct sandbox *sandbox) {
+  refusals_tell_now();
+  if (sandbox) counts_stop(sandbox);
+}
+
+/* The end of a run waits for this: what is told once a second is told now. */
+void asked_flush(struct service *service, json_t *message, json_int_t id) {
+  tell_all(sandbox_find(json_string_value(json_object_get(message, "sandbox"))));
+  reply_ok(service, id, json_pack("{s:I}", "seq", (json_int_t)event_sequence()), NULL, 0);
+}
+
 /* What was seen of one sandbox until now. The record has it before the answer: whoever asked may read it there. */
 void asked_seen(struct service *service, json_t *message, json_int_t id) {
   const char *name = json_string_value(json_object_get(message, "sandbox"));
-  refusals_tell_now();
+  tell_all(sandbox_find(name));
   const struct seen_watch *watch = watch_by_id(name);
   if (watch) reply_ok(service, id, watch_counts(watch), NULL, 0);
   else reply_error(service, id, sandbox_find(name) ? "not-seen" : "no-sandbox", "the system calls of %s are not seen", name ? name : "?");

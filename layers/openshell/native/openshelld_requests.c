@@ -81,6 +81,7 @@ static const struct {
     {"sign", 1 << ROLE_LEDGER, asked_sign},
     {"workspaces", 1 << ROLE_GATEWAY, asked_workspaces},
     {"host", 1 << ROLE_GATEWAY, asked_host},
+    {"flush", 1 << ROLE_GATEWAY, asked_flush},
     {"seen", 1 << ROLE_GATEWAY, asked_seen},
     {"sandbox.create", 1 << ROLE_GATEWAY, asked_create},
     {"sandbox.destroy", 1 << ROLE_GATEWAY, asked_destroy},

@@ -100,6 +100,7 @@ void asked_workspace_register(struct service *service, json_t *message, json_int
 
 /* openshelld_host.c, openshelld_requests.c */
 void asked_host(struct service *service, json_t *message, json_int_t id);
+void asked_flush(struct service *service, json_t *message, json_int_t id);
 void asked_seen(struct service *service, json_t *message, json_int_t id);
 struct checkpoint;
 void checkpoint_done(const struct checkpoint *done);

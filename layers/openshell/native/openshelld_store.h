@@ -2,6 +2,7 @@
 #pragma once
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #define STORE_FDS 4
 
@@ -15,6 +16,8 @@ void store_watch(void (*gone)(void));
 
 /* A LedgerEvent on its way to the ledger: activity and severity as in contract/src/events.ts; takes over `data` (may be NULL). Never waits; what does not fit is counted and said later. */
 void event_emit(const char *class, int activity, int severity, const char *sandbox, const char *layer, const char *verdict, json_t *data, const char *format, ...) __attribute__((format(printf, 8, 9)));
+/* Number of the last event that went to the ledger. */
+uint64_t event_sequence(void);
 /* The ledger can take events again. */
 void event_flush(void);
 /* One line on stderr, with time. */

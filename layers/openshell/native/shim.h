@@ -81,6 +81,7 @@ int shim_calls_open(void);
 int shim_calls_fd(void);
 void shim_notify_ready(void);
 void shim_calls_tick(void);
+void shim_calls_report(void); /* now, what is otherwise told once a second */
 void shim_calls_resend(void);
 bool shim_calls_message(const char *t, json_t *message, struct packet *packet);
 /* ms until shim_calls_tick is due, -1: nothing waits */

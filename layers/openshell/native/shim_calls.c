@@ -114,6 +114,10 @@ static void report(void) {
   shim_tell(json_pack("{s:s,s:o}", "t", "refused", "counts", counts), NULL, 0);
 }
 
+void shim_calls_report(void) {
+  if (any_refused && shim.daemon.fd >= 0) report();
+}
+
 void shim_calls_tick(void) {
   int64_t now = shim_clock();
   if (any_refused && now >= next_report && shim.daemon.fd >= 0) {

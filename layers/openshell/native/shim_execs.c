@@ -119,6 +119,7 @@ void shim_init_ready(void) {
     exec->exited = true;
     exec->code = event.code;
     exec->signal = event.signal;
+    shim_calls_report(); /* what it was refused stands on record before its end is known */
     shim_tell(end_of(exec), NULL, 0);
   }
 }

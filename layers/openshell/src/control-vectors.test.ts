@@ -53,6 +53,7 @@ const to: Record<string, readonly [ToOpenshelld, number]> = {
   'hold.answer': [{ t: 'hold.answer', id: 10, sandbox: 'sb_1', holdId: hold.holdId, verdict: 'allow' }, 0],
   'host': [{ t: 'host', id: 11 }, 0],
   'workspaces': [{ t: 'workspaces', id: 12 }, 0],
+  'flush': [{ t: 'flush', id: 14, sandbox: 'sb_1' }, 0],
   'seen': [{ t: 'seen', id: 13, sandbox: 'sb_1' }, 0],
 };
 

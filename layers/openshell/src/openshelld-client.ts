@@ -126,6 +126,11 @@ export class OpenshelldClient {
     return (await this.#ask({ t: 'hold.answer', sandbox, holdId, verdict })).result as { outcome: string; errno: number };
   }
 
+  /** Sends to the ledger what is known of a sandbox and not yet told; resolves with the number of openshelld's last event. */
+  async flush(sandbox: string): Promise<number> {
+    return ((await this.#ask({ t: 'flush', sandbox })).result as { seq: number }).seq;
+  }
+
   /** What was seen of a sandbox; its events until now are on their way to the ledger before this resolves. Rejects with `not-seen` (no eBPF here, or `auditLog.syscalls: off`) or `no-sandbox`. */
   async seen(sandbox: string): Promise<SeenReport> {
     return (await this.#ask({ t: 'seen', sandbox })).result as SeenReport;

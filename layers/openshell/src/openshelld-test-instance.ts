@@ -19,8 +19,8 @@ const patience = Number(process.env['NEMOCLAW_TEST_PATIENCE'] ?? 1);
 
 type WithoutId<T> = T extends { readonly id: number } ? Omit<T, 'id'> : never;
 const repository = fileURLToPath(new URL('../../../', import.meta.url));
-/** Ids that no system gives out by itself. */
-export const testUids = { gateway: 64901, worker: 64902, ledger: 64903, demo: 64904, operators: 64905, person: 64906, agents: 2_064_000_000 } as const;
+/** Ids that no system gives out by itself; agents' of each test process are its own, since what belongs to a uid is counted by it. */
+export const testUids = { gateway: 64901, worker: 64902, ledger: 64903, demo: 64904, operators: 64905, person: 64906, agents: 2_064_000_000 + (process.pid % 1_000_000) * 64 } as const;
 
 export class TestService {
   readonly name: string;

@@ -132,6 +132,16 @@ describe('system calls that are seen', { skip: process.getuid?.() === 0 ? false 
     await gateway.call('destroy', 'd');
   });
 
+  it('tells before the end of a command what its refusals were, and has told all of it when it is asked', async () => {
+    await gateway.call('create', 'told', instance.plan(spec('counts').replace(/filesystem: \{ .*? \}\] \},/, '')), registration, 'worker:1');
+    await run('told', '/workspace/bin/seen', 'keyctl', '1000');
+    const seq = (await gateway.call('flush', 'told')) as number;
+    await ledger.saw('event', (m) => m.seq === seq);
+    const refused = events('told').filter((e) => e.layer === 'seccomp' && e.data?.['syscall'] === 'keyctl').reduce((sum, e) => sum + Number(e.data?.['count'] ?? 0), 0);
+    assert.equal(refused, 1000);
+    await gateway.call('destroy', 'told');
+  });
+
   it('counts nothing where the policy says off, and tells successes where it says full', async () => {
     await gateway.call('create', 'off', instance.plan(spec('off')), registration, 'worker:1');
     await run('off', '/workspace/bin/seen', 'truncate', '1', '/workspace/nowhere');

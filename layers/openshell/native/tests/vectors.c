@@ -28,6 +28,7 @@ static const struct {
     {"host", "{s:s,s:I}|t id"},
     {"workspaces", "{s:s,s:I}|t id"},
     {"seen", "{s:s,s:I,s:s}|t id sandbox"},
+    {"flush", "{s:s,s:I,s:s}|t id sandbox"},
     {"link", "{s:s,s:s}|t peer"},
     {"peer.gone", "{s:s,s:s}|t peer"},
     {"reset", "{s:s}|t"},
