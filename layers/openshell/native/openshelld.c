@@ -106,6 +106,7 @@ static int run_alone(void) {
     fprintf(stderr, "openshelld: %s\n", strerror(errno));
     return 1;
   }
+  alone_sweep();
   (void)watch_open(); /* each sandbox says so where it is not seen */
   loop_run(&finished);
   sandboxes_close();

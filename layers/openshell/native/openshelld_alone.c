@@ -1,10 +1,14 @@
 /* Alone mode: the configuration that the starting program hands over, the uids, and its own requests. */
 #include "openshelld_alone.h"
+#include "cgroup.h"
 #include "openshelld.h"
 #include "openshelld_sandboxes.h"
 #include "openshelld_text.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -34,6 +38,26 @@ int alone_load(int fd, char *err, size_t errlen) {
     return -1;
   }
   return 0;
+}
+
+/* Empties of a program that was killed together with its openshelld: a shim alone may not remove them. The kernel refuses what is still in use. */
+void alone_sweep(void) {
+  struct cgroup_tree trees[CGROUP_MAX];
+  int count = cgroup_trees(trees, CGROUP_MAX);
+  for (int i = 0; i < count; i++) {
+    DIR *parent = opendir(trees[i].parent), *group;
+    for (struct dirent *entry; parent && (entry = readdir(parent));) {
+      int pid;
+      char path[600], inner[900];
+      if (sscanf(entry->d_name, "nemoclaw-alone-%d", &pid) != 1 || pid <= 0 || kill(pid, 0) == 0 || errno != ESRCH || !text_format(path, sizeof path, "%s/%s", trees[i].parent, entry->d_name)) continue;
+      group = opendir(path);
+      for (struct dirent *one; group && (one = readdir(group));)
+        if (one->d_type == DT_DIR && one->d_name[0] != '.' && text_format(inner, sizeof inner, "%s/%s", path, one->d_name)) (void)rmdir(inner);
+      if (group) closedir(group);
+      (void)rmdir(path);
+    }
+    if (parent) closedir(parent);
+  }
 }
 
 uid_t alone_uid(pid_t shim) { return geteuid() == 0 ? UID_BASE + (uid_t)shim : geteuid(); }

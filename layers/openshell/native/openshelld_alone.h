@@ -14,5 +14,7 @@
 
 /* Fills `config` from the JSON at `fd`. 0, or -1 with `err`. */
 int alone_load(int fd, char *err, size_t errlen);
+/* Removes the empty control groups of programs that are gone. */
+void alone_sweep(void);
 /* The host uid of the sandbox whose shim is `shim`: as root one that nobody else on this host has while the shim lives. */
 uid_t alone_uid(pid_t shim);

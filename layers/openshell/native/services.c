@@ -148,6 +148,7 @@ int service_send(struct service *service, json_t *message, const int *fds, int c
     json_decref(message);
     return -1;
   }
+  if (!message) return -1; /* a text in it was none: no reason to take the service for dead */
   int result = channel_send_json(&service->control, message, fds, count);
   if (result < 0 && errno != EMSGSIZE) {
     if (when_parent_gone) cut_off(service);

@@ -30,7 +30,7 @@ int64_t shim_clock(void) {
 }
 
 void shim_tell(json_t *message, const int *fds, int count) {
-  if (shim.daemon.fd < 0) json_decref(message);
+  if (!message || shim.daemon.fd < 0) json_decref(message); /* NULL: an answer to what was no question */
   else if (channel_send_json(&shim.daemon, message, fds, count) < 0) channel_close(&shim.daemon);
 }
 
@@ -119,8 +119,7 @@ static void end(void) {
   (void)cgroup_kill(&shim.group);
   launch_destroy(&shim.sandbox);
   int left = cgroup_remove(&shim.group, 500);
-  if (shim.alone) cgroup_remove_instance(shim.instance);
-  else (void)unlink(shim.socket);
+  if (!shim.alone) (void)unlink(shim.socket);
   shim_tell(json_pack("{s:s,s:s,s:b}", "t", "gone", "why", shim.why, "clean", left == 0), NULL, 0);
 }
 

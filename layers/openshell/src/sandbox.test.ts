@@ -1,6 +1,6 @@
 /** The API for programs, on the real kernel: commands, terminals, questions, live changes, and an end that leaves nothing. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -178,6 +178,14 @@ describe('sandboxes of a program', { skip: process.getuid?.() === 0 ? false : 'n
     await assert.rejects(createSandbox(policy(', requires: [tier-a]')), (error: { code: string }) => error.code === 'NEMO_E_POLICY_NEEDS' || sandbox.tier === 'A');
     await assert.rejects(createSandbox(policy(), { workspace: '/etc' }), { code: 'NEMO_E_USAGE' });
     assert.deepEqual(groups(process.pid), []);
+  });
+
+  it('begin by removing the empty control groups of a program that was killed together with its openshelld', async () => {
+    const { pid } = spawnSync('/bin/true'); // gone by now
+    const left = ['.', ...readdirSync('/sys/fs/cgroup')].map((name) => join('/sys/fs/cgroup', name)).filter((tree) => existsSync(join(tree, 'cgroup.procs'))).map((tree) => join(tree, `nemoclaw-alone-${pid}-1`));
+    for (const path of left) mkdirSync(join(path, 'inner'), { recursive: true });
+    await (await createSandbox(policy())).destroy();
+    assert.deepEqual(left.filter((path) => existsSync(path)), []);
   });
 
   it('end with their program, also when it is killed', async () => {
