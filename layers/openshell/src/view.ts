@@ -23,7 +23,7 @@ export interface View {
 }
 
 /** Where the kernel shows more of the host than a program needs; read-only anyway, and out of sight on top. */
-const procMasks = ['acpi', 'asound', 'bus', 'cmdline', 'driver', 'fs', 'irq', 'scsi', 'kallsyms', 'kcore', 'key-users', 'keys', 'latency_stats', 'sched_debug', 'sysrq-trigger', 'timer_list'];
+const procMasks = ['acpi', 'asound', 'bus', 'cmdline', 'driver', 'fs', 'irq', 'scsi', 'kallsyms', 'kcore', 'key-users', 'keys', 'latency_stats', 'locks', 'sched_debug', 'sysrq-trigger', 'timer_list'];
 
 const passwd = 'root:x:0:0:root:/root:/usr/sbin/nologin\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\nagent:x:%UID%:%GID%:agent:/home/agent:/bin/bash\n';
 const group = 'root:x:0:\ntty:x:5:\nnogroup:x:65534:\nagent:x:%GID%:\n';
