@@ -31,10 +31,12 @@ class Scripted implements Approver {
   }
 }
 
-const groups = (pid: number): string[] =>
-  readdirSync('/sys/fs/cgroup').flatMap((one) => {
+/** Control groups of that process's sandboxes: in the v2 tree or in each of v1. */
+const groupFolders = (pid: number): string[] =>
+  ['.', ...readdirSync('/sys/fs/cgroup')].flatMap((one) => {
     try {
-      return readdirSync(join('/sys/fs/cgroup', one)).filter((name) => name.startsWith(`nemoclaw-alone-${pid}-`));
+      const tree = join('/sys/fs/cgroup', one);
+      return readdirSync(tree).filter((name) => name.startsWith(`nemoclaw-alone-${pid}-`)).map((name) => join(tree, name));
     } catch {
       return [];
     }
@@ -161,7 +163,7 @@ describe('sandboxes of a program', { skip: process.getuid?.() === 0 ? false : 'n
 
   it('tell what happened, and end with nothing left', async () => {
     const running = await sandbox.exec(['/usr/bin/sleep', '1000']);
-    assert.ok(groups(process.pid).length > 0);
+    assert.ok(groupFolders(process.pid).length > 0);
     await sandbox.destroy();
     assert.deepEqual(await running.exited, { code: null, signal: 'SIGKILL' });
     assert.equal(await sandbox.ended, 'destroyed');
@@ -171,18 +173,22 @@ describe('sandboxes of a program', { skip: process.getuid?.() === 0 ? false : 'n
     await reading;
     const said = events.map((event) => `${event.layer} ${event.verdict ?? ''} ${event.message}`).join('\n');
     for (const line of [/openshelld escalate A deletion of \/workspace\/prod\/a waits/, /approval approved ann allowed: delete \/workspace\/prod\/a/, /openshelld approved .*performed/, /approval rejected nobody denied.*broken/, /A command ended: code 7/, /A command ended: SIGTERM/]) assert.match(said, line);
-    assert.deepEqual(groups(process.pid), []);
+    assert.deepEqual(groupFolders(process.pid), []);
   });
 
   it('refuse before anything runs what cannot be: an unenforceable policy, a folder of the system', async () => {
     await assert.rejects(createSandbox(policy(', requires: [tier-a]')), (error: { code: string }) => error.code === 'NEMO_E_POLICY_NEEDS' || sandbox.tier === 'A');
     await assert.rejects(createSandbox(policy(), { workspace: '/etc' }), { code: 'NEMO_E_USAGE' });
-    assert.deepEqual(groups(process.pid), []);
+    assert.deepEqual(groupFolders(process.pid), []);
   });
 
   it('begin by removing the empty control groups of a program that was killed together with its openshelld', async () => {
     const { pid } = spawnSync('/bin/true'); // gone by now
-    const left = ['.', ...readdirSync('/sys/fs/cgroup')].map((name) => join('/sys/fs/cgroup', name)).filter((tree) => existsSync(join(tree, 'cgroup.procs'))).map((tree) => join(tree, `nemoclaw-alone-${pid}-1`));
+    const first = await createSandbox(policy());
+    const used = groupFolders(process.pid);
+    await first.destroy();
+    const left = used.map((path) => join(path, '..', `nemoclaw-alone-${pid}-1`));
+    assert.ok(left.length > 0);
     for (const path of left) mkdirSync(join(path, 'inner'), { recursive: true });
     await (await createSandbox(policy())).destroy();
     assert.deepEqual(left.filter((path) => existsSync(path)), []);
@@ -196,11 +202,11 @@ describe('sandboxes of a program', { skip: process.getuid?.() === 0 ? false : 'n
     const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
     await once(child.stdout, 'data');
     const pid = child.pid ?? -1;
-    assert.ok(groups(pid).length > 0);
+    assert.ok(groupFolders(pid).length > 0);
     child.kill('SIGKILL');
     await once(child, 'exit');
-    for (let i = 0; i < 500 && groups(pid).length > 0; i++) await new Promise((resolve) => setTimeout(resolve, 10));
-    assert.deepEqual(groups(pid), []);
+    for (let i = 0; i < 500 && groupFolders(pid).length > 0; i++) await new Promise((resolve) => setTimeout(resolve, 10));
+    assert.deepEqual(groupFolders(pid), []);
     assert.equal(readdirSync('/proc').some((name) => /^\d+$/.test(name) && commandOf(name).includes('sleep\x004711')), false);
   });
 });
