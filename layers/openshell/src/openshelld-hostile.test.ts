@@ -1,0 +1,97 @@
+/** Hostile programs against calls that openshelld does: races, random arguments with dying tasks, storms of signals. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import type { SyscallHold } from '@nemoclaw/contract';
+import { TestInstance } from './openshelld-test-instance.ts';
+import type { TestService } from './openshelld-test-instance.ts';
+
+const spec = (on: string): string => `isolation: { network: restricted, filesystem: workspace, syscalls: standard }, filesystem: { escalate: [{ path: /workspace/prod/**, on: [${on}] }] }`;
+
+describe('hostile programs against calls that are asked about', { skip: process.getuid?.() === 0 ? false : 'needs root' }, () => {
+  let instance: TestInstance;
+  let gateway: TestService;
+  let folder: string;
+  let registration: string;
+  let next = 0;
+  const run = (sandbox: string, command: string): ReturnType<TestService['run']> => gateway.run(sandbox, `x${(next += 1)}`, ['/bin/sh', '-c', `cd /workspace && ${command}`]);
+  const picture = (at: string): string => readdirSync(at, { withFileTypes: true }).map((entry) => {
+    const stat = statSync(join(at, entry.name));
+    return `${entry.name} ${stat.ino} ${stat.mode} ${stat.uid} ${stat.mtimeMs} ${entry.isFile() ? readFileSync(join(at, entry.name), 'utf8') : picture(join(at, entry.name))}`;
+  }).sort().join('\n');
+
+  before(async () => {
+    instance = await TestInstance.start({ holdSeconds: 60 });
+    gateway = await instance.service('gateway');
+    const workspace = await instance.workspace('project');
+    folder = workspace.path;
+    registration = workspace.id;
+    for (const name of ['prod', 'prod/deep', 'ok']) mkdirSync(join(folder, name));
+    for (const name of ['prod/f', 'prod/deep/d', 'ok/f']) writeFileSync(join(folder, name), name);
+    for (const name of ['race-locks', 'fuzz-calls', 'signals']) {
+      const made = spawnSync('gcc', ['-D_GNU_SOURCE', '-O2', '-static', '-pthread', '-Wall', '-Wextra', '-Werror', '-o', join(folder, name), fileURLToPath(new URL(`../native/tests/${name}.c`, import.meta.url))], { encoding: 'utf8' });
+      assert.equal(made.status, 0, made.stderr);
+    }
+  });
+  after(async () => {
+    await instance?.stop();
+  });
+
+  it('a hostile thread wins 0 of 3,000 for every call that is done in a locked folder', async () => {
+    await gateway.call('create', 'r', instance.plan(spec('write, create')), registration, 'worker:1');
+    await gateway.order({ op: 'auto', verdict: 'deny' });
+    const before = picture(join(folder, 'prod'));
+    const ways: [string, string, number][] = [
+      ['write', 'flip', 3000], ['write', 'swap', 1500], ['write', 'fd', 1500], ['write', 'storm', 500], ['truncate', 'flip', 3000], ['truncate', 'swap', 1000], ['chmod', 'flip', 3000], ['chmod', 'fd', 1000], ['utimes', 'flip', 3000], ['utimes', 'swap', 1000],
+      ['create', 'swap', 3000], ['create', 'fd', 1500], ['mkdir', 'swap', 3000], ['mkdir', 'fd', 1000], ['symlink', 'swap', 3000], ['link', 'swap', 3000],
+    ];
+    for (const [call, how, rounds] of ways) {
+      const out = await run('r', `exec ./race-locks ${call} ${how} ${rounds}`);
+      console.log(`# ${call} ${how} ${rounds}: ${out.stdout.trim()}${out.stderr}`);
+      const counts = new Map([...out.stdout.matchAll(/(\w+)=(\d+)/g)].map((m) => [m[1], Number(m[2])]));
+      assert.equal(counts.get('lost'), 0, `${call} ${how}`);
+      assert.ok((counts.get('done') ?? 0) > 0, `${call} ${how}: nothing was ever done`);
+      if (how !== 'storm') assert.ok((counts.get('refused') ?? 0) > 0, `${call} ${how}: the locked folder was never met`);
+      await run('r', 'rm -rf ok; mkdir ok; rm -f link next');
+    }
+    assert.equal(picture(join(folder, 'prod')), before);
+    await gateway.order({ op: 'auto', verdict: null });
+    await gateway.call('destroy', 'r');
+  });
+
+  it('random calls, bad pointers and dying tasks change nothing that is asked about, and openshelld goes on', async () => {
+    await gateway.call('create', 'f', instance.plan(spec('write, create, delete, rename')), registration, 'worker:1');
+    await gateway.order({ op: 'auto', verdict: 'deny' });
+    const before = picture(join(folder, 'prod'));
+    const daemon = instance.daemonPid;
+    const seed = Number(process.env['FUZZ_SEED'] ?? 20_251_122);
+    const out = await run('f', `mkdir -p ok; echo x > ok/f; ln -s loop ok/loop; exec ./fuzz-calls ${seed} 5000`);
+    console.log(`# seed ${seed}: ${out.stdout.trim()}${out.stderr}`);
+    assert.match(out.stdout, /^made=[1-9]\d{2,}$/m);
+    assert.equal(picture(join(folder, 'prod')), before);
+    assert.equal(instance.daemonPid, daemon, 'openshelld was restarted');
+    // What was not asked about is the agent's to spoil.
+    chmodSync(folder, 0o755);
+    assert.equal((await run('f', 'mkdir after && echo fine > after/f && cat after/f && rm -r after')).stdout, 'fine\n');
+    await gateway.order({ op: 'auto', verdict: null });
+    await gateway.call('destroy', 'f');
+  });
+
+  it('storms of SIGURG, SIGALRM and SIGCHLD do not break a held call, with and without SA_RESTART', async () => {
+    await gateway.call('create', 's', instance.plan(spec('delete')), registration, 'worker:1');
+    for (const restart of [0, 1]) {
+      writeFileSync(join(folder, 'prod/victim'), '');
+      const seen = new Set(gateway.news.flatMap((m) => (m.t === 'hold' ? [m.hold.holdId] : [])));
+      const out = run('s', `exec ./signals prod/victim 200 ${restart}`);
+      const { hold }: { hold: SyscallHold } = await gateway.saw('hold', (m) => m.hold.path === '/workspace/prod/victim' && !seen.has(m.hold.holdId));
+      await new Promise((resolve) => setTimeout(resolve, 400));
+      assert.equal(gateway.news.filter((m) => m.t === 'hold' && m.hold.path === '/workspace/prod/victim' && !seen.has(m.hold.holdId)).length, 1, 'asked once');
+      assert.deepEqual(await gateway.call('answerHold', 's', hold.holdId, 'allow'), { outcome: 'performed', errno: 0 });
+      assert.equal((await out).stdout, 'ok urgent=1 alarms=1 children=1\n');
+    }
+    await gateway.call('destroy', 's');
+  });
+});
