@@ -20,7 +20,7 @@ function compilerFiles(): string[] {
   const version = existsSync(`/usr/lib/gcc/${machine}`) ? readdirSync(`/usr/lib/gcc/${machine}`)[0] : undefined;
   if (version === undefined) return [];
   const own = `/usr/lib/gcc/${machine}/${version}`;
-  const internal = readdirSync(own).filter((name) => /^(cc1|collect2|include|liblto_plugin\.so.*|.*\.o|libgcc.*\.a)$/.test(name)).map((name) => join(own, name));
+  const internal = readdirSync(own).filter((name) => /^(cc1|collect2|include|liblto_plugin\.so.*|.*\.o|libgcc.*\.(a|so))$/.test(name)).map((name) => join(own, name));
   const headers = readdirSync('/usr/include').filter((name) => /\.h$|^(linux|asm-generic|sound|misc|mtd|rdma|scsi|sys|bits|net|netinet|arpa|rpc|x86_64-linux-gnu|aarch64-linux-gnu)$/.test(name)).map((name) => join('/usr/include', name));
   const objects = readdirSync(`/usr/lib/${machine}`).filter((name) => /^(crt.*\.o|.crt1\.o|libc\.(a|so)|libc_nonshared\.a|lib(pthread|m|mvec|dl|rt|util)(-[\d.]+)?\.a|libm\.so)$/.test(name)).map((name) => join(`/usr/lib/${machine}`, name));
   return [...internal, ...headers, ...objects];

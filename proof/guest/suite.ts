@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { project } from './image.ts';
 
 /** Tests of the rooms that show something else on a kernel with BPF LSM and cgroup v2 controllers. */
-const ofTheRooms = ['proof/conformance/conformance.test.ts'];
+const ofTheRooms = ['proof/conformance/conformance.test.ts', 'layers/openshell/src/launch-rootless.test.ts'];
 
 /** Paths relative to the project. */
 export function suiteFiles(): string[] {

@@ -141,7 +141,8 @@ test('a delegated v2 group is found and used: the sandbox is in a leaf of it, an
     for (const path of [group, join(group, 'cgroup.procs'), join(group, 'cgroup.subtree_control')]) chownSync(path, person.uid, person.gid);
     const inside = (...command: readonly string[]): { status: number | null; stdout: string; stderr: string } => {
       // As root into the group, then the person; the launcher and its parent are the only members, as under `systemd-run --user --scope`.
-      const enter = 'echo $$ > "$1/cgroup.procs"; shift; exec setpriv --reuid 65533 --regid 65533 --clear-groups "$@"';
+      // Where a launcher has given the group controllers, it has moved those who were in it to a leaf, and only there more can be.
+      const enter = 'in=$1; [ ! -d "$1/nemoclaw-callers" ] || in=$1/nemoclaw-callers; echo $$ > "$in/cgroup.procs"; shift; exec setpriv --reuid 65533 --regid 65533 --clear-groups "$@"';
       return spawnSync('sh', ['-c', enter, 'sh', group, ...command], { encoding: 'utf8' });
     };
     const facts = JSON.parse(inside(launcherPath, '--facts').stdout) as { cgroup: Record<string, boolean> };
