@@ -63,12 +63,9 @@ function unpacked(folder: string): Kernel | undefined {
 
 /** The newest kernel that this machine's apt knows. apt verifies it: the checksum stands in lists that are signed by the archive's key. */
 function fetchKernel(): Kernel {
-  const depends = withFreshLists(() => {
-    const text = apt('apt-cache', ['depends', metaPackage]);
-    if (!/Depends: linux-image-/.test(text)) throw new GuestUnavailable(`apt knows no ${metaPackage}`);
-    return text;
-  });
-  const name = /Depends: (linux-image-\S+)/.exec(depends)?.[1] ?? '';
+  const depends = apt('apt-cache', ['depends', metaPackage]);
+  const name = /Depends: (linux-image-\S+)/.exec(depends)?.[1];
+  if (name === undefined) throw new GuestUnavailable(`apt knows no ${metaPackage}`);
   const folder = join(cacheFolder, name);
   const kept = unpacked(folder);
   if (kept) return kept;
@@ -76,13 +73,10 @@ function fetchKernel(): Kernel {
   mkdirSync(fresh, { recursive: true });
   try {
     say(`fetching ${name}`);
-    try {
-      // apt downloads as its own user where it may write.
-      chownSync(fresh, Number(apt('id', ['-u', '_apt'])), 0);
-    } catch {
-      say('apt has no user of its own here');
-    }
-    withFreshLists(() => apt('apt-get', ['download', '-q', name], fresh));
+    const owner = spawnSync('id', ['-u', '_apt'], { encoding: 'utf8' });
+    // apt downloads as its own user where it may write.
+    if (owner.status === 0 && process.getuid?.() === 0) chownSync(fresh, Number(owner.stdout), 0);
+    apt('apt-get', ['download', '-q', name], fresh);
     const file = readdirSync(fresh).find((entry) => entry.endsWith('.deb'));
     if (file === undefined) throw new GuestUnavailable(`apt-get download ${name} brought no package`);
     apt('dpkg-deb', ['-x', join(fresh, file), join(fresh, 'x')]);
@@ -99,7 +93,7 @@ function fetchKernel(): Kernel {
 export function kernel(): Kernel {
   mkdirSync(cacheFolder, { recursive: true, mode: 0o755 });
   try {
-    return fetchKernel();
+    return withFreshLists(fetchKernel);
   } catch (error) {
     const old = readdirSync(cacheFolder)
       .filter((name) => name.startsWith('linux-image-'))

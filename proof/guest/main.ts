@@ -7,7 +7,7 @@ import { boot, type Ended } from './boot.ts';
 import { tool } from './disk.ts';
 import { cacheFolder, fetchPrograms, kernel } from './fetch.ts';
 import { checkoutDisk, extraDisk, firstRoot, project, rootDisk } from './image.ts';
-import { resultOf, suiteFiles, suiteScript } from './suite.ts';
+import { resultOf, suiteRuns, suiteScript, type Run } from './suite.ts';
 import { GuestUnavailable } from './unavailable.ts';
 
 const { values, positionals } = parseArgs({
@@ -39,9 +39,9 @@ async function shell(script: string): Promise<number> {
 }
 
 /** Prints the closing line `N passed, N failed`. A guest that stops early is a failure; one that cannot be had is not, but is said aloud. */
-async function suite(files: readonly string[]): Promise<number> {
+async function suite(runs: readonly Run[]): Promise<number> {
   const script = join(folder, 'suite.sh');
-  writeFileSync(script, suiteScript(files));
+  writeFileSync(script, suiteScript(runs));
   let result: ReturnType<typeof resultOf>;
   const ended = await run(script, (line) => {
     const found = resultOf(line);
@@ -57,7 +57,7 @@ async function suite(files: readonly string[]): Promise<number> {
 }
 
 try {
-  process.exitCode = values.shell === undefined ? await suite(positionals.length > 0 ? positionals : suiteFiles()) : await shell(values.shell);
+  process.exitCode = values.shell === undefined ? await suite(positionals.length > 0 ? [{ files: positionals }] : suiteRuns()) : await shell(values.shell);
 } catch (error) {
   if (!(error instanceof GuestUnavailable)) throw error;
   const required = process.env['NEMOCLAW_REQUIRE_GUEST'] === '1';

@@ -3,25 +3,38 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { project } from './image.ts';
 
-/** Tests of the rooms that show something else on a kernel with BPF LSM and cgroup v2 controllers. */
-const ofTheRooms = ['proof/conformance/conformance.test.ts', 'layers/openshell/src/launch-rootless.test.ts'];
+/** One run of node:test. `only`: of these files just the tests with that in their name. */
+export interface Run {
+  readonly files: readonly string[];
+  readonly only?: string;
+}
 
-/** Paths relative to the project. */
-export function suiteFiles(): string[] {
+/** Tests of the rooms that show something else on a kernel with BPF LSM and cgroup v2 controllers. Node is slow in emulation: what shows the same as outside is left out. */
+const ofTheRooms: readonly Run[] = [
+  { files: ['proof/conformance/conformance.test.ts'] },
+  { files: ['layers/openshell/src/launch-rootless.test.ts'], only: 'delegated v2 group|the same probe passes|denied, frozen and thawed' },
+];
+
+/** Paths are relative to the project. */
+export function suiteRuns(): Run[] {
   const own = readdirSync(join(project, 'proof/guest/suite'))
     .filter((name) => name.endsWith('.test.ts'))
     .sort()
     .map((name) => `proof/guest/suite/${name}`);
-  return [...own, ...ofTheRooms];
+  return [{ files: own }, ...ofTheRooms];
 }
 
-/** A shell script that runs these test files one after another and prints the sums as its last line. */
-export function suiteScript(files: readonly string[]): string {
-  for (const file of files) if (!/^[\w./-]+$/.test(file)) throw new Error(`not a path of a test: ${file}`);
+/** A shell script that runs them one after another and prints the sums as its last line. */
+export function suiteScript(runs: readonly Run[]): string {
+  const commands = runs.map(({ files, only }, i) => {
+    for (const file of files) if (!/^[\w./-]+$/.test(file)) throw new Error(`not a path of a test: ${file}`);
+    const pattern = only === undefined ? '' : ` --test-name-pattern='${only.replaceAll("'", '.')}'`;
+    return `node --test --test-concurrency=1${pattern} --test-reporter=spec --test-reporter-destination=stdout --test-reporter=tap --test-reporter-destination=/run/tap.${i} ${files.join(' ')} || code=1`;
+  });
   return `cd /nemoclaw
-node --test --test-concurrency=1 --test-reporter=spec --test-reporter-destination=stdout --test-reporter=tap --test-reporter-destination=/run/tap ${files.join(' ')}
-code=$?
-sum() { sed -n "s/^# $1 //p" /run/tap | tail -n 1; }
+code=0
+${commands.join('\n')}
+sum() { cat /run/tap.* | sed -n "s/^# $1 //p" | awk '{ n += $1 } END { print n + 0 }'; }
 echo "GUEST RESULT $(sum pass) $(sum fail) $(sum cancelled) $(sum skipped)"
 exit $code
 `;
