@@ -55,6 +55,21 @@ export const providerViewSchema = z.object({
 });
 export type ProviderView = z.infer<typeof providerViewSchema>;
 
+/** What a sandbox left in its workspace at names that other programs obey by themselves; paths are printable, relative to the workspace. */
+export const leftSchema = z.object({
+  /** When it was found. */
+  at: z.number(),
+  /** False: not everything could be looked at; `problem` says why. */
+  checked: z.boolean(),
+  /** Folder in the workspace with what was put away; '' for none. Mode 0 until somebody opens it. */
+  quarantine: z.string(),
+  found: z.array(z.object({ path: z.string(), why: z.string(), moved: z.boolean() })),
+  /** How many more there are. */
+  more: z.number(),
+  problem: z.string(),
+});
+export type LeftView = z.infer<typeof leftSchema>;
+
 export const sandboxStates = ['creating', 'running', 'stopped', 'failed'] as const;
 export const sandboxViewSchema = z.object({
   name: z.string(),
@@ -80,6 +95,8 @@ export const sandboxViewSchema = z.object({
   phases: z.record(z.string(), z.number()),
   /** What the policy asks that this host or version does not enforce (only with `enforcement: best-effort`). */
   unenforced: z.array(z.string()),
+  /** Found when its workspace was last given back; absent: nothing was. */
+  left: leftSchema.optional(),
 });
 export type SandboxView = z.infer<typeof sandboxViewSchema>;
 

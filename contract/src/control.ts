@@ -31,6 +31,8 @@ export type FromOpenshelld =
   | { readonly t: 'hold.ended'; readonly sandbox: string; readonly holdId: string; readonly outcome: 'performed' | 'denied' | 'timeout' | 'agent-gone' | 'changed'; readonly errno: number }
   | { readonly t: 'exec.exited'; readonly sandbox: string; readonly execId: string; readonly code: number | null; readonly signal: string | null }
   | { readonly t: 'sandbox.gone'; readonly sandbox: string; readonly why: string }
+  /** What a sandbox left at protected names of its workspace, found when it was given back; also of one that ended while the gateway was away. */
+  | { readonly t: 'workspace.released'; readonly sandbox: string; readonly released: Released }
   | { readonly t: 'workspace.registered'; readonly registration: Registration };
 
 /**
@@ -94,6 +96,7 @@ export type ToOpenshelld =
   | { readonly t: 'sandbox.freeze'; readonly id: number; readonly sandbox: string; readonly frozen: boolean }
   /** Other rules and limits for a running sandbox; 0 leaves a limit as it is. */
   | { readonly t: 'sandbox.update'; readonly id: number; readonly sandbox: string; readonly escalate: readonly EscalateRule[]; readonly limits: Omit<PlanLimits, 'openFiles'> }
+  /** Result {released: Released | null}: null where it had no writable workspace. */
   | { readonly t: 'sandbox.destroy'; readonly id: number; readonly sandbox: string }
   /** On 'allow' openshelld performs the operation on the object that was shown, then answers the call. `reply` when done. */
   | { readonly t: 'hold.answer'; readonly id: number; readonly sandbox: string; readonly holdId: string; readonly verdict: 'allow' | 'deny' }

@@ -1,6 +1,6 @@
 /** What the gateway asks of openshelld and of the record; real clients and the fakes of the tests both fit. */
 import type { Readable, Writable } from 'node:stream';
-import type { CreateResult, LedgerEvent, OcsfClassName, Registration, SeenReport } from '@nemoclaw/contract';
+import type { CreateResult, LedgerEvent, OcsfClassName, Registration, Released, SeenReport } from '@nemoclaw/contract';
 
 /** One command inside a sandbox. With a terminal all output is on `stdout` and `stderr` is null. */
 export interface Started {
@@ -28,7 +28,8 @@ export interface Backend {
   exec(request: ExecRequest): Promise<Started>;
   signal(sandbox: string, execId: string, signal: number): Promise<void>;
   resize(sandbox: string, execId: string, rows: number, cols: number): Promise<void>;
-  destroy(sandbox: string): Promise<void>;
+  /** With what it left at protected names of its workspace; null where it had none that it could write. */
+  destroy(sandbox: string): Promise<Released | null>;
   /** What was counted of a running sandbox; rejects where nothing is. Its events until now are on their way to the record before this resolves. */
   seen(sandbox: string): Promise<SeenReport>;
   /** Sends to the record what openshelld knows of a sandbox and has not yet told; the number of its last event. */

@@ -1,6 +1,6 @@
 /** Builds the gateway from its ports and says how news from openshelld and from workers come in. */
 import type { Duplex } from 'node:stream';
-import type { SyscallHold } from '@nemoclaw/contract';
+import type { Released, SyscallHold } from '@nemoclaw/contract';
 import { ApprovalDesk } from './approvals/desk.ts';
 import { deskSandbox, syscallHold, workerHold } from './approvals/holds.ts';
 import { gatewayEvent } from './backend.ts';
@@ -9,7 +9,7 @@ import { KeyedLock } from './keyed-lock.ts';
 import { Workers } from './links/workers.ts';
 import { Blueprints } from './sandboxes/blueprints.ts';
 import { LiveSandboxes } from './sandboxes/live.ts';
-import { raiseLabel, sandboxGone } from './sandboxes/life.ts';
+import { raiseLabel, sandboxGone, workspaceReleased } from './sandboxes/life.ts';
 import { configureWorker, loadSandboxes, refreshAnchors, takeInventory, type Inventory } from './sandboxes/recover.ts';
 import { Execs } from './tasks/execs.ts';
 import { Notices } from './tasks/notices.ts';
@@ -26,6 +26,7 @@ export interface Gateway {
   holdEnded(sandbox: string, holdId: string, outcome: string): Promise<void>;
   execExited(execId: string, code: number | null, signal: string | null): void;
   sandboxGone(sandbox: string, why: string): Promise<void>;
+  workspaceReleased(sandbox: string, released: Released): Promise<void>;
   /** Called about once a second. */
   sweep(): Promise<void>;
   close(): Promise<void>;
@@ -95,6 +96,7 @@ export async function openGateway(ports: Ports): Promise<Gateway> {
     holdEnded: (sandbox, holdId, outcome) => safely('The end of a held call could not be recorded.', sandbox, () => desk.ended(sandbox, holdId, outcome)),
     execExited: (execId, code, signal) => execs.exited(execId, { code, signal }),
     sandboxGone: (sandbox, why) => safely('The end of a sandbox could not be recorded.', sandbox, () => sandboxGone(house, sandbox, why)),
+    workspaceReleased: (sandbox, released) => safely('What a sandbox left in its workspace could not be recorded.', sandbox, () => workspaceReleased(house, sandbox, released)),
     sweep: async () => {
       await safely('Expired questions could not be closed.', '', () => desk.sweep());
       await safely('Trust anchors could not be refreshed.', '', async () => void (await refreshAnchors(house)));

@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { duplexPair, PassThrough, type Duplex } from 'node:stream';
-import { encodeFrame, FrameDecoder, type AuditSink, type CreateResult, type GatewayToWorker, type LedgerEvent, type Registration, type SandboxConfig, type SeenReport, type Store } from '@nemoclaw/contract';
+import { encodeFrame, FrameDecoder, type AuditSink, type CreateResult, type GatewayToWorker, type LedgerEvent, type Registration, type Released, type SandboxConfig, type SeenReport, type Store } from '@nemoclaw/contract';
 import { toOcsf } from '@nemoclaw/ledger';
 import { createIntermediate, createRootCa } from '@nemoclaw/network-policy';
 import type { Backend, ExecRequest, OcsfRecord, RecordReader, Started } from './backend.ts';
@@ -171,9 +171,12 @@ export class FakeBackend implements Backend {
   async resize(_sandbox: string, _execId: string, rows: number, cols: number): Promise<void> {
     this.resizes.push({ rows, cols });
   }
-  async destroy(sandbox: string): Promise<void> {
+  /** What the next destroyed sandbox left in its workspace. */
+  released: Released | null = null;
+  async destroy(sandbox: string): Promise<Released | null> {
     this.#check('destroy');
     if (!this.sandboxes.delete(sandbox)) throw Object.assign(new Error('no such sandbox'), { code: 'no-sandbox' });
+    return this.released;
   }
   async answerHold(sandbox: string, holdId: string, verdict: 'allow' | 'deny'): Promise<void> {
     this.#check('answerHold');

@@ -1,15 +1,17 @@
 /** `nemoclaw <name> stop|start|destroy`. */
-import type { SandboxView } from '@nemoclaw/contract';
+import type { LeftView, SandboxView } from '@nemoclaw/contract';
 import type { CommonFlags } from '../command.ts';
 import { say, sayJson, type CliContext } from '../context.ts';
 import { Quit } from '../failure.ts';
 import { call } from '../gateway-client.ts';
+import { leftLines } from '../left-lines.ts';
 import { sandboxPath } from '../sandbox-path.ts';
 
 export async function stop(this: CliContext, flags: CommonFlags): Promise<void> {
   const sandbox = await call<SandboxView>(this, 'POST', sandboxPath(this.sandbox, '/stop'));
   if (flags.json) return sayJson(this, sandbox);
   say(this, `${this.sandbox} is stopped. Workspace, policy and record stay.`);
+  for (const line of leftLines(sandbox.left, sandbox.workspace?.path ?? '')) say(this, line);
 }
 
 export async function start(this: CliContext, flags: CommonFlags): Promise<void> {
@@ -25,7 +27,8 @@ export async function destroy(this: CliContext, flags: CommonFlags & { readonly 
     const { confirm } = await import('@clack/prompts');
     if ((await confirm({ message: `Remove ${this.sandbox}? Its workspace and the record stay.`, initialValue: false })) !== true) throw new Quit(1);
   }
-  await call(this, 'DELETE', sandboxPath(this.sandbox));
-  if (flags.json) return sayJson(this, { name: this.sandbox, destroyed: true });
+  const { left, workspace } = await call<{ readonly left?: LeftView; readonly workspace?: string }>(this, 'DELETE', sandboxPath(this.sandbox));
+  if (flags.json) return sayJson(this, { name: this.sandbox, destroyed: true, ...(left === undefined ? {} : { left }) });
   say(this, `${this.sandbox} is removed. Its workspace and the record stay.`);
+  for (const line of leftLines(left, workspace ?? '')) say(this, line);
 }

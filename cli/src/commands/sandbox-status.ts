@@ -3,6 +3,7 @@ import type { SandboxView, StatusView } from '@nemoclaw/contract';
 import type { CommonFlags } from '../command.ts';
 import { say, sayJson, type CliContext } from '../context.ts';
 import { call } from '../gateway-client.ts';
+import { leftLines } from '../left-lines.ts';
 import { age } from '../table.ts';
 import { mark } from '../verdict-mark.ts';
 import { modelOf } from './list.ts';
@@ -21,6 +22,7 @@ export async function run(this: CliContext, flags: CommonFlags): Promise<void> {
   lines.push(`Workspace   ${sandbox.workspace ? `${sandbox.workspace.path} at /workspace` : 'none'}`);
   lines.push(`Policy      version ${sandbox.policyVersion}; data label ${sandbox.label}`);
   lines.push(`Created     ${age(this.world.now(), sandbox.createdAt)} ago by uid ${sandbox.createdBy}`);
+  for (const line of leftLines(sandbox.left, sandbox.workspace?.path ?? '')) lines.push(line);
   if (singleOperator) lines.push('Approvals   single operator: the person who runs this agent also approves what it asks');
   lines.push(`Isolation   tier ${host.tier}`);
   for (const text of host.notEnforced) lines.push(`  ${mark(this, 'no')}   ${text}`);

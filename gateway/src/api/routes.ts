@@ -88,8 +88,9 @@ export function routes(house: House): Hono<Env> {
   app.post('/v1/sandboxes', async (c) => c.json(view(await createSandbox(house, await body(c, createSandboxSchema), c.env.peer.uid)), 201));
   app.get('/v1/sandboxes/:name', (c) => c.json(view(house.sandboxes.must(c.req.param('name')))));
   app.delete('/v1/sandboxes/:name', async (c) => {
-    await destroySandbox(house, c.req.param('name'), c.env.peer.uid);
-    return c.json({ destroyed: c.req.param('name') });
+    const workspace = house.sandboxes.must(c.req.param('name')).record.value.workspacePath;
+    const left = await destroySandbox(house, c.req.param('name'), c.env.peer.uid);
+    return c.json({ destroyed: c.req.param('name'), ...(left === undefined ? {} : { left, workspace }) });
   });
   app.post('/v1/sandboxes/:name/start', async (c) => c.json(view(await startSandbox(house, c.req.param('name'), c.env.peer.uid))));
   app.post('/v1/sandboxes/:name/stop', async (c) => c.json(view(await stopSandbox(house, c.req.param('name'), c.env.peer.uid))));

@@ -118,6 +118,8 @@ function hear(gateway: Gateway, ledger: LedgerEnds, news: OpenshelldNews, fds: n
       return gateway.execExited(news.execId, news.code, news.signal);
     case 'sandbox.gone':
       return void gateway.sandboxGone(news.sandbox, news.why);
+    case 'workspace.released':
+      return void gateway.workspaceReleased(news.sandbox, news.released);
     default:
       return; // link ends are seen on the links themselves; registrations are asked for when needed
   }

@@ -1,5 +1,5 @@
 /** Makes the kernel side of a recorded sandbox and hands it to its worker; nothing runs in it before both have said yes. */
-import { NemoError, type CreateResult } from '@nemoclaw/contract';
+import { NemoError, type CreateResult, type Released } from '@nemoclaw/contract';
 import { gatewayEvent } from '../backend.ts';
 import type { House } from '../house.ts';
 import type { Phases } from '../phases.ts';
@@ -68,13 +68,14 @@ export async function bringUp(house: House, live: LiveSandbox, hostFacts: Readon
   }
 }
 
-/** Takes the kernel side and the worker's part away; what is recorded stays. */
-export async function takeDown(house: House, live: LiveSandbox, made: boolean): Promise<void> {
+/** Takes the kernel side and the worker's part away; what is recorded stays. With what was left in the workspace, null if nothing was to be checked. */
+export async function takeDown(house: House, live: LiveSandbox, made: boolean): Promise<Released | null> {
+  let released: Released | null = null;
   const { id, worker } = live.record.value;
   live.leaving = true;
   if (made) {
     try {
-      await house.backend.destroy(id);
+      released = await house.backend.destroy(id);
     } catch (cause) {
       if (!isGone(cause)) {
         live.leaving = false;
@@ -84,6 +85,7 @@ export async function takeDown(house: House, live: LiveSandbox, made: boolean): 
   }
   house.workers.send(worker, { t: 'remove', sandbox: id });
   house.execs.gone(id);
+  return released;
 }
 
 /** openshelld knows no such sandbox: what was to be removed is not there. */

@@ -1,6 +1,6 @@
 /** Stop, start and destroy; what a worker reports about its sandbox. */
 import { basename } from 'node:path';
-import { checkHost, joinSensitivity, NemoError, type Sensitivity } from '@nemoclaw/contract';
+import { checkHost, joinSensitivity, NemoError, type LeftView, type Released, type Sensitivity } from '@nemoclaw/contract';
 import { gatewayEvent } from '../backend.ts';
 import type { House } from '../house.ts';
 import { Phases } from '../phases.ts';
@@ -22,8 +22,8 @@ export async function stopSandbox(house: House, name: string, uid: number): Prom
     if (live.record.value.state === 'stopped') return live;
     await note(house, live, `The sandbox ${name} is stopped.`, uid, 4);
     await house.desk.close(live.record.value.id);
-    await takeDown(house, live, true);
-    await saveRecord(house.store, live, { state: 'stopped', problem: '', task: '' });
+    const released = await takeDown(house, live, true);
+    await saveRecord(house.store, live, { state: 'stopped', problem: '', task: '', left: leftOf(house, released) });
     return live;
   });
 }
@@ -53,15 +53,16 @@ function blueprintNow(house: House, live: LiveSandbox): Pick<LiveSandbox['record
   return { blueprint: { name: blueprint.name, version: blueprint.version, digest, dir } };
 }
 
-/** Removes the sandbox for good; the workspace folder and the record in the ledger stay. */
-export async function destroySandbox(house: House, name: string, uid: number): Promise<void> {
+/** Removes the sandbox for good; the workspace folder and the record in the ledger stay. With what it left in the folder that is still put away. */
+export async function destroySandbox(house: House, name: string, uid: number): Promise<LeftView | undefined> {
   const live = house.sandboxes.must(name);
-  await house.lock.run(`life/${live.record.value.id}`, async () => {
+  return house.lock.run(`life/${live.record.value.id}`, async () => {
     if (house.sandboxes.get(live.record.value.id) !== live) throw new NemoError('NEMO_E_NOT_FOUND', { what: `There is no sandbox ${name}.` });
     await note(house, live, `The sandbox ${name} is removed.`, uid, 4);
     await house.desk.close(live.record.value.id);
-    await takeDown(house, live, live.record.value.state !== 'stopped');
+    const released = await takeDown(house, live, live.record.value.state !== 'stopped');
     await forget(house, live);
+    return leftOf(house, released) ?? live.record.value.left;
   });
 }
 
@@ -76,6 +77,20 @@ export async function raiseLabel(house: House, id: string, to: Sensitivity, why:
     await house.audit.commit(gatewayEvent(house.clock.now(), id, `The label of ${live.record.value.name} rises from ${from} to ${label}.`, { class: 'dataSecurityFinding', activity: 1, severity: 2, data: { from, to: label, why } }));
     await saveRecord(house.store, live, { label });
   });
+}
+
+/** Undefined where there is nothing that a person must know. */
+function leftOf(house: House, released: Released | null): LeftView | undefined {
+  if (released === null || (released.found.length === 0 && released.problem === '')) return undefined;
+  const { checked, quarantine, found, more, problem } = released;
+  return { at: house.clock.now(), checked, quarantine, found: found.map((one) => ({ ...one })), more, problem };
+}
+
+/** What openshelld found in a workspace that was given back; of a sandbox that is gone for good only the record in the ledger tells. */
+export async function workspaceReleased(house: House, id: string, released: Released): Promise<void> {
+  const live = house.sandboxes.get(id);
+  const left = leftOf(house, released);
+  if (live && left !== undefined) await saveRecord(house.store, live, { left });
 }
 
 /** openshelld says that the sandbox is gone though nobody stopped it. */

@@ -134,5 +134,6 @@ export function sandboxView(live: LiveSandbox, waiting: number): SandboxView {
     probe: record.probe,
     phases: record.phases,
     unenforced: record.unenforced,
+    ...(record.left === undefined ? {} : { left: record.left }),
   };
 }

@@ -1,5 +1,5 @@
 /** What is kept of a sandbox. Keys lie under `sandbox/<id>/`; `name/<name>` says which id a name has. */
-import { providerKinds, sandboxStates, sensitivities, type StoreEntry } from '@nemoclaw/contract';
+import { leftSchema, providerKinds, sandboxStates, sensitivities, type StoreEntry } from '@nemoclaw/contract';
 import { z } from 'zod';
 
 const providerSchema = z.object({
@@ -40,6 +40,8 @@ export const sandboxRecordSchema = z.object({
   probe: z.record(z.string(), z.boolean()),
   phases: z.record(z.string(), z.number()),
   unenforced: z.array(z.string()),
+  /** What was found in the workspace when it was last given back. */
+  left: leftSchema.optional(),
 });
 export type SandboxRecord = z.infer<typeof sandboxRecordSchema>;
 

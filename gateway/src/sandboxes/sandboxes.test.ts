@@ -168,8 +168,9 @@ describe('stop, start, destroy', () => {
     const live = await make(world);
     const destroy = world.backend.destroy.bind(world.backend);
     world.backend.destroy = async (id) => {
-      await destroy(id);
+      const released = await destroy(id);
       await world.gateway.sandboxGone(id, 'as asked');
+      return released;
     };
     await stopSandbox(world.gateway.house, 'helper', uid);
     assert.equal(live.record.value.state, 'stopped');

@@ -169,6 +169,7 @@ int main(int argc, char **argv) {
     in.workspace_uid = st.st_uid;
     in.workspace_gid = st.st_gid;
     in.manifest = json_object();
+    in.manifest_fd = -1;
   }
   /* Blocked before the launch: an early SIGTERM waits until it can be passed on, instead of leaving a sandbox behind. */
   sigset_t set;

@@ -30,7 +30,8 @@ bool release_workspace(const struct launch_in *in, int report) {
   pid_t child = -1;
   if (in->workspace_fd < 0 || in->manifest == NULL || json_object_get(in->manifest, "writable") == NULL) return true;
   strftime(label, sizeof label, "openshell-%Y%m%dT%H%M%SZ", gmtime_r(&now, &parts));
-  int fd = protect_start(in->workspace_fd, in->manifest, label, false, in->workspace_uid, in->workspace_gid, launch_rootless() ? (uid_t)-1 : in->agent_uid, &child);
+  /* The end of a pid namespace's init is the end of everything in it: nobody is left to wait for. */
+  int fd = protect_start(in->workspace_fd, in->manifest, label, false, in->workspace_uid, in->workspace_gid, (uid_t)-1, "", &child);
   json_t *released = fd >= 0 ? protect_finish(fd, child) : NULL;
   if (released == NULL) fprintf(stderr, "openshell: THE WORKSPACE WAS NOT CHECKED: look at what changed in it before you open it\n");
   else tell(released, report);

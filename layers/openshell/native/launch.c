@@ -196,13 +196,9 @@ static int as_person(const struct launch_in *in, struct plan *plan, struct launc
 
 static int write_manifest(const struct launch_in *in, struct fault *f) {
   char *text = json_dumps(in->manifest, JSON_COMPACT);
-  int fd = open(in->manifest_file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600), e = errno;
   size_t length = text != NULL ? strlen(text) : 0;
-  bool good = fd >= 0 && length > 0 && write(fd, text, length) == (ssize_t)length && fsync(fd) == 0;
-  if (fd >= 0) {
-    e = errno;
-    close(fd);
-  }
+  bool good = length > 0 && write(in->manifest_fd, text, length) == (ssize_t)length && fsync(in->manifest_fd) == 0;
+  int e = errno;
   free(text);
   return good ? 0 : fault(f, "host", e, "protect: the manifest cannot be written");
 }
@@ -216,7 +212,7 @@ static int protect(json_t *plan, const struct launch_in *in, struct found_list *
   setfsuid((uid_t)old_uid);
   setfsgid((gid_t)old_gid);
   if (r != 0) return fault(f, "view", 0, "%s", err);
-  return in->manifest_file != NULL ? write_manifest(in, f) : 0;
+  return in->manifest_fd >= 0 ? write_manifest(in, f) : 0;
 }
 
 int launch_sandbox(json_t *json, const struct launch_in *in, struct launched *out, char *err, size_t errlen) {

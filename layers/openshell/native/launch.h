@@ -25,7 +25,7 @@ struct launch_in {
   bool allow_layer_switches; /* host config `testing: true` */
   bool rootless; /* launch_sandbox() fills it in from launch_rootless() */
   json_t *manifest; /* with a workspace: an object that gets what protect_release() needs afterwards (see protect.h); the caller's own fields in it stay. NULL: nothing is protected */
-  const char *manifest_file; /* where it is written before anything runs, mode 0600; NULL: nowhere */
+  int manifest_fd; /* an empty file that it is written to before anything runs; with `manifest` only, -1: nowhere */
 };
 
 struct launch_probe {

@@ -2,6 +2,7 @@
 #include "openshelld.h"
 #include "openshelld_alone.h"
 #include "openshelld_checkpoints.h"
+#include "openshelld_release.h"
 #include "openshelld_sandboxes.h"
 #include "openshelld_store.h"
 #include "openshelld_text.h"
@@ -31,6 +32,7 @@ static void stop(void) {
   if (stopping) return;
   stopping = true;
   log_line("stopping");
+  releases_stopping();
   if (config.alone) {
     sandboxes_stop(all_stopped);
     return;

@@ -1,6 +1,7 @@
 /* What the services may ask for, by role; everything else is refused. */
 #include "openshelld.h"
 #include "openshelld_checkpoints.h"
+#include "openshelld_release.h"
 #include "openshelld_sandboxes.h"
 #include "openshelld_store.h"
 #include "openshelld_text.h"
@@ -36,6 +37,7 @@ static void asked_hello(struct service *service, json_t *message, json_int_t id)
   (void)id;
   log_line("%s says hello", service->name);
   if (service->role == ROLE_LEDGER || config.alone) event_flush();
+  if (service->role == ROLE_GATEWAY) releases_tell();
   if (service->role == ROLE_GATEWAY) sandboxes_tell_inventory();
   if (service->role == ROLE_WORKER) sandboxes_attach_worker(service);
 }

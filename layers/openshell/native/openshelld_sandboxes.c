@@ -2,6 +2,7 @@
 #include "openshelld_sandboxes.h"
 #include "cgroup.h"
 #include "openshelld_alone.h"
+#include "openshelld_release.h"
 #include "openshelld_store.h"
 #include "openshelld_text.h"
 #include "seen_refusals.h"
@@ -38,7 +39,7 @@ static struct sandbox *make(const char *id) {
   struct sandbox *s = calloc(1, sizeof *s);
   if (!s) return NULL;
   text_format(s->id, sizeof s->id, "%s", id);
-  s->notify = s->listeners[0] = s->listeners[1] = s->pts = s->view.root = s->view.whole = s->channel.fd = s->watch.fd = -1;
+  s->notify = s->listeners[0] = s->listeners[1] = s->pts = s->view.root = s->view.whole = s->channel.fd = s->watch.fd = s->manifest = -1;
   s->next = sandboxes;
   sandboxes = s;
   return s;
@@ -88,6 +89,7 @@ void asked_create(struct service *service, json_t *message, json_int_t id) {
   if (sandbox_find(name)) reply_error(service, id, "exists", "there is already a sandbox %s", name);
   else if (count >= config.max_sandboxes) reply_error(service, id, "full", "this host allows %d sandboxes", config.max_sandboxes);
   else if (registration[0] && !workspace) reply_error(service, id, "registration", "no workspace is registered as %s", registration);
+  else if (registration[0] && release_first(service, message, id, registration)) return;
   else if (worker[0] && (!owner || owner->role != ROLE_WORKER)) reply_error(service, id, "worker", "there is no worker %s", worker);
   else if (!text_format(path, sizeof path - 20, config.alone ? "" : "%s/shims/%s.sock", config.run, name)) reply_error(service, id, "protocol", "the name is too long for a socket");
   else {
@@ -104,7 +106,11 @@ void asked_create(struct service *service, json_t *message, json_int_t id) {
       s->plan = json_incref(plan);
       text_format(s->worker, sizeof s->worker, "%s", worker);
     }
-    if (!s || uid == 0 || !launch || shim_start(s, launch, workspace ? workspace->fd : -1) < 0) {
+    if (s && workspace) {
+      text_format(s->registration, sizeof s->registration, "%s", registration);
+      json_object_set_new(launch, "owner", release_owner(s, workspace));
+    }
+    if (!s || uid == 0 || !launch || (workspace && release_prepare(s) < 0) || shim_start(s, launch, workspace ? workspace->fd : -1) < 0) {
       reply_error(service, id, "internal", "the shim cannot be started: %s", uid == 0 ? "no uid is free" : strerror(errno));
       if (s) s->create_request = 0;
       if (s) sandbox_gone(s, NULL);
@@ -179,7 +185,6 @@ void sandbox_gone(struct sandbox *s, const char *why) {
     watch_end(seen);
   }
   json_decref(s->plan);
-  struct service *gateway = service_find("gateway");
   for (struct sandbox **link = &sandboxes; *link; link = &(*link)->next)
     if (*link == s) {
       *link = s->next;
@@ -207,10 +212,9 @@ void sandbox_gone(struct sandbox *s, const char *why) {
   close_one(&s->listeners[1]);
   close_one(&s->pts);
   view_close(&s->view);
-  if (gateway && s->destroy_request) reply_ok(gateway, s->destroy_request, json_object(), NULL, 0);
-  else if (why) tell_gateway(json_pack("{s:s,s:s,s:s}", "t", "sandbox.gone", "sandbox", s->id, "why", why), NULL, 0);
   if (s->state != SANDBOX_STARTING) event_emit("applicationLifecycle", 4, why ? 4 : 1, s->id, "openshelld", NULL, NULL, "The sandbox ended: %s", why ? why : "as asked");
   log_line("sandbox %s ended: %s", s->id, why ? why : "as asked");
+  release_begin(s, why);
   json_decref(s->created);
   free(s);
   if (!sandboxes && stop_patience.set) timer_set(&stop_patience, 0, when_all_gone);
@@ -301,12 +305,14 @@ int sandboxes_open(char *err, size_t errlen) {
     struct sandbox *s = make(id);
     if (!s || !text_format(socket, sizeof socket, "%s/%s", path, entry->d_name)) continue;
     s->state = SANDBOX_READY;
+    release_recall(s);
     if (shim_connect(s, socket) < 0) {
       log_line("the shim of %s does not answer: %s", id, strerror(errno));
       sandbox_gone(s, "its shim had ended");
     }
   }
   closedir(dir);
+  releases_open();
   return 0;
 }
 
@@ -321,5 +327,6 @@ void sandboxes_stop(void (*done)(void)) {
 
 void sandboxes_close(void) {
   while (sandboxes) sandbox_gone(sandboxes, NULL);
+  releases_close();
   cgroup_remove_instance(config.instance);
 }

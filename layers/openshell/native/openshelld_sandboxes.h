@@ -33,7 +33,8 @@ struct sandbox {
   pid_t shim, init;
   bool child; /* the shim is our child */
   bool synced; /* the shim has said everything it knows */
-  char worker[32];
+  char worker[32], registration[24]; /* registration: of the workspace, "" for none */
+  int manifest; /* what is protected in it, see openshelld_release.h; -1 */
   pid_t attached; /* of the worker process that has the listeners */
   struct channel channel;
   struct watch watch;

@@ -225,7 +225,7 @@ int shim_start(struct sandbox *s, json_t *launch, int workspace) {
     json_decref(launch);
     return -1;
   }
-  shim_say(s, launch, &workspace, workspace >= 0 ? 1 : 0);
+  shim_say(s, launch, (int[]){workspace, s->manifest}, workspace >= 0 ? 2 : 0);
   return 0;
 }
 

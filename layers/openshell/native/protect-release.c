@@ -14,7 +14,7 @@ struct release {
   const char *label;
   char name[200]; /* of the quarantine, relative to the workspace */
   unsigned more;
-  bool failed;
+  bool failed, resumed;
 };
 
 /* Renaming a folder changes what it says of its parent, and the one it lies in: their owner may have lost the right to write. */
@@ -158,6 +158,22 @@ static void remove_placeholders(int root, json_t *list) {
   }
 }
 
+/* An earlier check with this label was killed: the quarantine is ours, and goes on being it. */
+static bool interrupted(struct release *r) {
+  char path[200];
+  struct stat st;
+  snprintf(path, sizeof path, PROTECT_QUARANTINE "/%.110s", r->label);
+  int at = protect_open(r->root, path, O_PATH | O_DIRECTORY);
+  if (at < 0) return false;
+  char link[40];
+  snprintf(link, sizeof link, "/proc/self/fd/%d", at);
+  if (fstat(at, &st) == 0 && chmod(link, 0700) == 0) r->into = open(link, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  close(at);
+  if (r->into >= 0) snprintf(r->name, sizeof r->name, "%s", path);
+  r->resumed = r->into >= 0;
+  return r->resumed;
+}
+
 json_t *protect_release(int root, json_t *manifest, const char *label, bool shared) {
   struct release r = {.root = root, .into = -1, .known = json_deep_copy(json_object_get(manifest, "known")), .found = json_array(), .label = label};
   json_t *protect = json_object_get(manifest, "protect");
@@ -169,7 +185,7 @@ json_t *protect_release(int root, json_t *manifest, const char *label, bool shar
     if (json_is_object(protect)) {
       if (rules == NULL || r.known == NULL || r.found == NULL || !protect_rules_of(protect, rules) || protect_walk(root, rules, PROTECT_ENTRIES_RELEASE, true, &list) != 0) list.whole = false;
       /* Made by the sandbox: a trap in the place where ours will be. */
-      if (list.quarantine && !json_is_true(json_object_get(manifest, "quarantine"))) {
+      if (list.quarantine && !json_is_true(json_object_get(manifest, "quarantine")) && !interrupted(&r)) {
         char aside[200];
         snprintf(aside, sizeof aside, PROTECT_QUARANTINE "-of-%.100s", label);
         if (syscall(SYS_renameat2, root, PROTECT_QUARANTINE, root, aside, 1) == 0) quarantine(&r, aside, "new");
@@ -181,6 +197,7 @@ json_t *protect_release(int root, json_t *manifest, const char *label, bool shar
         snprintf(link, sizeof link, "/proc/self/fd/%d", root);
         problem = chmod(link, 0) == 0 ? "it has too many entries to be checked, so it was closed (mode 0); look at it, then chmod u+rwx" : "it has too many entries to be checked, and could not be closed";
       } else if (r.failed) problem = "not everything could be moved away";
+      else if (r.resumed) problem = "an earlier check was interrupted; what it put away is in the same folder";
     }
   }
   if (r.into >= 0) {

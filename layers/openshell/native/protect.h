@@ -91,9 +91,11 @@ json_t *protect_release(int root, json_t *manifest, const char *label, bool shar
 
 /*
  * protect-owner.c: protect_release in a process of its own that has become uid and gid for good, after the last process of `agent` (-1: nobody) is gone.
+ * `root` -1: opened by the manifest's "path", if it is still the folder with its "ino"; else it could not be opened.
+ * `instance` names the control groups, see cgroup.h. With `again` in the answer nothing was done and another try makes sense.
  * The answer (JSON text, then end of file) comes on the descriptor returned; -1 with errno. Kill and reap *child when done.
  */
-int protect_start(int root, json_t *manifest, const char *label, bool shared, uid_t uid, gid_t gid, uid_t agent, pid_t *child);
+int protect_start(int root, json_t *manifest, const char *label, bool shared, uid_t uid, gid_t gid, uid_t agent, const char *instance, pid_t *child);
 /* Reads to the end and reaps; NULL: it died or said nothing. For callers who can wait. */
 json_t *protect_finish(int fd, pid_t child);
 

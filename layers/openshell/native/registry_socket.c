@@ -1,6 +1,7 @@
 /* $RUN/register.sock: one line in, one line out; who asks is what the kernel says. */
 #include "channel.h"
 #include "openshelld.h"
+#include "openshelld_release.h"
 #include "openshelld_store.h"
 #include "openshelld_text.h"
 #include "registry.h"
@@ -147,6 +148,7 @@ static void answered(struct watch *watch, uint32_t events) {
       json_decref(reply);
       finish(peer);
       if (fresh) {
+        releases_retry(one->id);
         log_line("uid %u registered %s", one->uid, one->id);
         event_emit("entityManagement", 1, 1, "", "openshelld", "allow", json_pack("{s:s,s:I}", "registration", one->id, "uid", (json_int_t)one->uid), "A workspace was registered: %s", one->path);
         tell_gateway(json_pack("{s:s,s:{s:s,s:I,s:I,s:s}}", "t", "workspace.registered", "registration", "id", one->id, "uid", (json_int_t)one->uid, "gid", (json_int_t)one->gid, "path", one->path), NULL, 0);

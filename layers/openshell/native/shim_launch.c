@@ -25,7 +25,7 @@ static void take_text(char *out, size_t size, json_t *message, const char *name)
   text_format(out, size, "%s", text ? text : "");
 }
 
-static int launch(json_t *message, int workspace) {
+static int launch(json_t *message, int workspace, int manifest) {
   char err[400] = "";
   const char *roots[17] = {0};
   int procs[CGROUP_MAX];
@@ -54,7 +54,14 @@ static int launch(json_t *message, int workspace) {
                          .procs_count = (size_t)shim.group.count,
                          .bind_roots = roots,
                          .allow_layer_switches = json_is_true(json_object_get(message, "testing"))};
-  if (launch_sandbox(plan, &in, &shim.sandbox, err, sizeof err) == 0) return 0;
+  if (manifest >= 0) {
+    in.manifest = json_deep_copy(json_object_get(message, "owner"));
+    in.manifest_fd = manifest;
+    json_object_set_new(in.manifest, "agent", json_integer((json_int_t)shim.uid));
+  }
+  int made = launch_sandbox(plan, &in, &shim.sandbox, err, sizeof err);
+  json_decref(in.manifest);
+  if (made == 0) return 0;
   (void)cgroup_kill(&shim.group);
   (void)cgroup_remove(&shim.group, 500);
   return fail(shim.sandbox.code ? shim.sandbox.code : "internal", err);
@@ -65,7 +72,7 @@ int shim_launch(void) {
   struct pollfd ready = {shim.daemon.fd, POLLIN, 0};
   if (poll(&ready, 1, 10000) <= 0 || packet_receive(shim.daemon.fd, &packet) <= 0) return -1;
   json_t *message = json_loadb(packet.data, packet.length, 0, NULL);
-  int result = message ? launch(message, packet.count > 0 ? packet.fds[0] : -1) : fail("plan", "not JSON");
+  int result = message ? launch(message, packet.count > 0 ? packet.fds[0] : -1, packet.count > 1 ? packet.fds[1] : -1) : fail("plan", "not JSON");
   json_decref(message);
   packet_close_fds(&packet);
   return result;

@@ -34,6 +34,10 @@ const from: Record<string, readonly [FromOpenshelld, number]> = {
   'hold.ended': [{ t: 'hold.ended', sandbox: 'sb_1', holdId: hold.holdId, outcome: 'performed', errno: 0 }, 0],
   'exec.exited': [{ t: 'exec.exited', sandbox: 'sb_1', execId: 'ex_1', code: 7, signal: null }, 0],
   'exec.exited-signal': [{ t: 'exec.exited', sandbox: 'sb_1', execId: 'ex_1', code: null, signal: 'SIGTERM' }, 0],
+  'workspace.released': [
+    { t: 'workspace.released', sandbox: 'sb_1', released: { checked: true, entries: 812, quarantine: '.nemoclaw-quarantine/sb_1-20260101T120000Z', found: [{ path: '.envrc', why: 'new', moved: true }], more: 0, problem: '' } },
+    0,
+  ],
   'sandbox.gone': [{ t: 'sandbox.gone', sandbox: 'sb_1', why: 'init ended' }, 0],
   'workspace.registered': [{ t: 'workspace.registered', registration }, 0],
 };

@@ -1,0 +1,334 @@
+/* Checks workspaces when sandboxes give them back, and tells what was found. The check itself is a process of the folder's owner. */
+#include "openshelld_release.h"
+#include "openshelld_store.h"
+#include "openshelld_text.h"
+#include "protect.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TEXT_MAX (8 << 20)
+
+struct release {
+  struct release *next;
+  char id[72], registration[24], why[120];
+  json_t *manifest, *released; /* released: what was found, until the gateway has heard it */
+  json_int_t request;          /* the gateway's destroy; 0: none */
+  bool ended;                  /* the gateway is told that the sandbox is gone */
+  pid_t child;                 /* 0: no check runs */
+  struct watch watch;
+  char *text;
+  size_t used;
+};
+
+struct deferred {
+  struct deferred *next;
+  char service[32], registration[24];
+  json_t *message;
+  json_int_t id;
+};
+
+static struct release *releases;
+static struct deferred *deferred;
+static bool stopping;
+
+static bool file_of(const char *id, char *path, size_t size) { return text_format(path, size, "%s/workspaces/%s.json", config.state, id); }
+
+int release_prepare(struct sandbox *s) {
+  char path[300];
+  if (config.alone) s->manifest = memfd_create("manifest", MFD_CLOEXEC);
+  else if (file_of(s->id, path, sizeof path)) s->manifest = open(path, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+  return s->manifest;
+}
+
+json_t *release_owner(const struct sandbox *s, const struct registration *w) {
+  return json_pack("{s:s,s:s,s:I,s:I,s:s,s:I}", "sandbox", s->id, "registration", w->id, "uid", (json_int_t)w->uid, "gid", (json_int_t)w->gid, "path", w->path, "ino", (json_int_t)w->ino);
+}
+
+static const char *text_in(json_t *object, const char *key) {
+  const char *text = json_string_value(json_object_get(object, key));
+  return text ? text : "";
+}
+
+static json_t *read_fd(int fd) { return fd >= 0 && lseek(fd, 0, SEEK_SET) == 0 ? json_loadfd(fd, 0, NULL) : NULL; }
+
+static json_t *read_file(const char *id) {
+  char path[300];
+  int fd = !config.alone && file_of(id, path, sizeof path) ? open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC) : -1;
+  json_t *json = read_fd(fd);
+  if (fd >= 0) close(fd);
+  return json;
+}
+
+static void forget_file(const char *id) {
+  char path[300];
+  if (!config.alone && file_of(id, path, sizeof path)) (void)unlink(path);
+}
+
+/* What was found outlives us. */
+static void keep_file(const struct release *r) {
+  char path[300];
+  json_t *all = config.alone ? NULL : json_pack("{s:s,s:O}", "sandbox", r->id, "released", r->released);
+  int fd = all && file_of(r->id, path, sizeof path) ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600) : -1;
+  if (fd >= 0 && (json_dumpfd(all, fd, JSON_COMPACT) != 0 || fsync(fd) < 0)) log_line("what %s left could not be kept: %s", r->id, strerror(errno));
+  if (fd >= 0) close(fd);
+  json_decref(all);
+}
+
+void release_recall(struct sandbox *s) {
+  json_t *manifest = read_file(s->id);
+  text_format(s->registration, sizeof s->registration, "%s", text_in(manifest, "registration"));
+  json_decref(manifest);
+}
+
+static void drop(struct release *r) {
+  for (struct release **link = &releases; *link; link = &(*link)->next)
+    if (*link == r) {
+      *link = r->next;
+      break;
+    }
+  json_decref(r->manifest);
+  json_decref(r->released);
+  free(r->text);
+  free(r);
+}
+
+/* On the record: each thing (the first twenty), and what became of the folder. */
+static void record(const struct release *r) {
+  size_t index, total = json_array_size(json_object_get(r->released, "found")) + (size_t)json_integer_value(json_object_get(r->released, "more"));
+  json_t *one, *found = json_object_get(r->released, "found");
+  const char *into = text_in(r->released, "quarantine"), *problem = text_in(r->released, "problem");
+  json_array_foreach(found, index, one) {
+    bool moved = json_is_true(json_object_get(one, "moved"));
+    if (index >= 20) break;
+    event_emit("detectionFinding", 1, moved ? 4 : 5, r->id, "openshelld", "deny", json_pack("{s:O,s:O,s:b,s:s}", "path", json_object_get(one, "path"), "why", json_object_get(one, "why"), "moved", moved, "quarantine", into),
+               "The sandbox left %.200s (%s), which shells, git, editors or agents obey by themselves; it was %s", text_in(one, "path"), text_in(one, "why"), moved ? "put away" : "NOT moved away");
+  }
+  if (total > 20) event_emit("detectionFinding", 1, 4, r->id, "openshelld", "deny", json_pack("{s:i,s:s}", "count", (int)total, "quarantine", into), "The sandbox left %zu things at protected names in all", total);
+  if (problem[0]) event_emit("detectionFinding", 1, 5, r->id, "openshelld", "deny", json_pack("{s:b,s:s}", "checked", json_is_true(json_object_get(r->released, "checked")), "problem", problem), "The workspace after the sandbox: %s", problem);
+}
+
+static bool worth_telling(const struct release *r) { return r->released && (json_array_size(json_object_get(r->released, "found")) > 0 || text_in(r->released, "problem")[0]); }
+
+static void again(const char *registration, bool checked) {
+  struct deferred *now = NULL, **last = &now;
+  for (struct deferred **link = &deferred; *link;) {
+    struct deferred *one = *link;
+    if (strcmp(one->registration, registration) != 0) {
+      link = &one->next;
+      continue;
+    }
+    *link = one->next;
+    one->next = NULL;
+    *last = one;
+    last = &one->next;
+  }
+  while (now) {
+    struct deferred *one = now;
+    struct service *service = service_find(one->service);
+    now = one->next;
+    if (service && checked) asked_create(service, one->message, one->id);
+    else if (service) reply_error(service, one->id, "registration", "what an earlier sandbox left in this folder cannot be checked");
+    json_decref(one->message);
+    free(one);
+  }
+}
+
+/* `released` NULL: nothing was to be checked. Takes it over. */
+static void finish(struct release *r, json_t *released, bool checked) {
+  struct service *gateway = service_find("gateway");
+  bool listens = gateway && gateway->hello && !stopping;
+  char registration[24];
+  text_format(registration, sizeof registration, "%s", r->registration);
+  r->released = released;
+  if (released) {
+    log_line("the workspace of %s: %zu found, %s", r->id, json_array_size(json_object_get(released, "found")), checked ? "checked" : text_in(released, "problem"));
+    record(r);
+  }
+  bool tell = worth_telling(r);
+  /* Before anybody hears of it. */
+  if (checked && tell && !listens) keep_file(r);
+  else if (checked) forget_file(r->id);
+  if (tell && listens) tell_gateway(json_pack("{s:s,s:s,s:O}", "t", "workspace.released", "sandbox", r->id, "released", released), NULL, 0);
+  if (gateway && r->request) reply_ok(gateway, r->request, json_pack("{s:O?}", "released", released), NULL, 0);
+  else if (r->ended) tell_gateway(json_pack("{s:s,s:s,s:s}", "t", "sandbox.gone", "sandbox", r->id, "why", r->why), NULL, 0);
+  r->request = 0;
+  r->ended = false;
+  if (!checked) {
+    /* The manifest stays: the next start, or the next registration of the folder, tries again. */
+    json_decref(r->released);
+    r->released = NULL;
+  } else if (!tell || listens) drop(r);
+  again(registration, checked);
+}
+
+static json_t *not_checked(const char *problem) { return json_pack("{s:b,s:i,s:s,s:[],s:i,s:s}", "checked", 0, "entries", 0, "quarantine", "", "found", "more", 0, "problem", problem); }
+
+static void end_check(struct release *r) {
+  int fd = r->watch.fd, status = -1;
+  loop_remove(&r->watch);
+  close(fd);
+  while (waitpid(r->child, &status, 0) < 0 && errno == EINTR) continue;
+  r->child = 0;
+  json_t *released = status == 0 && r->text ? json_loadb(r->text, r->used, 0, NULL) : NULL;
+  free(r->text);
+  r->text = NULL;
+  bool answered = json_is_object(released);
+  bool again_later = !answered || json_is_true(json_object_get(released, "again"));
+  if (answered) json_object_del(released, "again");
+  else json_decref(released);
+  finish(r, answered ? released : not_checked("the check ended without an answer"), !again_later);
+}
+
+static void answer_ready(struct watch *watch, uint32_t events) {
+  struct release *r = container_of(watch, struct release, watch);
+  (void)events;
+  if (!r->text) r->text = malloc(TEXT_MAX);
+  ssize_t n = r->text && r->used < TEXT_MAX ? read(watch->fd, r->text + r->used, TEXT_MAX - r->used) : 0;
+  if (n > 0) r->used += (size_t)n;
+  else if (n == 0 || errno != EINTR) end_check(r);
+}
+
+static void note_label(struct release *r, const char *label) {
+  char path[300], new[310];
+  json_object_set_new(r->manifest, "label", json_string(label));
+  if (config.alone || !file_of(r->id, path, sizeof path) || !text_format(new, sizeof new, "%s.new", path)) return;
+  int fd = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+  if (fd < 0 || json_dumpfd(r->manifest, fd, JSON_COMPACT) != 0 || rename(new, path) < 0) log_line("the manifest of %s: %s", r->id, strerror(errno));
+  if (fd >= 0) close(fd);
+}
+
+static void start_check(struct release *r) {
+  json_int_t uid = json_integer_value(json_object_get(r->manifest, "uid")), gid = json_integer_value(json_object_get(r->manifest, "gid")), ino = json_integer_value(json_object_get(r->manifest, "ino"));
+  json_t *agent = json_object_get(r->manifest, "agent");
+  const struct registration *known = registry_find(r->registration);
+  char label[120], stamp[32];
+  const char *interrupted = text_in(r->manifest, "label");
+  time_t now = (time_t)(wall_ms() / 1000);
+  struct tm parts;
+  bool shared = false;
+  for (struct sandbox *s = sandboxes; s; s = s->next) shared |= strcmp(s->id, r->id) != 0 && strcmp(s->registration, r->registration) == 0;
+  strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", gmtime_r(&now, &parts));
+  /* With a word that the sandbox cannot have guessed, so that the next try knows our quarantine from one that was put there. */
+  if (interrupted[0]) text_format(label, sizeof label, "%s", interrupted);
+  else text_format(label, sizeof label, "%s-%s-%08x", r->id, stamp, randombytes_random());
+  if (!interrupted[0]) note_label(r, label);
+  r->used = 0;
+  int fd = protect_start(known && known->ino == (ino_t)ino ? known->fd : -1, r->manifest, label, shared, (uid_t)uid, (gid_t)gid, agent && geteuid() == 0 ? (uid_t)json_integer_value(agent) : (uid_t)-1, config.instance, &r->child);
+  if (fd >= 0 && loop_add(&r->watch, fd, EPOLLIN, answer_ready) == 0) return;
+  if (fd >= 0) {
+    kill(r->child, SIGKILL);
+    while (waitpid(r->child, NULL, 0) < 0 && errno == EINTR) continue;
+    close(fd);
+  }
+  r->child = 0;
+  finish(r, not_checked("the check could not be started"), false);
+}
+
+static struct release *add(const char *id) {
+  struct release *r = calloc(1, sizeof *r);
+  if (!r) return NULL;
+  text_format(r->id, sizeof r->id, "%s", id);
+  r->watch.fd = -1;
+  r->next = releases;
+  return releases = r;
+}
+
+void release_begin(struct sandbox *s, const char *why) {
+  struct release *r = add(s->id);
+  if (!r) return;
+  r->request = s->destroy_request;
+  r->ended = why != NULL;
+  text_format(r->why, sizeof r->why, "%s", why ? why : "");
+  text_format(r->registration, sizeof r->registration, "%s", s->registration);
+  if (s->registration[0]) r->manifest = s->manifest >= 0 ? read_fd(s->manifest) : read_file(s->id);
+  if (s->manifest >= 0) close(s->manifest);
+  s->manifest = -1;
+  /* Nothing was written: it ended before it could start anything. */
+  if (!json_is_true(json_object_get(r->manifest, "writable"))) finish(r, NULL, true);
+  else start_check(r);
+}
+
+bool release_first(struct service *service, json_t *message, json_int_t id, const char *registration) {
+  bool waits = false;
+  for (struct release *r = releases; r; r = r->next) waits |= r->manifest && !r->released && strcmp(r->registration, registration) == 0;
+  struct deferred *one = waits ? calloc(1, sizeof *one) : NULL;
+  if (!one) return false;
+  text_format(one->service, sizeof one->service, "%s", service->name);
+  text_format(one->registration, sizeof one->registration, "%s", registration);
+  one->message = json_incref(message);
+  one->id = id;
+  one->next = deferred;
+  deferred = one;
+  releases_retry(registration);
+  return true;
+}
+
+void releases_retry(const char *registration) {
+  for (struct release *r = releases, *next; r; r = next) {
+    next = r->next;
+    if (r->manifest && !r->child && !r->released && strcmp(r->registration, registration) == 0) start_check(r);
+  }
+}
+
+void releases_open(void) {
+  char path[300];
+  DIR *dir = text_format(path, sizeof path, "%s/workspaces", config.state) ? opendir(path) : NULL;
+  for (struct dirent *one; dir && (one = readdir(dir));) {
+    char id[72];
+    char *dot = strrchr(one->d_name, '.');
+    if (one->d_name[0] == '.' || !dot || strcmp(dot, ".json") != 0 || !text_format(id, sizeof id, "%.*s", (int)(dot - one->d_name), one->d_name) || sandbox_find(id)) continue;
+    json_t *json = read_file(id), *released = json_object_get(json, "released");
+    struct release *r = json ? add(id) : NULL;
+    if (!r) {
+      if (!json) forget_file(id); /* empty: it was made for a sandbox that never ran */
+      json_decref(json);
+      continue;
+    }
+    if (released) r->released = json_incref(released);
+    else {
+      r->manifest = json_incref(json);
+      text_format(r->registration, sizeof r->registration, "%s", text_in(json, "registration"));
+    }
+    json_decref(json);
+  }
+  if (dir) closedir(dir);
+  for (struct release *r = releases, *next; r; r = next) {
+    next = r->next;
+    if (r->released) record(r);
+    else if (json_is_true(json_object_get(r->manifest, "writable"))) start_check(r);
+    else finish(r, NULL, true);
+  }
+}
+
+void releases_tell(void) {
+  for (struct release *r = releases, *next; r; r = next) {
+    next = r->next;
+    if (!r->released) continue;
+    tell_gateway(json_pack("{s:s,s:s,s:O}", "t", "workspace.released", "sandbox", r->id, "released", r->released), NULL, 0);
+    forget_file(r->id);
+    drop(r);
+  }
+}
+
+void releases_stopping(void) { stopping = true; }
+
+void releases_close(void) {
+  stopping = true;
+  for (struct release *r = releases, *next; r; r = next) {
+    next = r->next;
+    if (!r->child) continue;
+    r->text = r->text ? r->text : malloc(TEXT_MAX);
+    for (ssize_t n; r->text && r->used < TEXT_MAX && ((n = read(r->watch.fd, r->text + r->used, TEXT_MAX - r->used)) > 0 || (n < 0 && errno == EINTR));) r->used += n > 0 ? (size_t)n : 0;
+    end_check(r);
+  }
+}
