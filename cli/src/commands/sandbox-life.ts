@@ -27,7 +27,7 @@ export async function destroy(this: CliContext, flags: CommonFlags & { readonly 
     const { confirm } = await import('@clack/prompts');
     if ((await confirm({ message: `Remove ${this.sandbox}? Its workspace and the record stay.`, initialValue: false })) !== true) throw new Quit(1);
   }
-  const { left, workspace } = await call<{ readonly left?: LeftView; readonly workspace?: string }>(this, 'DELETE', sandboxPath(this.sandbox));
+  const { left, workspace } = (await call<{ readonly left?: LeftView; readonly workspace?: string } | undefined>(this, 'DELETE', sandboxPath(this.sandbox))) ?? {};
   if (flags.json) return sayJson(this, { name: this.sandbox, destroyed: true, ...(left === undefined ? {} : { left }) });
   say(this, `${this.sandbox} is removed. Its workspace and the record stay.`);
   for (const line of leftLines(left, workspace ?? '')) say(this, line);

@@ -208,6 +208,7 @@ static void note_label(struct release *r, const char *label) {
 }
 
 static void start_check(struct release *r) {
+  if (r->child) return;
   json_int_t uid = json_integer_value(json_object_get(r->manifest, "uid")), gid = json_integer_value(json_object_get(r->manifest, "gid")), ino = json_integer_value(json_object_get(r->manifest, "ino"));
   json_t *agent = json_object_get(r->manifest, "agent");
   const struct registration *known = registry_find(r->registration);
@@ -241,6 +242,12 @@ static struct release *add(const char *id) {
   r->watch.fd = -1;
   r->next = releases;
   return releases = r;
+}
+
+static struct release *find(const char *id) {
+  for (struct release *r = releases; r; r = r->next)
+    if (strcmp(r->id, id) == 0) return r;
+  return NULL;
 }
 
 void release_begin(struct sandbox *s, const char *why) {
@@ -286,7 +293,7 @@ void releases_open(void) {
   for (struct dirent *one; dir && (one = readdir(dir));) {
     char id[72];
     char *dot = strrchr(one->d_name, '.');
-    if (one->d_name[0] == '.' || !dot || strcmp(dot, ".json") != 0 || !text_format(id, sizeof id, "%.*s", (int)(dot - one->d_name), one->d_name) || sandbox_find(id)) continue;
+    if (one->d_name[0] == '.' || !dot || strcmp(dot, ".json") != 0 || !text_format(id, sizeof id, "%.*s", (int)(dot - one->d_name), one->d_name) || sandbox_find(id) || find(id)) continue;
     json_t *json = read_file(id), *released = json_object_get(json, "released");
     struct release *r = json ? add(id) : NULL;
     if (!r) {
@@ -304,6 +311,7 @@ void releases_open(void) {
   if (dir) closedir(dir);
   for (struct release *r = releases, *next; r; r = next) {
     next = r->next;
+    if (r->child) continue;
     if (r->released) record(r);
     else if (json_is_true(json_object_get(r->manifest, "writable"))) start_check(r);
     else finish(r, NULL, true);

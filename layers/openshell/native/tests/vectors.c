@@ -41,6 +41,7 @@ static const struct {
     {"hold.ended", "{s:s,s:s,s:s,s:s,s:i}|t sandbox holdId outcome errno"},
     {"exec.exited", "{s:s,s:s,s:s,s:o,s:o}|t sandbox execId code signal"},
     {"sandbox.gone", "{s:s,s:s,s:s}|t sandbox why"},
+    {"workspace.released", "{s:s,s:s,s:o}|t sandbox released"},
     {"workspace.registered", "{s:s,s:o}|t registration"},
 };
 
