@@ -28,7 +28,7 @@ export function compilePolicy(input: PolicyInput, version: number): CompiledPoli
     name: input.sandboxPolicy.metadata.name,
     role: input.role,
     networkNone: spec.isolation.network === 'none' ? here('isolation.network', 'isolation', 'network') : null,
-    egress: input.network === undefined ? [] : egress(input.network),
+    egress: egressOf(input.network, spec.isolation.network === 'open' ? here('isolation.network', 'isolation', 'network') : undefined),
     inspection: { tlsDecrypt: inspection?.tlsDecrypt ?? true, logPayloads: inspection?.logPayloads ?? false, scanForPII: inspection?.scanForPII ?? true },
     allowed: names('allowedAPIs'),
     denied: names('deniedAPIs'),
@@ -79,6 +79,19 @@ function egress(file: NetworkPolicyFile): EgressRuleIr[] {
       };
     }),
   );
+}
+
+/** Level `open`: any host on any port that no more specific rule decides; unread. Private addresses stay refused, since none is named. */
+function egressOf(file: NetworkPolicyFile | undefined, open: RuleRef | undefined): EgressRuleIr[] {
+  const named = file === undefined ? [] : egress(file);
+  if (open === undefined) return named;
+  // Where a rule takes away by what is inside a request, TLS must be opened, so that these hosts are for HTTP only.
+  const looked = named.filter((rule) => rule.effect !== 'allow' && rule.domain !== '*' && (rule.methods.length > 0 || rule.paths.length > 0 || rule.query !== undefined)).map((rule) => rule.domain);
+  const read = [...new Set(looked)].filter((domain) => !named.some((rule) => rule.effect === 'allow' && rule.domain === domain));
+  return [...named, ...read.map((domain): EgressRuleIr => ({ ...everywhere({ ...open, id: `${open.id}:${domain}` }), domain, ports: [80, 443], tls: 'intercept' })), everywhere(open)];
+}
+function everywhere(r: RuleRef): EgressRuleIr {
+  return { ref: r, effect: 'allow', domain: '*', ports: [], methods: [], paths: [], addresses: [], ca: '', tls: 'passthrough', as: '' };
 }
 
 function action(given: Catalogue['actions'][number], r: RuleRef): ActionIr {

@@ -30,6 +30,7 @@ export const policies: fc.Arbitrary<CompiledPolicy> = fc
       deny: fc.array(rule([...exact, ...wild, '*', '*.test'], false), { maxLength: 4 }),
     }),
     none: fc.integer({ min: 0, max: 15 }).map((n) => n === 0),
+    open: fc.integer({ min: 0, max: 5 }).map((n) => n === 0),
     workspace: fc.boolean(),
     allowed: fc.array(fc.constantFrom(...patterns), { maxLength: 5 }),
     denied: fc.array(fc.constantFrom(...patterns, '*'), { maxLength: 2 }),
@@ -48,7 +49,7 @@ export const policies: fc.Arbitrary<CompiledPolicy> = fc
           kind: 'SandboxPolicy',
           metadata: { name: 'generated' },
           spec: {
-            isolation: { network: g.none ? 'none' : 'restricted', filesystem: g.workspace ? 'workspace' : 'read-only' },
+            isolation: { network: g.none ? 'none' : g.open ? 'open' : 'restricted', filesystem: g.workspace ? 'workspace' : 'read-only' },
             permissions: { allowedAPIs: g.allowed, deniedAPIs: g.denied },
             filesystem: g.files,
             process: { exec: g.exec },

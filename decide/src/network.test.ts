@@ -120,3 +120,23 @@ test('patterns: every kind of wildcard, and no input that takes long', () => {
   assert.ok(!matchText('*a*a*a*a*a*a*b', 'a'.repeat(20_000)));
   assert.ok(!path(`${'/**/a'.repeat(8)}/b`, '/a'.repeat(2000)));
 });
+
+test('network open: every host on every port unread, but what the network policy denies, or decides more specifically', () => {
+  const open = (egress?: string) => policyOf({ sandbox: 'apiVersion: openshell.nvidia.com/v1\nkind: SandboxPolicy\nmetadata: { name: t }\nspec:\n  isolation: { network: open }\n', ...(egress === undefined ? {} : { egress }) });
+  const bare = open();
+  assert.equal(ask(bare, httpRequest(bare, 'POST https://any.example/x')), 'allow isolation.network');
+  assert.equal(ask(bare, connectRequest('any.example', 22)), 'allow isolation.network');
+  assert.deepEqual([443, 22, 80].map((port) => bare.network.handlingFor('any.example', port)), ['unread', 'unread', 'unread']);
+  assert.ok(bare.network.isNameAllowed('any.example') && !bare.network.interceptFor('any.example'));
+  assert.deepEqual(bare.network.interceptNames, []);
+  const policy = open('    allow: [{ domain: api.org, methods: [GET] }]\n    deny: [{ domain: "*.bad.org" }, { domain: log.org, paths: [/raw/**] }]\n');
+  assert.equal(ask(policy, httpRequest(policy, 'POST https://api.org/')), 'deny egress.allow[0]', 'a named domain is closed');
+  assert.equal(policy.network.handlingFor('api.org', 443), 'inspect');
+  assert.equal(ask(policy, connectRequest('x.bad.org', 443)), 'deny egress.deny[0]');
+  assert.equal(ask(policy, httpRequest(policy, 'GET http://log.org/raw/1')), 'deny egress.deny[1]');
+  assert.equal(policy.network.handlingFor('log.org', 443), 'inspect', 'a rule on paths needs TLS opened');
+  assert.deepEqual(policy.network.interceptNames, ['api.org', 'log.org']);
+  assert.equal(ask(policy, httpRequest(policy, 'GET https://log.org/cooked')), 'allow isolation.network:log.org');
+  const closed = open('    deny: [{ domain: "*" }]\n');
+  assert.equal(ask(closed, connectRequest('any.example', 443)), 'deny egress.deny[0]', 'a denial of everything closes the level');
+});

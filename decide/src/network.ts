@@ -4,8 +4,8 @@ import { decideConnect, decideName, isBlanket, type EgressGroup } from './egress
 import { canonicalHost, type HostIndex } from './hosts.ts';
 import type { PolicyIr } from './ir.ts';
 
-/** `inspect`: HTTP, decrypted where it is TLS. `passthrough`: TLS is spliced unread. `raw`: any protocol is spliced. */
-export type Handling = 'inspect' | 'passthrough' | 'raw';
+/** `inspect`: HTTP, decrypted where it is TLS. `passthrough`: TLS is spliced unread. `raw`: any protocol is spliced. `unread`: both; only plain HTTP is read. */
+export type Handling = 'inspect' | 'passthrough' | 'raw' | 'unread';
 
 export interface Upstream {
   /** [] = resolve the name, public addresses only. */
@@ -49,9 +49,9 @@ export function networkView(ir: PolicyIr, index: HostIndex<EgressGroup>, hasHttp
     portsFor: (host) => [...new Set(open(host).flatMap((g) => [...g.allow, ...g.escalate].flatMap((r) => r.ir.ports)))].filter((port) => decideConnect(index, canonicalHost(host), port).verdict !== 'deny').toSorted((a, b) => a - b),
     interceptFor: (host) => open(host).some(opens),
     handlingFor: (host, port) => {
-      const rules = open(host).flatMap((g) => [...g.allow, ...g.escalate]).filter((r) => r.ir.ports.includes(port));
+      const rules = open(host).flatMap((g) => [...g.allow, ...g.escalate]).filter((r) => r.ir.ports.length === 0 || r.ir.ports.includes(port));
       if (rules.length === 0) return 'inspect';
-      if (rules.every((r) => r.ir.tls === 'passthrough')) return 'passthrough';
+      if (rules.every((r) => r.ir.tls === 'passthrough')) return rules.every((r) => r.ir.ports.length === 0) ? 'unread' : 'passthrough';
       const plain = rules.every((r) => r.ir.tls === '' && !r.conditional && r.ir.as === '');
       if (plain && port !== 80 && port !== 443 && !hasHttpActions(canonicalHost(host))) return 'raw';
       return port === 443 && plain && !ir.inspection.tlsDecrypt ? 'passthrough' : 'inspect';

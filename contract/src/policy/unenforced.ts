@@ -80,26 +80,27 @@ function gaps(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolici
   if (spec.resources.maxDisk !== undefined) gap(['resources', 'maxDisk'], 'resources.maxDisk: the size of the workspace is not limited by this version; private file systems are.');
   if (spec.isolation.filesystem === 'ephemeral') gap(['isolation', 'filesystem'], 'isolation.filesystem: ephemeral: this version writes to the workspace itself.');
   if (spec.filesystem.overlay) gap(['filesystem', 'overlay'], 'filesystem.overlay: this version writes to the workspace itself.');
-  if (spec.isolation.network === 'open') gap(['isolation', 'network'], 'isolation.network: open: this version lets through only what the network policy allows.');
   if (spec.resources.timeout !== undefined) gap(['resources', 'timeout'], 'resources.timeout: this version does not end a run by time.');
   if (!spec.auditLog.enabled) out.push({ text: 'auditLog.enabled: false: the record is always kept.', stricter: true, where: whereOf(policy, ['spec', 'auditLog', 'enabled']) });
   // Not a gap of ours, but whoever opens the folder afterwards must see it wherever the sandbox is shown.
   if (spec.filesystem.protect === 'off') out.push({ text: 'filesystem.protect: off: the agent may write git hooks and settings of editors and agents that run on your side.', stricter: true, where: whereOf(policy, ['spec', 'filesystem', 'protect']) });
   if (spec.mode === 'monitor') gap(['mode'], 'mode: monitor: this version always enforces.');
-  if (others.network !== undefined) networkGaps(others.network, out);
+  if (others.network !== undefined) networkGaps(others.network, spec.isolation.network === 'open', out);
   if (others.inference?.privacyRouter !== undefined && others.inference.privacyRouter.residencyRules.length > 0) {
     out.push({ text: 'privacyRouter.residencyRules: this version does not route by region.', where: whereOf(others.inference, ['privacyRouter', 'residencyRules']) });
   }
   return out;
 }
 
-function networkGaps(file: NetworkPolicyFile, out: Gap[]): void {
+function networkGaps(file: NetworkPolicyFile, open: boolean, out: Gap[]): void {
   const policy = file.networkPolicy;
   const at = (...path: Path): Where | undefined => whereOf(file, ['networkPolicy', ...path]);
   if (policy.ingress.allow.length > 0) out.push({ text: 'ingress.allow: this version serves no incoming requests; all are refused.', stricter: true, where: at('ingress', 'allow') });
   if (policy.inspection.logPayloads) out.push({ text: 'inspection.logPayloads: this version never records payloads.', stricter: true, where: at('inspection', 'logPayloads') });
   for (const list of ['allow', 'escalate', 'deny'] as const) {
     policy.egress[list].forEach((rule, index) => {
+      const looksInside = rule.methods !== undefined || rule.paths !== undefined || rule.query !== undefined;
+      if (open && list !== 'allow' && rule.domain === '*' && looksInside) out.push({ text: `egress.${list}[${index}]: with isolation.network: open TLS to most hosts is not opened, so that this is decided for plain HTTP only.`, where: at('egress', list, index) });
       if (rule.binaries !== undefined) out.push({ text: `egress.${list}[${index}].binaries: this version does not see which program opened a connection.`, where: at('egress', list, index, 'binaries') });
     });
   }

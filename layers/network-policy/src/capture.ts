@@ -38,13 +38,14 @@ export function capture(options: CaptureOptions, socket: Socket, name: string | 
   }
   const local = options.isLocal(name);
   const handling = local ? 'inspect' : core.ports.judge.handling(name, port);
-  peek(socket, core.ports.limits.helloMs, handling === 'raw' ? serverFirstMs : 0, (first) => {
+  const raw = handling === 'raw' || handling === 'unread';
+  peek(socket, core.ports.limits.helloMs, raw ? serverFirstMs : 0, (first) => {
     try {
       if (first === 'silent') void new Splice(core, { name, port, tls: false }, socket).run();
       else if (first === 'late') refuse(core, socket, { name, port, tls: false }, 'proxy.silent', 'nothing was sent in time');
-      else if (first[0] === tlsHandshake) takeTls(options, socket, first, { name, port, tls: true }, handling === 'passthrough', local);
-      else if (looksLikeHttp(first) && !(handling === 'raw' && !isRequestLine(first))) options.http(socket, { name, port, tls: false });
-      else if (handling === 'raw') void new Splice(core, { name, port, tls: false }, socket).run();
+      else if (first[0] === tlsHandshake) takeTls(options, socket, first, { name, port, tls: true }, handling === 'passthrough' || handling === 'unread', local);
+      else if (looksLikeHttp(first) && !(raw && !isRequestLine(first))) options.http(socket, { name, port, tls: false });
+      else if (raw) void new Splice(core, { name, port, tls: false }, socket).run();
       else refuse(core, socket, { name, port, tls: false }, 'proxy.protocol', 'neither TLS nor HTTP');
     } catch {
       // One connection's failure stays its own.

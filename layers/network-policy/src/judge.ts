@@ -4,8 +4,8 @@ import { needsBody, requestKey, resolveHttp } from '@nemoclaw/decide';
 import type { CompiledPolicy } from '@nemoclaw/decide';
 
 export type HttpResource = Extract<Resource, { kind: 'http' }>;
-/** `inspect`: HTTP, decrypted where it is TLS. `passthrough`: TLS is spliced unread. `raw`: any protocol is spliced. */
-export type Handling = 'inspect' | 'passthrough' | 'raw';
+/** `inspect`: HTTP, decrypted where it is TLS. `passthrough`: TLS is spliced unread. `raw`: any protocol is spliced. `unread`: both; only plain HTTP is read. */
+export type Handling = 'inspect' | 'passthrough' | 'raw' | 'unread';
 
 export interface Judge {
   /** Whether any request to this name could be allowed or escalated. */

@@ -14,7 +14,7 @@ import { createIntermediate, createLeafKey, createRootCa, mintLeaf } from './cer
 import type { EgressConfig } from './core.ts';
 import { createJudgedEgress } from './egress.ts';
 import type { Egress, JudgedEgressOptions, LocalHandler } from './egress.ts';
-import type { Judge } from './judge.ts';
+import type { Handling, Judge } from './judge.ts';
 
 export const testClock: Clock = { now: () => performance.timeOrigin + performance.now(), monotonic: () => performance.now() };
 export const testIds: Ids = { next: (prefix) => `${prefix}_${randomBytes(8).toString('hex')}` };
@@ -46,8 +46,10 @@ export class TestPolicy implements Judge {
   nameAllowed(host: string): boolean {
     return this.rules.some((rule) => rule.host === host && rule.verdict !== 'deny');
   }
-  handling(host: string, port: number): 'inspect' | 'passthrough' | 'raw' {
-    return this.passthrough.includes(host) ? 'passthrough' : this.raw.includes(port) ? 'raw' : 'inspect';
+  /** As level `open` answers: everything is let through unread. */
+  unread = false;
+  handling(host: string, port: number): Handling {
+    return this.unread ? 'unread' : this.passthrough.includes(host) ? 'passthrough' : this.raw.includes(port) ? 'raw' : 'inspect';
   }
   needsBody(resource: { readonly host: string }): boolean {
     return this.rules.some((rule) => rule.host === resource.host && (rule.body !== undefined || rule.verdict === 'escalate'));

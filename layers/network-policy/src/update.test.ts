@@ -257,6 +257,28 @@ test('passthrough keeps the upstream certificate and still checks the server nam
   await assert.rejects(once(other, 'secureConnect'));
 });
 
+test('unread (network open): TLS is spliced with its server name checked, other protocols are spliced, plain HTTP is still decided', async () => {
+  desk.policy.unread = true;
+  try {
+    const open = async (servername: string): Promise<TLSSocket> => connectTls({ socket: await desk.tcp('pinned.test', closedTls.port), servername, ca: closedTls.caPem ?? '' });
+    const socket = await open('pinned.test');
+    await once(socket, 'secureConnect');
+    socket.on('error', () => undefined);
+    assert.match(await say(socket, 'GET / HTTP/1.1\r\nHost: pinned.test\r\nConnection: close\r\n\r\n', wholeAnswer), /unread/);
+    await assert.rejects(once(await open('other.test'), 'secureConnect'));
+    const mailSocket = await desk.tcp('mail.test', mailPort);
+    const [hello] = (await once(mailSocket, 'data')) as [Buffer];
+    assert.match(hello.toString(), /^220 mail/);
+    mailSocket.destroy();
+    desk.policy.rules = [{ host: 'a.test', verdict: 'deny', methods: ['DELETE'] }, ...rules];
+    const plain = await desk.tcp('a.test', upstream.port);
+    assert.match(await say(plain, 'DELETE / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n', wholeAnswer), /^HTTP\/1\.1 403/);
+    assert.equal(seen.length, 0);
+  } finally {
+    desk.policy.unread = false;
+  }
+});
+
 test('a TLS session does not outlive the trust anchor it was verified by', async () => {
   const pin = { host: 'pinned.test', addresses: ['127.0.0.1'] };
   const upstreams = new Upstreams({ resolve: async () => [], clock: testClock, pins: [{ ...pin, caPem: closedTls.caPem ?? '' }], connections: 4 });

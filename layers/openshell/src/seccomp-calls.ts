@@ -1,36 +1,61 @@
 /** Which system calls a sandbox may make, by level, with the reason for every exception. */
-import type { syscallLevels } from '@nemoclaw/contract';
+import { syscallLevels } from '@nemoclaw/contract';
 import { callNumbers } from './seccomp-numbers.ts';
 import type { CallRule } from './seccomp-program.ts';
 
 export type SyscallLevel = (typeof syscallLevels)[number];
 
-/** What node, python, git, gcc and a shell need. Nothing here reaches past what uid, mounts, Landlock and namespaces allow. */
-const minimal = `
-  read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek close close_range dup dup2 dup3 fcntl flock fsync fdatasync syncfs sync sync_file_range
-  stat fstat lstat newfstatat statx statfs fstatfs access faccessat faccessat2 readlink readlinkat getcwd chdir fchdir getdents getdents64 umask
-  mkdir mkdirat link linkat symlink symlinkat unlink unlinkat rmdir rename renameat renameat2 truncate ftruncate fallocate fadvise64 readahead copy_file_range sendfile splice tee vmsplice
-  chown fchown lchown fchownat utime utimes futimesat utimensat
-  getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr setxattr lsetxattr fsetxattr removexattr lremovexattr fremovexattr
-  mmap mprotect munmap mremap msync mincore madvise brk mlock munlock mlock2 memfd_create membarrier pkey_mprotect pkey_alloc pkey_free mseal map_shadow_stack cachestat process_madvise
-  rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigtimedwait rt_sigqueueinfo rt_tgsigqueueinfo rt_sigsuspend sigaltstack kill tkill tgkill pause signalfd signalfd4 restart_syscall
-  fork vfork execve execveat exit exit_group wait4 waitid set_tid_address set_robust_list get_robust_list futex futex_waitv futex_wake futex_wait futex_requeue rseq arch_prctl prctl pidfd_open pidfd_send_signal
-  getpid getppid gettid getuid geteuid getgid getegid getgroups getresuid getresgid getpgid getpgrp getsid setsid setpgid capget capset
-  setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid
-  getrlimit setrlimit getrusage getpriority setpriority ioprio_get ioprio_set sysinfo times uname getcpu
-  sched_yield sched_getaffinity sched_setaffinity sched_getparam sched_setparam sched_getscheduler sched_setscheduler sched_getattr sched_setattr sched_get_priority_max sched_get_priority_min sched_rr_get_interval
-  time gettimeofday clock_gettime clock_getres clock_nanosleep nanosleep alarm getitimer setitimer timer_create timer_settime timer_gettime timer_getoverrun timer_delete timerfd_create timerfd_settime timerfd_gettime
-  poll ppoll select pselect6 epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 eventfd eventfd2 pipe pipe2 inotify_init inotify_init1 inotify_add_watch inotify_rm_watch
-  connect accept accept4 sendto recvfrom sendmsg recvmsg sendmmsg recvmmsg shutdown bind listen getsockname getpeername setsockopt getsockopt
-  getrandom
-`;
+/** Calls that belong together, and why a sandbox has them. Every call stands in one group of one level only (a test). */
+export interface CallGroup {
+  readonly level: SyscallLevel;
+  readonly name: string;
+  /** What needs them, and why they reach nothing that the other layers do not decide. */
+  readonly why: string;
+  readonly calls: string;
+}
 
-/** For tools that developers expect: debuggers (Landlock confines ptrace to the sandbox, init is not dumpable), SysV and POSIX queues, nested sandboxes. */
-const standardToo = `
-  ptrace process_vm_readv process_vm_writev kcmp shmget shmat shmctl shmdt semget semop semctl semtimedop msgget msgsnd msgrcv msgctl
-  mq_open mq_unlink mq_timedsend mq_timedreceive mq_notify mq_getsetattr mlockall munlockall
-  landlock_create_ruleset landlock_add_rule landlock_restrict_self io_setup io_destroy io_submit io_cancel io_getevents io_pgetevents
-`;
+/** What node, python, git, gcc and a shell need. Nothing here reaches past what uid, mounts, Landlock and namespaces allow. */
+const minimal: readonly Omit<CallGroup, 'level'>[] = [
+  { name: 'descriptors', why: 'Every program reads and writes what it has opened; opening is decided by mounts and Landlock.', calls: 'read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek close close_range dup dup2 dup3 fcntl flock' },
+  { name: 'durability', why: 'Databases and git wait until their files are on disk.', calls: 'fsync fdatasync syncfs sync sync_file_range' },
+  { name: 'looking at files', why: 'Shells, interpreters and compilers look for files; what is not in the view is not there.', calls: 'stat fstat lstat newfstatat statx statfs fstatfs access faccessat faccessat2 readlink readlinkat getcwd chdir fchdir getdents getdents64 umask' },
+  { name: 'names', why: 'git and package managers make, move and remove files; mounts and Landlock decide where.', calls: 'mkdir mkdirat link linkat symlink symlinkat unlink unlinkat rmdir rename renameat renameat2' },
+  { name: 'contents', why: 'Sizes, holes and copies of files that are already open, or that Landlock lets change.', calls: 'truncate ftruncate fallocate fadvise64 readahead copy_file_range sendfile splice tee vmsplice' },
+  { name: 'owners and times', why: 'tar, git and make set them; without capabilities an owner can only be kept.', calls: 'chown fchown lchown fchownat utime utimes futimesat utimensat' },
+  { name: 'attributes', why: 'cp and tar keep user attributes; others need capabilities.', calls: 'getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr setxattr lsetxattr fsetxattr removexattr lremovexattr fremovexattr' },
+  { name: 'memory', why: 'Every program maps memory; compilers of scripts make code in their own. Files in memory are for JavaScript engines and shared buffers.', calls: 'mmap mprotect munmap mremap msync mincore madvise brk mlock munlock mlock2 memfd_create membarrier pkey_mprotect pkey_alloc pkey_free mseal map_shadow_stack cachestat process_madvise' },
+  { name: 'signals', why: 'Within the sandbox: its own processes are all that the pid namespace shows, and Landlock scopes signals.', calls: 'rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigtimedwait rt_sigqueueinfo rt_tgsigqueueinfo rt_sigsuspend sigaltstack kill tkill tgkill pause signalfd signalfd4 restart_syscall' },
+  { name: 'processes and threads', why: 'Starting programs and threads; new namespaces are refused by argument. Which programs start is decided by mounts and Landlock.', calls: 'fork vfork execve execveat exit exit_group wait4 waitid set_tid_address set_robust_list get_robust_list futex futex_waitv futex_wake futex_wait futex_requeue rseq arch_prctl prctl pidfd_open pidfd_send_signal' },
+  { name: 'identity', why: 'Programs ask who they are, and set what they already are; another uid needs capabilities that nobody has.', calls: 'getpid getppid gettid getuid geteuid getgid getegid getgroups getresuid getresgid getpgid getpgrp getsid setsid setpgid capget capset setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid' },
+  { name: 'limits and accounting', why: 'Reading them; setting them only lowers.', calls: 'getrlimit setrlimit getrusage getpriority setpriority ioprio_get ioprio_set sysinfo times uname getcpu' },
+  { name: 'scheduling', why: 'Thread pools place their threads; real-time classes need capabilities.', calls: 'sched_yield sched_getaffinity sched_setaffinity sched_getparam sched_setparam sched_getscheduler sched_setscheduler sched_getattr sched_setattr sched_get_priority_max sched_get_priority_min sched_rr_get_interval' },
+  { name: 'time', why: 'Clocks and timers; setting a clock is not among them.', calls: 'time gettimeofday clock_gettime clock_getres clock_nanosleep nanosleep alarm getitimer setitimer timer_create timer_settime timer_gettime timer_getoverrun timer_delete timerfd_create timerfd_settime timerfd_gettime' },
+  { name: 'waiting', why: 'Event loops, pipes and watchers of files that can be seen.', calls: 'poll ppoll select pselect6 epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 eventfd eventfd2 pipe pipe2 inotify_init inotify_init1 inotify_add_watch inotify_rm_watch' },
+  { name: 'sockets', why: 'What socket(2) refuses by argument cannot be opened; the rest ends at the proxy or in the sandbox.', calls: 'connect accept accept4 sendto recvfrom sendmsg recvmsg sendmmsg recvmmsg shutdown bind listen getsockname getpeername setsockopt getsockopt' },
+  { name: 'randomness', why: 'Keys, hashes and temporary names need it.', calls: 'getrandom' },
+];
+
+/** For tools that developers expect. */
+const standardToo: readonly Omit<CallGroup, 'level'>[] = [
+  { name: 'debuggers', why: 'gdb, strace, and profilers on the own processes: Landlock confines them to the sandbox, init is not dumpable.', calls: 'ptrace process_vm_readv process_vm_writev kcmp' },
+  { name: 'System V and POSIX queues', why: 'Databases and Python multiprocessing; the ipc namespace is the sandbox’s own.', calls: 'shmget shmat shmctl shmdt semget semop semctl semtimedop msgget msgsnd msgrcv msgctl mq_open mq_unlink mq_timedsend mq_timedreceive mq_notify mq_getsetattr' },
+  { name: 'locked memory', why: 'Programs that keep keys out of swap; bounded by RLIMIT_MEMLOCK.', calls: 'mlockall munlockall' },
+  { name: 'own sandboxes', why: 'Browsers and build tools confine their own children further; it can only take away.', calls: 'landlock_create_ruleset landlock_add_rule landlock_restrict_self' },
+  { name: 'old asynchronous files', why: 'Databases; unlike io_uring it goes through the same checks as read and write.', calls: 'io_setup io_destroy io_submit io_cancel io_getevents io_pgetevents' },
+];
+
+/** For tools that look deep into their own processes. It still reaches no other process, and no part of the kernel that only root has. */
+const permissiveToo: readonly Omit<CallGroup, 'level'>[] = [
+  { name: 'placing memory', why: 'Databases, the JVM and numerical libraries place their memory on NUMA nodes; lower levels tell them that there are none.', calls: 'get_mempolicy set_mempolicy mbind set_mempolicy_home_node migrate_pages move_pages' },
+  { name: 'file handles', why: 'Watchers compare files by handle; opening one by its handle stays refused.', calls: 'name_to_handle_at' },
+];
+
+/** Every group of every level. */
+export const callGroups: readonly CallGroup[] = [
+  ...minimal.map((one): CallGroup => ({ level: 'minimal', ...one })),
+  ...standardToo.map((one): CallGroup => ({ level: 'standard', ...one })),
+  ...permissiveToo.map((one): CallGroup => ({ level: 'permissive', ...one })),
+];
 
 /** Libraries try these and fall back when they do not exist; EPERM would be taken for a failure. */
 const absent = `
@@ -85,26 +110,34 @@ const testedStandard: Readonly<Record<string, CallRule>> = {
   // Query, or the plain Linux personality; never without address randomisation.
   personality: { arg: 0, equals: [0, 0xffffffff], then: 'allow', else: 'refuse' },
 };
+/** Only at level permissive. */
+const testedPermissive: Readonly<Record<string, CallRule>> = {
+  // gdb and rr start a program without address randomisation (0x0040000).
+  personality: { arg: 0, equals: [0, 0xffffffff, 0x0040000], then: 'allow', else: 'refuse' },
+};
+
+/** Calls that depend on an argument, by the first level that has them; a higher level may say more. */
+export const testedCalls: Readonly<Record<SyscallLevel, readonly string[]>> = { minimal: Object.keys(tested), standard: Object.keys(testedStandard), permissive: Object.keys(testedPermissive) };
+/** Calls that do not exist at the lowest level. */
+export const absentCalls: readonly string[] = absent.trim().split(/\s+/);
 
 const words = (text: string): string[] => text.trim().split(/\s+/);
 
 /** Rules by call name at a level. Calls that are named nowhere are refused. */
 export function callRules(level: SyscallLevel): Map<string, CallRule> {
   const rules = new Map<string, CallRule>();
-  for (const name of words(absent)) rules.set(name, 'absent');
-  for (const name of words(minimal)) rules.set(name, 'allow');
+  for (const name of absentCalls) rules.set(name, 'absent');
+  for (const group of callGroups) if (syscallLevels.indexOf(group.level) <= syscallLevels.indexOf(level)) for (const name of words(group.calls)) rules.set(name, 'allow');
   for (const [name, rule] of Object.entries(tested)) rules.set(name, rule);
-  if (level !== 'minimal') {
-    for (const name of words(standardToo)) rules.set(name, 'allow');
-    for (const [name, rule] of Object.entries(testedStandard)) rules.set(name, rule);
-  }
+  if (level !== 'minimal') for (const [name, rule] of Object.entries(testedStandard)) rules.set(name, rule);
+  if (level === 'permissive') for (const [name, rule] of Object.entries(testedPermissive)) rules.set(name, rule);
   for (const name of rules.keys()) if (!callNumbers.has(name)) throw new RangeError(`${name} is not a system call`);
   return rules;
 }
 
-/** What a policy may add by name to `minimal`: exactly what `standard` has. */
+/** What a policy may add by name to a lower level: exactly what `permissive` has. */
 export function mayAdd(name: string): CallRule | undefined {
-  const rule = callRules('standard').get(name);
+  const rule = callRules('permissive').get(name);
   return rule === 'absent' ? undefined : rule;
 }
 

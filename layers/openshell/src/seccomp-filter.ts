@@ -6,7 +6,7 @@ import { compileFilter, encodeFilter, type CallRule } from './seccomp-program.ts
 
 export interface SyscallChoice {
   readonly level: SyscallLevel;
-  /** Names to add; only what `standard` has. */
+  /** Names to add; only what `permissive` has. */
   readonly allow: readonly string[];
   /** Names to take away; EPERM at once. */
   readonly deny: readonly string[];
