@@ -34,10 +34,10 @@ typedef unsigned int uid_t;
 #include "seen.h"
 
 /* Map descriptors are patched in by the loader, by name; so is the number that stands for the first uid. */
-struct counts { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, SEEN_CALLS + 1); __uint(map_flags, BPF_F_MMAPABLE); __type(key, __u32); __type(value, struct seen_count); };
-struct filter { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __uint(map_flags, BPF_F_INNER_MAP); __type(key, __u32); __type(value, __u64); };
-struct { __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS); __uint(max_entries, SEEN_UIDS_MAX); __type(key, __u32); __array(values, struct counts); } sandboxes SEC(".maps");
-struct { __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS); __uint(max_entries, SEEN_UIDS_MAX); __type(key, __u32); __array(values, struct filter); } filters SEC(".maps");
+/* Arrays that openshelld maps, since changing a table of maps waits for every processor (8 to 30 ms). How long each one is the loader says. */
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, SEEN_UIDS_MAX); __type(key, __u32); __type(value, __u64); } slots SEC(".maps"); /* by uid; 0: none */
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, SEEN_ROW); __type(key, __u32); __type(value, struct seen_count); } counts SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, SEEN_FILTER_MAX); __type(key, __u32); __type(value, __u64); } filters SEC(".maps");
 struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 1 << 20); } events SEC(".maps");
 
 static __always_inline __u32 first_uid(void) {
@@ -104,13 +104,11 @@ static __always_inline int looked_up_by_habit(const void *path) {
 #define FILTER_STEPS 64
 
 /* What the sandbox's own filter said of this call: it runs again, over the same registers. Only after an error that it may have made. */
-static __always_inline int filter_says(__u32 place, __u32 pc, __u32 nr, const __u64 *args) {
-  void *filter = bpf_map_lookup_elem(&filters, &place);
-  if (!filter) return FILTER_PASSES;
+static __always_inline int filter_says(__u32 slot, __u32 pc, __u32 nr, const __u64 *args) {
   __u32 a = nr;
   for (int i = 0; i < FILTER_STEPS; i++) {
-    __u32 at = pc;
-    __u64 *word = bpf_map_lookup_elem(filter, &at);
+    __u32 at = slot * SEEN_FILTER_MAX + (pc & (SEEN_FILTER_MAX - 1));
+    __u64 *word = bpf_map_lookup_elem(&filters, &at);
     if (!word) return FILTER_PASSES;
     __u64 instruction = *word;
     __u32 code = instruction & 0xffff, k = instruction >> 32, go = 0;
@@ -132,9 +130,20 @@ static __always_inline int filter_says(__u32 place, __u32 pc, __u32 nr, const __
   return FILTER_PASSES;
 }
 
-static __always_inline void tell(void *counts, __u32 uid, __u32 call, int error, __u32 verdict, const __u64 *args) {
-  __u32 place = SEEN_META;
-  struct seen_meta *meta = bpf_map_lookup_elem(counts, &place);
+static __always_inline struct seen_count *count_of(__u32 slot, __u32 place) {
+  __u32 at = slot * SEEN_ROW + place;
+  return bpf_map_lookup_elem(&counts, &at);
+}
+
+/* The caller's slot, counted from 1; 0: it is of no sandbox. */
+static __always_inline __u32 slot_of(__u32 uid) {
+  __u32 place = uid - first_uid();
+  __u64 *slot = bpf_map_lookup_elem(&slots, &place);
+  return slot ? (__u32)*slot : 0;
+}
+
+static __always_inline void tell(__u32 slot, __u32 uid, __u32 call, int error, __u32 verdict, const __u64 *args) {
+  struct seen_meta *meta = (struct seen_meta *)count_of(slot, SEEN_META);
   if (!meta) return;
   __u64 now = bpf_ktime_get_boot_ns();
   if (now - meta->window >= SEEN_WINDOW_NS) {
@@ -174,15 +183,15 @@ SEC("tp_btf/sys_exit")
 SEC("raw_tracepoint/sys_exit")
 #endif
 int sys_exit(__u64 *ctx) {
-  __u32 uid = (__u32)bpf_get_current_uid_gid(), place = uid - first_uid();
-  void *counts = bpf_map_lookup_elem(&sandboxes, &place); /* whoever is no sandbox leaves here */
-  if (!counts) return 0;
+  __u32 uid = (__u32)bpf_get_current_uid_gid(), slot = slot_of(uid);
+  if (!slot) return 0; /* whoever is no sandbox leaves here */
+  slot--;
   const char *regs = (const char *)ctx[0];
   long ret = (long)ctx[1];
   __u64 nr = REG(REGS_ORIG_AX);
   /* Returning from a signal handler puts -1 there (arch/x86/kernel/signal_64.c), and as result what the interrupted code had in the register. */
   __u32 call = nr < SEEN_OTHER ? (__u32)nr : nr == ~0ull ? NR_RT_SIGRETURN : SEEN_OTHER;
-  struct seen_count *count = bpf_map_lookup_elem(counts, &call);
+  struct seen_count *count = count_of(slot, call);
   if (!count) return 0;
   int success = ret >= 0 || ret < -4095 || call == NR_RT_SIGRETURN;
   if (success) {
@@ -194,7 +203,7 @@ int sys_exit(__u64 *ctx) {
   int error = success ? 0 : (int)-ret;
   __u64 args[8] = {REG(REGS_DI), REG(REGS_SI), REG(REGS_DX), REG(REGS_R10), REG(REGS_R8), REG(REGS_R9)};
   if (success) {
-    tell(counts, uid, call, 0, SEEN_DONE, args);
+    tell(slot, uid, call, 0, SEEN_DONE, args);
     return 0;
   }
   if (error == ERESTARTSYS || error == ERESTARTNOINTR || error == ERESTARTNOHAND || error == ERESTART_RESTARTBLOCK) {
@@ -203,11 +212,11 @@ int sys_exit(__u64 *ctx) {
   }
   if (error == EPERM || error == ENOSYS) {
     int says = count->filter;
-    if (says == FILTER_DEPENDS) says = filter_says(place, count->leaf, (__u32)nr, args);
+    if (says == FILTER_DEPENDS) says = filter_says(slot, count->leaf, (__u32)nr, args);
     if (says == FILTER_REFUSES || (says == FILTER_NOTIFIES && !count->asked)) {
       __sync_fetch_and_add(&count->filtered, 1);
       /* What is absent is asked for by habit; what the shim refuses the shim tells. */
-      if (error == EPERM && says == FILTER_REFUSES) tell(counts, uid, call, error, SEEN_FILTERED, args);
+      if (error == EPERM && says == FILTER_REFUSES) tell(slot, uid, call, error, SEEN_FILTERED, args);
       return 0;
     }
   }
@@ -215,7 +224,7 @@ int sys_exit(__u64 *ctx) {
   __sync_fetch_and_add(denied ? &count->denied : &count->failed, 1);
   if (!denied && error != ENOENT && error != ENETUNREACH) return 0;
   if (error == ENOENT && looked_up_by_habit((const void *)args[0]) && looked_up_by_habit((const void *)args[1])) return 0;
-  tell(counts, uid, call, error, denied ? SEEN_DENIED : SEEN_FAILED, args);
+  tell(slot, uid, call, error, denied ? SEEN_DENIED : SEEN_FAILED, args);
   return 0;
 }
 
@@ -226,17 +235,16 @@ SEC("tp_btf/sched_process_exit")
 SEC("raw_tracepoint/sched_process_exit")
 #endif
 int task_exit(__u64 *ctx) {
-  __u32 place = (__u32)bpf_get_current_uid_gid() - first_uid();
-  void *counts = bpf_map_lookup_elem(&sandboxes, &place);
-  if (!counts) return 0;
-  __u32 at = SEEN_META;
-  struct seen_meta *meta = bpf_map_lookup_elem(counts, &at);
+  __u32 slot = slot_of((__u32)bpf_get_current_uid_gid());
+  if (!slot) return 0;
+  slot--;
+  struct seen_meta *meta = (struct seen_meta *)count_of(slot, SEEN_META);
   if (meta) __sync_fetch_and_add(&meta->ended, 1);
 #ifdef DIRECT
   const char *regs = (const char *)bpf_task_pt_regs((struct task_struct *)ctx[0]);
   __u32 call = (__u32)REG(REGS_ORIG_AX);
   if (call != NR_EXIT && call != NR_EXIT_GROUP) return 0;
-  struct seen_count *count = bpf_map_lookup_elem(counts, &call);
+  struct seen_count *count = count_of(slot, call);
   if (count) __sync_fetch_and_add(&count->done, 1);
 #endif
   return 0;

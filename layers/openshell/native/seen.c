@@ -1,4 +1,4 @@
-/* Loads the programs of seen.bpf.c, keeps their maps, hands out their events (Documentation/bpf/ringbuf.rst, map_of_maps.rst). */
+/* Loads the programs of seen.bpf.c, keeps their maps, hands out their events (Documentation/bpf/ringbuf.rst). */
 #include "seen.h"
 #include <errno.h>
 #include <linux/bpf.h>
@@ -13,12 +13,15 @@
 
 enum { RING_BYTES = 1 << 20, MARK_OF_FIRST_UID = 0x5eed5eed, PROGRAM_MAX = 2048 };
 
-enum { SANDBOXES, FILTERS, EVENTS };
-static int maps[SEEN_MAP_FDS] = {-1, -1, -1}, links[SEEN_LINK_FDS] = {-1, -1};
-static const char *const map_names[SEEN_MAP_FDS] = {"sandboxes", "filters", "events"};
-static uid_t first_uid;
+enum { SLOTS, COUNTS, FILTERS, EVENTS };
+static int maps[SEEN_MAP_FDS] = {-1, -1, -1, -1}, links[SEEN_LINK_FDS] = {-1, -1};
+static const char *const map_names[SEEN_MAP_FDS] = {"slots", "counts", "filters", "events"};
+static struct seen_range range;
+static uint64_t *slots = MAP_FAILED; /* by uid: slot + 1, 0: none; 8 bytes each, which is how the kernel lays arrays out */
+static struct seen_count *counts = MAP_FAILED;
+static struct sock_filter *filters = MAP_FAILED;
 static unsigned long *consumer = MAP_FAILED, *producer = MAP_FAILED;
-static const size_t counts_bytes = sizeof(struct seen_count) * (SEEN_CALLS + 1);
+static uint32_t next_slot;
 
 struct program {
   const char *tracepoint, *type;
@@ -39,19 +42,11 @@ static int bpf(int command, union bpf_attr *attr) {
   return (int)syscall(SYS_bpf, command, attr, sizeof *attr);
 }
 
-static int make_map(uint32_t type, uint32_t key, uint32_t value, uint32_t entries, uint32_t flags, int inner, const char *name) {
-  union bpf_attr attr = {.map_type = type, .key_size = key, .value_size = value, .max_entries = entries, .map_flags = flags, .inner_map_fd = (uint32_t)(inner < 0 ? 0 : inner)};
+static int make_map(uint32_t type, uint32_t value, uint32_t entries, uint32_t flags, const char *name) {
+  union bpf_attr attr = {.map_type = type, .key_size = value ? 4 : 0, .value_size = value, .max_entries = entries, .map_flags = flags};
   memcpy(attr.map_name, name, strnlen(name, BPF_OBJ_NAME_LEN - 1));
   return bpf(BPF_MAP_CREATE, &attr);
 }
-
-static int set_map(int map, uint32_t key, const void *value) {
-  union bpf_attr attr = {.map_fd = (uint32_t)map, .key = (uint64_t)(uintptr_t)&key, .value = (uint64_t)(uintptr_t)value, .flags = BPF_ANY};
-  return bpf(BPF_MAP_UPDATE_ELEM, &attr);
-}
-
-static int counts_map(void) { return make_map(BPF_MAP_TYPE_ARRAY, 4, sizeof(struct seen_count), SEEN_CALLS + 1, BPF_F_MMAPABLE, -1, "seen_counts"); }
-static int filter_map(size_t length) { return make_map(BPF_MAP_TYPE_ARRAY, 4, sizeof(struct sock_filter), (uint32_t)length, BPF_F_INNER_MAP, -1, "seen_filter"); }
 
 static int load(const struct program *program, uint32_t type) {
   struct bpf_insn code[PROGRAM_MAX];
@@ -68,7 +63,7 @@ static int load(const struct program *program, uint32_t type) {
   }
   for (size_t i = 0; i + 1 < length; i++)
     if (code[i].code == (BPF_LD | BPF_IMM | BPF_DW) && code[i].imm == MARK_OF_FIRST_UID && code[i + 1].imm == MARK_OF_FIRST_UID) {
-      code[i].imm = (int)first_uid;
+      code[i].imm = (int)range.first;
       code[i + 1].imm = 0;
     }
   union bpf_attr attr = {
@@ -118,55 +113,72 @@ static int attach_best(void) {
   return attach_all(plain, NULL);
 }
 
-static int map_ring(void) {
+/* What each map is made of; the number in the programs cannot be read back, so the first map's name says which first uid they were made for. */
+static void shape_of(int map, uint32_t *value, uint32_t *entries, char name[BPF_OBJ_NAME_LEN]) {
+  const uint32_t values[] = {sizeof *slots, sizeof *counts, sizeof *filters, 0};
+  const uint32_t lengths[] = {range.count, range.slots * SEEN_ROW, range.slots * SEEN_FILTER_MAX, RING_BYTES};
+  *value = values[map];
+  *entries = lengths[map];
+  if (map == SLOTS) (void)snprintf(name, BPF_OBJ_NAME_LEN, "seen_%u", range.first);
+  else (void)snprintf(name, BPF_OBJ_NAME_LEN, "seen_%s", map_names[map]);
+}
+
+static void *memory_of(int map) {
+  uint32_t value, entries;
+  char name[BPF_OBJ_NAME_LEN];
+  shape_of(map, &value, &entries, name);
+  return mmap(NULL, (size_t)value * entries, PROT_READ | PROT_WRITE, MAP_SHARED, maps[map], 0);
+}
+
+static int map_memory(void) {
   long page = sysconf(_SC_PAGESIZE);
+  slots = memory_of(SLOTS);
+  counts = memory_of(COUNTS);
+  filters = memory_of(FILTERS);
   consumer = mmap(NULL, (size_t)page, PROT_READ | PROT_WRITE, MAP_SHARED, maps[EVENTS], 0);
   producer = mmap(NULL, (size_t)page + 2 * RING_BYTES, PROT_READ, MAP_SHARED, maps[EVENTS], page);
-  return consumer == MAP_FAILED || producer == MAP_FAILED ? -1 : 0;
+  return slots == MAP_FAILED || counts == MAP_FAILED || filters == MAP_FAILED || consumer == MAP_FAILED || producer == MAP_FAILED ? -1 : 0;
 }
 
-/* The number in the programs cannot be read back: the table's name says which first uid they were made for. */
-static const char *table_name(char name[BPF_OBJ_NAME_LEN]) {
-  (void)snprintf(name, BPF_OBJ_NAME_LEN, "seen_%u", first_uid);
-  return name;
+static void set_range(struct seen_range given) {
+  range = given;
+  if (range.count > SEEN_UIDS_MAX) range.count = SEEN_UIDS_MAX;
 }
 
-int seen_start(uid_t first, uid_t count) {
-  char table[BPF_OBJ_NAME_LEN];
-  first_uid = first;
-  uint32_t places = count > SEEN_UIDS_MAX ? SEEN_UIDS_MAX : count;
-  int counts = counts_map(), filter = filter_map(1);
-  if (counts >= 0 && filter >= 0) {
-    maps[SANDBOXES] = make_map(BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, 4, places, 0, counts, table_name(table));
-    maps[FILTERS] = make_map(BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, 4, places, 0, filter, "seen_filters");
-    maps[EVENTS] = make_map(BPF_MAP_TYPE_RINGBUF, 0, 0, RING_BYTES, 0, -1, "seen_events");
+int seen_start(struct seen_range given) {
+  set_range(given);
+  for (int i = 0; i < SEEN_MAP_FDS; i++) {
+    uint32_t value, entries;
+    char name[BPF_OBJ_NAME_LEN];
+    shape_of(i, &value, &entries, name);
+    maps[i] = make_map(i == EVENTS ? BPF_MAP_TYPE_RINGBUF : BPF_MAP_TYPE_ARRAY, value, entries, i == EVENTS ? 0 : BPF_F_MMAPABLE, name);
+    if (maps[i] < 0) goto failed;
   }
+  if (map_memory() == 0 && attach_best() == 0) return 0;
+failed:;
   int saved = errno;
-  if (counts >= 0) close(counts);
-  if (filter >= 0) close(filter);
-  errno = saved;
-  if (maps[SANDBOXES] >= 0 && maps[FILTERS] >= 0 && maps[EVENTS] >= 0 && map_ring() == 0 && attach_best() == 0) return 0;
-  saved = errno;
   seen_stop();
   errno = saved;
   return -1;
 }
 
-static bool map_is(int fd, uint32_t type, uint32_t value, uint32_t entries, const char *name) {
+static bool map_fits(int map) {
+  uint32_t value, entries;
+  char name[BPF_OBJ_NAME_LEN];
   struct bpf_map_info info = {0};
-  union bpf_attr attr = {.info = {.bpf_fd = (uint32_t)fd, .info_len = sizeof info, .info = (uint64_t)(uintptr_t)&info}};
-  return bpf(BPF_OBJ_GET_INFO_BY_FD, &attr) == 0 && info.type == type && info.value_size == value && info.max_entries == entries && strcmp(info.name, name) == 0;
+  union bpf_attr attr = {.info = {.bpf_fd = (uint32_t)maps[map], .info_len = sizeof info, .info = (uint64_t)(uintptr_t)&info}};
+  shape_of(map, &value, &entries, name);
+  return bpf(BPF_OBJ_GET_INFO_BY_FD, &attr) == 0 && info.value_size == value && info.max_entries == entries && strcmp(info.name, name) == 0;
 }
 
-int seen_adopt_maps(const int *fds, int count, uid_t first, uid_t uids) {
-  uint32_t places = uids > SEEN_UIDS_MAX ? SEEN_UIDS_MAX : uids;
-  for (int i = 0; i < count && i < SEEN_MAP_FDS; i++) maps[i] = fds[i];
-  for (int i = SEEN_MAP_FDS; i < count; i++) close(fds[i]);
-  first_uid = first;
-  char table[BPF_OBJ_NAME_LEN];
-  if (count == SEEN_MAP_FDS && map_is(maps[SANDBOXES], BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, places, table_name(table)) && map_is(maps[FILTERS], BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, places, "seen_filters") &&
-      map_is(maps[EVENTS], BPF_MAP_TYPE_RINGBUF, 0, RING_BYTES, "seen_events") && map_ring() == 0)
-    return 0;
+int seen_adopt_maps(const int *fds, int count, struct seen_range given) {
+  set_range(given);
+  bool good = count == SEEN_MAP_FDS;
+  for (int i = 0; i < count; i++) {
+    if (i >= SEEN_MAP_FDS) close(fds[i]);
+    else good = (maps[i] = fds[i], map_fits(i)) && good;
+  }
+  if (good && map_memory() == 0) return 0;
   seen_stop();
   return -1;
 }
@@ -189,75 +201,74 @@ void seen_stop(void) {
     maps[i] = -1;
   }
   long page = sysconf(_SC_PAGESIZE);
+  if (slots != MAP_FAILED) munmap(slots, sizeof *slots * range.count);
+  if (counts != MAP_FAILED) munmap(counts, sizeof *counts * range.slots * SEEN_ROW);
+  if (filters != MAP_FAILED) munmap(filters, sizeof *filters * range.slots * SEEN_FILTER_MAX);
   if (consumer != MAP_FAILED) munmap(consumer, (size_t)page);
   if (producer != MAP_FAILED) munmap(producer, (size_t)page + 2 * RING_BYTES);
+  slots = MAP_FAILED;
+  counts = MAP_FAILED;
+  filters = MAP_FAILED;
   consumer = producer = MAP_FAILED;
 }
 
-static int place_filter(uint32_t place, const struct sock_filter *filter, size_t length) {
-  int map = filter_map(length);
-  if (map < 0) return -1;
-  int result = 0;
-  for (uint32_t i = 0; i < length && result == 0; i++) result = set_map(map, i, &filter[i]);
-  if (result == 0) result = set_map(maps[FILTERS], place, &map);
-  close(map);
-  return result;
+static bool in_use(uint32_t slot) {
+  for (uint32_t i = 0; i < range.count; i++)
+    if (slots[i] == slot + 1) return true;
+  return false;
 }
 
-static void forget_place(int map, uint32_t place) {
-  union bpf_attr attr = {.map_fd = (uint32_t)map, .key = (uint64_t)(uintptr_t)&place};
-  if (map >= 0) (void)bpf(BPF_MAP_DELETE_ELEM, &attr);
+/* The one that was given longest ago; its former sandbox has long left the programs. */
+static int64_t free_slot(void) {
+  for (uint32_t i = 0; i < range.slots; i++) {
+    uint32_t slot = (next_slot + i) % range.slots;
+    if (in_use(slot)) continue;
+    next_slot = slot + 1;
+    return slot;
+  }
+  errno = ENOSPC;
+  return -1;
 }
+
+static struct seen_count *row_of(uint32_t slot) { return counts + (size_t)slot * SEEN_ROW; }
 
 int seen_add(struct seen_sandbox *sandbox, uid_t uid, uint64_t owner, const struct sock_filter *filter, size_t length, bool told) {
-  uint32_t place = uid - first_uid;
-  int map = maps[SANDBOXES] >= 0 ? counts_map() : -1;
-  if (map < 0) return -1;
-  *sandbox = (struct seen_sandbox){.uid = uid, .counts = mmap(NULL, counts_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, map, 0)};
-  int result = sandbox->counts == MAP_FAILED ? -1 : 0;
-  forget_place(maps[FILTERS], place);
-  if (result == 0) {
-    for (uint32_t nr = 0; nr < SEEN_CALLS; nr++) {
-      struct seen_count *count = &sandbox->counts[nr];
-      if (filter) count->filter = (uint8_t)(nr == SEEN_OTHER ? FILTER_DEPENDS : seen_filter_of(filter, length, nr, &count->leaf));
-      count->told = told && seen_call((int)nr) != NULL;
-    }
-    seen_meta(sandbox)->owner = owner;
-    if (filter) result = place_filter(place, filter, length);
+  uint32_t place = uid - range.first;
+  sandbox->counts = NULL;
+  if (slots == MAP_FAILED || place >= range.count || length > SEEN_FILTER_MAX) {
+    errno = length > SEEN_FILTER_MAX ? E2BIG : EINVAL;
+    return -1;
   }
-  if (result == 0) result = set_map(maps[SANDBOXES], place, &map);
-  int saved = errno;
-  close(map); /* the table keeps it, and the mapping */
-  if (result < 0 && sandbox->counts != MAP_FAILED) munmap(sandbox->counts, counts_bytes);
-  if (result < 0) sandbox->counts = NULL;
-  errno = saved;
-  return result;
+  __atomic_store_n(&slots[place], 0, __ATOMIC_RELEASE);
+  int64_t slot = free_slot();
+  if (slot < 0) return -1;
+  struct seen_count *row = row_of((uint32_t)slot);
+  struct sock_filter *program = filters + (size_t)slot * SEEN_FILTER_MAX;
+  memset(row, 0, sizeof *row * SEEN_ROW);
+  memset(program, 0, sizeof *program * SEEN_FILTER_MAX);
+  if (filter) memcpy(program, filter, sizeof *program * length);
+  for (uint32_t nr = 0; nr < SEEN_CALLS; nr++) {
+    if (filter) row[nr].filter = (uint8_t)(nr == SEEN_OTHER ? FILTER_DEPENDS : seen_filter_of(filter, length, nr, &row[nr].leaf));
+    row[nr].told = told && nr < SEEN_OTHER && seen_call((int)nr) != NULL;
+  }
+  *sandbox = (struct seen_sandbox){.counts = row, .uid = uid};
+  seen_meta(sandbox)->owner = owner;
+  __atomic_store_n(&slots[place], (uint64_t)slot + 1, __ATOMIC_RELEASE);
+  return 0;
 }
 
 int seen_find(struct seen_sandbox *sandbox, uid_t uid, uint64_t owner) {
-  uint32_t place = uid - first_uid, id = 0;
-  union bpf_attr attr = {.map_fd = (uint32_t)maps[SANDBOXES], .key = (uint64_t)(uintptr_t)&place, .value = (uint64_t)(uintptr_t)&id};
-  if (maps[SANDBOXES] < 0 || bpf(BPF_MAP_LOOKUP_ELEM, &attr) < 0) return -1;
-  union bpf_attr by_id = {.map_id = id};
-  int map = bpf(BPF_MAP_GET_FD_BY_ID, &by_id);
-  if (map < 0) return -1;
-  *sandbox = (struct seen_sandbox){.uid = uid, .counts = mmap(NULL, counts_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, map, 0)};
-  close(map);
-  if (sandbox->counts == MAP_FAILED) {
-    sandbox->counts = NULL;
-    return -1;
-  }
+  uint32_t place = uid - range.first;
+  sandbox->counts = NULL;
+  if (slots == MAP_FAILED || place >= range.count || slots[place] == 0 || slots[place] > range.slots) return -1;
+  *sandbox = (struct seen_sandbox){.counts = row_of((uint32_t)slots[place] - 1), .uid = uid};
   if (seen_meta(sandbox)->owner == owner) return 0;
-  munmap(sandbox->counts, counts_bytes);
   sandbox->counts = NULL;
   return -1;
 }
 
 void seen_remove(struct seen_sandbox *sandbox) {
-  if (!sandbox->counts) return;
-  forget_place(maps[SANDBOXES], sandbox->uid - first_uid);
-  forget_place(maps[FILTERS], sandbox->uid - first_uid);
-  munmap(sandbox->counts, counts_bytes);
+  if (sandbox->counts) __atomic_store_n(&slots[sandbox->uid - range.first], 0, __ATOMIC_RELEASE);
   sandbox->counts = NULL;
 }
 

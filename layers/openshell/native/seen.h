@@ -11,7 +11,8 @@
 #define SEEN_META SEEN_CALLS
 /* Sandboxes are found by host uid, which lies in the range of agents: place = uid - first uid. */
 #define SEEN_UIDS_MAX (1 << 20)
-#define SEEN_FILTER_MAX 4096
+#define SEEN_FILTER_MAX 1024
+#define SEEN_ROW (SEEN_CALLS + 1) /* places of one sandbox */
 /* Of one sandbox in one window; more are counted, not told one by one, so that nobody fills the ring for the others. */
 #define SEEN_WINDOW_NS 100000000ull
 #define SEEN_WINDOW_EVENTS 256
@@ -67,22 +68,27 @@ struct seen_reading {
   uint64_t done, denied, failed, filtered, interrupted, held_denied, approved;
 };
 
-/* Loads and attaches the programs for uids [first, first + count). 0, or -1 with errno: then nothing is seen and `doctor` says so. */
-int seen_start(uid_t first, uid_t count);
+/* Whom it is for: uids [first, first + count), and so many of them at once. */
+struct seen_range {
+  uid_t first, count;
+  uint32_t slots;
+};
+/* Loads and attaches the programs. 0, or -1 with errno: then nothing is seen and `doctor` says so. */
+int seen_start(struct seen_range range);
 /* Goes on with what seen_fds gave to a former process; -1: unusable, and closed. */
-int seen_adopt_maps(const int *fds, int count, uid_t first, uid_t count_of_uids);
+int seen_adopt_maps(const int *fds, int count, struct seen_range range);
 int seen_adopt_links(const int *fds, int count);
-#define SEEN_MAP_FDS 3
+#define SEEN_MAP_FDS 4
 #define SEEN_LINK_FDS 2
 void seen_fds(int maps[SEEN_MAP_FDS], int links[SEEN_LINK_FDS]);
 void seen_stop(void);
 
-/* The counters of one sandbox, mapped. */
+/* The counters of one sandbox. */
 struct seen_sandbox {
-  struct seen_count *counts; /* SEEN_CALLS + 1 */
+  struct seen_count *counts; /* SEEN_ROW of them; NULL: none */
   uid_t uid;
 };
-/* Begins seeing a sandbox with fresh counters; `filter` NULL: what seccomp refuses is counted by its error. `told`: success of every call of seen_calls.c is told. 0 or -1 with errno. */
+/* Begins seeing a sandbox with fresh counters; `filter` NULL: what seccomp refuses is counted by its error. `told`: success of every call of seen_calls.c is told. 0 or -1 with errno: ENOSPC where as many are seen as may be, E2BIG for a filter of more than SEEN_FILTER_MAX instructions. */
 int seen_add(struct seen_sandbox *sandbox, uid_t uid, uint64_t owner, const struct sock_filter *filter, size_t length, bool told);
 /* Finds the counters that a former process began for this owner; -1: there are none. */
 int seen_find(struct seen_sandbox *sandbox, uid_t uid, uint64_t owner);

@@ -5,6 +5,7 @@
 #include "openshelld_store.h"
 #include "openshelld_text.h"
 #include "perform.h"
+#include "plan.h"
 #include "seen_calls.h"
 
 #include <stdlib.h>
@@ -16,6 +17,9 @@ enum { TOLD_PER_MINUTE = 600, SUCCESSES_PER_MINUTE = 3000 };
 struct seen_watch *seen_watches;
 static bool seeing, adopted_maps, adopted_links;
 
+/* Some more than may live, for those that are just ending. */
+static struct seen_range range(void) { return (struct seen_range){config.agent_first, config.agent_count, (uint32_t)config.max_sandboxes + 8}; }
+
 static void keep(void) {
   int maps[SEEN_MAP_FDS], links[SEEN_LINK_FDS];
   seen_fds(maps, links);
@@ -24,7 +28,7 @@ static void keep(void) {
 }
 
 bool watch_adopt(const char *name, const int *fds, int count) {
-  if (strcmp(name, "seen/maps") == 0) adopted_maps = seen_adopt_maps(fds, count, config.agent_first, config.agent_count) == 0;
+  if (strcmp(name, "seen/maps") == 0) adopted_maps = seen_adopt_maps(fds, count, range()) == 0;
   else if (strcmp(name, "seen/links") == 0) adopted_links = seen_adopt_links(fds, count) == 0;
   else return false;
   return true;
@@ -34,7 +38,7 @@ bool watch_open(void) {
   if (adopted_maps && adopted_links) return seeing = true;
   seen_stop();
   adopted_maps = false;
-  seeing = seen_start(config.agent_first, config.agent_count) == 0;
+  seeing = seen_start(range()) == 0;
   if (seeing) keep();
   return seeing;
 }
@@ -70,7 +74,7 @@ static size_t filter_of(json_t *plan, struct sock_filter *filter) {
     if (json_string_value(off) && strcmp(json_string_value(off), "seccomp") == 0) return 0;
   const char *hex = json_string_value(json_object_get(json_object_get(plan, "seccomp"), "filter"));
   size_t n = hex ? strlen(hex) : 0;
-  if (n % 16 != 0 || n / 16 > SEEN_FILTER_MAX) return 0;
+  if (n % 16 != 0 || n / 16 > PLAN_FILTER_MAX) return 0;
   for (size_t i = 0; i + 1 < n; i += 2) {
     int high = digit(hex[i]), low = digit(hex[i + 1]);
     if (high < 0 || low < 0) return 0;
@@ -80,7 +84,7 @@ static size_t filter_of(json_t *plan, struct sock_filter *filter) {
 }
 
 bool watch_begin(uid_t uid, const char *id, pid_t init, json_t *plan, bool asks) {
-  static struct sock_filter filter[SEEN_FILTER_MAX];
+  static struct sock_filter filter[PLAN_FILTER_MAX];
   if (watch_by_id(id)) return true;
   const char *mode = json_string_value(json_object_get(plan, "audit"));
   if (mode && strcmp(mode, "off") == 0) return true;

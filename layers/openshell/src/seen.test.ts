@@ -169,6 +169,28 @@ describe('system calls that are seen', { skip: process.getuid?.() === 0 ? false 
     assert.ok(told >= 3 && told <= 3000, String(told));
   });
 
+  it('says how much the ring could not hold while openshelld stood still, and counts it all the same', async () => {
+    const before = verdicts(await seen('full'), 'truncate');
+    // Long enough for a few times the ring, at the pace that one sandbox may have.
+    const code = 'import os, time\nopen("/workspace/ready", "w").close()\nwhile not os.path.exists("/workspace/flood"): time.sleep(0.01)\nn = 0; end = time.monotonic() + 3\nwhile time.monotonic() < end:\n  os.truncate("/workspace/data/program", 0); n += 1\nopen("/workspace/stood", "w").close(); print(n)';
+    const flood = gateway.run('full', 'flood', ['/usr/bin/python3', '-c', code]);
+    flood.catch(() => undefined);
+    await file('ready');
+    const daemon = instance.daemonPid;
+    process.kill(daemon, 'SIGSTOP');
+    try {
+      writeFileSync(join(folder, 'flood'), '');
+      await file('stood');
+    } finally {
+      process.kill(daemon, 'SIGCONT');
+    }
+    const made = Number((await flood).stdout);
+    const report = await seen('full');
+    assert.equal((verdicts(report, 'truncate').done ?? 0) - (before.done ?? 0), made);
+    assert.ok(report.ringFull > 0, `${made} calls filled nothing`);
+    await ledger.saw('event', (m) => m.event.sandbox === 'full' && Number((m.event.data?.['seen'] as SeenReport | undefined)?.ringFull ?? 0) === report.ringFull);
+  });
+
   it('keeps names that would break a line, move a cursor, or are no text', async () => {
     const python = 'import os\nfor n in (b"a\\nb", b"\\x1b[2Jx", b"\\xff\\xfe", "\u202egnp".encode()):\n  try: os.truncate(b"/workspace/fixed/" + n, 0)\n  except OSError: pass\n  try: os.mkdir(b"/workspace/fixed/" + n)\n  except OSError: pass\n';
     await run('c', '/usr/bin/python3', '-c', python);
