@@ -99,6 +99,39 @@ export interface ProtectPlan {
   readonly git: boolean;
 }
 
+/** `write`: content, mode, owner, times, extended attributes. `map`: into memory, executable; it cannot be asked about. */
+export type LsmRight = 'read' | 'write' | 'create' | 'delete' | 'rename' | 'exec' | 'map';
+
+/** Of the rules at and above an object the nearest counts, whole; what it neither denies nor asks about is left to the other layers. */
+export interface LsmRule {
+  /** As seen inside; what is not there is skipped. */
+  readonly path: string;
+  readonly deny: readonly LsmRight[];
+  readonly ask: readonly LsmRight[];
+  /** Asked about for the object itself, not for what is below it. */
+  readonly askSelf: readonly LsmRight[];
+  /** Holds for the name, too: whatever is made there later is under the rule. The folder that has the name needs a rule. */
+  readonly named: boolean;
+  /** `protectedNames` may not be made or changed below it. */
+  readonly protect: boolean;
+  /** Index in `escalate`, for a person to see; null: none. */
+  readonly escalate: number | null;
+}
+
+/** Tier A: what BPF LSM decides for a sandbox. The most rights that any layer leaves are what the agent has. */
+export interface LsmPlan {
+  readonly rules: readonly LsmRule[];
+  /** For what lies below no rule: pipes, files in memory. */
+  readonly elsewhere: { readonly deny: readonly LsmRight[]; readonly ask: readonly LsmRight[] };
+  /** A name, or `folder/name`; at most 27 bytes a part. */
+  readonly protectedNames: readonly string[];
+  /** Below folders of these names nothing is protected. */
+  readonly unprotectedFolders: readonly string[];
+  /** Address families of which sockets may be made, AF_*. */
+  readonly families: readonly number[];
+  readonly monitor: boolean;
+}
+
 /** Layers that a test may switch off one at a time; refused unless the host says `testing: true`. */
 export const layerSwitches = ['landlock', 'seccomp', 'uid', 'caps', 'view', 'netns', 'pidns'] as const;
 export type LayerSwitch = (typeof layerSwitches)[number];
@@ -127,6 +160,8 @@ export interface LaunchPlan {
   readonly escalate: readonly EscalateRule[];
   /** Outer before inner. Each has a `twin` step as `writable`; a hidden one another as `read-only`, and the first hidden one before it one as `view`. */
   readonly locks: readonly PlanLock[];
+  /** null: this host has no tier A. */
+  readonly lsm: LsmPlan | null;
   /** Layers switched off, for tests only; [] otherwise. */
   readonly off: readonly LayerSwitch[];
   /** Environment that every exec starts from, "K=V". */

@@ -1,6 +1,7 @@
 /* Asked system calls that wait until a person has answered, or their deadline has come. */
 #include "holds.h"
 #include "holds_record.h"
+#include "lsm_holds.h"
 #include "openshelld_store.h"
 #include "openshelld_text.h"
 #include "seen_calls.h"
@@ -184,6 +185,7 @@ void holds_ended(struct sandbox *sandbox, uint64_t nid, const char *why) {
 void asked_hold_answer(struct service *service, json_t *message, json_int_t id) {
   const char *name = "", *hold_id = "", *verdict = "";
   int error = EPERM;
+  if (lsm_holds_answer(service, message, id)) return;
   (void)json_unpack(message, "{s:s,s:s,s:s}", "sandbox", &name, "holdId", &hold_id, "verdict", &verdict);
   struct sandbox *sandbox = sandbox_find(name);
   struct hold *hold = sandbox ? take(sandbox, 0, hold_id) : NULL;

@@ -2,6 +2,7 @@
 #include "openshelld.h"
 #include "openshelld_alone.h"
 #include "openshelld_checkpoints.h"
+#include "openshelld_lsm.h"
 #include "openshelld_release.h"
 #include "openshelld_sandboxes.h"
 #include "openshelld_store.h"
@@ -109,9 +110,11 @@ static int run_alone(void) {
     return 1;
   }
   alone_sweep();
+  tier_open();
   (void)watch_open(); /* each sandbox says so where it is not seen */
   loop_run(&finished);
   sandboxes_close();
+  tier_close(true);
   return 0;
 }
 
@@ -146,6 +149,7 @@ int main(int argc, char **argv) {
     goto failed;
   }
   store_watch(supervisor_gone);
+  tier_open();
   if (!watch_open()) log_line("system calls are not seen: %s", strerror(errno));
   if (checkpoints_open(checkpoint_done, err, sizeof err) < 0) goto failed;
   if (registry_open(err, sizeof err) < 0) goto failed;
@@ -154,6 +158,7 @@ int main(int argc, char **argv) {
   loop_run(&finished);
   registry_close();
   sandboxes_close();
+  tier_close(true);
   log_line("stopped");
   return 0;
 failed:

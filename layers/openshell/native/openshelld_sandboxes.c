@@ -1,5 +1,7 @@
 /* The table of sandboxes and what the gateway asks of them. */
-#include "openshelld_sandboxes.h"
+#include "lsm_holds.h"
+#include "lsm_kernel.h"
+#include "openshelld_lsm.h"
 #include "cgroup.h"
 #include "openshelld_alone.h"
 #include "openshelld_release.h"
@@ -204,6 +206,7 @@ void sandbox_gone(struct sandbox *s, const char *why) {
   }
   sweep(s->id);
   holds_drop(s);
+  lsm_end(s);
   execs_drop(s);
   struct service *worker = service_find(s->worker);
   if (worker && s->attached) (void)service_send(worker, json_pack("{s:s,s:s}", "t", "detach", "sandbox", s->id), NULL, 0);
@@ -257,6 +260,7 @@ static void tell_now(struct timer *timer) {
     if (s->state != SANDBOX_READY) continue;
     json_array_append_new(list, json_pack("{s:s,s:i,s:I,s:o}", "sandbox", s->id, "init", (int)s->init, "uid", (json_int_t)s->uid, "execs", execs_names(s)));
     holds_list(s, holds);
+    lsm_holds_list(s, holds);
   }
   for (int i = 0; i < service_count; i++)
     if (services[i].role == ROLE_WORKER) json_array_append_new(workers, json_string(services[i].name));
@@ -272,6 +276,7 @@ static void tell_now(struct timer *timer) {
   for (size_t i = 0; i < json_array_size(rest); i++) tell_gateway(json_pack("{s:s,s:O}", "t", "hold", "hold", json_array_get(rest, i)), NULL, 0);
   json_decref(rest);
   for (struct sandbox *s = sandboxes; s; s = s->next) execs_tell_ends(s);
+  lsm_forget_others();
 }
 
 /* Once every shim has said what it knows, or has had its chance. */

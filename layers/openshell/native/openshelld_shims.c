@@ -1,5 +1,6 @@
 /* The channel to each shim: started with a plan, or found again after a restart of openshelld. */
-#include "openshelld_sandboxes.h"
+#include "lsm_holds.h"
+#include "openshelld_lsm.h"
 #include "openshelld_alone.h"
 #include "launch.h"
 #include "openshelld_store.h"
@@ -80,8 +81,12 @@ static bool know(struct sandbox *s, json_t *message, struct packet *packet) {
 static void ready(struct sandbox *s, json_t *message, struct packet *packet) {
   struct service *gateway = service_find("gateway");
   timer_stop(&s->patience);
-  if (!know(s, message, packet) || holds_start(s) < 0) {
-    if (gateway && s->create_request) reply_error(gateway, s->create_request, "internal", "the sandbox's view cannot be opened: %s", strerror(errno));
+  char err[300] = "";
+  bool known = know(s, message, packet);
+  if (!known) text_format(err, sizeof err, "the sandbox's view cannot be opened: %s", strerror(errno));
+  if (!known || lsm_begin(s, json_object_get(message, "lsm"), err, sizeof err) < 0 || holds_start(s) < 0) {
+    log_line("sandbox %s was not made: %s", s->id, err);
+    if (gateway && s->create_request) reply_error(gateway, s->create_request, "internal", "%s", err[0] ? err : strerror(errno));
     s->create_request = 0;
     sandbox_gone(s, NULL);
     return;
@@ -143,7 +148,13 @@ static void message_from(struct sandbox *s, json_t *message, struct packet *pack
   if (strcmp(t, "ready") == 0) ready(s, message, packet);
   else if (strcmp(t, "failed") == 0) failed(s, message);
   else if (strcmp(t, "hello") == 0) {
+    char err[300] = "";
     if (know(s, message, packet)) {
+      if (lsm_begin(s, json_object_get(message, "lsm"), err, sizeof err) < 0) {
+        log_line("the rules of %s are not in force: %s", s->id, err);
+        sandbox_gone(s, "its rules could not be put in force again");
+        return;
+      }
       execs_adopt(s, json_object_get(message, "execs"));
       log_line("sandbox %s found again: init %d", s->id, s->init);
     }
@@ -153,7 +164,8 @@ static void message_from(struct sandbox *s, json_t *message, struct packet *pack
     sandbox_attach(s);
     struct service *gateway = service_find("gateway");
     if (gateway && gateway->hello) sandboxes_tell_inventory();
-  } else if (strcmp(t, "held") == 0) holds_adopt(s, message, packet);
+  } else if (strcmp(t, "lsm.held") == 0) lsm_holds_adopt(s, json_object_get(message, "record"));
+  else if (strcmp(t, "held") == 0) holds_adopt(s, message, packet);
   else if (strcmp(t, "ended") == 0) holds_ended(s, (uint64_t)json_integer_value(json_object_get(message, "nid")), json_string_value(json_object_get(message, "why")) ? json_string_value(json_object_get(message, "why")) : "agent-gone");
   else if (strcmp(t, "refused") == 0) refused(s, message);
   else if (strcmp(t, "answer") == 0) answered(s, message, packet);

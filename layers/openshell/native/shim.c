@@ -79,6 +79,9 @@ static void accept_openshelld(void) {
   int count = shim_fds(fds);
   shim_tell(shim_describe("hello"), fds, count);
   shim_calls_resend();
+  const char *id;
+  json_t *record;
+  json_object_foreach(shim.asked_by_kernel, id, record) shim_tell(json_pack("{s:s,s:s,s:O}", "t", "lsm.held", "id", id, "record", record), NULL, 0);
   shim_tell(json_pack("{s:s}", "t", "synced"), NULL, 0);
 }
 
@@ -105,6 +108,13 @@ static void openshelld_ready(void) {
   } else if (strcmp(t, "rules") == 0) {
     json_decref(shim.escalate);
     shim.escalate = json_incref(json_object_get(message, "escalate")); /* for the next openshelld */
+  } else if (strcmp(t, "lsm.held") == 0 || strcmp(t, "lsm.unheld") == 0) {
+    const char *id = json_string_value(json_object_get(message, "id"));
+    if (!shim.asked_by_kernel) shim.asked_by_kernel = json_object();
+    if (id && strcmp(t, "lsm.held") == 0) json_object_set(shim.asked_by_kernel, id, json_object_get(message, "record"));
+    else if (id) json_object_del(shim.asked_by_kernel, id);
+  } else if (strcmp(t, "keep") == 0) {
+    while (packet.count > 0 && shim.kept_count < SHIM_KEPT_MAX) shim.kept[shim.kept_count++] = packet.fds[--packet.count];
   } else if (strcmp(t, "destroy") == 0) {
     shim.over = true;
     shim.why = "destroyed";

@@ -4,8 +4,8 @@
  *   openshelld -> shim   launch {sandbox, uid, plan, instance, worker, holdMs, bindRoots, testing, alone, workspaceUid, workspaceGid, limits, socket} fds [workspace, manifest]?   once, on descriptor 3
  *                        exec {n, execId, argv, env, cwd, tty}  fds [stdin, stdout, stderr, kept stdout, kept stderr] or with tty [slave, kept master]
  *                        exec.fds {n, execId}   exec.signal {execId, signal}   exec.resize {execId, rows, cols}   exec.done {execId}   freeze {n, frozen}   rules {escalate}
- *                        attached {worker, pid}   held {nid, deadline, record} fds [parent, other parent?]   unheld {nid}   destroy {}
- *   shim -> openshelld   ready {…} or failed {code, error}, then nothing more is said on descriptor 3's behalf; on every later connection first hello {…}, held …, synced {}
+ *                        attached {worker, pid}   held {nid, deadline, record} fds [parent, other parent?]   unheld {nid}   lsm.held {id, record}   lsm.unheld {id}   keep {} fds [objects that have rules]   destroy {}
+ *   shim -> openshelld   ready {…} or failed {code, error}, then nothing more is said on descriptor 3's behalf; on every later connection first hello {…}, held …, lsm.held …, synced {}
  *                        exec.started {n, pid}   exec.failed {n, errno}   exec.exited {execId, code, signal}   answer {n, ok} fds   refused {counts}   ended {nid, why: timeout | agent-gone}   gone {why}
  * `ready` and `hello` carry fds [calls, notify, tcp, udp, pts, twin …], as many as `fds` names; `calls` is shim_shared.h's memory.
  */
@@ -38,11 +38,16 @@ struct shim_call {
   int fds[2];
 };
 
+#define SHIM_KEPT_MAX 1024
+
 struct shim {
   char id[72], socket[128], instance[48], worker[32];
   int worker_pid;
   uid_t uid;
-  json_t *escalate, *locks;
+  json_t *escalate, *locks, *lsm; /* of the plan, for the next openshelld */
+  json_t *asked_by_kernel; /* records by id, for the next openshelld */
+  int kept_count; /* objects that have rules: their numbers must stay theirs */
+  int kept[SHIM_KEPT_MAX];
   bool alone; /* nobody finds us again: the sandbox ends with openshelld */
   bool asks; /* the plan has escalate rules: calls go to openshelld */
   int64_t hold_ms;

@@ -13,6 +13,8 @@ export interface HostFacts {
   readonly usrLinks: readonly string[];
   /** e.g. Europe/Berlin; null if unknown. */
   readonly timeZone: string | null;
+  /** What openshelld found; absent: not A. */
+  readonly tier?: 'A' | 'B' | 'C';
   /** What control groups can limit; absent: all of it. */
   readonly limits?: { readonly memory: boolean; readonly cpu: boolean };
   /** Looks at a program of the host; absent: paths are taken as they are. */

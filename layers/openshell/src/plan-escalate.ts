@@ -50,9 +50,10 @@ function pins(paths: readonly string[], rules: FileRules, emptyWorkspace: boolea
 
 /**
  * The plan's part for `filesystem.escalate`. `escalations: 'refuse'`: nobody can be asked, so that the places are read-only, or hidden where reading is asked about.
+ * `inKernel` (tier A): the kernel asks by itself, so that nothing has to be withheld from the agent for it.
  * Throws NemoError NEMO_E_PLAN_PATH for more places than can be locked.
  */
-export function escalationOf(policy: SandboxPolicy, rules: FileRules, options: { readonly escalations?: 'ask' | 'refuse'; readonly hasWorkspace: boolean }): Escalation {
+export function escalationOf(policy: SandboxPolicy, rules: FileRules, options: { readonly escalations?: 'ask' | 'refuse'; readonly hasWorkspace: boolean; readonly inKernel?: boolean }): Escalation {
   const asked = policy.spec.filesystem.escalate.map((rule) => ({ path: ruledPath(rule.path), on: rule.on.filter((op) => op !== 'exec'), folder: rule.path.endsWith('/**') })).filter((rule) => rule.on.length > 0);
   const hidden = asked.filter((rule) => rule.on.some((op) => hiding.includes(op))).map((rule) => rule.path);
   if (options.escalations === 'refuse') {
@@ -61,6 +62,9 @@ export function escalationOf(policy: SandboxPolicy, rules: FileRules, options: {
       escalate: [], locks: [], steps: [], removals: false, calls: new Map(), refused, refusedHidden: hidden,
       notes: [...refused.map((path) => `filesystem.escalate ${path} is read-only: nobody can be asked here.`), ...hidden.map((path) => `filesystem.escalate ${path} is out of sight: nobody can be asked here.`)],
     };
+  }
+  if (options.inKernel === true) {
+    return { escalate: asked.map(({ path, on }) => ({ path, on })), locks: [], steps: [], removals: false, calls: new Map(), notes: [], refused: [], refusedHidden: [] };
   }
   const places = asked.filter((rule) => rule.on.some((op) => locking.includes(op)) && rules.denialAt(rule.path) === undefined);
   const paths = [...new Set(places.map((rule) => rule.path))].sort();

@@ -6,6 +6,7 @@ import { rights } from './landlock-rights.ts';
 import { escalationOf } from './plan-escalate.ts';
 import { fileRules, fixedFolders, pinRoot, privateFolders, specialPlaces, type FileRules } from './file-rules.ts';
 import { home, isBelow, outermost, scratch, workspace } from './plan-paths.ts';
+import { lsmPlan } from './plan-lsm.ts';
 import { protectedFor } from './protected-names.ts';
 import { seccompFilter } from './seccomp-filter.ts';
 import { viewSteps, type View } from './view.ts';
@@ -137,7 +138,7 @@ function limitsFor(resources: SandboxPolicy['spec']['resources'], host: HostFact
 export function planFor(policy: SandboxPolicy, host: HostFacts, options: PlanOptions): LaunchPlan {
   const spec = policy.spec;
   const sorted = sortPaths(policy, host);
-  const escalation = escalationOf(policy, sorted.rules, options);
+  const escalation = escalationOf(policy, sorted.rules, { ...options, inKernel: host.tier === 'A' });
   sorted.notes.push(...escalation.notes);
   const shown = [
     ...(host.nodeFolder === null ? [] : [{ path: '/opt/node/bin', source: host.nodeFolder, optional: false }]),
@@ -159,6 +160,7 @@ export function planFor(policy: SandboxPolicy, host: HostFacts, options: PlanOpt
     programs,
     sizes: { tmp: disk, home: disk, shm: Math.min(disk, 256 * mebi) },
   };
+  const protect = protectPlan(policy, options.hasWorkspace, sorted.notes);
   const level = spec.syscalls.profile ?? spec.isolation.syscalls;
   return {
     version: 1,
@@ -172,10 +174,11 @@ export function planFor(policy: SandboxPolicy, host: HostFacts, options: PlanOpt
     seccomp: { level, filter: seccompFilter({ level, allow: spec.syscalls.allow, deny: spec.syscalls.deny, removalsAsked: escalation.removals, asked: escalation.calls, onlyNamedPrograms: programs !== undefined }) },
     identity: { seen: spec.process.user ?? null },
     limits: limitsFor(spec.resources, host),
-    protect: protectPlan(policy, options.hasWorkspace, sorted.notes),
+    protect,
     audit: spec.auditLog.syscalls,
     escalate: escalation.escalate,
     locks: escalation.locks,
+    lsm: host.tier === 'A' ? lsmPlan({ policy, rules: sorted.rules, escalate: escalation.escalate, programs, protect, privateFolders: sorted.privateFolders }) : null,
     off: options.off ?? [],
     env: environment(options),
     cwd: workspace,

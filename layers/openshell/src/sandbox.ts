@@ -88,7 +88,7 @@ export async function createSandbox(policy: SandboxPolicy, options: SandboxOptio
     const facts = { ...limited, tier };
     const plan = (given: SandboxPolicy): LaunchPlan => {
       checkHost(given, facts);
-      return planFor(given, host, {
+      return planFor(given, { ...host, tier }, {
         hasWorkspace: folder !== undefined,
         env: Object.entries(options.env ?? {}).map(([name, value]) => `${name}=${value}`),
         ...(options.files === undefined ? {} : { files: options.files }),

@@ -1,0 +1,123 @@
+/* What lsm.bpf.c and openshelld say to each other: rules, grants, questions, denials. Little endian, x86-64. */
+#pragma once
+#ifdef __bpf__
+typedef __u8 uint8_t;
+typedef __u32 uint32_t;
+typedef __u64 uint64_t;
+#else
+#include <stdbool.h>
+#include <stdint.h>
+#endif
+
+/* Changed whenever a map's layout or meaning changes: pins of another number are not taken over. */
+#define LSM_ABI 1
+#define LSM_SANDBOXES 4096
+#define LSM_RULES 65536
+#define LSM_NAME 64        /* of a name that a rule waits for, with its 0 */
+#define LSM_PROTECTED 28   /* of a protected name, with its 0 */
+#define LSM_DEPTH 64       /* folders between an object and its nearest rule; deeper is denied */
+#define LSM_PARTS 14       /* names of a path that an event carries */
+#define LSM_PART 64
+
+/* Rights, as bits of deny and ask. */
+#define LSM_READ 1u
+#define LSM_WRITE 2u /* content, mode, owner, times, extended attributes */
+#define LSM_CREATE 4u
+#define LSM_DELETE 8u
+#define LSM_RENAME 16u
+#define LSM_EXEC 32u
+#define LSM_MAP 64u /* map executable; cannot be asked */
+/* Other operations that an event may name; never bits of a rule. */
+#define LSM_SOCKET 0x100u
+#define LSM_CONNECT 0x200u
+#define LSM_PTRACE 0x400u
+#define LSM_SIGNAL 0x800u
+#define LSM_MOUNT 0x1000u
+#define LSM_KERNEL 0x2000u /* bpf, perf_event, modules, keys */
+#define LSM_NAMESPACE 0x4000u
+#define LSM_DEVICE 0x8000u
+
+/* A sandbox, kept in its control group's storage. */
+#define LSM_MONITOR 1u /* what would be denied or asked is recorded and let through */
+#define LSM_NAMES 2u   /* there are protected names */
+struct lsm_sandbox {
+  uint32_t id, flags;
+  uint64_t families;                 /* bit n: sockets of address family n may be made */
+  uint32_t netns;                    /* inode number of its network namespace */
+  uint32_t elsewhere_deny, elsewhere_ask; /* for objects below no rule: pipes, memory files */
+  uint32_t pad;
+};
+
+struct lsm_rule_key {
+  uint32_t sandbox, dev;
+  uint64_t ino;
+};
+#define LSM_RULE_NAMES 1u   /* some names directly below have rules of their own */
+#define LSM_RULE_PROTECT 2u /* protected names below it may not be made or changed */
+struct lsm_rule {
+  uint32_t deny, ask, flags;
+  uint32_t ask_self; /* asked for the object itself, not below it */
+  uint32_t index; /* of the plan's rule */
+  uint32_t pad;
+};
+/* A rule for a name in a folder, whether or not there is such a thing now. */
+struct lsm_child_key {
+  uint32_t sandbox, dev;
+  uint64_t ino;
+  char name[LSM_NAME];
+};
+struct lsm_name_key {
+  uint32_t sandbox;
+  char name[LSM_PROTECTED];
+};
+/* `.envrc` is protected alone; of `.git/hooks` the first name is parent and the second child of one bit. */
+struct lsm_name {
+  uint64_t parent, child;
+  uint32_t alone;
+  uint32_t ends; /* below a folder of this name nothing is protected */
+};
+
+/* What is done to what, by which thread: a question and its grant have the same key. */
+struct lsm_grant_key {
+  uint32_t tid, op, dev, to_dev;
+  uint64_t ino, dir, to_ino, to_dir;
+  uint64_t names; /* keyed hash of the names in `dir` and `to_dir` */
+};
+struct lsm_grant {
+  uint64_t expires; /* CLOCK_BOOTTIME ns */
+  uint32_t allow, pad;
+};
+
+struct lsm_path {
+  uint32_t count; /* names, innermost first */
+  uint32_t cut;   /* more were above */
+  char names[LSM_PARTS][LSM_PART];
+};
+#define LSM_DENIED 1u
+#define LSM_ASKED 2u
+#define LSM_WOULD 3u /* monitor: let through */
+#define LSM_USED 4u  /* a grant was used */
+#define LSM_REASON_RULE 0u
+#define LSM_REASON_DEEP 1u
+#define LSM_REASON_NAME 2u
+#define LSM_REASON_FULL 3u
+struct lsm_event {
+  uint64_t boottime;
+  struct lsm_grant_key key;
+  uint32_t sandbox, tgid, verdict, rule;
+  uint32_t reason, number; /* number: of the signal, the family, … */
+  char comm[16];
+  struct lsm_path path;
+};
+struct lsm_ask {
+  struct lsm_event event;
+  struct lsm_path to;
+};
+
+enum { LSM_COUNT_DENIED, LSM_COUNT_ASKED, LSM_COUNT_GRANTED, LSM_COUNT_DROPPED, LSM_COUNT_FULL, LSM_COUNT_DEEP, LSM_COUNTS };
+
+/* For the program `resolve`: which object a descriptor of the caller is to the kernel (a stat may say another device). */
+struct lsm_resolve {
+  uint32_t fd, dev;
+  uint64_t ino;
+};

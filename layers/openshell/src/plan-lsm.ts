@@ -1,0 +1,106 @@
+/** Tier A's part of a plan: rules on subtrees that the kernel looks up by object, the nearest one counts. */
+import type { EscalateRule, LsmPlan, LsmRight, LsmRule, ProtectPlan, SandboxPolicy } from '@nemoclaw/contract';
+import type { ExecPlan } from './exec-plan.ts';
+import { withoutPrograms } from './exec-rules.ts';
+import { ruledPath, type FileRules } from './file-rules.ts';
+import { between, home, isBelow, scratch, workspace } from './plan-paths.ts';
+
+const changes: readonly LsmRight[] = ['write', 'create', 'delete', 'rename'];
+const all: readonly LsmRight[] = ['read', ...changes, 'exec', 'map'];
+/** AF_UNIX, AF_INET, AF_INET6, AF_NETLINK; the system call filter and the network namespace say more. */
+const families = [1, 2, 10, 16];
+/** With its 0 a part of a protected name has 28 bytes in the kernel's map. */
+const partMax = 27;
+
+const parentOf = (path: string): string => path.slice(0, Math.max(1, path.lastIndexOf('/')));
+const isRight = (op: string): op is LsmRight => (all as readonly string[]).includes(op);
+
+export interface LsmInput {
+  readonly policy: SandboxPolicy;
+  readonly rules: FileRules;
+  /** Of the plan, in its order. */
+  readonly escalate: readonly EscalateRule[];
+  /** Undefined: all programs that are shown may be started. */
+  readonly programs: ExecPlan | undefined;
+  readonly protect: ProtectPlan | null;
+  /** Private and writable beside the usual ones. */
+  readonly privateFolders: readonly string[];
+}
+
+/** What may not be done at `path`, by every rule of the policy. */
+function deniedAt(input: LsmInput, path: string): readonly LsmRight[] {
+  const { rules, programs } = input;
+  if (rules.denialAt(path) !== undefined) return all;
+  const access = rules.grantAt(path)?.access ?? 'read';
+  // Terminals and /dev/null are written to, and a process's own entries of /proc; both mounts are read-only.
+  const device = isBelow(path, '/dev') || isBelow(path, '/proc');
+  const denied: LsmRight[] = access === 'write' ? [] : device ? ['create', 'delete', 'rename'] : [...changes];
+  const starts = programs === undefined || [...programs.landlock, ...programs.run].some((one) => isBelow(path, one));
+  if (!starts || withoutPrograms.some((folder) => isBelow(path, folder))) denied.push('exec');
+  if (programs !== undefined && !starts && !programs.binds.some((one) => isBelow(path, one.path))) denied.push('map');
+  return denied;
+}
+
+/** What a person is asked about at `path`, and the rule that says so. */
+function askedAt({ policy, escalate }: LsmInput, path: string): { readonly ask: readonly LsmRight[]; readonly index: number | null } {
+  const ask = new Set<LsmRight>();
+  let index: number | null = null;
+  escalate.forEach((rule, i) => {
+    if (!isBelow(path, rule.path)) return;
+    for (const op of rule.on) if (isRight(op)) ask.add(op);
+    index ??= i;
+  });
+  if (policy.spec.process.exec.escalate.some((pattern) => isBelow(path, ruledPath(pattern)))) ask.add('exec');
+  return { ask: [...ask], index };
+}
+
+/** The places where something else holds than above them, each with its parents up to the writable folder that it is in. */
+function places(input: LsmInput): string[] {
+  const { policy, rules, escalate, programs, privateFolders } = input;
+  const writableRoots = [...scratch, ...privateFolders, workspace];
+  const named = [
+    ...rules.grants.map((one) => one.path),
+    ...rules.denied.map((one) => one.path),
+    ...escalate.map((one) => one.path),
+    ...policy.spec.process.exec.escalate.map(ruledPath),
+    ...(programs === undefined ? [] : [...programs.landlock, ...programs.run, ...programs.binds.map((one) => one.path)]),
+  ];
+  const out = new Set<string>(['/', '/usr', '/dev', '/proc', '/home', home, ...writableRoots]);
+  for (const path of named) {
+    out.add(path);
+    const root = writableRoots.find((one) => path !== one && isBelow(path, one));
+    if (root !== undefined) for (const above of between(root, path)) out.add(above);
+  }
+  return [...out].sort();
+}
+
+/** Names of one or two parts; longer ones and those of repositories only are found when the workspace is given back. */
+function protectedNames(protect: ProtectPlan | null): string[] {
+  const fits = (path: string): boolean => path.split('/').length <= 2 && path.split('/').every((part) => Buffer.byteLength(part) <= partMax);
+  return (protect?.names ?? []).filter((one) => one.scope === 'everywhere' && fits(one.path)).map((one) => one.path);
+}
+
+/** Pure. */
+export function lsmPlan(input: LsmInput): LsmPlan {
+  const { escalate, privateFolders } = input;
+  const writableRoots = [...scratch, ...privateFolders, workspace];
+  const names = protectedNames(input.protect);
+  const rules = places(input).map((path): LsmRule => {
+    const deny = deniedAt(input, path);
+    const { ask, index } = askedAt(input, path);
+    // Moving a folder moves what is ruled below it.
+    const moves = escalate.findIndex((rule) => rule.on.includes('rename') && rule.path !== path && isBelow(rule.path, path));
+    const inside = writableRoots.some((root) => path !== root && isBelow(path, root));
+    return {
+      path,
+      deny,
+      ask: ask.filter((right) => !deny.includes(right)),
+      askSelf: moves >= 0 && inside && !deny.includes('rename') ? ['rename'] : [],
+      named: inside && parentOf(path) !== '/',
+      protect: names.length > 0 && isBelow(path, workspace),
+      escalate: index ?? (moves >= 0 ? moves : null),
+    };
+  });
+  const closed: LsmRight[] = input.programs === undefined ? [] : ['exec', 'map'];
+  return { rules, elsewhere: { deny: closed, ask: [] }, protectedNames: names, unprotectedFolders: names.length > 0 ? ['node_modules'] : [], families, monitor: input.policy.spec.mode === 'monitor' };
+}
