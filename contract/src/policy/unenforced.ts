@@ -77,8 +77,9 @@ function gaps(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolici
   if (facts.limits?.memory === false) unlessAsked(['resources', 'maxMemory'], 'resources.maxMemory: no control group can be used here, so that only the memory of each process is limited, not of all together.');
   if (facts.limits?.cpu === false) unlessAsked(['resources', 'maxCPU'], 'resources.maxCPU: no control group can be used here, so that CPU time is not limited.');
   if (facts.tier === 'C' && spec.auditLog.syscalls !== 'off') unlessAsked(['auditLog', 'syscalls'], 'auditLog.syscalls: without root system calls are not counted; only those that the call filter refuses are seen.');
-  if (spec.resources.maxDisk !== undefined) gap(['resources', 'maxDisk'], 'resources.maxDisk: the size of the workspace is not limited by this version; private file systems are.');
-  if (spec.isolation.filesystem === 'ephemeral') gap(['isolation', 'filesystem'], 'isolation.filesystem: ephemeral: this version writes to the workspace itself.');
+  const layered = spec.isolation.filesystem === 'ephemeral' || spec.filesystem.overlay;
+  const direct = !layered && (spec.isolation.filesystem === 'workspace' || spec.filesystem.readWrite.some((path) => /^\/workspace(\/|$)/.test(path)));
+  if (spec.resources.maxDisk !== undefined && direct) gap(['resources', 'maxDisk'], 'resources.maxDisk: what is written to the workspace itself is not limited, only private file systems are; a workspace with a layer of its own has a size (isolation.filesystem: ephemeral, or filesystem.overlay).');
   if (spec.filesystem.overlay) gap(['filesystem', 'overlay'], 'filesystem.overlay: this version writes to the workspace itself.');
   if (spec.resources.timeout !== undefined) gap(['resources', 'timeout'], 'resources.timeout: this version does not end a run by time.');
   if (!spec.auditLog.enabled) out.push({ text: 'auditLog.enabled: false: the record is always kept.', stricter: true, where: whereOf(policy, ['spec', 'auditLog', 'enabled']) });

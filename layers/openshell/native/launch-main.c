@@ -161,7 +161,7 @@ int main(int argc, char **argv) {
   json_t *plan = read_plan(a.plan_fd, &bad);
   if (plan == NULL) return fprintf(stderr, "openshell: plan: %s\n", bad.text), 2;
   close(a.plan_fd);
-  struct launch_in in = {.workspace_fd = -1, .agent_uid = a.uid, .agent_gid = launch_rootless() ? getegid() : a.uid, .bind_roots = a.root_count > 0 ? a.roots : NULL, .allow_layer_switches = a.testing};
+  struct launch_in in = {.workspace_fd = -1, .layer_fd = -1, .agent_uid = a.uid, .agent_gid = launch_rootless() ? getegid() : a.uid, .bind_roots = a.root_count > 0 ? a.roots : NULL, .allow_layer_switches = a.testing};
   if (a.workspace != NULL) {
     struct stat st;
     in.workspace_fd = open(a.workspace, O_PATH | O_DIRECTORY | O_CLOEXEC);

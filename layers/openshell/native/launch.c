@@ -222,6 +222,7 @@ int launch_sandbox(json_t *json, const struct launch_in *in, struct launched *ou
   struct plan *plan = malloc(sizeof *plan);
   if (plan == NULL) return fault(&f, "internal", ENOMEM, "launch: plan");
   struct launch_in effective = *in;
+  effective.layer_mount = -1;
   int r = plan_parse(json, in, plan, &f);
   if (r == 0 && (in->agent_uid == 0 || in->agent_gid == 0)) r = fault(&f, "plan", 0, "launch: the agent's uid and gid must not be 0");
   if (r == 0 && (effective.rootless = launch_rootless())) r = as_person(in, plan, &effective, &f);
@@ -229,6 +230,7 @@ int launch_sandbox(json_t *json, const struct launch_in *in, struct launched *ou
   pid_t helper = 0;
   struct found_list found = {0};
   plan->found = &found;
+  if (r == 0 && plan->overlay && plan->layer_kept && in->layer_fd < 0) r = fault(&f, "plan", 0, "plan: the workspace's layer is to be kept, and nobody here keeps it");
   if (r == 0) r = protect(json, in, &found, &f);
   if (r == 0) r = launch(plan, &effective, &helper, out, &f);
   idmap_reap(helper);

@@ -24,6 +24,8 @@ struct launch_in {
   const char *const *bind_roots; /* NULL-terminated: a bind step's source must be one of these or lie below; NULL: /usr, /opt, /etc */
   bool allow_layer_switches; /* host config `testing: true` */
   bool rootless; /* launch_sandbox() fills it in from launch_rootless() */
+  int layer_fd;    /* O_PATH folder for the layer of an overlay workspace that is kept, or -1 */
+  int layer_mount; /* launch_sandbox() fills it in: its mount */
   json_t *manifest; /* with a workspace: an object that gets what protect_release() needs afterwards (see protect.h); the caller's own fields in it stay. NULL: nothing is protected */
   int manifest_fd; /* an empty file that it is written to before anything runs; with `manifest` only, -1: nowhere */
 };

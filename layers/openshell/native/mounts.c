@@ -126,6 +126,10 @@ static int do_bind(struct build *b, const struct step *s, int tree, struct fault
 static int do_workspace(struct build *b, const struct step *s, struct fault *f) {
   int at = place(b, s->path, true);
   if (at < 0) return fault(f, "view", errno, "view: make /%s", s->path);
+  if (b->plan->overlay) {
+    close(at);
+    return mount_overlay(b, s, f);
+  }
   int r = attach(b->workspace, at, f, s->path);
   close(at);
   if (r == 0 && (s->yes || !s->exec)) {

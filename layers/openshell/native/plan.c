@@ -176,6 +176,11 @@ int plan_parse(json_t *json, const struct launch_in *in, struct plan *plan, stru
   json_t *limits = json_object_get(json, "limits");
   if (!number_of(limits, "openFiles", 1 << 20, &plan->open_files) || plan->open_files < 16 || !number_of(limits, "pids", 1 << 22, &plan->pids) || plan->pids < 1) return fault(f, "plan", 0, "plan: limits are malformed");
   if (json_object_get(limits, "processBytes") != NULL && !number_of(limits, "processBytes", 1ULL << 50, &plan->process_bytes)) return fault(f, "plan", 0, "plan: limits.processBytes is malformed");
+  json_t *workspace = json_object_get(json, "workspace");
+  const char *kind = string_of(workspace, "kind"), *end = string_of(workspace, "onEnd");
+  plan->overlay = kind != NULL && strcmp(kind, "overlay") == 0;
+  plan->layer_kept = end != NULL && strcmp(end, "keep") == 0;
+  if (kind == NULL || end == NULL || (!plan->overlay && strcmp(kind, "direct") != 0) || (!plan->layer_kept && strcmp(end, "discard") != 0) || !number_of(workspace, "bytes", 1ULL << 50, &plan->layer_bytes)) return fault(f, "plan", 0, "plan: workspace is malformed");
   json_t *protect = json_object_get(json, "protect");
   if (!json_is_null(protect) && !json_is_object(protect)) return fault(f, "plan", 0, "plan: protect must be null or an object");
   return off_of(json_object_get(json, "off"), in, plan, f);

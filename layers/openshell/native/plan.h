@@ -49,6 +49,9 @@ struct plan {
   int64_t seen; /* uid and gid shown inside, -1: the host's */
   uint64_t open_files, pids, process_bytes; /* process_bytes 0: not limited */
   unsigned off; /* OFF_* */
+  bool overlay;         /* the workspace is written to a layer */
+  bool layer_kept;      /* which is the caller's; else it ends with the sandbox */
+  uint64_t layer_bytes; /* of a private layer; 0: what is usual */
   struct found_list *found; /* what is protected in the workspace; NULL: nothing was looked for */
 };
 

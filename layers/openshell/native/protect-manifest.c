@@ -98,6 +98,8 @@ int protect_take(int root, json_t *plan, json_t *manifest, struct found_list *li
     }
     writable |= strcmp(what, "thaw") == 0;
   }
+  /* What is written to a layer has not reached the folder. */
+  if (strcmp(json_string_value(json_object_get(json_object_get(plan, "workspace"), "kind")) ?: "", "overlay") == 0) writable = false;
   json_object_set_new(manifest, "writable", json_boolean(writable));
   json_object_set(manifest, "protect", protect != NULL ? protect : json_null());
   json_object_set_new(manifest, "known", known);

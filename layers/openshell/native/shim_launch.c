@@ -46,7 +46,7 @@ static int launch(json_t *message, int workspace, int manifest) {
   struct cgroup_limits bound = {.memory_bytes = bounded(limits, bounds, "memoryBytes"), .pids = bounded(limits, bounds, "pids"), .cpus = (double)bounded(limits, bounds, "cpuMillis") / 1000};
   if (cgroup_create(&shim.group, shim.instance, shim.id, &bound, err, sizeof err) < 0) return fail("host", err);
   for (int i = 0; i < shim.group.count; i++) procs[i] = shim.group.place[i].procs;
-  struct launch_in in = {.workspace_fd = workspace,
+  struct launch_in in = {.workspace_fd = workspace, .layer_fd = -1,
                          .workspace_uid = (uid_t)json_integer_value(json_object_get(message, "workspaceUid")),
                          .workspace_gid = (gid_t)json_integer_value(json_object_get(message, "workspaceGid")),
                          .agent_uid = shim.uid,

@@ -27,6 +27,7 @@ void forget_parent(struct build *b);
 int view_step(struct build *b, const struct step *s, int source, struct fault *f); /* `source`: of a bind or concat, else -1 */
 int view_placeholder(struct build *b, const struct step *s);                      /* 0 or -1 with errno */
 int protect_lock(struct build *b, const char *workspace, struct fault *f);        /* protect-mounts.c: after all steps; `workspace` without the leading slash */
+int mount_overlay(struct build *b, const struct step *s, struct fault *f);        /* mounts-overlay.c */
 int attach(int tree, int target, struct fault *f, const char *what);
 int open_inside(int root, const char *path, int flags);
 int mount_devices(struct build *b, const struct step *s, struct fault *f);

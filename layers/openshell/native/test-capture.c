@@ -39,7 +39,7 @@ int main(int argc, char **argv) {
   const char *roots[] = {"/usr", "/opt", "/etc", argc > 1 ? argv[1] : "/usr", NULL};
   json_t *plan = json_loadfd(3, 0, &bad);
   unsigned own = 0x72000000u + (unsigned)getpid();
-  struct launch_in in = {.workspace_fd = -1, .agent_uid = launch_rootless() ? geteuid() : own, .agent_gid = launch_rootless() ? getegid() : own, .bind_roots = roots};
+  struct launch_in in = {.workspace_fd = -1, .layer_fd = -1, .agent_uid = launch_rootless() ? geteuid() : own, .agent_gid = launch_rootless() ? getegid() : own, .bind_roots = roots};
   struct launched out;
   if (argc < 3 || plan == NULL) return fprintf(stderr, "usage: test-capture NODE-FOLDER COMMAND... 3<plan: %s\n", bad.text), 2;
   if (launch_sandbox(plan, &in, &out, err, sizeof err) != 0) return fprintf(stderr, "%s\n", err), 1;
