@@ -188,7 +188,11 @@ export const execStartSchema = z.strictObject({
 export type ExecStart = z.input<typeof execStartSchema>;
 
 /** First text frame of WS /v1/sandboxes/:name/run. */
-export const runStartSchema = z.strictObject({ task: z.string().min(1).max(64 * 1024) });
+export const runStartSchema = z.union([
+  z.strictObject({ task: z.string().min(1).max(64 * 1024) }),
+  /** Goes on listening to a task of ours that outlived a restart of the gateway, by its id. */
+  z.strictObject({ attach: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/) }),
+]);
 export type RunStart = z.infer<typeof runStartSchema>;
 
 /** Text frames client -> gateway after the first. Binary frames: one byte stream id (0), then bytes of stdin. */

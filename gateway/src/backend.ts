@@ -26,6 +26,8 @@ export interface Backend {
   workspaces(): Promise<readonly Registration[]>;
   create(request: { readonly sandbox: string; readonly plan: unknown; readonly registration: string; readonly worker: string }): Promise<CreateResult>;
   exec(request: ExecRequest): Promise<Started>;
+  /** The outputs of a command that runs since before this process; its input is closed. */
+  attach(sandbox: string, execId: string): Promise<Omit<Started, 'stdin' | 'execId'>>;
   signal(sandbox: string, execId: string, signal: number): Promise<void>;
   resize(sandbox: string, execId: string, rows: number, cols: number): Promise<void>;
   /** With what it left at protected names of its workspace; null where it had none that it could write. */

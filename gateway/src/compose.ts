@@ -13,7 +13,6 @@ import { raiseLabel, sandboxGone, workspaceReleased } from './sandboxes/life.ts'
 import { configureWorker, loadSandboxes, refreshAnchors, takeInventory, type Inventory } from './sandboxes/recover.ts';
 import { Execs } from './tasks/execs.ts';
 import { Notices } from './tasks/notices.ts';
-import { loadTasks } from './tasks/task-store.ts';
 
 /** The running gateway. Every method takes news and never throws; what fails is put on record. */
 export interface Gateway {
@@ -70,10 +69,9 @@ export async function openGateway(ports: Ports): Promise<Gateway> {
     up: (worker) => void configureWorker(house, worker).catch((error: unknown) => say('', `The worker ${worker} could not be configured.`, error)),
     down: (worker) => void desk.releaseAll((record) => record.kind !== 'syscall' && sandboxes.ownerOf(record.sandbox) === worker).catch((error: unknown) => say('', 'Held requests could not be kept.', error)),
   });
-  const house: House = { ...ports, sandboxes, desk, workers, execs, notices, blueprints: new Blueprints(ports.settings), lock: new KeyedLock(), startedAt: ports.clock.now(), hostFacts: rememberFacts(ports) };
+  const house: House = { ...ports, sandboxes, desk, workers, execs, notices, resumed: new Map(), blueprints: new Blueprints(ports.settings), lock: new KeyedLock(), startedAt: ports.clock.now(), hostFacts: rememberFacts(ports) };
   await loadSandboxes(house);
   await desk.load();
-  await loadTasks(house);
 
   let first = true;
   const safely = async (what: string, sandbox: string, work: () => Promise<void>): Promise<void> => {

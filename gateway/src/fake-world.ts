@@ -165,6 +165,12 @@ export class FakeBackend implements Backend {
     this.execs.push({ request, ...streams });
     return { execId: request.execId, pid: 7, ...streams, stderr: request.tty ? null : streams.stderr };
   }
+  async attach(_sandbox: string, execId: string): Promise<Omit<Started, 'stdin' | 'execId'>> {
+    this.#check('attach');
+    const found = this.execs.find(({ request }) => request.execId === execId);
+    if (!found) throw Object.assign(new Error('no such command runs'), { code: 'no-exec' });
+    return { pid: 7, stdout: found.stdout, stderr: found.stderr };
+  }
   async signal(_sandbox: string, execId: string, signal: number): Promise<void> {
     this.signals.push({ execId, signal });
   }

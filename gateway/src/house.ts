@@ -11,6 +11,7 @@ import type { Secrets } from './sandboxes/secrets.ts';
 import type { Settings } from './settings.ts';
 import type { Execs } from './tasks/execs.ts';
 import type { Notices } from './tasks/notices.ts';
+import type { RunningTask } from './tasks/run.ts';
 
 /** What a plan is made from, beside the policy. */
 export interface PlanRequest {
@@ -71,6 +72,8 @@ export interface House extends Ports {
   readonly workers: Workers;
   readonly execs: Execs;
   readonly notices: Notices;
+  /** Tasks that were taken up after a restart and nobody listens to yet, by id. */
+  readonly resumed: Map<string, RunningTask>;
   readonly blueprints: Blueprints;
   /** Serialises what must not overlap, by sandbox. */
   readonly lock: KeyedLock;

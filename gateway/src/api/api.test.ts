@@ -350,6 +350,29 @@ describe('commands', () => {
   }));
 });
 
+describe('input', () => {
+  test('that a command does not read waits with the client, and all of it arrives', withApi(async (api) => {
+    await makeSandbox(api);
+    const dialogue = new Dialogue(api, '/v1/sandboxes/helper/exec', { argv: ['cat'] });
+    const { execId } = await dialogue.frame('started');
+    const socket = dialogue.ws;
+    const stdin = api.world.backend.execs.at(-1)?.stdin;
+    assert.ok(stdin);
+    const frame = Buffer.concat([Buffer.of(0), Buffer.alloc(256 * 1024, 'x')]);
+    for (let i = 0; i < 128; i++) socket.send(frame);
+    socket.send(JSON.stringify({ t: 'eof' }));
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    assert.ok(stdin.writableLength < 8 * 1024 * 1024, String(stdin.writableLength));
+    let bytes = 0;
+    for await (const chunk of stdin) bytes += (chunk as Buffer).length;
+    assert.equal(bytes, 128 * 256 * 1024);
+    api.world.backend.execs.at(-1)?.stdout.end();
+    api.world.backend.execs.at(-1)?.stderr.end();
+    api.world.gateway.execExited(execId, 0, null);
+    await dialogue.frame('exit');
+  }));
+});
+
 describe('tasks', () => {
   test('a run is on record, known to the worker, and ends with the table of what happened', withApi(async (api) => {
     await makeSandbox(api);
@@ -411,13 +434,45 @@ describe('tasks', () => {
     assert.equal(api.world.backend.execs.length, 0);
   }));
 
+  test('a task goes on over a restart of the gateway, and whoever gave it hears the rest', withApi(async (api) => {
+    await makeSandbox(api);
+    const { id } = api.world.gateway.house.sandboxes.must('helper').record.value;
+    const { findTask } = await import('../tasks/task-store.ts');
+    const { taskId, execId } = await new Dialogue(api, '/v1/sandboxes/helper/run', { task: 'x' }).frame('started');
+    const exec = api.world.backend.execs.at(-1);
+    await api.world.restart();
+    await api.world.gateway.inventory({ t: 'inventory', sandboxes: [{ sandbox: id, init: 1, uid: 200_000, execs: [execId, 'ex_left'] }], holds: [], workers: ['worker:1'] });
+    assert.equal((await findTask(api.world.gateway.house, taskId))?.state, 'running');
+    assert.equal(api.world.gateway.house.sandboxes.must('helper').record.value.task, taskId);
+    assert.deepEqual(api.world.backend.signals.at(-1), { execId: 'ex_left', signal: 1 });
+    exec?.stdout.write('while nobody listened\n');
+    const resumed = api.world.gateway.house.resumed.get(taskId);
+    const heard = resumed === undefined ? undefined : once(resumed.running.stdout, 'data');
+    exec?.stdout.end();
+    exec?.stderr.end();
+    assert.equal(String((await heard)?.[0]), 'while nobody listened\n');
+    api.world.gateway.execExited(execId, 3, null);
+    assert.equal((await resumed?.finish())?.code, 3);
+    assert.deepEqual([(await findTask(api.world.gateway.house, taskId))?.state, api.world.gateway.house.sandboxes.must('helper').record.value.task], ['ended', '']);
+  }));
+
   test('a restart of the gateway marks what it cut off', withApi(async (api) => {
     await makeSandbox(api);
+    const { id } = api.world.gateway.house.sandboxes.must('helper').record.value;
     const dialogue = new Dialogue(api, '/v1/sandboxes/helper/run', { task: 'x' });
     const { taskId } = await dialogue.frame('started');
     await api.world.restart();
+    await api.world.gateway.inventory({ t: 'inventory', sandboxes: [{ sandbox: id, init: 1, uid: 200_000, execs: [] }], holds: [], workers: ['worker:1'] });
     const { findTask } = await import('../tasks/task-store.ts');
     assert.equal((await findTask(api.world.gateway.house, taskId))?.state, 'interrupted');
     assert.equal(api.world.gateway.house.sandboxes.must('helper').record.value.task, '');
+  }));
+
+  test('who drives a sandbox is remembered over a restart of the gateway', withApi(async (api) => {
+    await makeSandbox(api);
+    const { drive } = await import('../sandboxes/drive.ts');
+    await drive(api.world.gateway.house, api.world.gateway.house.sandboxes.must('helper'), 0);
+    await api.world.restart();
+    assert.ok(api.world.gateway.house.sandboxes.must('helper').drivers.has(0));
   }));
 });

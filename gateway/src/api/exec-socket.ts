@@ -1,17 +1,23 @@
 /** A command of a sandbox over a WebSocket: bytes in binary frames, everything else in text frames. */
-import type { Readable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import { execClientFrameSchema, execStartSchema, NemoError, runStartSchema, safeLine, streamId, type ExecServerFrame } from '@nemoclaw/contract';
 import type { RawData, WebSocket } from 'ws';
 import type { House } from '../house.ts';
 import { environmentOf } from '../sandboxes/bring-up.ts';
+import type { LiveSandbox } from '../sandboxes/live.ts';
 import { drive } from '../sandboxes/drive.ts';
 import { agentCommand } from '../tasks/agent-command.ts';
 import type { Running } from '../tasks/execs.ts';
-import { mustRun, startTask } from '../tasks/run.ts';
+import { mustRun, startTask, type RunningTask } from '../tasks/run.ts';
+import { findTask } from '../tasks/task-store.ts';
 import { asNemoError, bodyFor } from './problems.ts';
 
 /** Bytes that may wait for a slow client before the command is slowed down. */
 const maxWaiting = 1024 * 1024;
+/** Bytes of input that a command has not read: more ends it. */
+const mostInput = 64 * 1024 * 1024;
+/** ms after which a client that was slowed down is heard again. */
+const listenMs = 500;
 /** ms in which output that is still in the pipes is delivered after the command's end. */
 const drainMs = 300;
 /** ms a command whose client went away has to end by itself. */
@@ -77,6 +83,25 @@ function deliver(ws: WebSocket, stream: Readable, id: number): Promise<void> {
   });
 }
 
+/**
+ * Input for a command that may not read it. The client is slowed down; now and then it is heard all the same, since signals and its going away come the same
+ * way. What it sends beyond all measure ends the connection, and with it the command.
+ */
+function input(ws: WebSocket, stdin: Writable, data: Buffer): void {
+  stdin.write(data);
+  if (stdin.writableLength > mostInput) return fail(ws, new NemoError('NEMO_E_EXEC', { what: 'The command does not read its input.' }));
+  if (stdin.writableLength <= maxWaiting || ws.isPaused) return;
+  ws.pause();
+  const go = (): void => {
+    clearTimeout(look);
+    stdin.off('drain', go).off('close', go);
+    ws.resume();
+  };
+  const look = setTimeout(go, listenMs);
+  look.unref();
+  stdin.on('drain', go).on('close', go);
+}
+
 /** Connects socket and command both ways. Resolves when the command has ended and its output is delivered. */
 async function couple(house: House, ws: WebSocket, running: Running, rest: ReturnType<typeof openDialogue>['rest']): Promise<void> {
   running.stdin.on('error', () => undefined);
@@ -84,7 +109,7 @@ async function couple(house: House, ws: WebSocket, running: Running, rest: Retur
   const ignore = (): undefined => undefined;
   rest((data, binary) => {
     if (binary) {
-      if (data[0] === streamId.stdin && running.stdin.writable) running.stdin.write(data.subarray(1));
+      if (data[0] === streamId.stdin && running.stdin.writable) input(ws, running.stdin, data.subarray(1));
       return;
     }
     let frame: unknown;
@@ -124,7 +149,7 @@ export async function serveExec(house: House, name: string, uid: number, ws: Web
     if (!parsed.success || (!parsed.data.agent && parsed.data.argv.length === 0)) throw new NemoError('NEMO_E_BODY', { what: 'The first frame does not say what to run.' });
     const live = house.sandboxes.must(name);
     mustRun(live);
-    drive(live, uid);
+    await drive(house, live, uid);
     const { argv, agent, env, cwd, tty } = parsed.data;
     const running = await house.execs.start({
       sandbox: live.record.value.id,
@@ -154,6 +179,15 @@ function tellOfApprovals(house: House, sandbox: string, task: string, ws: WebSoc
   });
 }
 
+/** A task that was taken up after a restart, for whoever gave it; once. */
+async function resumedTask(house: House, live: LiveSandbox, id: string, uid: number): Promise<RunningTask> {
+  const record = await findTask(house, id);
+  const task = house.resumed.get(id);
+  if (task === undefined || record?.by !== uid || task.running.sandbox !== live.record.value.id) throw new NemoError('NEMO_E_NOT_FOUND', { what: 'No task of yours by that id was taken up again.' });
+  house.resumed.delete(id);
+  return task;
+}
+
 /** WS /v1/sandboxes/:name/run */
 export async function serveRun(house: House, name: string, uid: number, ws: WebSocket): Promise<void> {
   const dialogue = openDialogue(ws);
@@ -162,7 +196,7 @@ export async function serveRun(house: House, name: string, uid: number, ws: WebS
     const parsed = runStartSchema.safeParse(await dialogue.first);
     if (!parsed.success) throw new NemoError('NEMO_E_BODY', { what: 'The first frame does not say what the task is.' });
     const live = house.sandboxes.must(name);
-    const task = await startTask(house, live, parsed.data.task, uid);
+    const task = 'task' in parsed.data ? await startTask(house, live, parsed.data.task, uid) : await resumedTask(house, live, parsed.data.attach, uid);
     unlisten = tellOfApprovals(house, live.record.value.id, task.id, ws);
     // The end is recorded whether or not anybody still listens.
     const finished = task.finish();

@@ -31,6 +31,10 @@ export function openshelldBackend(client: () => OpenshelldClient): Backend {
       }
       return { execId, pid, stdin: pipe(fds[0], false), stdout: pipe(fds[1], true), stderr: pipe(fds[2], true) };
     },
+    attach: async (sandbox, execId) => {
+      const { pid, fds } = await client().execAttach(sandbox, execId);
+      return fds.length === 1 ? { pid, stdout: terminal(fds[0]), stderr: null } : { pid, stdout: pipe(fds[0], true), stderr: pipe(fds[1], true) };
+    },
     signal: (sandbox, execId, signal) => client().execSignal(sandbox, execId, signal),
     resize: (sandbox, execId, rows, cols) => client().execResize(sandbox, execId, rows, cols),
     destroy: (sandbox) => client().destroy(sandbox),

@@ -62,6 +62,7 @@ export async function createSandbox(house: House, input: CreateSandbox, uid: num
       placeholderKey: house.ids.next('nemoclaw-placeholder'),
       label: 'public',
       task: '',
+    drivers: [],
       lastVersion: 1,
       probe: {},
       phases: {},

@@ -20,7 +20,7 @@ export interface LiveSandbox {
   inForce: InForce;
   /** Orders the writes of the record, which come from several sides. */
   readonly writes: KeyedLock;
-  /** uids of those who ran a command or task in it in this life of the gateway. */
+  /** uids of those who ran a command or task in it since it was made or started. */
   readonly drivers: Set<number>;
   /** It is being taken down on purpose: its end is no news. */
   leaving?: boolean;

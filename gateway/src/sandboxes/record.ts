@@ -33,6 +33,8 @@ export const sandboxRecordSchema = z.object({
   /** What the agent holds instead of a key; worth nothing outside. */
   placeholderKey: z.string(),
   label: z.enum(sensitivities),
+  /** uids of those who ran a command or task in it, as long as it runs. */
+  drivers: z.array(z.number()).default([]),
   /** The task that runs, '' for none. */
   task: z.string(),
   /** Highest version ever given out, so that a version names one policy only. */

@@ -5,6 +5,7 @@ import { gatewayEvent } from '../backend.ts';
 import type { House } from '../house.ts';
 import { KeyedLock } from '../keyed-lock.ts';
 import { configOf } from './bring-up.ts';
+import { resumeTasks } from '../tasks/resume.ts';
 import { forget } from './create.ts';
 import { saveRecord, type LiveSandbox } from './live.ts';
 import { caRecordSchema, keys, policyRecordSchema, readStored, sandboxRecordSchema } from './record.ts';
@@ -30,12 +31,10 @@ export async function loadSandboxes(house: House): Promise<void> {
         bundle,
         inForce: house.compile(bundle, policy.value.version),
         writes: new KeyedLock(),
-        drivers: new Set(),
+        drivers: new Set(record.value.drivers),
         usage: { requests: 0, bytesOut: 0, tokens: 0 },
       };
       house.sandboxes.add(live);
-      // Its terminal and pipes ended with the former gateway; what the agent did until then is on record.
-      if (record.value.task !== '') await saveRecord(house.store, live, { task: '' });
     } catch (error) {
       house.audit.emit(gatewayEvent(house.clock.now(), '', `A stored sandbox could not be read (${entry.key}).`, { severity: 4, data: { error: error instanceof Error ? error.message : String(error) } }));
     }
@@ -48,6 +47,7 @@ export async function loadSandboxes(house: House): Promise<void> {
  */
 export async function takeInventory(house: House, inventory: Inventory, first: boolean): Promise<void> {
   const present = new Map(inventory.sandboxes.map((one) => [one.sandbox, one]));
+  if (first) house.execs.expect(inventory.sandboxes);
   for (const live of house.sandboxes.all()) {
     const { id, name, state } = live.record.value;
     if (state === 'creating' && first) {
@@ -67,6 +67,7 @@ export async function takeInventory(house: House, inventory: Inventory, first: b
     await house.backend.destroy(id);
   }
   house.execs.alive(new Set(inventory.sandboxes.flatMap((one) => one.execs)));
+  if (first) await resumeTasks(house, inventory.sandboxes);
   await house.desk.releaseAll((record) => record.kind === 'syscall');
   for (const hold of inventory.holds) await syscallHold(house, hold);
 }

@@ -91,6 +91,7 @@ describe('creation', () => {
 
   test('a policy that the host cannot enforce refuses to start', inWorld(async (world) => {
     world.backend.facts = { tier: 'C' };
+    world.blueprint({ 'sandbox.yaml': `${blueprintFiles['sandbox.yaml'] ?? ''}  requires: [tier-b]\n` });
     await assert.rejects(make(world), refusal('NEMO_E_POLICY_NEEDS'));
     await nothingLeft(world);
   }));

@@ -1,4 +1,5 @@
 /** Commands that run in sandboxes: starts them and knows when they end, also across a restart of openshelld. */
+import { PassThrough } from 'node:stream';
 import { NemoError, type Ids } from '@nemoclaw/contract';
 import type { Backend, ExecRequest, Started } from '../backend.ts';
 
@@ -16,6 +17,8 @@ export class Execs {
   readonly #backend: Backend;
   readonly #ids: Ids;
   readonly #running = new Map<string, { readonly sandbox: string; readonly end: (ended: Ended) => void }>();
+  /** Those of the last gateway, until somebody takes them. */
+  readonly #left = new Map<string, Promise<Ended>>();
 
   constructor(backend: Backend, ids: Ids) {
     this.#backend = backend;
@@ -23,8 +26,8 @@ export class Execs {
   }
 
   /** Throws NEMO_E_EXEC with the reason if it cannot be started. */
-  async start(request: Omit<ExecRequest, 'execId'>): Promise<Running> {
-    const execId = this.#ids.next('ex');
+  async start(request: Omit<ExecRequest, 'execId'> & { readonly execId?: string }): Promise<Running> {
+    const execId = request.execId ?? this.#ids.next('ex');
     let end: (ended: Ended) => void = () => undefined;
     const ended = new Promise<Ended>((resolve) => {
       end = resolve;
@@ -37,6 +40,35 @@ export class Execs {
       this.#running.delete(execId);
       throw new NemoError('NEMO_E_EXEC', { what: `'${request.argv[0] ?? ''}' could not be started in the sandbox.`, why: cause instanceof Error ? cause.message : String(cause), cause });
     }
+  }
+
+  /** After a start: what the last gateway left running. At once, since their ends may follow. */
+  expect(sandboxes: readonly { readonly sandbox: string; readonly execs: readonly string[] }[]): void {
+    for (const { sandbox, execs } of sandboxes) {
+      for (const execId of execs) this.#left.set(execId, new Promise((resolve) => this.#running.set(execId, { sandbox, end: resolve })));
+    }
+  }
+
+  /** Takes up a command that was left, with what it has written and nobody has read; without input. Undefined: it is not there. */
+  async takeUp(sandbox: string, execId: string): Promise<Running | undefined> {
+    const ended = this.#left.get(execId);
+    if (ended === undefined) return undefined;
+    this.#left.delete(execId);
+    const attached = await this.#backend.attach(sandbox, execId).catch(() => undefined); // it has ended, and its output with it
+    const none = (): PassThrough => new PassThrough().end();
+    return { execId, pid: attached?.pid ?? 0, stdin: none(), stdout: attached?.stdout ?? none(), stderr: attached?.stderr ?? null, sandbox, ended };
+  }
+
+  /** Ends what was left and nobody took: whoever ran it lost it with the last gateway. Hang-up first, then for good. */
+  endLeft(graceMs: number): void {
+    for (const [execId] of this.#left) {
+      const sandbox = this.#running.get(execId)?.sandbox;
+      if (sandbox === undefined) continue;
+      const send = (signal: number): void => void this.#backend.signal(sandbox, execId, signal).catch(() => undefined);
+      send(1);
+      setTimeout(() => this.#running.has(execId) && send(9), graceMs).unref();
+    }
+    this.#left.clear();
   }
 
   async signal(running: Running, signal: number): Promise<void> {

@@ -35,7 +35,7 @@ export function mustRun(live: LiveSandbox): void {
 export async function startTask(house: House, live: LiveSandbox, text: string, uid: number): Promise<RunningTask> {
   return house.lock.run(`task/${live.record.value.id}`, async () => {
     mustRun(live);
-    drive(live, uid);
+    await drive(house, live, uid);
     const { id: sandbox, name, task: present } = live.record.value;
     if (present !== '') throw new NemoError('NEMO_E_STATE', { what: `The sandbox ${name} is at work on a task already.`, fix: 'Wait for its end, or use another sandbox.' });
     const before = await house.record.status();
@@ -43,6 +43,7 @@ export async function startTask(house: House, live: LiveSandbox, text: string, u
       id: house.ids.next('tsk'),
       sandbox,
       sandboxName: name,
+      execId: house.ids.next('ex'),
       state: 'running',
       text: house.redact(text),
       sha256: createHash('sha256').update(text).digest('hex'),
@@ -60,7 +61,7 @@ export async function startTask(house: House, live: LiveSandbox, text: string, u
     await saveTask(house, task);
     await setTask(house, live, task.id);
     try {
-      const running = await house.execs.start({ sandbox, argv: agentCommand(live.bundle.blueprint.agent, text), env: environmentOf(live), cwd: live.record.value.cwd, tty: null });
+      const running = await house.execs.start({ sandbox, execId: task.execId, argv: agentCommand(live.bundle.blueprint.agent, text), env: environmentOf(live), cwd: live.record.value.cwd, tty: null });
       // Headless agents read a pipe to its end before they begin; a task has no other input than its text.
       running.stdin.on('error', () => undefined);
       running.stdin.end();
@@ -74,13 +75,14 @@ export async function startTask(house: House, live: LiveSandbox, text: string, u
 }
 
 /** The worker must know the task before the agent's first request: keys and events carry it. */
-async function setTask(house: House, live: LiveSandbox, task: string): Promise<void> {
+export async function setTask(house: House, live: LiveSandbox, task: string): Promise<void> {
   if (house.sandboxes.get(live.record.value.id) !== live) return;
   await saveRecord(house.store, live, { task });
   if (live.record.value.state === 'running') await house.workers.configure(live.record.value.worker, configOf(house, live));
 }
 
-async function finish(house: House, live: LiveSandbox, task: TaskRecord, running: Running): Promise<{ code: number; table: TaskTable }> {
+/** The task's end, once its command has ended: freed, on record, with its table. */
+export async function finish(house: House, live: LiveSandbox, task: TaskRecord, running: Running): Promise<{ code: number; table: TaskTable }> {
   const code = exitCode(await running.ended);
   const ended: TaskRecord = { ...task, state: 'ended', endedAt: house.clock.now(), code };
   const freed = setTask(house, live, '').catch(() => undefined); // a worker that is away learns it when it comes back

@@ -8,6 +8,8 @@ import { taskTable } from './table.ts';
 /** What the API shows of a task, without the table, which is read from the record each time. */
 export const taskRecordSchema = taskViewSchema.omit({ table: true }).extend({
   sandboxName: z.string(),
+  /** Its command; '' for tasks from before commands were kept. */
+  execId: z.string().default(''),
   /** Sequence of the record's last event before the task. */
   fromSequence: z.number(),
 });
@@ -35,13 +37,15 @@ export async function findTask(house: House, id: string): Promise<TaskRecord | u
   return undefined;
 }
 
-/** What a restart of the gateway cut off did not end by itself. */
-export async function loadTasks(house: House): Promise<void> {
+/** Tasks that ran when the last gateway ended. */
+export async function unfinishedTasks(house: House): Promise<TaskRecord[]> {
+  const found: TaskRecord[] = [];
   for (const entry of await house.store.list('sandbox/')) {
     if (entry.key.split('/')[2] !== 'task') continue;
     const parsed = taskRecordSchema.safeParse(entry.value);
-    if (parsed.success && parsed.data.state === 'running') await house.store.put(entry.key, { ...parsed.data, state: 'interrupted', endedAt: house.clock.now() }, entry.revision);
+    if (parsed.success && parsed.data.state === 'running') found.push(parsed.data);
   }
+  return found;
 }
 
 /** The table of a task from the record as it is now. */
