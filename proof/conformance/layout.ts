@@ -51,7 +51,7 @@ export async function layOut(workspace: string, owner: number, built: Programs, 
   }
   if (process.getuid?.() === 0) for (const path of ours) chownSync(path, owner, owner);
   return {
-    lines: [...lines, ...operations.map(({ op, path, toPath }) => `${op}\t${path}\t${toPath ?? ''}`)],
+    lines: [...lines, ...operations.map(({ op, path, toPath, needs }) => `${op === 'delete' && needs === 'folder' ? 'delete-folder' : op}\t${path}\t${toPath ?? ''}`)],
     prepared: lines.length,
     close: async () => void (await Promise.all(servers.map((server) => new Promise((done) => server.close(done))))),
   };

@@ -1,8 +1,9 @@
 /** Answers "would this be allowed?" from the policy alone, as the kernel answers it in a tier. */
-import type { EscalateOp as AnyOp, SandboxPolicy } from '@nemoclaw/contract';
+import type { EscalateOp as AnyOp, PlanLock, SandboxPolicy } from '@nemoclaw/contract';
 import { fileRules, isShown, privateFolders, ruledPath, pinRoot, specialPlaces, canonical, type FileRules, type Ruled } from './file-rules.ts';
 import { execRuleAt } from './exec-rules.ts';
 import type { HostFacts } from './host-facts.ts';
+import { lockedPlaces } from './plan-escalate.ts';
 import { between, isBelow, scratch, workspace } from './plan-paths.ts';
 
 export const explainOps = ['read', 'write', 'create', 'mkdir', 'delete', 'rename', 'link', 'truncate', 'chmod', 'exec', 'connect'] as const;
@@ -63,6 +64,10 @@ interface Context {
   readonly rules: FileRules;
   /** Every mount point, outer ones first. */
   readonly mounts: readonly string[];
+  /** Those of them that only keep a folder from being moved; where openshelld works there are none. */
+  readonly pins: readonly string[];
+  /** Places that are read-only or out of sight, where openshelld works for the agent when a person has said yes; none in tier A. */
+  readonly locks: readonly PlanLock[];
   shown(path: string): boolean;
   real(path: string): string;
 }
@@ -73,14 +78,17 @@ function contextOf(policy: SandboxPolicy, tier: Context['tier'], host: ExplainHo
   const mounts = ['/', '/usr', '/proc', '/dev', ...scratch, workspace, ...own, ...rules.grants.filter((one) => one.access === 'read' && isShown(one.path, rules, host.bindRoots) && !isBelow(one.path, workspace)).map((one) => one.path)];
   const writable = [workspace, ...scratch, ...own];
   mounts.push(...policy.spec.process.exec.allow.map(ruledPath).filter((path) => writable.some((folder) => isBelow(path, folder))));
-  for (const place of specialPlaces(rules)) {
-    const root = pinRoot(place.path, rules);
-    mounts.push(place.path, ...(root === undefined ? [] : between(root, place.path)));
-  }
-  return { policy, tier, rules, mounts: [...new Set(mounts)].sort(), shown: (path) => isShown(path, rules, host.bindRoots), real: (path) => host.program?.(path)?.path ?? path };
+  const locks = tier === 'A' ? [] : lockedPlaces(policy, rules);
+  const places = [...specialPlaces(rules), ...locks].map((place) => place.path);
+  const pins = places.flatMap((path) => {
+    const root = pinRoot(path, rules);
+    return root === undefined ? [] : between(root, path).filter((parent) => !places.includes(parent));
+  });
+  mounts.push(...places, ...pins);
+  return { policy, tier, rules, locks, pins, mounts: [...new Set(mounts)].sort(), shown: (path) => isShown(path, rules, host.bindRoots), real: (path) => host.program?.(path)?.path ?? path };
 }
 
-const mountOf = (c: Context, path: string): string => c.mounts.findLast((point) => isBelow(path, point)) ?? '/';
+const mountOf = (mounts: readonly string[], path: string): string => mounts.findLast((point) => isBelow(path, point)) ?? '/';
 
 /** The rules of `filesystem.escalate` that speak of one operation, denials aside. */
 function asked(c: Context, op: EscalateOp, path: string): string | undefined {
@@ -98,6 +106,11 @@ function askedAround(c: Context, op: EscalateOp, path: string): string | undefin
 function askedToLeave(c: Context, op: EscalateOp, path: string, other: string): string | undefined {
   const index = c.policy.spec.filesystem.escalate.findIndex((rule) => rule.on.includes(op) && isBelow(path, ruledPath(rule.path)) && !isBelow(other, ruledPath(rule.path)));
   return index < 0 ? undefined : `filesystem.escalate[${index}]`;
+}
+
+/** The rule that keeps a place out of sight: reading there is asked about, and nothing but what openshelld does reaches it. */
+function hiddenBy(c: Context, path: string): string | undefined {
+  return c.locks.some((lock) => lock.hidden && isBelow(path, lock.path)) ? (asked(c, 'read', path) ?? asked(c, 'connect', path)) : undefined;
 }
 
 function escalation(c: Context, { op, path, toPath }: ExplainQuery): string | undefined {
@@ -142,8 +155,11 @@ function entry(c: Context, path: string): Explanation | undefined {
   return grant?.access === 'write' ? undefined : deny(grant?.rule ?? 'view', 'mounts', 'EROFS');
 }
 
+/** All removals are then done by openshelld; Landlock grants the agent none. */
+const asksRemovals = (c: Context): boolean => c.policy.spec.filesystem.escalate.some((rule) => rule.on.some((op) => op !== 'exec'));
+
 function askedRemovals(c: Context): Explanation | undefined {
-  const index = c.policy.spec.filesystem.escalate.findIndex((rule) => rule.on.includes('delete') || rule.on.includes('rename'));
+  const index = c.policy.spec.filesystem.escalate.findIndex((rule) => rule.on.some((op) => op !== 'exec'));
   return index < 0 ? undefined : deny(`filesystem.escalate[${index}]`, 'landlock', 'EXDEV');
 }
 
@@ -160,13 +176,18 @@ function twoNames(c: Context, { op, path, toPath }: ExplainQuery): Explanation {
   const target = entry(c, toPath);
   if (target?.errno === 'ENOENT') return target;
   // link(2) looks at the new name's mount before it compares the two, rename(2) after.
-  const from = mountOf(c, op === 'link' ? path : parentOf(path));
-  const crossing = from === mountOf(c, parentOf(toPath)) ? undefined : deny(fromDenied?.rule ?? toDenied?.rule ?? rule, 'mounts', 'EXDEV');
+  const daemon = op === 'link' && c.locks.some((lock) => isBelow(toPath, lock.path));
+  const points = daemon ? c.mounts.filter((point) => !c.pins.includes(point)) : c.mounts;
+  const same = mountOf(points, op === 'link' ? path : parentOf(path)) === mountOf(points, parentOf(toPath));
+  const crossing = same ? undefined : deny(fromDenied?.rule ?? toDenied?.rule ?? rule, 'mounts', 'EXDEV');
   const source = op === 'link' ? undefined : entry(c, path);
   const exists = op === 'link' && toDenied !== undefined ? denied('create', toDenied, toPath, true) : undefined;
   // Where removals are asked about, Landlock refuses the agent all that takes a file out of a folder, and a link into another one is of that kind.
   const leaves = op === 'link' && c.tier !== 'A' && parentOf(path) !== parentOf(toPath) ? askedRemovals(c) : undefined;
-  const ordered = op === 'link' ? [exists, target, crossing, leaves] : [crossing, source, target];
+  const hidden = hiddenBy(c, path);
+  const unseen = hidden === undefined ? undefined : deny(hidden, 'mounts', 'EACCES');
+  const linking = daemon ? [exists, crossing, target] : [unseen, exists, target, crossing, leaves];
+  const ordered = op === 'link' ? linking : [crossing, source, target];
   const refusal = ordered.find((one) => one !== undefined);
   if (refusal !== undefined) return refusal;
   if (op === 'rename' && (c.mounts.includes(path) || c.mounts.includes(toPath))) return deny(fromDenied?.rule ?? toDenied?.rule ?? rule, 'mounts', 'EBUSY');
@@ -180,10 +201,13 @@ function oneName(c: Context, { op, path }: ExplainQuery): Explanation {
     // This file system looks names up and never makes them.
     if (op !== 'delete' && isBelow(parentOf(path), '/proc')) return deny('view', 'view', 'ENOENT');
     const refusal = entry(c, path);
-    if (refusal !== undefined) return refusal;
+    // What openshelld does for the agent is tried as the agent, whose own rights are looked at first.
+    if (refusal !== undefined) return op === 'delete' && c.tier !== 'A' && asksRemovals(c) ? { ...refusal, otherErrnos: ['EACCES'] } : refusal;
     return op === 'delete' && c.mounts.includes(path) ? deny(rule, 'mounts', 'EBUSY') : allow(rule);
   }
   if (!c.shown(path)) return deny('view', 'view', 'ENOENT');
+  const out = hiddenBy(c, path);
+  if (out !== undefined && (op === 'exec' || op === 'connect')) return deny(out, 'mounts', 'EACCES');
   if (op === 'read' || op === 'connect') return allow(rule);
   if (op === 'exec') {
     const exec = execRuleAt(c.policy, path, c.real);
@@ -211,6 +235,11 @@ export function explain(policy: SandboxPolicy, tier: 'A' | 'B' | 'C', query: Exp
   if (denial === undefined && toDenial === undefined) {
     const question = escalation(c, q) ?? (q.op === 'exec' ? execRuleAt(policy, q.path, c.real).asked : undefined);
     if (question !== undefined && q.op === 'exec' && tier === 'C') return deny(question, 'landlock', 'EACCES');
+    if (question !== undefined && q.op === 'link' && tier !== 'A') {
+      // Before anybody is asked it is seen that there can be no such link.
+      const link = twoNames(c, q);
+      if (link.errno === 'EXDEV' || link.errno === 'EACCES') return link;
+    }
     if (question !== undefined) return { verdict: 'escalate', rule: question, layer: tier === 'A' ? 'lsm' : 'seccomp', errno: 'EPERM' };
   }
   return two ? twoNames(c, q) : oneName(c, q);

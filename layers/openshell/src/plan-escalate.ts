@@ -48,6 +48,14 @@ function pins(paths: readonly string[], rules: FileRules, emptyWorkspace: boolea
   return steps;
 }
 
+/** The places that are locked in tiers B and C, outer ones first; what lies in a hidden one is hidden, too. */
+export function lockedPlaces(policy: SandboxPolicy, rules: FileRules): PlanLock[] {
+  const asked = policy.spec.filesystem.escalate.map((rule) => ({ path: ruledPath(rule.path), on: rule.on }));
+  const hidden = asked.filter((rule) => rule.on.some((op) => hiding.includes(op)) && rules.denialAt(rule.path) === undefined).map((rule) => rule.path);
+  const paths = asked.filter((rule) => rule.on.some((op) => locking.includes(op)) && rules.denialAt(rule.path) === undefined).map((rule) => rule.path);
+  return [...new Set(paths)].sort().map((path) => ({ path, hidden: hidden.some((one) => isBelow(path, one)) }));
+}
+
 /**
  * The plan's part for `filesystem.escalate`. `escalations: 'refuse'`: nobody can be asked, so that the places are read-only, or hidden where reading is asked about.
  * `inKernel` (tier A): the kernel asks by itself, so that nothing has to be withheld from the agent for it.
@@ -67,11 +75,11 @@ export function escalationOf(policy: SandboxPolicy, rules: FileRules, options: {
     return { escalate: asked.map(({ path, on }) => ({ path, on })), locks: [], steps: [], removals: false, calls: new Map(), notes: [], refused: [], refusedHidden: [] };
   }
   const places = asked.filter((rule) => rule.on.some((op) => locking.includes(op)) && rules.denialAt(rule.path) === undefined);
-  const paths = [...new Set(places.map((rule) => rule.path))].sort();
+  const locks = lockedPlaces(policy, rules);
+  const paths = locks.map((lock) => lock.path);
   if (paths.length > maxLocks) {
     throw new NemoError('NEMO_E_PLAN_PATH', { what: `filesystem.escalate names ${paths.length} places for more than deleting and renaming; ${maxLocks} can be kept apart.`, fix: 'Name folders that hold several of them.' });
   }
-  const locks = paths.map((path): PlanLock => ({ path, hidden: hidden.includes(path) }));
   const anyHidden = locks.some((lock) => lock.hidden);
   const missing = (path: string): 'create-dir' | 'create-file' | 'skip' => {
     const above = path.slice(0, path.lastIndexOf('/'));

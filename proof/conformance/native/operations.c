@@ -20,12 +20,6 @@ static int opened(int fd) {
 
 static int outcome(long result) { return result < 0 ? errno : 0; }
 
-static int removal(const char *path) {
-	struct stat st;
-	if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode)) return outcome(rmdir(path));
-	return outcome(unlink(path));
-}
-
 /* The program's own start is reported through a pipe that a successful exec closes. */
 static int execution(const char *path) {
 	int ends[2], code = 0;
@@ -85,7 +79,8 @@ static int perform(const char *op, const char *path, const char *to) {
 	if (strcmp(op, "write") == 0) return opened(open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK));
 	if (strcmp(op, "create") == 0) return opened(open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
 	if (strcmp(op, "mkdir") == 0) return outcome(mkdir(path, 0755));
-	if (strcmp(op, "delete") == 0) return removal(path);
+	if (strcmp(op, "delete") == 0) return outcome(unlink(path));
+	if (strcmp(op, "delete-folder") == 0) return outcome(rmdir(path));
 	if (strcmp(op, "rename") == 0) return outcome(rename(path, to));
 	if (strcmp(op, "link") == 0) return outcome(link(path, to));
 	if (strcmp(op, "truncate") == 0) return outcome(truncate(path, 0));
