@@ -67,7 +67,7 @@ function sortPaths(policy: SandboxPolicy, host: HostFacts): Sorted {
   return { rules, writable, writableParts: writable ? [] : outermost(thawed.map((one) => one.path)), binds, privateFolders: own, notes };
 }
 
-function landlockRules(sorted: Sorted, asked: boolean, extra: readonly string[], programs: ExecPlan | undefined): LandlockRule[] {
+function landlockRules(sorted: Sorted, asked: boolean, extra: readonly string[], programs: ExecPlan | undefined, hidden: readonly string[]): LandlockRule[] {
   const run = programs === undefined ? rights.execute : 0;
   const write = rights.write(asked);
   const writable = [...scratch, ...sorted.privateFolders, ...(sorted.writable ? [workspace] : sorted.writableParts)];
@@ -83,8 +83,8 @@ function landlockRules(sorted: Sorted, asked: boolean, extra: readonly string[],
     ...writable.map((path) => ({ path, rights: write | run })),
     ...(programs?.landlock ?? []).map((path) => ({ path, rights: rights.execute })),
   ];
-  // What is denied is covered by a closed folder, which nobody could open to grant something below it.
-  return rules.filter((rule) => sorted.rules.denialAt(rule.path) === undefined);
+  // What is denied or hidden is covered by a closed folder, which nobody could open to grant something below it.
+  return rules.filter((rule) => sorted.rules.denialAt(rule.path) === undefined && !hidden.some((path) => isBelow(rule.path, path)));
 }
 
 function workspacePlan(spec: SandboxPolicy['spec']): WorkspacePlan {
@@ -170,7 +170,7 @@ export function planFor(policy: SandboxPolicy, host: HostFacts, options: PlanOpt
     mode: spec.mode,
     workspace: workspacePlan(spec),
     rootBytes: 4 * mebi,
-    landlock: { rules: landlockRules(sorted, escalation.removals, sorted.binds.map((b) => b.path), programs), handleTcp: spec.isolation.network === 'none' },
+    landlock: { rules: landlockRules(sorted, escalation.removals, sorted.binds.map((b) => b.path), programs, [...escalation.refusedHidden, ...escalation.locks.filter((lock) => lock.hidden).map((lock) => lock.path)]), handleTcp: spec.isolation.network === 'none' },
     seccomp: { level, filter: seccompFilter({ level, allow: spec.syscalls.allow, deny: spec.syscalls.deny, removalsAsked: escalation.removals, asked: escalation.calls, onlyNamedPrograms: programs !== undefined }) },
     identity: { seen: spec.process.user ?? null },
     limits: limitsFor(spec.resources, host),
