@@ -40,7 +40,7 @@ export const sandboxPolicySchema = z.strictObject({
           maxOpenFiles: z.int().min(16).max(1_048_576).default(4096),
           /** bytes; absent: not limited beyond the size of the private file systems */
           maxDisk: size.optional(),
-          /** ms a run may take; absent: not limited */
+          /** ms of wall time from the first command in an idle sandbox until everything in it is ended; absent: not limited */
           timeout: duration.optional(),
         })
         .prefault({}),

@@ -97,10 +97,15 @@ int init_send_signal(int exec_fd, uint32_t id, int signal) {
   return send_packet(exec_fd, &request, sizeof request, NULL, 0);
 }
 
+int init_send_end(int exec_fd) {
+  struct init_request request = {.kind = INIT_END};
+  return send_packet(exec_fd, &request, sizeof request, NULL, 0);
+}
+
 int init_receive(int exec_fd, struct init_event *event) {
   ssize_t n = receive_packet(exec_fd, event, sizeof *event, NULL, NULL);
   if (n <= 0) return n == 0 || errno == ECONNRESET ? 0 : -1;
-  if (n == (ssize_t)sizeof *event && event->kind >= INIT_STARTED && event->kind <= INIT_FAILED) return 1;
+  if (n == (ssize_t)sizeof *event && event->kind >= INIT_STARTED && event->kind <= INIT_QUIET) return 1;
   errno = EPROTO;
   return -1;
 }

@@ -110,6 +110,7 @@ static void reap(int sock) {
       break;
     }
   }
+  if (pid < 0 && errno == ECHILD) tell(sock, INIT_QUIET, 0, 0, 0, 0, 0);
 }
 
 _Noreturn void init_run(int sock) {
@@ -120,7 +121,7 @@ _Noreturn void init_run(int sock) {
   if (sigprocmask(SIG_BLOCK, &child, NULL) != 0) _exit(1);
   int children = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
   if (children < 0) _exit(1);
-  reap(sock);
+  while (waitpid(-1, NULL, WNOHANG) > 0) continue; /* the probe's */
   for (;;) {
     struct pollfd wait[2] = {{sock, POLLIN, 0}, {children, POLLIN, 0}};
     if (poll(wait, 2, -1) < 0 && errno != EINTR) _exit(1);
@@ -138,6 +139,7 @@ _Noreturn void init_run(int sock) {
     if (n >= (ssize_t)sizeof *r && r->kind == INIT_EXEC && count == 3) start(sock, packet, (size_t)n, fds);
     else if (n >= (ssize_t)sizeof *r && r->kind == INIT_EXEC) tell(sock, INIT_FAILED, r->id, 0, 0, 0, EBADF);
     else if (n == (ssize_t)sizeof *r && r->kind == INIT_SIGNAL) pass_signal(r);
+    else if (n == (ssize_t)sizeof *r && r->kind == INIT_END) kill(-1, SIGKILL);
     for (size_t i = 0; i < count; i++) close(fds[i]);
   }
   if (getpid() != 1) kill(-1, SIGKILL); /* pid namespace switched off for a test: the uid is the sandbox's own */

@@ -10,13 +10,15 @@
  *   INIT_EXEC    struct init_request, then NUL-terminated strings: cwd, argc arguments, envc "K=V"; SCM_RIGHTS: stdin, stdout, stderr
  *                (with `tty` the pty slave three times: it becomes the controlling terminal)
  *   INIT_SIGNAL  struct init_request: `signal` to the process group of exec `id` (its leader started with setsid)
+ *   INIT_END     struct init_request: SIGKILL to every process of the sandbox but init itself
  * init -> shim
  *   INIT_STARTED {id, pid}            pid as seen inside the sandbox; comes before INIT_EXITED of the same id
  *   INIT_EXITED  {id, code, signal}   signal is 0 unless a signal ended it, then code is 128 + signal
  *   INIT_FAILED  {id, error}          errno of fork, chdir or execve (the process never ran); no other event follows for this id
+ *   INIT_QUIET   no process but init is left
  * INIT_SIGNAL is not answered. Closing the socket ends init, and with it the sandbox.
  */
-enum { INIT_EXEC = 1, INIT_SIGNAL = 2, INIT_STARTED = 3, INIT_EXITED = 4, INIT_FAILED = 5 };
+enum { INIT_EXEC = 1, INIT_SIGNAL = 2, INIT_STARTED = 3, INIT_EXITED = 4, INIT_FAILED = 5, INIT_QUIET = 6, INIT_END = 7 };
 
 #define INIT_PACKET_MAX (192 * 1024)
 
@@ -41,6 +43,7 @@ struct init_event {
 /* Shim side. 0 or -1 with errno (E2BIG: longer than INIT_PACKET_MAX). argv and envp end with NULL. The caller still owns fds. */
 int init_send_exec(int exec_fd, uint32_t id, char *const argv[], char *const envp[], const char *cwd, int tty, const int fds[3]);
 int init_send_signal(int exec_fd, uint32_t id, int signal);
+int init_send_end(int exec_fd);
 /* 1: event filled; 0: init is gone; -1: errno (EAGAIN on a non-blocking socket; EPROTO: not an event). */
 int init_receive(int exec_fd, struct init_event *event);
 

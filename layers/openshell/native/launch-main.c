@@ -97,10 +97,17 @@ static void report(int fd, const struct launched *out) {
   json_decref(all);
 }
 
-static int event_loop(struct launched *out, int signals, struct terminal *terminal) {
+/* `timeout`: ms of wall time, 0: none. */
+static int event_loop(struct launched *out, int signals, struct terminal *terminal, long long timeout) {
+  double end = now_ms() + (double)timeout;
   for (;;) {
+    double left = end - now_ms();
+    if (timeout > 0 && left <= 0) {
+      fprintf(stderr, "openshell: ended after %lld ms (resources.timeout)\n", timeout);
+      return 124; /* as timeout(1) */
+    }
     struct pollfd wait[5] = {{out->exec_fd, POLLIN, 0}, {out->notify_fd, POLLIN, 0}, {signals, POLLIN, 0}, {terminal->input, POLLIN, 0}, {terminal->master, POLLIN, 0}};
-    if (poll(wait, 5, -1) < 0 && errno != EINTR) return 126;
+    if (poll(wait, 5, timeout == 0 ? -1 : left > 3600000 ? 3600000 : (int)left + 1) < 0 && errno != EINTR) return 126;
     if (wait[4].revents != 0) terminal_output(terminal);
     if (wait[3].revents != 0) terminal_input(terminal);
     if (wait[1].revents & POLLIN) launch_refuse(out->notify_fd); /* refused calls: EPERM; nobody keeps a record here */
@@ -146,7 +153,7 @@ static int run(const struct arguments *a, json_t *plan, struct launched *out, in
   else if (init_send_exec(out->exec_fd, 1, a->command, env, cwd, terminal.master >= 0, stdio) != 0) perror("openshell: start the command");
   else {
     terminal_started(&terminal);
-    code = event_loop(out, signals, &terminal);
+    code = event_loop(out, signals, &terminal, json_integer_value(json_object_get(json_object_get(plan, "limits"), "timeoutMs")));
   }
   terminal_close(&terminal);
   free(env);

@@ -168,6 +168,11 @@ static void message_from(struct sandbox *s, json_t *message, struct packet *pack
   else if (strcmp(t, "held") == 0) holds_adopt(s, message, packet);
   else if (strcmp(t, "ended") == 0) holds_ended(s, (uint64_t)json_integer_value(json_object_get(message, "nid")), json_string_value(json_object_get(message, "why")) ? json_string_value(json_object_get(message, "why")) : "agent-gone");
   else if (strcmp(t, "refused") == 0) refused(s, message);
+  else if (strcmp(t, "overtime") == 0) {
+    long long ms = json_integer_value(json_object_get(message, "ms"));
+    event_emit("processActivity", 2, 3, s->id, "openshelld", "deny", json_pack("{s:s,s:I}", "limit", "resources.timeout", "ms", (json_int_t)ms), "Everything in the sandbox was ended: it ran longer than %lld ms (resources.timeout)", ms);
+    shim_say(s, json_pack("{s:s}", "t", "overtime.taken"), NULL, 0);
+  }
   else if (strcmp(t, "answer") == 0) answered(s, message, packet);
   else if (strcmp(t, "gone") == 0) {
     const char *why = json_string_value(json_object_get(message, "why"));

@@ -76,6 +76,7 @@ static void accept_openshelld(void) {
   /* The newest wins: an older openshelld that still holds its end is dead or about to be. */
   channel_close(&shim.daemon);
   channel_init(&shim.daemon, fd);
+  shim.overtime_told = false;
   int count = shim_fds(fds);
   shim_tell(shim_describe("hello"), fds, count);
   shim_calls_resend();
@@ -105,6 +106,8 @@ static void openshelld_ready(void) {
     const char *worker = json_string_value(json_object_get(message, "worker"));
     text_format(shim.worker, sizeof shim.worker, "%s", worker ? worker : "");
     shim.worker_pid = (int)json_integer_value(json_object_get(message, "pid"));
+  } else if (strcmp(t, "overtime.taken") == 0) {
+    shim.overtime = false;
   } else if (strcmp(t, "rules") == 0) {
     json_decref(shim.escalate);
     shim.escalate = json_incref(json_object_get(message, "escalate")); /* for the next openshelld */
@@ -160,7 +163,7 @@ int main(int argc, char **argv) {
                                {shim.sandbox.exec_fd, POLLIN, 0},
                                {shim.daemon.fd, (short)(POLLIN | (shim.daemon.first ? POLLOUT : 0)), 0},
                                {shim.listening, POLLIN, 0}};
-    if (poll(polled, 5, shim_calls_wait()) < 0 && errno != EINTR) break;
+    if (poll(polled, 5, shim_timeout_wait(shim_calls_wait())) < 0 && errno != EINTR) break;
     if (polled[2].revents) shim_init_ready();
     if (polled[0].revents) {
       shim.over = true;
@@ -171,6 +174,7 @@ int main(int argc, char **argv) {
     if (polled[3].revents & ~POLLOUT && shim.daemon.fd >= 0) openshelld_ready();
     if (polled[4].revents) accept_openshelld();
     shim_calls_tick();
+    shim_timeout_tick();
     if (shim.alone && shim.daemon.fd < 0 && !shim.over) {
       shim.over = true;
       shim.why = "openshelld went away";

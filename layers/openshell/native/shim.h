@@ -4,9 +4,9 @@
  *   openshelld -> shim   launch {sandbox, uid, plan, instance, worker, holdMs, bindRoots, testing, alone, workspaceUid, workspaceGid, limits, socket} fds [workspace, manifest]?   once, on descriptor 3
  *                        exec {n, execId, argv, env, cwd, tty}  fds [stdin, stdout, stderr, kept stdout, kept stderr] or with tty [slave, kept master]
  *                        exec.fds {n, execId}   exec.signal {execId, signal}   exec.resize {execId, rows, cols}   exec.done {execId}   freeze {n, frozen}   rules {escalate}
- *                        attached {worker, pid}   held {nid, deadline, record} fds [parent, other parent?]   unheld {nid}   lsm.held {id, record}   lsm.unheld {id}   keep {} fds [objects that have rules]   destroy {}
+ *                        attached {worker, pid}   overtime.taken {}   held {nid, deadline, record} fds [parent, other parent?]   unheld {nid}   lsm.held {id, record}   lsm.unheld {id}   keep {} fds [objects that have rules]   destroy {}
  *   shim -> openshelld   ready {…} or failed {code, error}, then nothing more is said on descriptor 3's behalf; on every later connection first hello {…}, held …, lsm.held …, synced {}
- *                        exec.started {n, pid}   exec.failed {n, errno}   exec.exited {execId, code, signal}   answer {n, ok} fds   refused {counts}   ended {nid, why: timeout | agent-gone}   gone {why}
+ *                        exec.started {n, pid}   exec.failed {n, errno}   exec.exited {execId, code, signal}   answer {n, ok} fds   refused {counts}   overtime {ms}   ended {nid, why: timeout | agent-gone}   gone {why}
  * `ready` and `hello` carry fds [calls, notify, tcp, udp, pts, twin …], as many as `fds` names; `calls` is shim_shared.h's memory.
  */
 #pragma once
@@ -51,6 +51,11 @@ struct shim {
   bool alone; /* nobody finds us again: the sandbox ends with openshelld */
   bool asks; /* the plan has escalate rules: calls go to openshelld */
   int64_t hold_ms;
+  int64_t timeout_ms; /* of the plan; 0: none */
+  int64_t deadline;   /* CLOCK_BOOTTIME ms, while something runs; 0: none */
+  bool ending;        /* all was killed, and the deadline is for that to be over */
+  bool overtime;      /* openshelld has not taken it yet; */
+  bool overtime_told; /* but this openshelld was told */
   struct launched sandbox;
   struct cgroup group;
   struct channel daemon; /* fd -1: openshelld is away */
@@ -80,6 +85,11 @@ void shim_exec(json_t *message, struct packet *packet);
 bool shim_exec_message(const char *t, json_t *message);
 void shim_init_ready(void);
 json_t *shim_execs(void);
+/* shim_timeout.c: the wall time of what runs, from the first command in an idle sandbox. */
+void shim_timeout_started(void);
+void shim_timeout_quiet(void);
+void shim_timeout_tick(void);
+int shim_timeout_wait(int most); /* ms; `most` -1: no bound */
 /* shim_calls.c */
 int shim_calls_open(void);
 /* The listener where the shim has to receive from it, else -1. */

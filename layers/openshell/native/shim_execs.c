@@ -60,6 +60,7 @@ void shim_exec(json_t *message, struct packet *packet) {
       if (!tty) packet->fds[4] = -1;
       exec->next = shim.execs;
       shim.execs = exec;
+      shim_timeout_started();
       exec = NULL;
       error = 0;
     } else {
@@ -103,6 +104,10 @@ void shim_init_ready(void) {
   if (got <= 0) {
     shim.over = true;
     shim.why = got == 0 ? "init ended" : "init broke its protocol";
+    return;
+  }
+  if (event.kind == INIT_QUIET) {
+    shim_timeout_quiet();
     return;
   }
   struct shim_exec *exec = shim.execs;

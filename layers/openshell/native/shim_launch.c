@@ -37,6 +37,7 @@ static int launch(json_t *message, int workspace, int manifest) {
   shim.uid = (uid_t)json_integer_value(json_object_get(message, "uid"));
   shim.alone = json_is_true(json_object_get(message, "alone"));
   shim.hold_ms = json_integer_value(json_object_get(message, "holdMs"));
+  shim.timeout_ms = json_integer_value(json_object_get(limits, "timeoutMs"));
   shim.escalate = json_incref(json_object_get(plan, "escalate"));
   shim.locks = json_incref(json_object_get(plan, "locks"));
   shim.lsm = json_incref(json_object_get(plan, "lsm"));

@@ -128,6 +128,7 @@ function limitsFor(resources: SandboxPolicy['spec']['resources'], host: HostFact
     memoryBytes: memory ? resources.maxMemory : 0,
     ...(memory ? {} : { processBytes: resources.maxMemory }),
     cpuMillis: cpu ? Math.round(resources.maxCPU * 1000) : 0,
+    ...(resources.timeout === undefined ? {} : { timeoutMs: resources.timeout }),
   };
 }
 
