@@ -1,4 +1,5 @@
 /** LaunchPlan: everything a sandbox is made of, computed in TypeScript, checked against the host's bounds and carried out by the C launcher. */
+import type { RuleRef } from './decision.ts';
 
 /** One step of building the sandbox's root, in order. Paths are absolute inside the sandbox, without `.`, `..` or empty segments; no step follows a symbolic link. */
 export type ViewStep =
@@ -136,6 +137,12 @@ export interface LsmPlan {
 export const layerSwitches = ['landlock', 'seccomp', 'uid', 'caps', 'view', 'netns', 'pidns'] as const;
 export type LayerSwitch = (typeof layerSwitches)[number];
 
+/** For the record only: the rule that a refusal belongs to, by the nearest path above it or by the name of the call; null: no rule of the policy. */
+export interface RecordRules {
+  readonly paths: readonly { readonly path: string; readonly read: RuleRef | null; readonly write: RuleRef | null; readonly exec: RuleRef | null }[];
+  readonly calls: Readonly<Record<string, RuleRef>>;
+}
+
 export interface LaunchPlan {
   readonly version: 1;
   readonly hostname: string;
@@ -157,6 +164,7 @@ export interface LaunchPlan {
   readonly protect: ProtectPlan | null;
   /** Which system calls go on record: none, counted with refusals told, or also each success of a call that names a file, a host or a process. */
   readonly audit: 'off' | 'counts' | 'full';
+  readonly recordRules: RecordRules;
   readonly escalate: readonly EscalateRule[];
   /** Outer before inner. Each has a `twin` step as `writable`; a hidden one another as `read-only`, and the first hidden one before it one as `view`. */
   readonly locks: readonly PlanLock[];

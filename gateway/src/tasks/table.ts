@@ -33,7 +33,7 @@ function rowOf(record: OcsfRecord, approvals: ReadonlyMap<string, ApprovalView>)
   const layer = text(at(unmapped, 'layer'));
   const data = at(unmapped, 'data');
   const decision = at(unmapped, 'decision');
-  const rule = Array.isArray(at(decision, 'rules')) ? (at(decision, 'rules') as unknown[])[0] : undefined;
+  const rule = Array.isArray(at(decision, 'rules')) ? (at(decision, 'rules') as unknown[])[0] : at(data, 'rule');
   const file = text(at(rule, 'file'));
   const approval = approvals.get(text(at(data, 'approvalId')) || text(at(at(record, 'metadata'), 'correlation_uid')));
   const base = {

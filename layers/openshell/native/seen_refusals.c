@@ -4,6 +4,7 @@
 #include "openshelld_store.h"
 #include "openshelld_text.h"
 #include "seen_calls.h"
+#include "seen_rules.h"
 #include "seen_text.h"
 #include "seen_watch.h"
 
@@ -114,6 +115,8 @@ static void take(const struct seen_event *event) {
   seen_text(comm, sizeof comm, event->comm, sizeof event->comm);
   /* Path and command name were read from the agent's own memory: `hints`, where outcome, call and layer are the kernel's word. */
   json_t *data = json_pack("{s:s,s:s,s:i,s:i,s:s,s:i,s:I,s:[s,s]}", "syscall", name, "path", shown, "errno", event->error, "pid", (int)event->pid, "comm", comm, "repeats", (int)repeats, "boottimeMs", (json_int_t)(event->boottime_ns / 1000000), "hints", "path", "comm");
+  json_t *rule = success ? NULL : event->verdict == SEEN_FILTERED ? rule_of_call(watch->rules, name) : file ? rule_of_path(watch->rules, event, call, path) : NULL;
+  if (data && rule) json_object_set(data, "rule", rule);
   const char *class = file ? "fileActivity" : "kernelActivity";
   if (success) event_emit(class, file ? 14 : 4, 1, watch->id, layer, "allow", data, "%s %s", name, shown);
   else event_emit(class, file ? 14 : 4, 2, watch->id, layer, "deny", data, "%s %s refused by %s (%s)", name, shown, layer, strerrorname_np(event->error));

@@ -8,6 +8,7 @@ struct seen_watch {
   struct seen_sandbox kernel;
   uint64_t owner;
   pid_t init;
+  json_t *rules; /* of the plan; NULL after a restart */
   char id[72];
   int64_t minute; /* boot time ms: begin of the minute that `told` counts in */
   unsigned told[2], held_back; /* refusals, successes; what went beyond the share */

@@ -8,6 +8,7 @@ import { fileRules, fixedFolders, pinRoot, privateFolders, specialPlaces, type F
 import { home, isBelow, outermost, scratch, workspace } from './plan-paths.ts';
 import { lsmPlan } from './plan-lsm.ts';
 import { protectedFor } from './protected-names.ts';
+import { recordRules } from './record-rules.ts';
 import { seccompFilter } from './seccomp-filter.ts';
 import { viewSteps, type View } from './view.ts';
 
@@ -177,6 +178,7 @@ export function planFor(policy: SandboxPolicy, host: HostFacts, options: PlanOpt
     limits: limitsFor(spec.resources, host),
     protect,
     audit: spec.auditLog.syscalls,
+    recordRules: recordRules(policy, { bindRoots: host.bindRoots, program: host.program }),
     escalate: escalation.escalate,
     locks: escalation.locks,
     lsm: host.tier === 'A' ? lsmPlan({ policy, rules: sorted.rules, escalate: escalation.escalate, programs, protect, privateFolders: sorted.privateFolders }) : null,

@@ -55,7 +55,9 @@ describe('system calls that are seen', { skip: process.getuid?.() === 0 ? false 
     const made = spawnSync('gcc', ['-D_GNU_SOURCE', '-O2', '-static', '-pthread', '-Wall', '-Werror', '-o', join(workspace.path, 'bin/seen'), source], { encoding: 'utf8' });
     assert.equal(made.status, 0, made.stderr);
     chmodSync(join(workspace.path, 'bin/seen'), 0o755);
-    await gateway.call('create', 'c', instance.plan(spec('counts')), registration, 'worker:1');
+    // /tmp is the agent's own and writable; in this plan Landlock does not let it be changed, and nothing else would stop that.
+    const plan = instance.plan(spec('counts'), (made) => ({ ...made, landlock: { ...made.landlock, rules: made.landlock.rules.filter((rule) => rule.path !== '/tmp') } }));
+    await gateway.call('create', 'c', plan, registration, 'worker:1');
   });
   after(async () => {
     await instance?.stop();
@@ -63,8 +65,8 @@ describe('system calls that are seen', { skip: process.getuid?.() === 0 ? false 
 
   it('counts a thousand allowed, a thousand that Landlock refused, a thousand that seccomp refused, a thousand that were held and denied: exactly', async () => {
     assert.deepEqual(await added('c', 'getpriority', ['getpriority', '1000'], '1000 -'), { done: 1000 });
-    // The mode allows it and the mount is writable: Landlock alone refuses to execute outside of what exec.allow names.
-    assert.deepEqual(await added('c', 'execve', ['execve', '1000', '/workspace/data/program'], '0 EACCES'), { done: 1, denied: 1000 });
+    assert.deepEqual(await added('c', 'mkdir', ['mkdir', '1000', '/tmp/made'], '0 EACCES'), { denied: 1000 });
+    await ledger.saw('event', (m) => m.event.sandbox === 'c' && m.event.data?.['path'] === '/tmp/made' && m.event.layer === 'landlock');
     assert.deepEqual(await added('c', 'keyctl', ['keyctl', '1000'], '0 EPERM'), { filtered: 1000 });
     const answered = new Set<string>();
     const denying = (async () => {
@@ -86,6 +88,7 @@ describe('system calls that are seen', { skip: process.getuid?.() === 0 ? false 
     assert.deepEqual(await added('c', 'truncate', ['truncate', '100', '/workspace/fixed/file'], '0 EROFS'), { denied: 100 });
     assert.deepEqual(await added('c', 'truncate', ['truncate', '100', '/workspace/nowhere'], '0 ENOENT'), { failed: 100 });
     assert.deepEqual(await added('c', 'truncate', ['truncate', '100', '/workspace/data/program'], '100 -'), { done: 100 });
+    assert.deepEqual(await added('c', 'execve', ['execve', '100', '/workspace/data/program'], '0 EACCES'), { done: 1, denied: 100 });
   });
 
   it('counts a call once: also where two tasks leave it, where it never returns, where a signal ends it', async () => {
@@ -191,12 +194,25 @@ describe('system calls that are seen', { skip: process.getuid?.() === 0 ? false 
     await ledger.saw('event', (m) => m.event.sandbox === 'full' && Number((m.event.data?.['seen'] as SeenReport | undefined)?.ringFull ?? 0) === report.ringFull);
   });
 
+  it('names the rule that refused, and where the policy says it', async () => {
+    await run('c', '/workspace/bin/seen', 'truncate', '1', '/workspace/fixed/other');
+    await run('c', '/workspace/bin/seen', 'truncate', '1', '/workspace/fixed/file');
+    await run('c', '/workspace/bin/seen', 'personality', '1');
+    await seen('c');
+    const refused = async (syscall: string): Promise<unknown> => (await ledger.saw('event', (m) => m.event.sandbox === 'c' && m.event.verdict === 'deny' && m.event.data?.['syscall'] === syscall && m.event.data['rule'] !== undefined)).event.data?.['rule'];
+    assert.deepEqual(await refused('truncate'), { id: 'filesystem.readOnly[0]', file: 'trial.yaml', line: 4 });
+    assert.deepEqual(await refused('personality'), { id: 'syscalls.deny[0]', file: 'trial.yaml', line: 4 });
+    await run('c', '/workspace/bin/seen', 'execve', '1', '/workspace/data/program');
+    await seen('c');
+    assert.deepEqual(await refused('execve'), { id: 'process.exec.allow', file: 'trial.yaml', line: 4 });
+  });
+
   it('keeps names that would break a line, move a cursor, or are no text', async () => {
     const python = 'import os\nfor n in (b"a\\nb", b"\\x1b[2Jx", b"\\xff\\xfe", "\u202egnp".encode()):\n  try: os.truncate(b"/workspace/fixed/" + n, 0)\n  except OSError: pass\n  try: os.mkdir(b"/workspace/fixed/" + n)\n  except OSError: pass\n';
     await run('c', '/usr/bin/python3', '-c', python);
     await seen('c');
     await ledger.saw('event', (m) => m.event.sandbox === 'c' && m.event.data?.['syscall'] === 'mkdir' && String(m.event.data?.['path']).endsWith('gnp'));
-    const paths = events('c').filter((e) => e.data?.['syscall'] === 'mkdir').map((e) => e.data?.['path']);
+    const paths = events('c').filter((e) => e.data?.['syscall'] === 'mkdir' && e.data['path'] !== '/tmp/made').map((e) => e.data?.['path']);
     assert.deepEqual(paths, ['/workspace/fixed/a\\x0ab', '/workspace/fixed/\\x1b[2Jx', '/workspace/fixed/\\xff\\xfe', '/workspace/fixed/\\xe2\\x80\\xaegnp']);
     for (const event of events('c')) assert.doesNotMatch(event.message, /[\u0000-\u001f\u007f]/);
     assert.deepEqual(events('c').find((e) => e.data?.['syscall'] === 'mkdir')?.data?.['hints'], ['path', 'comm']);

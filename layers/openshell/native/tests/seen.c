@@ -33,6 +33,7 @@ static long once(const char *call, const char *path) {
     return fd;
   }
   if (strcmp(call, "truncate") == 0) return truncate(path, 0);
+  if (strcmp(call, "mkdir") == 0) return syscall(SYS_mkdir, path, 0755);
   if (strcmp(call, "unlink") == 0) return unlink(path);
   if (strcmp(call, "keyctl") == 0) return syscall(SYS_keyctl, 0, 0, 0, 0, 0);
   if (strcmp(call, "socket") == 0) return syscall(SYS_socket, 40, 1, 0); /* AF_VSOCK */
