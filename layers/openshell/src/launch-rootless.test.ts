@@ -1,7 +1,7 @@
 /** Sandboxes that a plain user makes, with nothing but user namespaces. The tests are root's, so that they can be any user. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -129,42 +129,6 @@ test('another file system below the workspace is not shown, and starts nothing',
   const { status, stderr } = spawnSync('unshare', ['-m', 'sh', '-c', script, 'sh', t.workspace, launcherPath, join(folder, 'plan.json'), join(process.execPath, '..')], { encoding: 'utf8' });
   assert.equal(status, 1, stderr);
   assert.match(stderr, /another file system is mounted below/);
-});
-
-/** The v2 tree of this host, or undefined. */
-const unified = readFileSync('/proc/self/mounts', 'utf8').match(/^\S+ (\S+) cgroup2 /m)?.[1];
-
-test('a delegated v2 group is found and used: the sandbox is in a leaf of it, and nothing is left', { ...root, ...(unified === undefined ? { skip: 'no cgroup v2 here' } : {}) }, (context) => {
-  const group = join(unified ?? '', `openshell-test-${process.pid}`);
-  mkdirSync(group);
-  try {
-    for (const path of [group, join(group, 'cgroup.procs'), join(group, 'cgroup.subtree_control')]) chownSync(path, person.uid, person.gid);
-    const inside = (...command: readonly string[]): { status: number | null; stdout: string; stderr: string } => {
-      // As root into the group, then the person; the launcher and its parent are the only members, as under `systemd-run --user --scope`.
-      // Where a launcher has given the group controllers, it has moved those who were in it to a leaf, and only there more can be.
-      const enter = 'in=$1; [ ! -d "$1/nemoclaw-callers" ] || in=$1/nemoclaw-callers; echo $$ > "$in/cgroup.procs"; shift; exec setpriv --reuid 65533 --regid 65533 --clear-groups "$@"';
-      return spawnSync('sh', ['-c', enter, 'sh', group, ...command], { encoding: 'utf8' });
-    };
-    const facts = JSON.parse(inside(launcherPath, '--facts').stdout) as { cgroup: Record<string, boolean> };
-    assert.equal(facts.cgroup['v2'], true);
-    assert.equal(facts.cgroup['freezer'], true);
-    const controllers = readFileSync(join(group, 'cgroup.controllers'), 'utf8').trim().split(' ');
-    const memory = controllers.includes('memory');
-    assert.equal(facts.cgroup['memory'], memory);
-    if (!memory) context.diagnostic('NOT TRIED: limits by a delegated group, since this host has no v2 controllers');
-    const t = sandbox(`${workspaceSpec}, resources: { maxMemory: 64Mi, maxPids: 40 }`, { limits: { memory, cpu: controllers.includes('cpu') } });
-    writeFileSync(join(folder, 'plan2.json'), JSON.stringify(t.plan));
-    const launch = (...command: readonly string[]): ReturnType<typeof inside> =>
-      inside('sh', '-c', 'plan=$1; shift; "$@" 5< "$plan"', 'sh', join(folder, 'plan2.json'), launcherPath, '--plan-fd', '5', '--workspace', t.workspace, '--bind-root', '/usr', '--bind-root', '/etc', '--bind-root', '/opt', '--bind-root', join(process.execPath, '..'), '--', ...command);
-    const seen = launch('/bin/sh', '-c', 'cat /proc/self/cgroup');
-    assert.equal(seen.status, 0, seen.stderr);
-    assert.match(seen.stdout, /^0::\/$/m, 'the root of what it sees is its own group');
-    if (memory) assert.equal(launch('/usr/bin/python3', '-c', 'x = bytearray(200 << 20)').status, 137, 'the memory of all together is limited');
-    assert.deepEqual(readdirSync(group).filter((name) => name.startsWith('nemoclaw-alone')), []);
-  } finally {
-    for (const leaf of ['nemoclaw-callers']) if (existsSync(join(group, leaf))) rmdirSync(join(group, leaf));
-    rmdirSync(group);
-  }
 });
 
 /** `openshell run` as the person. */
