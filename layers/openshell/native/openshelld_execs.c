@@ -152,7 +152,7 @@ void asked_exec_resize(struct service *service, json_t *message, json_int_t id) 
 /* To the gateway when it is there; kept, here and in the shim, until then. */
 static void tell_end(struct sandbox *s, struct openshelld_exec *exec) {
   struct service *gateway = service_find("gateway");
-  if (!gateway || !gateway->hello || exec->request) return;
+  if (!gateway || !gateway->hello || exec->request || exec->left) return;
   json_t *code = exec->signal ? json_null() : json_integer(exec->code), *name = json_null();
   if (exec->signal) {
     char text[24];
@@ -167,9 +167,14 @@ static void tell_end(struct sandbox *s, struct openshelld_exec *exec) {
   forget(s, exec);
 }
 
+void execs_left(struct sandbox *s) {
+  for (struct openshelld_exec *e = s->execs; e; e = e->next) e->left = e->started;
+}
+
 void execs_tell_ends(struct sandbox *s) {
   for (struct openshelld_exec *e = s->execs, *next; e; e = next) {
     next = e->next;
+    e->left = false;
     if (e->exited) tell_end(s, e);
   }
 }
@@ -239,6 +244,7 @@ void execs_drop(struct sandbox *s) {
       /* Nothing outlives its sandbox. */
       if (!e->exited) e->signal = SIGKILL;
       e->exited = true;
+      e->left = false;
       tell_end(s, e);
       if (s->execs != e) continue;
     }

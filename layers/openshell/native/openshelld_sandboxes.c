@@ -22,11 +22,12 @@
 #define CREATE_PATIENCE_MS 20000
 #define DESTROY_PATIENCE_MS 3000
 #define SYNC_PATIENCE_MS 1000
+#define ENDS_PATIENCE_MS 1000 /* in which a gateway that has come takes up the outputs of commands that ended meanwhile */
 #define INVENTORY_HOLDS 16 /* two paths of 4 KiB each at most, escaped */
 
 struct sandbox *sandboxes;
 static bool inventory_due;
-static struct timer sync_patience, stop_patience;
+static struct timer sync_patience, stop_patience, ends_patience;
 static void (*when_none_left)(void);
 static uid_t next_uid;
 static pid_t ended_shims[1024];
@@ -251,6 +252,11 @@ void asked_freeze(struct service *service, json_t *message, json_int_t id) {
   shim_say(s, json_pack("{s:s,s:i,s:b}", "t", "freeze", "n", (int)shim_ask(s, id, ""), "frozen", json_is_true(json_object_get(message, "frozen"))), NULL, 0);
 }
 
+static void tell_ends(struct timer *timer) {
+  timer_stop(timer);
+  for (struct sandbox *s = sandboxes; s; s = s->next) execs_tell_ends(s);
+}
+
 static void tell_now(struct timer *timer) {
   struct service *gateway = service_find("gateway");
   json_t *list = json_array(), *holds = json_array(), *workers = json_array();
@@ -275,7 +281,8 @@ static void tell_now(struct timer *timer) {
   else json_decref(message);
   for (size_t i = 0; i < json_array_size(rest); i++) tell_gateway(json_pack("{s:s,s:O}", "t", "hold", "hold", json_array_get(rest, i)), NULL, 0);
   json_decref(rest);
-  for (struct sandbox *s = sandboxes; s; s = s->next) execs_tell_ends(s);
+  for (struct sandbox *s = sandboxes; s; s = s->next) execs_left(s);
+  timer_set(&ends_patience, ENDS_PATIENCE_MS, tell_ends);
   lsm_forget_others();
 }
 

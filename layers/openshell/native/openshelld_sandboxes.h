@@ -12,6 +12,7 @@ struct openshelld_exec {
   int pid;
   int fds[3], count; /* the gateway's ends, until it has them */
   bool started, exited;
+  bool left; /* by the last gateway: its end is told a little later, so that the next one can take what it wrote */
   int code, signal;
 };
 
@@ -94,6 +95,7 @@ void asked_exec_signal(struct service *service, json_t *message, json_int_t id);
 void asked_exec_resize(struct service *service, json_t *message, json_int_t id);
 bool execs_message(struct sandbox *sandbox, const char *t, json_t *message);
 void execs_adopt(struct sandbox *sandbox, json_t *list);
+void execs_left(struct sandbox *sandbox);
 void execs_tell_ends(struct sandbox *sandbox);
 json_t *execs_names(const struct sandbox *sandbox);
 void execs_drop(struct sandbox *sandbox);
