@@ -15,7 +15,7 @@ typedef __u64 uint64_t;
 #define LSM_RULES 65536
 #define LSM_NAME 64        /* of a name that a rule waits for, with its 0 */
 #define LSM_PROTECTED 28   /* of a protected name, with its 0 */
-#define LSM_DEPTH 64       /* folders between an object and its nearest rule; deeper is denied */
+#define LSM_DEPTH 512      /* folders between an object and its nearest rule; deeper is denied */
 #define LSM_PARTS 14       /* names of a path that an event carries */
 #define LSM_PART 64
 

@@ -31,77 +31,92 @@ static __always_inline void take_rule(struct found *out, const struct lsm_rule *
   out->index = rule->index;
 }
 
-/* `names`: look for protected names on the way. `mnt` NULL: the file system's own folders only (every mount's root has a rule). */
+/* As numbers, so that one round through the loop looks to the verifier like every other. */
+struct climb {
+  uint64_t d, mnt, below, first, children;
+  uint32_t sandbox, names, hit, ended;
+  struct found found;
+};
+
+/* Protected names: `.envrc` alone, or `hooks` below `.git`. */
+static __always_inline void look_at_name(struct climb *c, struct dentry *d) {
+  struct lsm_name_key name = {.sandbox = c->sandbox};
+  uint64_t parts = 0;
+  if (d->d_name.len < LSM_PROTECTED) {
+    bpf_probe_read_kernel_str(name.name, sizeof name.name, d->d_name.name);
+    struct lsm_name *known = bpf_map_lookup_elem(&protected_names, &name);
+    if (known) {
+      if (known->ends) c->hit = 0;
+      if (known->alone || known->parent & c->children) c->hit = 1;
+      parts = known->child;
+    }
+  }
+  c->children = parts;
+}
+
+/* True if there is a rule here: the name's, if it has one, else the object's. */
+static __always_inline int rule_at(struct climb *c, struct dentry *d) {
+  struct inode *inode = d->d_inode;
+  if (!inode) return 0;
+  struct lsm_child_key key = {.sandbox = c->sandbox, .dev = inode->i_sb->s_dev, .ino = inode->i_ino};
+  struct lsm_rule *rule = bpf_map_lookup_elem(&rules, &key); /* begins with a lsm_rule_key */
+  if (!rule) return 0;
+  uint32_t flags = rule->flags;
+  take_rule(&c->found, rule);
+  c->found.known = 1;
+  if (!c->below) {
+    c->found.self = 1;
+    c->found.ask |= rule->ask_self;
+  } else if (flags & LSM_RULE_NAMES) {
+    struct dentry *below = OBJECT(dentry, c->below);
+    if (below->d_name.len < LSM_NAME) {
+      bpf_probe_read_kernel_str(key.name, sizeof key.name, below->d_name.name);
+      struct lsm_rule *named = bpf_map_lookup_elem(&named_rules, &key);
+      if (named) {
+        take_rule(&c->found, named);
+        flags = named->flags;
+        if (c->below == c->first) c->found.ask |= named->ask_self;
+      }
+    }
+  }
+  if (c->hit && flags & LSM_RULE_PROTECT) c->found.reason = LSM_REASON_NAME;
+  return 1;
+}
+
+static long step(uint32_t index, struct climb *c) {
+  struct dentry *d = OBJECT(dentry, c->d);
+  c->ended = 1;
+  if (rule_at(c, d)) return 1;
+  if (c->names) look_at_name(c, d);
+  struct vfsmount *mnt = OBJECT(vfsmount, c->mnt); /* of none: reads as no mount */
+  if (d == mnt->mnt_root) {
+    struct mount *m = mount_of(mnt);
+    struct mount *above = m->mnt_parent;
+    if (above == m) return 1;
+    bpf_probe_read_kernel(&c->d, sizeof c->d, &m->mnt_mountpoint);
+    uint64_t parent = 0;
+    bpf_probe_read_kernel(&parent, sizeof parent, &m->mnt_parent);
+    c->mnt = parent + bpf_core_field_offset(struct mount, mnt);
+    c->below = c->d;
+  } else {
+    if (d->d_parent == d) return 1;
+    c->below = c->d;
+    bpf_probe_read_kernel(&c->d, sizeof c->d, &d->d_parent);
+  }
+  c->ended = 0;
+  return 0;
+}
+
+/* `names`: look for protected names on the way. `mount` 0: the file system's own folders only (every mount's root has a rule). */
 __noinline int walk(struct lsm_sandbox *sandbox, uint64_t start, uint64_t mount, uint32_t names, struct found *out) {
   if (!sandbox || !out) return 0;
-  struct lsm_rule_key key = {.sandbox = sandbox->id};
-  struct dentry *d = OBJECT(dentry, start), *first = d, *below = 0;
-  struct vfsmount *mnt = OBJECT(vfsmount, mount); /* of none: reads as no mount */
-  uint64_t children = 0;
-  uint32_t hit = 0;
-  out->deny = sandbox->elsewhere_deny;
-  out->ask = sandbox->elsewhere_ask;
-  out->index = ~0u;
-  out->self = out->known = 0;
-  out->reason = LSM_REASON_RULE;
-  names = names && sandbox->flags & LSM_NAMES;
-  for (int i = 0; i < LSM_DEPTH; i++) {
-    struct inode *inode = d->d_inode;
-    if (inode) {
-      key.dev = inode->i_sb->s_dev;
-      key.ino = inode->i_ino;
-      struct lsm_rule *rule = bpf_map_lookup_elem(&rules, &key);
-      if (rule) {
-        uint32_t flags = rule->flags;
-        take_rule(out, rule);
-        out->known = 1;
-        out->self = below == 0;
-        if (!below) out->ask |= rule->ask_self;
-        if (below && flags & LSM_RULE_NAMES) {
-          struct lsm_child_key child = {.sandbox = key.sandbox, .dev = key.dev, .ino = key.ino};
-          if (below->d_name.len < LSM_NAME) {
-            bpf_probe_read_kernel_str(child.name, sizeof child.name, below->d_name.name);
-            struct lsm_rule *named = bpf_map_lookup_elem(&named_rules, &child);
-            if (named) {
-              take_rule(out, named);
-              if (below == first) out->ask |= named->ask_self;
-              flags = named->flags;
-            }
-          }
-        }
-        if (hit && flags & LSM_RULE_PROTECT) out->reason = LSM_REASON_NAME;
-        return 0;
-      }
-    }
-    if (names) {
-      struct lsm_name_key name = {.sandbox = key.sandbox};
-      uint64_t parts = 0;
-      if (d->d_name.len < LSM_PROTECTED) {
-        bpf_probe_read_kernel_str(name.name, sizeof name.name, d->d_name.name);
-        struct lsm_name *known = bpf_map_lookup_elem(&protected_names, &name);
-        if (known) {
-          if (known->ends) hit = 0;
-          hit |= known->alone || known->parent & children;
-          parts = known->child;
-        }
-      }
-      children = parts;
-    }
-    if (d == mnt->mnt_root) {
-      struct mount *m = mount_of(mnt);
-      struct mount *above = m->mnt_parent;
-      if (above == m) return 0;
-      d = m->mnt_mountpoint;
-      mnt = OBJECT(vfsmount, &above->mnt);
-      below = d;
-      continue;
-    }
-    struct dentry *parent = d->d_parent;
-    if (parent == d) return 0;
-    below = d;
-    d = parent;
-  }
-  out->reason = LSM_REASON_DEEP;
+  struct climb c = {.d = start, .first = start, .mnt = mount, .sandbox = sandbox->id, .names = names && sandbox->flags & LSM_NAMES};
+  c.found.deny = sandbox->elsewhere_deny;
+  c.found.ask = sandbox->elsewhere_ask;
+  c.found.index = ~0u;
+  bpf_loop(LSM_DEPTH, step, &c, 0);
+  if (!c.ended) c.found.reason = LSM_REASON_DEEP;
+  *out = c.found;
   return 0;
 }
 
