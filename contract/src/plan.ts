@@ -51,8 +51,16 @@ export type EscalateOp = 'delete' | 'rename' | 'write' | 'create' | 'read' | 'ex
 export interface EscalateRule {
   readonly path: string;
   readonly on: readonly EscalateOp[];
-  /** With `call` alone: the system calls, by name; `path` is '/'. */
-  readonly calls?: readonly string[];
+  /** With `call` alone; `path` is '/'. */
+  readonly calls?: readonly AskedCall[];
+}
+
+/** A system call that always waits. `args`: how many a person is shown. `goesOn`: once approved, the kernel does it; else openshelld does. */
+export interface AskedCall {
+  readonly name: string;
+  readonly nr: number;
+  readonly args: number;
+  readonly goesOn: boolean;
 }
 
 /** A place that is locked inside the sandbox: read-only, or `hidden` where reading is asked about. openshelld works in its twin. */

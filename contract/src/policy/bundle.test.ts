@@ -68,11 +68,10 @@ test('a required tier that the host lacks is refused, also with best effort', ()
 
 const unprovided: readonly (readonly [string, RegExp])[] = [
   ['process: { exec: { escalate: [/usr/bin/ssh] } }', /process\.exec\.escalate/],
-  ['syscalls: { escalate: [connect] }', /syscalls\.escalate/],
   ['resources: { gpuAccess: full }', /gpuAccess/],
   ['resources: { maxDisk: 1Gi }', /maxDisk/],
   ['filesystem: { labels: [{ path: /workspace/hr/**, level: restricted }] }', /labels/],
-  ['filesystem: { escalate: [{ path: /workspace/a/**, on: [connect] }] }', /hold connect/],
+  ['filesystem: { escalate: [{ path: /workspace/a/**, on: [exec] }] }', /hold the start of a program/],
   ['mode: monitor', /monitor/],
 ];
 for (const [line, words] of unprovided) {

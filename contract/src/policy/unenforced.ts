@@ -66,12 +66,11 @@ function gaps(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolici
   for (const note of [...foreignNotes(policy), ...(others.network === undefined ? [] : foreignNotes(others.network))]) out.push({ ...note, stricter: true });
   const gap = (path: Path, text: string): number => out.push({ text, where: whereOf(policy, ['spec', ...path]) });
   if (spec.process.exec.escalate.length > 0) gap(['process', 'exec', 'escalate'], 'process.exec.escalate: this version cannot hold the start of a program.');
-  if (spec.syscalls.escalate.length > 0) gap(['syscalls', 'escalate'], 'syscalls.escalate: this version holds only delete and rename, by filesystem.escalate.');
   if (spec.resources.gpuAccess === 'full') gap(['resources', 'gpuAccess'], 'resources.gpuAccess: full: this version gives no sandbox a GPU device.');
   if (spec.filesystem.labels.length > 0) gap(['filesystem', 'labels'], 'filesystem.labels: this version does not raise the label of a sandbox when it reads a labelled folder.');
   spec.filesystem.escalate.forEach((rule, index) => {
-    const other = rule.on.filter((op) => op === 'exec' || op === 'connect');
-    if (other.length > 0) gap(['filesystem', 'escalate', index, 'on'], `filesystem.escalate[${index}]: this version cannot hold ${other.join(' and ')}.`);
+    const other = rule.on.filter((op) => op === 'exec');
+    if (other.length > 0) gap(['filesystem', 'escalate', index, 'on'], `filesystem.escalate[${index}]: this version cannot hold the start of a program.`);
   });
   const unlessAsked = (path: Path, text: string): number => out.push({ text, where: whereOf(policy, ['spec', ...path]), unasked: !isStated(policy, ['spec', ...path]) });
   if (facts.limits?.memory === false) unlessAsked(['resources', 'maxMemory'], 'resources.maxMemory: no control group can be used here, so that only the memory of each process is limited, not of all together.');

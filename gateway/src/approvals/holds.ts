@@ -52,7 +52,7 @@ export async function workerHold(house: House, hold: HoldRequestWire): Promise<v
 }
 
 function resourceOf(hold: SyscallHold): Resource {
-  if (hold.op === 'call') return { kind: 'call', name: hold.syscall, args: hold.path };
+  if (hold.op === 'call') return { kind: 'call', name: hold.syscall.split(' ')[0] ?? '', args: hold.toPath === null ? hold.path : `${hold.path} to ${hold.toPath}` };
   return { kind: 'file', path: hold.path, op: hold.op, dev: hold.dev, ino: hold.ino, ...(hold.toPath === null ? {} : { toPath: hold.toPath }) };
 }
 

@@ -8,11 +8,14 @@
 #include "seen_watch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* So close to its deadline a call may be answered by the shim while we perform. */
@@ -26,6 +29,7 @@ struct hold {
   int64_t deadline;
   char id[112];
   json_t *shown; /* SyscallHold */
+  bool busy;     /* approved, and being done */
   struct operation op;
 };
 
@@ -98,7 +102,7 @@ bool hold_open(struct sandbox *sandbox, struct shared_slot *slot, struct operati
   sandbox->holds = hold;
   slot->held = true;
   /* The shim has what was shown, and on what, before anybody is asked: an approval can never meet another object. */
-  shim_say(sandbox, json_pack("{s:s,s:I,s:I,s:o}", "t", "held", "nid", (json_int_t)call->id, "deadline", (json_int_t)hold->deadline, "record", record), (int[]){op->from.parent, op->to.parent}, operation_has_two(op) ? 2 : 1);
+  shim_say(sandbox, json_pack("{s:s,s:I,s:I,s:o}", "t", "held", "nid", (json_int_t)call->id, "deadline", (json_int_t)hold->deadline, "record", record), (int[]){op->from.parent >= 0 ? op->from.parent : op->to.parent, op->to.parent}, (op->from.parent >= 0) + (op->to.parent >= 0));
   event_emit("fileActivity", activity_of(op), 3, sandbox->id, "openshelld", "escalate", json_pack("{s:s,s:O}", "holdId", hold->id, "hold", hold->shown), "A %s of %s waits for a person", noun_of(hold), op->from.path);
   op->value = NULL; /* the hold has it now */
   tell_gateway(json_pack("{s:s,s:O}", "t", "hold", "hold", hold->shown), NULL, 0);
@@ -159,7 +163,7 @@ void holds_adopt(struct sandbox *sandbox, json_t *message, struct packet *packet
   hold->shown = json_incref(shown);
   hold->op.syscall = json_string_value(json_object_get(hold->shown, "syscall"));
   uint32_t left = atomic_load(&slot->journal);
-  bool done = left == JOURNAL_DONE || (left == JOURNAL_DOING && hold->op.is.kind != DO_OPEN && !operation_same(&hold->op, &sandbox->view));
+  bool done = left == JOURNAL_DONE || (left == JOURNAL_DOING && hold->op.is.kind != DO_OPEN && hold->op.is.kind != DO_CONNECT && !operation_same(&hold->op, &sandbox->view));
   become_root();
   if (done) {
     int error = left == JOURNAL_DONE ? slot->error : 0;
@@ -182,41 +186,111 @@ void holds_ended(struct sandbox *sandbox, uint64_t nid, const char *why) {
   free_hold(hold);
 }
 
+/* The end of a hold that is no longer in the list: the caller is answered, if it was not yet, and everybody is told. */
+static void finish(struct sandbox *sandbox, struct hold *hold, const char *outcome, int error, bool answered, struct service *gateway, json_int_t request) {
+  if (!answered) answer_call(sandbox->notify, hold->nid, error);
+  forget_call(sandbox, hold->nid);
+  shim_say(sandbox, json_pack("{s:s,s:I}", "t", "unheld", "nid", (json_int_t)hold->nid), NULL, 0);
+  tell_end(sandbox, hold, outcome, error);
+  if (gateway && request) reply_ok(gateway, request, json_pack("{s:s,s:i}", "outcome", outcome, "errno", error), NULL, 0);
+  free_hold(hold);
+}
+
+struct connecting {
+  char sandbox[72], hold[112];
+  json_int_t request;
+  struct operation op;
+  uid_t uid;
+  gid_t gid;
+};
+
+/* A connection may take as long as the other side likes, and that side may look who connects: a thread that is the agent. */
+static void *connect_it(void *argument) {
+  struct connecting *c = argument;
+  int error = syscall(SYS_setresgid, c->gid, c->gid, c->gid) < 0 || syscall(SYS_setresuid, c->uid, c->uid, c->uid) < 0 ? EPERM : connect_do(&c->op);
+  loop_lock();
+  struct sandbox *sandbox = sandbox_find(c->sandbox);
+  struct hold *hold = sandbox ? take(sandbox, 0, c->hold) : NULL;
+  if (hold) finish(sandbox, hold, "performed", error == EISCONN ? 0 : error, false, service_find("gateway"), c->request);
+  loop_unlock();
+  operation_close(&c->op);
+  free(c);
+  return NULL;
+}
+
+static bool connect_start(struct sandbox *sandbox, struct hold *hold, json_int_t request) {
+  struct connecting *c = calloc(1, sizeof *c);
+  pthread_attr_t attributes;
+  pthread_t thread;
+  if (!c) return false;
+  text_format(c->sandbox, sizeof c->sandbox, "%s", sandbox->id);
+  text_format(c->hold, sizeof c->hold, "%s", hold->id);
+  c->request = request;
+  c->op = hold->op;
+  c->op.from.parent = hold->op.from.parent < 0 ? -1 : fcntl(hold->op.from.parent, F_DUPFD_CLOEXEC, 3);
+  c->op.to.parent = fcntl(hold->op.to.parent, F_DUPFD_CLOEXEC, 3);
+  c->op.value = malloc(hold->op.value_length + 1);
+  c->uid = sandbox->view.uid;
+  c->gid = sandbox->view.gid;
+  bool good = c->op.value && c->op.to.parent >= 0 && (hold->op.from.parent < 0 || c->op.from.parent >= 0) && pthread_attr_init(&attributes) == 0;
+  if (good) {
+    memcpy(c->op.value, hold->op.value, hold->op.value_length);
+    good = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) == 0 && pthread_attr_setstacksize(&attributes, 256 * 1024) == 0 && pthread_create(&thread, &attributes, connect_it, c) == 0;
+    pthread_attr_destroy(&attributes);
+  }
+  if (good) return true;
+  operation_close(&c->op);
+  free(c);
+  return false;
+}
+
+static void perform(struct sandbox *sandbox, struct hold *hold, struct shared_slot *slot, struct service *service, json_int_t request) {
+  if (hold->op.is.kind == DO_CALL) {
+    answer_continue(sandbox->notify, hold->nid);
+    finish(sandbox, hold, "performed", 0, true, service, request);
+    return;
+  }
+  if (hold->op.is.kind == DO_CONNECT) {
+    slot_begin(slot, 0, 0);
+    hold->busy = true;
+    hold->next = sandbox->holds;
+    sandbox->holds = hold;
+    if (connect_start(sandbox, hold, request)) return;
+    finish(sandbox, take(sandbox, 0, hold->id), "denied", EAGAIN, false, service, request);
+    return;
+  }
+  mode_t before = umask(0); /* what the agent's umask leaves was found out when it asked */
+  int error = do_and_answer(sandbox->notify, slot, &hold->op, &sandbox->view, atomic_load(&slot->journal) == JOURNAL_DOING);
+  umask(before);
+  become_root();
+  finish(sandbox, hold, "performed", error, true, service, request);
+}
+
 void asked_hold_answer(struct service *service, json_t *message, json_int_t id) {
   const char *name = "", *hold_id = "", *verdict = "";
-  int error = EPERM;
   if (lsm_holds_answer(service, message, id)) return;
   (void)json_unpack(message, "{s:s,s:s,s:s}", "sandbox", &name, "holdId", &hold_id, "verdict", &verdict);
   struct sandbox *sandbox = sandbox_find(name);
   struct hold *hold = sandbox ? take(sandbox, 0, hold_id) : NULL;
+  if (hold && hold->busy) { /* approved before */
+    hold->next = sandbox->holds;
+    sandbox->holds = hold;
+    hold = NULL;
+  }
   if (!hold) {
     reply_error(service, id, "no-hold", "no such hold: it has ended");
     return;
   }
-  const char *outcome = "denied";
   struct shared_slot *slot = slot_of(sandbox->shared, hold->nid);
   if (!slot || !call_waits(sandbox->notify, hold->nid)) {
-    outcome = "agent-gone";
-    error = 0;
-  } else if (boottime_ms() >= hold->deadline - DEADLINE_MARGIN_MS) {
-    outcome = "timeout";
-  } else if (strcmp(verdict, "allow") == 0) {
-    if (operation_same(&hold->op, &sandbox->view)) {
-      mode_t before = umask(0); /* what the agent's umask leaves was found out when it asked */
-      error = do_and_answer(sandbox->notify, slot, &hold->op, &sandbox->view, atomic_load(&slot->journal) == JOURNAL_DOING);
-      umask(before);
-      outcome = "performed";
-    } else {
-      outcome = "changed";
-    }
+    finish(sandbox, hold, "agent-gone", 0, true, service, id);
+    return;
   }
+  bool late = boottime_ms() >= hold->deadline - DEADLINE_MARGIN_MS, allowed = strcmp(verdict, "allow") == 0;
+  bool same = !late && allowed && operation_same(&hold->op, &sandbox->view);
   become_root();
-  if (strcmp(outcome, "agent-gone") != 0 && strcmp(outcome, "performed") != 0) answer_call(sandbox->notify, hold->nid, error);
-  forget_call(sandbox, hold->nid);
-  shim_say(sandbox, json_pack("{s:s,s:I}", "t", "unheld", "nid", (json_int_t)hold->nid), NULL, 0);
-  tell_end(sandbox, hold, outcome, error);
-  reply_ok(service, id, json_pack("{s:s,s:i}", "outcome", outcome, "errno", error), NULL, 0);
-  free_hold(hold);
+  if (same) perform(sandbox, hold, slot, service, id);
+  else finish(sandbox, hold, late ? "timeout" : allowed ? "changed" : "denied", EPERM, false, service, id);
 }
 
 void holds_list(const struct sandbox *sandbox, json_t *list) {

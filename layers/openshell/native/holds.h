@@ -7,6 +7,7 @@
 struct asker {
   struct sandbox *sandbox; /* NULL: it is gone. Only with the daemon's lock */
   int notify, wake;
+  pid_t init; /* its own calls are never asked about */
   struct view view;
   struct hold_rules *rules;
   struct hold_rules *_Atomic other_rules; /* to be used from the next call on, or NULL */

@@ -67,13 +67,14 @@ static bool record_to_place(json_t *record, struct place *p, int parent) {
   p->dev = (dev_t)dev;
   p->ino = (ino_t)ino;
   p->prefix = (size_t)prefix;
-  return parent >= 0 && untext(json_object_get(record, "name"), p->name, sizeof p->name) && untext(json_object_get(record, "path"), p->path, sizeof p->path) && p->prefix <= strlen(p->path);
+  return untext(json_object_get(record, "name"), p->name, sizeof p->name) && untext(json_object_get(record, "path"), p->path, sizeof p->path) && p->prefix <= strlen(p->path);
 }
 
 json_t *record_of_operation(const struct operation *op) {
   json_t *record = json_pack("{s:s,s:o,s:o,s:o,s:o}", "syscall", op->syscall, "numbers", bytes(&op->is, sizeof op->is), "text", bytes(op->text, strlen(op->text)), "value", bytes(op->value ? op->value : "", op->value ? op->value_length : 0), "from",
                              record_of_place(&op->from));
   if (operation_has_two(op)) json_object_set_new(record, "to", record_of_place(&op->to));
+  json_object_set_new(record, "fds", json_pack("[b,b]", op->from.parent >= 0, op->to.parent >= 0));
   return record;
 }
 
@@ -82,9 +83,10 @@ bool record_to_operation(json_t *record, struct operation *op, const int *fds, i
   op->result = -1;
   if (!unbytes(json_object_get(record, "numbers"), &op->is, sizeof op->is) || !untext(json_object_get(record, "text"), op->text, sizeof op->text)) return false;
   op->rename = op->is.kind == DO_RENAME;
-  bool two = operation_has_two(op);
-  if (count != (two ? 2 : 1) || !record_to_place(json_object_get(record, "from"), &op->from, fds[0]) || (two && !record_to_place(json_object_get(record, "to"), &op->to, fds[1]))) return false;
-  if (!two) op->to.parent = -1;
+  bool two = operation_has_two(op), has[2] = {json_is_true(json_array_get(json_object_get(record, "fds"), 0)), json_is_true(json_array_get(json_object_get(record, "fds"), 1))};
+  int from = has[0] ? 0 : -1, to = has[1] ? has[0] : -1;
+  if (count != has[0] + has[1] || !record_to_place(json_object_get(record, "from"), &op->from, from < 0 ? -1 : fds[from]) || (two && !record_to_place(json_object_get(record, "to"), &op->to, -1))) return false;
+  op->to.parent = to < 0 ? -1 : fds[to];
   op->value_length = json_string_length(value) / 2;
   op->value = op->value_length > 0 ? malloc(op->value_length) : NULL;
   return op->value_length == 0 || (op->value && unbytes(value, op->value, op->value_length));

@@ -23,6 +23,8 @@ struct rule {
 };
 
 struct hold_rules {
+  int calls;
+  struct call_rule call[CALL_RULES_MAX];
   int count;
   int64_t until; /* when `current` is to be asked again */
   struct rule rule[];
@@ -62,6 +64,17 @@ struct hold_rules *rules_make(const struct view *view, json_t *escalate) {
       for (size_t w = 0; word && w < sizeof words / sizeof *words; w++)
         if (strcmp(word, words[w]) == 0) rule->on |= 1U << w;
     }
+    json_t *call;
+    json_array_foreach(json_object_get(one, "calls"), k, call) {
+      struct call_rule *c = rules->calls < CALL_RULES_MAX ? &rules->call[rules->calls++] : NULL;
+      const char *name = json_string_value(json_object_get(call, "name"));
+      if (!c) break;
+      text_format(c->name, sizeof c->name, "%s", name ? name : "?");
+      c->nr = (int)json_integer_value(json_object_get(call, "nr"));
+      c->args = (int)json_integer_value(json_object_get(call, "args"));
+      c->goes_on = json_is_true(json_object_get(call, "goesOn"));
+      c->rule = (int)i;
+    }
     rule->fd = (int)syscall(SYS_openat2, view->whole >= 0 ? view->whole : view->root, rule->path, &how, sizeof how);
     if (rule->fd >= 0 && fstat(rule->fd, &found) == 0) {
       rule->dev = found.st_dev;
@@ -69,6 +82,12 @@ struct hold_rules *rules_make(const struct view *view, json_t *escalate) {
     }
   }
   return rules;
+}
+
+const struct call_rule *rules_call(const struct hold_rules *rules, int nr) {
+  for (int i = 0; i < rules->calls; i++)
+    if (rules->call[i].nr == nr) return &rules->call[i];
+  return NULL;
 }
 
 void rules_free(struct hold_rules *rules) {
@@ -159,6 +178,7 @@ int rules_match(struct hold_rules *rules, struct operation *op, const struct vie
   size_t longest = 0;
   unsigned does = operation_does(op);
   bool two = operation_has_two(op);
+  if (op->is.kind == DO_CALL || (op->is.kind == DO_CONNECT && op->from.parent < 0)) return -1;
   if (!rules || rules->count == 0 || op->from.special || (two && op->to.special)) return -1;
   refresh(rules);
   if (op->rename && (op->from.folder || op->to.folder)) rules->until = 0;

@@ -74,18 +74,29 @@ static void handle(struct asker *a, struct shared_slot *slot, bool left) {
     end_call(a, slot, slot->error);
     return;
   }
-  if (!operation_known(slot->call.data.nr)) {
-    end_call(a, slot, EPERM);
-    count_refusal(a, slot->call.data.nr);
-    return;
-  }
   struct hold_rules *other = atomic_exchange(&a->other_rules, NULL);
   if (other) {
     rules_free(a->rules);
     a->rules = other;
     folders_forget(); /* which rules a folder is in was remembered with it, and is read with the operation */
   }
-  int error = operation_read(&op, &a->view, &slot->call, a->notify);
+  const struct call_rule *named = rules_call(a->rules, slot->call.data.nr);
+  if (named && (pid_t)slot->call.pid == a->init) {
+    answer_continue(a->notify, slot_id(slot));
+    slot_clear(slot);
+    return;
+  }
+  if (named && named->goes_on) {
+    operation_of_call(&op, &slot->call, named->name, named->args);
+    wait_for_person(a, slot, &op, named->rule, ON_CALL);
+    return;
+  }
+  if (!operation_known(slot->call.data.nr)) {
+    end_call(a, slot, EPERM);
+    count_refusal(a, slot->call.data.nr);
+    return;
+  }
+  int error = operation_read(&op, &a->view, &slot->call, a->notify, named != NULL);
   if (error == OPERATION_CONTINUE) {
     answer_continue(a->notify, slot_id(slot));
     slot_clear(slot);
@@ -110,6 +121,10 @@ static void handle(struct asker *a, struct shared_slot *slot, bool left) {
   }
   unsigned asked = 0;
   int rule = rules_match(a->rules, &op, &a->view, &asked);
+  if (rule < 0 && named) {
+    rule = named->rule;
+    asked = ON_CALL;
+  }
   if (rule >= 0) {
     wait_for_person(a, slot, &op, rule, asked);
     return;
@@ -182,6 +197,7 @@ struct asker *asker_start(struct sandbox *s, struct hold_rules *rules, int64_t h
   a->sandbox = s;
   a->notify = fcntl(s->notify, F_DUPFD_CLOEXEC, 3);
   a->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  a->init = s->init;
   bool seen = view_copy(&a->view, &s->view);
   a->rules = rules;
   a->shared = s->shared;

@@ -129,3 +129,11 @@ void rules_free(struct hold_rules *rules);
 /* Index of the nearest rule that makes this operation wait, or -1. `asked`: the one of its ON_ bits that does. */
 int rules_match(struct hold_rules *rules, struct operation *op, const struct view *view, unsigned *asked);
 const char *on_word(unsigned on);
+/* A system call that the policy names: every one waits. */
+#define CALL_RULES_MAX 64
+struct call_rule {
+  char name[32];
+  int nr, args, rule;
+  bool goes_on; /* after approval the kernel does it: its arguments are numbers */
+};
+const struct call_rule *rules_call(const struct hold_rules *rules, int nr);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 unsigned operation_does(const struct operation *op) {
@@ -24,6 +25,7 @@ unsigned operation_does(const struct operation *op) {
     case DO_MKNOD:
     case DO_SYMLINK:
     case DO_LINK: return ON_CREATE;
+    case DO_CONNECT: return ON_CONNECT;
     case DO_CALL: return ON_CALL;
     default: return ON_WRITE;
   }
@@ -63,7 +65,7 @@ static int find(struct operation *op, struct place *place, const struct view *vi
 }
 
 /* What the agent would be told by the kernel, or that there is nothing to be asked: for all but deletions and renames, which are always done here. */
-static int concerns_a_lock(struct operation *op, const struct view *view, const int errors[2]) {
+static int concerns_a_lock(struct operation *op, const struct view *view, const int errors[2], bool always) {
   struct place *last = operation_has_two(op) ? &op->to : &op->from;
   bool makes = op->is.kind == DO_MKDIR || op->is.kind == DO_MKNOD || op->is.kind == DO_SYMLINK || op->is.kind == DO_LINK;
   if (op->from.special || last->special || (errors[0] && (errors[0] != ENOENT || op->from.parent < 0 || op->is.kind == DO_LINK))) return OPERATION_CONTINUE;
@@ -71,8 +73,8 @@ static int concerns_a_lock(struct operation *op, const struct view *view, const 
   if (op->from.parent < 0 || last->parent < 0) return OPERATION_CONTINUE;
   place_find_lock(&op->from, view);
   if (last != &op->from) place_find_lock(last, view);
-  if (op->from.lock < 0 && last->lock < 0) return OPERATION_CONTINUE;
-  if (makes) return last->lock < 0 ? OPERATION_CONTINUE : last->exists ? EEXIST : op->is.kind == DO_LINK && op->from.lock != last->lock ? EXDEV : op->is.kind == DO_LINK && op->from.folder ? EPERM : 0;
+  if (op->from.lock < 0 && last->lock < 0 && !always) return OPERATION_CONTINUE;
+  if (makes) return last->lock < 0 && !always ? OPERATION_CONTINUE : last->exists ? EEXIST : op->is.kind == DO_LINK && op->from.lock != last->lock ? EXDEV : op->is.kind == DO_LINK && op->from.folder ? EPERM : 0;
   if (op->is.kind != DO_OPEN) return op->from.exists ? 0 : ENOENT;
   op->is.making = !op->from.exists;
   if (op->is.making) return op->is.flags & O_CREAT ? 0 : ENOENT;
@@ -82,7 +84,7 @@ static int concerns_a_lock(struct operation *op, const struct view *view, const 
   if (op->from.folder && (operation_does(op) & ON_WRITE || op->is.flags & O_CREAT)) return EISDIR;
   if ((op->is.flags & O_DIRECTORY) && !op->from.folder) return ENOTDIR;
   /* Reading is the kernel's matter where nothing is hidden from it. */
-  if (operation_does(op) == ON_READ && !view->locks[op->from.lock].hidden) return OPERATION_CONTINUE;
+  if (operation_does(op) == ON_READ && (op->from.lock < 0 || !view->locks[op->from.lock].hidden)) return OPERATION_CONTINUE;
   return 0;
 }
 
@@ -96,8 +98,8 @@ static int unlock(struct operation *op, const struct view *view) {
   return op->to.lock >= 0 ? place_unlock(&op->to, view, false) : 0;
 }
 
-static int look(struct operation *op, const struct view *view, int errors[2]) {
-  if (!operation_removes(op)) return concerns_a_lock(op, view, errors);
+static int look(struct operation *op, const struct view *view, int errors[2], bool always) {
+  if (!operation_removes(op)) return concerns_a_lock(op, view, errors, always);
   if (errors[0]) return errors[0];
   if (op->is.kind == DO_RENAME && errors[1] && (errors[1] != ENOENT || op->to.parent < 0 || op->is.flags & RENAME_EXCHANGE)) return errors[1];
   const struct place *places[2] = {&op->from, op->is.kind == DO_RENAME ? &op->to : NULL};
@@ -109,11 +111,10 @@ static int look(struct operation *op, const struct view *view, int errors[2]) {
   return 0;
 }
 
-int operation_read(struct operation *op, const struct view *view, const struct seccomp_notif *call, int notify) {
-  struct operation_paths p = {.count = 0};
-  uint64_t id = call->id;
-  int errors[2] = {0, 0};
-  pid_t tid = (pid_t)call->pid;
+/* Most arguments are an int or a flag; the kernel reads only their lower half. */
+static bool args_are_ints(uint64_t value) { return value >> 32 == 0 || value >> 31 == (1ULL << 33) - 1; }
+
+static void begin(struct operation *op) {
   op->syscall = "";
   memset(&op->is, 0, sizeof op->is);
   op->rename = op->follow = false;
@@ -124,18 +125,45 @@ int operation_read(struct operation *op, const struct view *view, const struct s
   op->from.parent = op->to.parent = -1;
   op->from.kept = op->to.kept = op->from.special = op->to.special = op->from.exists = op->to.exists = false;
   op->from.path[0] = op->to.path[0] = 0;
+  op->from.lock = op->to.lock = -1;
+  op->from.prefix = op->to.prefix = 0;
+}
+
+void operation_of_call(struct operation *op, const struct seccomp_notif *call, const char *name, int args) {
+  size_t used = 0;
+  begin(op);
+  op->syscall = name;
+  op->is.kind = DO_CALL;
+  for (int i = 0; i < args && i < 6; i++) {
+    text_format(op->from.path + used, sizeof op->from.path - used, "%s%lld", i ? ", " : "", (long long)(int64_t)(args_are_ints(call->data.args[i]) ? (int64_t)(int32_t)call->data.args[i] : (int64_t)call->data.args[i]));
+    used += strlen(op->from.path + used);
+  }
+}
+
+int operation_read(struct operation *op, const struct view *view, const struct seccomp_notif *call, int notify, bool always) {
+  struct operation_paths p = {.count = 0};
+  uint64_t id = call->id;
+  int errors[2] = {0, 0};
+  pid_t tid = (pid_t)call->pid;
+  begin(op);
+  if (call->data.nr == SYS_connect) {
+    int failed = connect_read(op, view, call, notify, always);
+    if (failed) operation_close(op);
+    return failed;
+  }
   int error = operation_decode(op, call, &p);
   op->rename = op->is.kind == DO_RENAME;
   if (!error) errors[0] = find(op, &op->from, view, tid, &p, 0);
   if (!error && p.count > 1 && (errors[0] == 0 || errors[0] == ENOENT)) errors[1] = find(op, &op->to, view, tid, &p, 1);
   if (errors[0] == ESRCH || errors[1] == ESRCH) error = ESRCH;
-  if (!error && ((op->is.kind == DO_OPEN && op->is.flags & O_CREAT) || op->is.kind == DO_MKDIR || op->is.kind == DO_MKNOD) && view->lock_count > 0 && op->from.parent >= 0) {
+  if (!error && ((op->is.kind == DO_OPEN && op->is.flags & O_CREAT) || op->is.kind == DO_MKDIR || op->is.kind == DO_MKNOD) && (view->lock_count > 0 || always) && op->from.parent >= 0) {
     place_find_lock(&op->from, view);
-    if (op->from.lock >= 0) op->is.mode &= ~caller_umask(tid);
+    if (op->from.lock >= 0 || always) op->is.mode &= ~caller_umask(tid);
   }
   /* Only now is it certain that memory, cwd and descriptors were those of the caller and not of a successor with its number. */
   if (error != ESRCH && ioctl(notify, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) < 0) error = ESRCH;
-  if (!error) error = look(op, view, errors);
+  if (!error) error = look(op, view, errors, always);
+  if (error == OPERATION_CONTINUE && always) error = errors[0] ? errors[0] : errors[1] ? errors[1] : EPERM;
   if (!error && view->lock_count > 0 && !op->from.special && !op->to.special) error = unlock(op, view);
   if (error == ESTALE) error = EAGAIN; /* moved by someone outside meanwhile */
   if (error) operation_close(op);
@@ -159,7 +187,7 @@ static bool place_same(const struct place *place, const struct view *view) {
 }
 
 bool operation_same(const struct operation *op, const struct view *view) {
-  if (op->is.kind == DO_CALL) return true;
+  if (op->is.kind == DO_CALL || (op->is.kind == DO_CONNECT && op->from.parent < 0)) return true;
   return place_same(&op->from, view) && (!operation_has_two(op) || place_same(&op->to, view));
 }
 

@@ -56,7 +56,7 @@ struct place {
   char path[PATH_BYTES + 260]; /* as the agent sees it, without symbolic links */
 };
 
-enum operation_kind { DO_UNLINK, DO_RENAME, DO_OPEN, DO_MKDIR, DO_MKNOD, DO_SYMLINK, DO_LINK, DO_TRUNCATE, DO_CHMOD, DO_CHOWN, DO_UTIMES, DO_SETXATTR, DO_REMOVEXATTR, DO_CALL };
+enum operation_kind { DO_UNLINK, DO_RENAME, DO_OPEN, DO_MKDIR, DO_MKNOD, DO_SYMLINK, DO_LINK, DO_TRUNCATE, DO_CHMOD, DO_CHOWN, DO_UTIMES, DO_SETXATTR, DO_REMOVEXATTR, DO_CONNECT, DO_CALL };
 
 /* Numbers of a call; what a held call keeps of them is these bytes. */
 struct operation_numbers {
@@ -98,9 +98,11 @@ unsigned operation_does(const struct operation *op);
 #define OPERATION_CONTINUE (-1) /* the kernel decides: nothing locked is concerned */
 /*
  * Reads the arguments once and resolves them. 0, or the errno that the call gets, or OPERATION_CONTINUE (then nothing is kept).
- * `notify` is asked whether the caller still waits; ESRCH: it does not.
+ * `notify` is asked whether the caller still waits; ESRCH: it does not. `always`: the kernel must not do it, wherever it is.
  */
-int operation_read(struct operation *op, const struct view *view, const struct seccomp_notif *call, int notify);
+int operation_read(struct operation *op, const struct view *view, const struct seccomp_notif *call, int notify, bool always);
+/* A call that the kernel does itself after approval: its numbers cannot change while it waits. */
+void operation_of_call(struct operation *op, const struct seccomp_notif *call, const char *name, int args);
 /* Looks the names up again: true if they still name the same objects in the same folders. */
 bool operation_same(const struct operation *op, const struct view *view);
 /* Does it. 0 or errno. `again`: it may have been done already. */
@@ -118,6 +120,9 @@ struct operation_paths {
   bool empty_is_dir; /* AT_EMPTY_PATH, or no path: the descriptor itself */
 };
 int operation_decode(struct operation *op, const struct seccomp_notif *call, struct operation_paths *out);
+/* perform_connect.c: of a connect; `to.parent` is the socket, `from` the file of a Unix socket. connect_do may wait. */
+int connect_read(struct operation *op, const struct view *view, const struct seccomp_notif *call, int notify, bool always);
+int connect_do(const struct operation *op);
 /* A string of the agent: 0, EFAULT, or ENAMETOOLONG. */
 int read_text(pid_t tid, uint64_t address, char *out);
 

@@ -90,6 +90,10 @@ int operation_do(struct operation *op, const struct view *view, bool again) {
   const struct operation_numbers *is = &op->is;
   const struct place *from = &op->from;
   int result;
+  if (is->kind == DO_CONNECT) {
+    int error = connect_do(op);
+    return again && error == EISCONN ? 0 : error;
+  }
   become_agent(view);
   switch (is->kind) {
     case DO_UNLINK:

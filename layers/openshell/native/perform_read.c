@@ -297,7 +297,7 @@ bool operation_known(int nr) {
       SYS_renameat,
 #endif
       SYS_renameat2, SYS_unlinkat, SYS_openat, SYS_mkdirat, SYS_mknodat, SYS_symlinkat, SYS_linkat, SYS_truncate, SYS_fchmod, SYS_fchmodat, SYS_fchmodat2, SYS_fchown, SYS_fchownat, SYS_utimensat, SYS_setxattr, SYS_lsetxattr, SYS_fsetxattr,
-      SYS_removexattr, SYS_lremovexattr, SYS_fremovexattr,
+      SYS_removexattr, SYS_lremovexattr, SYS_fremovexattr, SYS_connect,
   };
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
     if (known[i] == nr) return true;

@@ -184,5 +184,12 @@ int plan_parse(json_t *json, const struct launch_in *in, struct plan *plan, stru
   if (kind == NULL || end == NULL || (!plan->overlay && strcmp(kind, "direct") != 0) || (!plan->layer_kept && strcmp(end, "discard") != 0) || !number_of(workspace, "bytes", 1ULL << 50, &plan->layer_bytes)) return fault(f, "plan", 0, "plan: workspace is malformed");
   json_t *protect = json_object_get(json, "protect");
   if (!json_is_null(protect) && !json_is_object(protect)) return fault(f, "plan", 0, "plan: protect must be null or an object");
+  json_t *call;
+  size_t k;
+  json_array_foreach(json_object_get(json, "escalate"), index, item) json_array_foreach(json_object_get(item, "calls"), k, call) {
+    uint64_t nr;
+    if (!number_of(call, "nr", sizeof plan->asked - 1, &nr)) return fault(f, "plan", 0, "plan: escalate[%zu].calls[%zu] is malformed", index, k);
+    plan->asked[nr] = true;
+  }
   return off_of(json_object_get(json, "off"), in, plan, f);
 }

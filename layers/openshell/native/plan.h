@@ -49,6 +49,7 @@ struct plan {
   int64_t seen; /* uid and gid shown inside, -1: the host's */
   uint64_t open_files, pids, process_bytes; /* process_bytes 0: not limited */
   uint64_t timeout_ms; /* 0: none; kept by who starts commands */
+  bool asked[512]; /* system calls that wait by their name; in the start-up probe the layers below answer them */
   unsigned off; /* OFF_* */
   bool overlay;         /* the workspace is written to a layer */
   bool layer_kept;      /* which is the caller's; else it ends with the sandbox */

@@ -1,5 +1,6 @@
 /** What a person is asked about, as parts of the plan: rules for openshelld, locked places with their twins, calls that the filter hands over. */
 import { NemoError, type EscalateOp, type EscalateRule, type PlanLock, type SandboxPolicy, type ViewStep } from '@nemoclaw/contract';
+import { askedCalls } from './asked-calls.ts';
 import { pinRoot, ruledPath, type FileRules } from './file-rules.ts';
 import { between, isBelow, workspace } from './plan-paths.ts';
 import type { CallRule } from './seccomp-program.ts';
@@ -57,22 +58,25 @@ export function lockedPlaces(policy: SandboxPolicy, rules: FileRules): PlanLock[
 }
 
 /**
- * The plan's part for `filesystem.escalate`. `escalations: 'refuse'`: nobody can be asked, so that the places are read-only, or hidden where reading is asked about.
- * `inKernel` (tier A): the kernel asks by itself, so that nothing has to be withheld from the agent for it.
- * Throws NemoError NEMO_E_PLAN_PATH for more places than can be locked.
+ * The plan's part for `filesystem.escalate` and `syscalls.escalate`. `escalations: 'refuse'`: nobody can be asked, so that the places are read-only, or hidden where reading is asked about.
+ * `inKernel` (tier A): the kernel asks about files by itself, so that nothing has to be withheld from the agent for it.
+ * Throws NemoError: NEMO_E_PLAN_PATH (more places than can be locked), NEMO_E_PLAN_SYSCALL (a name that cannot wait).
  */
 export function escalationOf(policy: SandboxPolicy, rules: FileRules, options: { readonly escalations?: 'ask' | 'refuse'; readonly hasWorkspace: boolean; readonly inKernel?: boolean }): Escalation {
   const asked = policy.spec.filesystem.escalate.map((rule) => ({ path: ruledPath(rule.path), on: rule.on.filter((op) => op !== 'exec'), folder: rule.path.endsWith('/**') })).filter((rule) => rule.on.length > 0);
   const hidden = asked.filter((rule) => rule.on.some((op) => hiding.includes(op))).map((rule) => rule.path);
+  const spec = policy.spec;
+  const named = askedCalls(spec.syscalls.escalate, spec.syscalls.profile ?? spec.isolation.syscalls, spec.syscalls.allow);
+  const byName: EscalateRule[] = named.calls.length === 0 ? [] : [{ path: '/', on: ['call'], calls: named.calls }];
   if (options.escalations === 'refuse') {
     const refused = asked.map((rule) => rule.path).filter((path) => !hidden.includes(path));
     return {
-      escalate: [], locks: [], steps: [], removals: false, calls: new Map(), refused, refusedHidden: hidden,
-      notes: [...refused.map((path) => `filesystem.escalate ${path} is read-only: nobody can be asked here.`), ...hidden.map((path) => `filesystem.escalate ${path} is out of sight: nobody can be asked here.`)],
+      escalate: [], locks: [], steps: [], removals: false, calls: new Map(named.calls.map(({ name }) => [name, 'deny'])), refused, refusedHidden: hidden,
+      notes: [...refused.map((path) => `filesystem.escalate ${path} is read-only: nobody can be asked here.`), ...hidden.map((path) => `filesystem.escalate ${path} is out of sight: nobody can be asked here.`), ...named.calls.map(({ name }) => `syscalls.escalate ${name} is denied: nobody can be asked here.`)],
     };
   }
   if (options.inKernel === true) {
-    return { escalate: asked.map(({ path, on }) => ({ path, on })), locks: [], steps: [], removals: false, calls: new Map(), notes: [], refused: [], refusedHidden: [] };
+    return { escalate: [...asked.map(({ path, on }) => ({ path, on })), ...byName], locks: [], steps: [], removals: false, calls: named.rules, notes: [], refused: [], refusedHidden: [] };
   }
   const places = asked.filter((rule) => rule.on.some((op) => locking.includes(op)) && rules.denialAt(rule.path) === undefined);
   const locks = lockedPlaces(policy, rules);
@@ -97,8 +101,10 @@ export function escalationOf(policy: SandboxPolicy, rules: FileRules, options: {
     calls.set('open', opening(1, anyHidden)).set('openat', opening(2, anyHidden));
     for (const name of changing) calls.set(name, 'refuse');
   }
+  if (places.some((rule) => rule.on.includes('connect'))) calls.set('connect', 'refuse');
+  for (const [name, rule] of named.rules) calls.set(name, rule);
   return {
-    escalate: asked.map(({ path, on }) => ({ path, on })),
+    escalate: [...asked.map(({ path, on }) => ({ path, on })), ...byName],
     locks,
     steps: [...pins(paths, rules, !options.hasWorkspace), ...twins, ...shut],
     removals: asked.length > 0,

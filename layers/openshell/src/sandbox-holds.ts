@@ -23,7 +23,7 @@ function ruleOf(policy: SandboxPolicy, hold: SyscallHold, path: string | undefin
   if (file >= 0) return place(`filesystem.escalate[${file}]`, ['filesystem', 'escalate', file]);
   const exec = hold.op === 'exec' ? process.exec.escalate.findIndex((pattern) => rootOf(pattern) === path) : -1;
   if (exec >= 0) return place(`process.exec.escalate[${exec}]`, ['process', 'exec', 'escalate', exec]);
-  const call = hold.op === 'call' ? syscalls.escalate.indexOf(hold.syscall) : -1;
+  const call = hold.op === 'call' ? syscalls.escalate.indexOf(hold.syscall.split(' ')[0] ?? '') : -1;
   if (call >= 0) return place(`syscalls.escalate[${call}]`, ['syscalls', 'escalate', call]);
   return { id: 'escalate' };
 }
