@@ -33,18 +33,12 @@ typedef unsigned int uid_t;
 #define bool _Bool
 #include "seen.h"
 
-/* Map descriptors are patched in by the loader, by name; so is the number that stands for the first uid. */
+/* Map descriptors are patched in by the loader, by name. */
 /* Arrays that openshelld maps, since changing a table of maps waits for every processor (8 to 30 ms). How long each one is the loader says. */
-struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, SEEN_UIDS_MAX); __type(key, __u32); __type(value, __u64); } slots SEC(".maps"); /* by uid; 0: none */
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, SEEN_PLACES); __type(key, __u32); __type(value, __u64); } slots SEC(".maps"); /* uid << 32 | slot + 1; 0: none */
 struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, SEEN_ROW); __type(key, __u32); __type(value, struct seen_count); } counts SEC(".maps");
 struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, SEEN_FILTER_MAX); __type(key, __u32); __type(value, __u64); } filters SEC(".maps");
 struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 1 << 20); } events SEC(".maps");
-
-static __always_inline __u32 first_uid(void) {
-  __u64 value;
-  asm volatile("%0 = 0x5eed5eed5eed5eed ll" : "=r"(value));
-  return (__u32)value;
-}
 
 /* struct pt_regs of x86-64, the members used; the layout is kernel ABI (arch/x86/include/asm/ptrace.h). */
 #define REGS_R9 64
@@ -137,9 +131,9 @@ static __always_inline struct seen_count *count_of(__u32 slot, __u32 place) {
 
 /* The caller's slot, counted from 1; 0: it is of no sandbox. */
 static __always_inline __u32 slot_of(__u32 uid) {
-  __u32 place = uid - first_uid();
+  __u32 place = uid & (SEEN_PLACES - 1);
   __u64 *slot = bpf_map_lookup_elem(&slots, &place);
-  return slot ? (__u32)*slot : 0;
+  return slot && *slot >> 32 == uid ? (__u32)*slot : 0;
 }
 
 static __always_inline void tell(__u32 slot, __u32 uid, __u32 call, int error, __u32 verdict, const __u64 *args) {

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <linux/bpf.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -11,17 +12,17 @@
 #include "seen_calls.h"
 #include "seen_program.h"
 
-enum { RING_BYTES = 1 << 20, MARK_OF_FIRST_UID = 0x5eed5eed, PROGRAM_MAX = 2048 };
+enum { RING_BYTES = 1 << 20, PROGRAM_MAX = 2048 };
 
 enum { SLOTS, COUNTS, FILTERS, EVENTS };
 static int maps[SEEN_MAP_FDS] = {-1, -1, -1, -1}, links[SEEN_LINK_FDS] = {-1, -1};
 static const char *const map_names[SEEN_MAP_FDS] = {"slots", "counts", "filters", "events"};
-static struct seen_range range;
-static uint64_t *slots = MAP_FAILED; /* by uid: slot + 1, 0: none; 8 bytes each, which is how the kernel lays arrays out */
+static uint32_t slot_count, next_slot;
+static uint64_t *slots = MAP_FAILED; /* by the low bits of the uid: uid << 32 | slot + 1 */
+static bool *used; /* by slot */
 static struct seen_count *counts = MAP_FAILED;
 static struct sock_filter *filters = MAP_FAILED;
 static unsigned long *consumer = MAP_FAILED, *producer = MAP_FAILED;
-static uint32_t next_slot;
 
 struct program {
   const char *tracepoint, *type;
@@ -61,11 +62,6 @@ static int load(const struct program *program, uint32_t type) {
     for (int i = 0; i < SEEN_MAP_FDS; i++)
       if (strcmp(map_names[i], one->map) == 0) code[one->at].imm = maps[i];
   }
-  for (size_t i = 0; i + 1 < length; i++)
-    if (code[i].code == (BPF_LD | BPF_IMM | BPF_DW) && code[i].imm == MARK_OF_FIRST_UID && code[i + 1].imm == MARK_OF_FIRST_UID) {
-      code[i].imm = (int)range.first;
-      code[i + 1].imm = 0;
-    }
   union bpf_attr attr = {
     .prog_type = type ? BPF_PROG_TYPE_TRACING : BPF_PROG_TYPE_RAW_TRACEPOINT,
     .insns = (uint64_t)(uintptr_t)code,
@@ -113,14 +109,13 @@ static int attach_best(void) {
   return attach_all(plain, NULL);
 }
 
-/* What each map is made of; the number in the programs cannot be read back, so the first map's name says which first uid they were made for. */
+/* What each map is made of. The number in the name is changed with the meaning of what stands in a map: another one's is not taken over. */
 static void shape_of(int map, uint32_t *value, uint32_t *entries, char name[BPF_OBJ_NAME_LEN]) {
   const uint32_t values[] = {sizeof *slots, sizeof *counts, sizeof *filters, 0};
-  const uint32_t lengths[] = {range.count, range.slots * SEEN_ROW, range.slots * SEEN_FILTER_MAX, RING_BYTES};
+  const uint32_t lengths[] = {SEEN_PLACES, slot_count * SEEN_ROW, slot_count * SEEN_FILTER_MAX, RING_BYTES};
   *value = values[map];
   *entries = lengths[map];
-  if (map == SLOTS) (void)snprintf(name, BPF_OBJ_NAME_LEN, "seen_%u", range.first);
-  else (void)snprintf(name, BPF_OBJ_NAME_LEN, "seen_%s", map_names[map]);
+  (void)snprintf(name, BPF_OBJ_NAME_LEN, "seen1_%s", map_names[map]);
 }
 
 static void *memory_of(int map) {
@@ -137,16 +132,15 @@ static int map_memory(void) {
   filters = memory_of(FILTERS);
   consumer = mmap(NULL, (size_t)page, PROT_READ | PROT_WRITE, MAP_SHARED, maps[EVENTS], 0);
   producer = mmap(NULL, (size_t)page + 2 * RING_BYTES, PROT_READ, MAP_SHARED, maps[EVENTS], page);
-  return slots == MAP_FAILED || counts == MAP_FAILED || filters == MAP_FAILED || consumer == MAP_FAILED || producer == MAP_FAILED ? -1 : 0;
+  used = calloc(slot_count, sizeof *used);
+  if (!used || slots == MAP_FAILED || counts == MAP_FAILED || filters == MAP_FAILED || consumer == MAP_FAILED || producer == MAP_FAILED) return -1;
+  for (uint32_t i = 0; i < SEEN_PLACES; i++)
+    if ((uint32_t)slots[i] > 0 && (uint32_t)slots[i] <= slot_count) used[(uint32_t)slots[i] - 1] = true;
+  return 0;
 }
 
-static void set_range(struct seen_range given) {
-  range = given;
-  if (range.count > SEEN_UIDS_MAX) range.count = SEEN_UIDS_MAX;
-}
-
-int seen_start(struct seen_range given) {
-  set_range(given);
+int seen_start(uint32_t given) {
+  slot_count = given;
   for (int i = 0; i < SEEN_MAP_FDS; i++) {
     uint32_t value, entries;
     char name[BPF_OBJ_NAME_LEN];
@@ -171,8 +165,8 @@ static bool map_fits(int map) {
   return bpf(BPF_OBJ_GET_INFO_BY_FD, &attr) == 0 && info.value_size == value && info.max_entries == entries && strcmp(info.name, name) == 0;
 }
 
-int seen_adopt_maps(const int *fds, int count, struct seen_range given) {
-  set_range(given);
+int seen_adopt_maps(const int *fds, int count, uint32_t given) {
+  slot_count = given;
   bool good = count == SEEN_MAP_FDS;
   for (int i = 0; i < count; i++) {
     if (i >= SEEN_MAP_FDS) close(fds[i]);
@@ -201,28 +195,24 @@ void seen_stop(void) {
     maps[i] = -1;
   }
   long page = sysconf(_SC_PAGESIZE);
-  if (slots != MAP_FAILED) munmap(slots, sizeof *slots * range.count);
-  if (counts != MAP_FAILED) munmap(counts, sizeof *counts * range.slots * SEEN_ROW);
-  if (filters != MAP_FAILED) munmap(filters, sizeof *filters * range.slots * SEEN_FILTER_MAX);
+  if (slots != MAP_FAILED) munmap(slots, sizeof *slots * SEEN_PLACES);
+  if (counts != MAP_FAILED) munmap(counts, sizeof *counts * slot_count * SEEN_ROW);
+  if (filters != MAP_FAILED) munmap(filters, sizeof *filters * slot_count * SEEN_FILTER_MAX);
   if (consumer != MAP_FAILED) munmap(consumer, (size_t)page);
   if (producer != MAP_FAILED) munmap(producer, (size_t)page + 2 * RING_BYTES);
+  free(used);
+  used = NULL;
   slots = MAP_FAILED;
   counts = MAP_FAILED;
   filters = MAP_FAILED;
   consumer = producer = MAP_FAILED;
 }
 
-static bool in_use(uint32_t slot) {
-  for (uint32_t i = 0; i < range.count; i++)
-    if (slots[i] == slot + 1) return true;
-  return false;
-}
-
 /* The one that was given longest ago; its former sandbox has long left the programs. */
 static int64_t free_slot(void) {
-  for (uint32_t i = 0; i < range.slots; i++) {
-    uint32_t slot = (next_slot + i) % range.slots;
-    if (in_use(slot)) continue;
+  for (uint32_t i = 0; i < slot_count; i++) {
+    uint32_t slot = (next_slot + i) % slot_count;
+    if (used[slot]) continue;
     next_slot = slot + 1;
     return slot;
   }
@@ -232,14 +222,23 @@ static int64_t free_slot(void) {
 
 static struct seen_count *row_of(uint32_t slot) { return counts + (size_t)slot * SEEN_ROW; }
 
+static uint64_t *place_of(uid_t uid) { return &slots[uid & (SEEN_PLACES - 1)]; }
+
+/* A sandbox of this uid, or none, stands at the place. */
+static void clear(uid_t uid) {
+  uint64_t *place = place_of(uid);
+  uint32_t slot = (uint32_t)*place;
+  __atomic_store_n(place, 0, __ATOMIC_RELEASE);
+  if (slot > 0 && slot <= slot_count) used[slot - 1] = false;
+}
+
 int seen_add(struct seen_sandbox *sandbox, uid_t uid, uint64_t owner, const struct sock_filter *filter, size_t length, bool told) {
-  uint32_t place = uid - range.first;
   sandbox->counts = NULL;
-  if (slots == MAP_FAILED || place >= range.count || length > SEEN_FILTER_MAX) {
-    errno = length > SEEN_FILTER_MAX ? E2BIG : EINVAL;
+  if (slots == MAP_FAILED || length > SEEN_FILTER_MAX || (*place_of(uid) != 0 && *place_of(uid) >> 32 != uid)) {
+    errno = slots == MAP_FAILED ? EINVAL : length > SEEN_FILTER_MAX ? E2BIG : EEXIST;
     return -1;
   }
-  __atomic_store_n(&slots[place], 0, __ATOMIC_RELEASE);
+  clear(uid);
   int64_t slot = free_slot();
   if (slot < 0) return -1;
   struct seen_count *row = row_of((uint32_t)slot);
@@ -253,22 +252,22 @@ int seen_add(struct seen_sandbox *sandbox, uid_t uid, uint64_t owner, const stru
   }
   *sandbox = (struct seen_sandbox){.counts = row, .uid = uid};
   seen_meta(sandbox)->owner = owner;
-  __atomic_store_n(&slots[place], (uint64_t)slot + 1, __ATOMIC_RELEASE);
+  used[slot] = true;
+  __atomic_store_n(place_of(uid), (uint64_t)uid << 32 | ((uint64_t)slot + 1), __ATOMIC_RELEASE);
   return 0;
 }
 
 int seen_find(struct seen_sandbox *sandbox, uid_t uid, uint64_t owner) {
-  uint32_t place = uid - range.first;
   sandbox->counts = NULL;
-  if (slots == MAP_FAILED || place >= range.count || slots[place] == 0 || slots[place] > range.slots) return -1;
-  *sandbox = (struct seen_sandbox){.counts = row_of((uint32_t)slots[place] - 1), .uid = uid};
+  if (slots == MAP_FAILED || *place_of(uid) >> 32 != uid || (uint32_t)*place_of(uid) == 0 || (uint32_t)*place_of(uid) > slot_count) return -1;
+  *sandbox = (struct seen_sandbox){.counts = row_of((uint32_t)*place_of(uid) - 1), .uid = uid};
   if (seen_meta(sandbox)->owner == owner) return 0;
   sandbox->counts = NULL;
   return -1;
 }
 
 void seen_remove(struct seen_sandbox *sandbox) {
-  if (sandbox->counts) __atomic_store_n(&slots[sandbox->uid - range.first], 0, __ATOMIC_RELEASE);
+  if (sandbox->counts) clear(sandbox->uid);
   sandbox->counts = NULL;
 }
 

@@ -9,8 +9,8 @@
 /* Numbers above the table (x32, nonsense) share this place; the one after it holds struct seen_meta. */
 #define SEEN_OTHER (SEEN_CALLS - 1)
 #define SEEN_META SEEN_CALLS
-/* Sandboxes are found by host uid, which lies in the range of agents: place = uid - first uid. */
-#define SEEN_UIDS_MAX (1 << 20)
+/* Sandboxes are found by host uid: the place is its low bits, and what stands there names the whole uid. */
+#define SEEN_PLACES (1 << 16)
 #define SEEN_FILTER_MAX 1024
 #define SEEN_ROW (SEEN_CALLS + 1) /* places of one sandbox */
 /* Of one sandbox in one window; more are counted, not told one by one, so that nobody fills the ring for the others. */
@@ -68,15 +68,10 @@ struct seen_reading {
   uint64_t done, denied, failed, filtered, interrupted, held_denied, approved;
 };
 
-/* Whom it is for: uids [first, first + count), and so many of them at once. */
-struct seen_range {
-  uid_t first, count;
-  uint32_t slots;
-};
-/* Loads and attaches the programs. 0, or -1 with errno: then nothing is seen and `doctor` says so. */
-int seen_start(struct seen_range range);
+/* Loads and attaches the programs for at most so many sandboxes at once. 0, or -1 with errno: then nothing is seen and `doctor` says so. */
+int seen_start(uint32_t slots);
 /* Goes on with what seen_fds gave to a former process; -1: unusable, and closed. */
-int seen_adopt_maps(const int *fds, int count, struct seen_range range);
+int seen_adopt_maps(const int *fds, int count, uint32_t slots);
 int seen_adopt_links(const int *fds, int count);
 #define SEEN_MAP_FDS 4
 #define SEEN_LINK_FDS 2
@@ -88,7 +83,7 @@ struct seen_sandbox {
   struct seen_count *counts; /* SEEN_ROW of them; NULL: none */
   uid_t uid;
 };
-/* Begins seeing a sandbox with fresh counters; `filter` NULL: what seccomp refuses is counted by its error. `told`: success of every call of seen_calls.c is told. 0 or -1 with errno: ENOSPC where as many are seen as may be, E2BIG for a filter of more than SEEN_FILTER_MAX instructions. */
+/* Begins seeing a sandbox with fresh counters; `filter` NULL: what seccomp refuses is counted by its error. `told`: success of every call of seen_calls.c is told. 0 or -1 with errno: ENOSPC where as many are seen as may be, EEXIST where another one lives whose uid has the same low bits, E2BIG for a filter of more than SEEN_FILTER_MAX instructions. */
 int seen_add(struct seen_sandbox *sandbox, uid_t uid, uint64_t owner, const struct sock_filter *filter, size_t length, bool told);
 /* Finds the counters that a former process began for this owner; -1: there are none. */
 int seen_find(struct seen_sandbox *sandbox, uid_t uid, uint64_t owner);

@@ -12,13 +12,13 @@
 #include <string.h>
 
 /* Of one sandbox in one minute; allowed calls (auditLog.syscalls: full) have a share of their own, so that they cannot crowd out refusals. */
-enum { TOLD_PER_MINUTE = 600, SUCCESSES_PER_MINUTE = 3000 };
+enum { TOLD_PER_MINUTE = 600, SUCCESSES_PER_MINUTE = 3000, ALONE_SLOTS = 64 };
 
 struct seen_watch *seen_watches;
 static bool seeing, adopted_maps, adopted_links;
 
-/* Some more than may live, for those that are just ending. */
-static struct seen_range range(void) { return (struct seen_range){config.agent_first, config.agent_count, (uint32_t)config.max_sandboxes + 8}; }
+/* Some more than may live, for those that are just ending. A program that uses openshelld alone has few, and each has its own memory for them. */
+static uint32_t slots(void) { return config.alone ? ALONE_SLOTS : (uint32_t)config.max_sandboxes + 8; }
 
 static void keep(void) {
   int maps[SEEN_MAP_FDS], links[SEEN_LINK_FDS];
@@ -28,7 +28,7 @@ static void keep(void) {
 }
 
 bool watch_adopt(const char *name, const int *fds, int count) {
-  if (strcmp(name, "seen/maps") == 0) adopted_maps = seen_adopt_maps(fds, count, range()) == 0;
+  if (strcmp(name, "seen/maps") == 0) adopted_maps = seen_adopt_maps(fds, count, slots()) == 0;
   else if (strcmp(name, "seen/links") == 0) adopted_links = seen_adopt_links(fds, count) == 0;
   else return false;
   return true;
@@ -38,7 +38,7 @@ bool watch_open(void) {
   if (adopted_maps && adopted_links) return seeing = true;
   seen_stop();
   adopted_maps = false;
-  seeing = seen_start(range()) == 0;
+  seeing = seen_start(slots()) == 0;
   if (seeing) keep();
   return seeing;
 }
