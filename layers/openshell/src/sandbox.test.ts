@@ -172,7 +172,7 @@ describe('sandboxes of a program', { skip: process.getuid?.() === 0 ? false : 'n
     await assert.rejects(sandbox.update(policy()), { code: 'NEMO_E_STATE' });
     await reading;
     const said = events.map((event) => `${event.layer} ${event.verdict ?? ''} ${event.message}`).join('\n');
-    for (const line of [/openshelld escalate A deletion of \/workspace\/prod\/a waits/, /approval approved ann allowed: delete \/workspace\/prod\/a/, /openshelld approved .*performed/, /approval rejected nobody denied.*broken/, /A command ended: code 7/, /A command ended: SIGTERM/]) assert.match(said, line);
+    for (const line of [/openshelld escalate A deletion of \/workspace\/prod\/a waits/, /approval approved ann allowed: delete \/workspace\/prod\/a/, /openshelld approved .*performed/, /approval rejected nobody denied.*broken/, /A command ended: code 7/, /A command ended: SIGTERM/, /The system calls of this sandbox, counted/]) assert.match(said, line);
     assert.deepEqual(groupFolders(process.pid), []);
   });
 
