@@ -71,6 +71,32 @@ export interface Released {
   readonly problem: string;
 }
 
+export type LayerOp = 'diff' | 'commit' | 'discard' | 'remove' | 'snapshot' | 'snapshots' | 'restore';
+
+/** What a layer says of the folder below; paths are printable (%XX for the rest). At most 1,000 are named. */
+export interface LayerDiff {
+  readonly changes: readonly { readonly path: string; readonly change: 'added' | 'changed' | 'deleted'; readonly type: 'file' | 'folder' | 'link' | 'other' }[];
+  readonly more: number;
+  /** False: not everything could be looked at. */
+  readonly checked: boolean;
+}
+
+/**
+ * What was carried out, and what stays in the layer: `conflict`, the owner changed it meanwhile; `protected`, a name that other programs obey by themselves;
+ * `refused`, neither file, folder nor link; `failed`, the owner may not write there or the disk is full.
+ */
+export interface LayerCommit {
+  readonly committed: number;
+  readonly left: readonly { readonly path: string; readonly why: 'conflict' | 'protected' | 'refused' | 'failed' }[];
+  readonly more: number;
+  /** False: not everything could be looked at, and nothing was carried out. */
+  readonly checked: boolean;
+}
+export interface LayerSnapshots {
+  /** `at`: ms since epoch. */
+  readonly snapshots: readonly { readonly name: string; readonly at: number }[];
+}
+
 export interface Registration {
   readonly id: string;
   readonly uid: number;
@@ -96,6 +122,11 @@ export type ToOpenshelld =
   | { readonly t: 'sandbox.freeze'; readonly id: number; readonly sandbox: string; readonly frozen: boolean }
   /** Other rules and limits for a running sandbox; 0 leaves a limit as it is. */
   | { readonly t: 'sandbox.update'; readonly id: number; readonly sandbox: string; readonly escalate: readonly EscalateRule[]; readonly limits: Omit<PlanLimits, 'openFiles'> }
+  /**
+   * The layer of an overlay workspace that is kept. `diff` (result LayerDiff), `snapshots` (LayerSnapshots) and `snapshot` (of `name`) also while the sandbox runs;
+   * `commit` (result LayerCommit), `discard` and `restore` (of `name`) only while it does not. `remove`: with all snapshots. Errors: no-layer, running, busy, no-snapshot, exists, full, registration.
+   */
+  | { readonly t: 'layer'; readonly id: number; readonly sandbox: string; readonly op: LayerOp; readonly name: string }
   /** Result {released: Released | null}: null where it had no writable workspace. */
   | { readonly t: 'sandbox.destroy'; readonly id: number; readonly sandbox: string }
   /** On 'allow' openshelld performs the operation on the object that was shown, then answers the call. `reply` when done. */

@@ -78,8 +78,9 @@ function gaps(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolici
   if (facts.tier === 'C' && spec.auditLog.syscalls !== 'off') unlessAsked(['auditLog', 'syscalls'], 'auditLog.syscalls: without root system calls are not counted; only those that the call filter refuses are seen.');
   const layered = spec.isolation.filesystem === 'ephemeral' || spec.filesystem.overlay;
   const direct = !layered && (spec.isolation.filesystem === 'workspace' || spec.filesystem.readWrite.some((path) => /^\/workspace(\/|$)/.test(path)));
-  if (spec.resources.maxDisk !== undefined && direct) gap(['resources', 'maxDisk'], 'resources.maxDisk: what is written to the workspace itself is not limited, only private file systems are; a workspace with a layer of its own has a size (isolation.filesystem: ephemeral, or filesystem.overlay).');
-  if (spec.filesystem.overlay) gap(['filesystem', 'overlay'], 'filesystem.overlay: this version writes to the workspace itself.');
+  // A layer that is kept lies on the host's own disk.
+  const kept = spec.filesystem.overlay && spec.isolation.filesystem !== 'ephemeral';
+  if (spec.resources.maxDisk !== undefined && (direct || kept)) gap(['resources', 'maxDisk'], 'resources.maxDisk: what is written to the workspace itself is not limited, only private file systems are; a workspace whose layer ends with the sandbox has a size (isolation.filesystem: ephemeral).');
   if (!spec.auditLog.enabled) out.push({ text: 'auditLog.enabled: false: the record is always kept.', stricter: true, where: whereOf(policy, ['spec', 'auditLog', 'enabled']) });
   // Not a gap of ours, but whoever opens the folder afterwards must see it wherever the sandbox is shown.
   if (spec.filesystem.protect === 'off') out.push({ text: 'filesystem.protect: off: the agent may write git hooks and settings of editors and agents that run on your side.', stricter: true, where: whereOf(policy, ['spec', 'filesystem', 'protect']) });

@@ -14,10 +14,11 @@ static int be_first_member(void *pipe_end) {
   return 0;
 }
 
-static int write_map(pid_t pid, const char *file, unsigned disk, unsigned shown) {
-  char path[48], line[48];
+/* `root`: root stays root, for file systems that work as root in the background. */
+static int write_map(pid_t pid, const char *file, unsigned disk, unsigned shown, bool root) {
+  char path[48], line[64];
   snprintf(path, sizeof path, "/proc/%d/%s", pid, file);
-  int n = snprintf(line, sizeof line, "%u %u 1", disk, shown), fd = open(path, O_WRONLY | O_CLOEXEC);
+  int n = snprintf(line, sizeof line, root ? "0 0 1\n%u %u 1" : "%u %u 1", disk, shown), fd = open(path, O_WRONLY | O_CLOEXEC);
   if (fd < 0) return -1;
   int ok = write(fd, line, (size_t)n) == n, e = errno;
   close(fd);
@@ -26,7 +27,7 @@ static int write_map(pid_t pid, const char *file, unsigned disk, unsigned shown)
 }
 
 /* A descriptor of a user namespace that maps disk ids to the agent's, or -1. `*helper`: killed, but still to be reaped; waiting here would cost a turn of the scheduler. */
-static int mapping_namespace(const struct launch_in *in, pid_t *helper) {
+static int mapping_namespace(const struct launch_in *in, unsigned uid, unsigned gid, bool root, pid_t *helper) {
   static char stack[16384] __attribute__((aligned(16)));
   int ends[2], result = -1;
   if (pipe2(ends, O_CLOEXEC) != 0) return -1;
@@ -34,7 +35,7 @@ static int mapping_namespace(const struct launch_in *in, pid_t *helper) {
   if (pid > 0) {
     char path[48];
     snprintf(path, sizeof path, "/proc/%d/ns/user", pid);
-    if (write_map(pid, "uid_map", in->workspace_uid, in->agent_uid) == 0 && write_map(pid, "gid_map", in->workspace_gid, in->agent_gid) == 0) result = open(path, O_RDONLY | O_CLOEXEC);
+    if (write_map(pid, "uid_map", uid, in->agent_uid, root) == 0 && write_map(pid, "gid_map", gid, in->agent_gid, root) == 0) result = open(path, O_RDONLY | O_CLOEXEC);
   }
   int e = errno;
   if (pid > 0) {
@@ -56,7 +57,7 @@ int idmap_clone(const struct launch_in *in, pid_t *helper, struct fault *f) {
   if (tree < 0) return fault(f, "host", errno, "workspace: clone mount");
   struct mount_attributes attr = {.set = ATTR_NOSUID | ATTR_NODEV, .propagation = MS_PRIVATE};
   if (in->workspace_uid != in->agent_uid || in->workspace_gid != in->agent_gid) {
-    int userns = mapping_namespace(in, helper);
+    int userns = mapping_namespace(in, in->workspace_uid, in->workspace_gid, false, helper);
     if (userns < 0) {
       int e = errno;
       close(tree);
@@ -72,4 +73,17 @@ int idmap_clone(const struct launch_in *in, pid_t *helper, struct fault *f) {
     return fault(f, (attr.set & MOUNT_ATTR_IDMAP) ? "idmap-refused" : "host", failed, "workspace: this file system refuses an idmapped mount");
   }
   return tree;
+}
+
+int idmap_layer(const struct launch_in *in, struct fault *f) {
+  pid_t helper = 0;
+  int tree = sys_open_tree(in->layer_fd, "", AT_EMPTY_PATH | TREE_CLONE | TREE_CLOEXEC), userns = tree < 0 ? -1 : mapping_namespace(in, LAYER_UID, LAYER_UID, true, &helper), e = errno;
+  struct mount_attributes attr = {.set = ATTR_NOSUID | ATTR_NODEV | MOUNT_ATTR_IDMAP, .propagation = MS_PRIVATE, .userns_fd = (uint64_t)userns};
+  bool good = userns >= 0 && sys_mount_setattr(tree, "", AT_EMPTY_PATH, &attr) == 0;
+  if (userns >= 0 && !good) e = errno;
+  if (userns >= 0) close(userns);
+  idmap_reap(helper);
+  if (good) return tree;
+  if (tree >= 0) close(tree);
+  return fault(f, "host", e, "workspace: the layer's mount");
 }

@@ -61,8 +61,9 @@ int join_groups(const struct launch_in *in, bool v2_entered, struct fault *f);
 
 int idmap_clone(const struct launch_in *in, pid_t *helper, struct fault *f); /* detached mount of the workspace, or -1; then idmap_reap(*helper) in any case */
 void idmap_reap(pid_t helper);
+int idmap_layer(const struct launch_in *in, struct fault *f); /* the same of the layer: what is LAYER_UID's on disk is the agent's */
 
-int view_build(const struct plan *plan, const struct launch_in *in, int workspace_mount, int *pts_fd, int *proc_fd, struct launch_twins *twins, struct fault *f);
+int view_build(const struct plan *plan, const struct launch_in *in, int workspace_mount, int layer_mount, int *pts_fd, int *proc_fd, struct launch_twins *twins, struct fault *f);
 /* binds.c: sources of bind and concat steps, opened before the host disappears. `fds[i]` belongs to step i, -1 where there is none. */
 int binds_open(const struct plan *plan, const struct launch_in *in, int *fds, struct fault *f);
 
@@ -84,7 +85,7 @@ bool probe_needs_root(size_t index); /* tries what only an own host uid stops */
 #define PROBE_LEFT_OUT 2
 int probe_listen(void); /* abstract socket outside the sandbox's Landlock domain, for the scoping try */
 
-_Noreturn void inside_run(const struct plan *plan, const struct launch_in *in, const struct host_facts *host, bool v2_entered, int workspace_mount, int sock);
+_Noreturn void inside_run(const struct plan *plan, const struct launch_in *in, const struct host_facts *host, bool v2_entered, int workspace_mount, int layer_mount, int sock);
 
 int send_packet(int sock, const void *data, size_t length, const int *fds, size_t fd_count);
 /* Bytes received (0: peer gone) or -1; `*fd_count` in: room, out: received, all O_CLOEXEC. EMSGSIZE when truncated. */

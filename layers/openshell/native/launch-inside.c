@@ -24,17 +24,18 @@ static _Noreturn void give_up(int sock, const struct fault *f) {
 }
 
 /* The child is a copy of the shim: keep the socket and the workspace, forget the rest. */
-static int keep_only(int *sock, int *workspace, struct fault *f) {
+static int keep_only(int *sock, int *workspace, int *layer, struct fault *f) {
   int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-  int s = fcntl(*sock, F_DUPFD_CLOEXEC, 10), w = *workspace >= 0 ? fcntl(*workspace, F_DUPFD_CLOEXEC, 10) : -1;
-  if (null < 0 || s < 0 || (*workspace >= 0 && w < 0)) return fault(f, "internal", errno, "descriptors: keep");
+  int s = fcntl(*sock, F_DUPFD_CLOEXEC, 10), w = *workspace >= 0 ? fcntl(*workspace, F_DUPFD_CLOEXEC, 10) : -1, l = *layer >= 0 ? fcntl(*layer, F_DUPFD_CLOEXEC, 10) : -1;
+  if (null < 0 || s < 0 || (*workspace >= 0 && w < 0) || (*layer >= 0 && l < 0)) return fault(f, "internal", errno, "descriptors: keep");
   for (int i = 0; i < 3; i++) {
     if (dup2(null, i) != i) return fault(f, "internal", errno, "descriptors: standard streams");
   }
-  if (dup3(s, 3, O_CLOEXEC) != 3 || (w >= 0 && dup3(w, 4, O_CLOEXEC) != 4)) return fault(f, "internal", errno, "descriptors: place");
-  if (syscall(436, w >= 0 ? 5 : 4, ~0U, 0) != 0) return fault(f, "host", errno, "descriptors: close_range");
+  if (dup3(s, 3, O_CLOEXEC) != 3 || (w >= 0 && dup3(w, 4, O_CLOEXEC) != 4) || (l >= 0 && dup3(l, 5, O_CLOEXEC) != 5)) return fault(f, "internal", errno, "descriptors: place");
+  if (syscall(436, l >= 0 ? 6 : w >= 0 ? 5 : 4, ~0U, 0) != 0) return fault(f, "host", errno, "descriptors: close_range");
   *sock = 3;
   *workspace = w >= 0 ? 4 : -1;
+  *layer = l >= 0 ? 5 : -1;
   return 0;
 }
 
@@ -68,7 +69,7 @@ static void probe(const struct plan *plan, const struct launch_in *in, const str
   }
 }
 
-_Noreturn void inside_run(const struct plan *plan, const struct launch_in *in, const struct host_facts *host, bool v2_entered, int workspace, int sock) {
+_Noreturn void inside_run(const struct plan *plan, const struct launch_in *in, const struct host_facts *host, bool v2_entered, int workspace, int layer, int sock) {
   char text[400] = "";
   struct fault f = {text, sizeof text, "internal"};
   struct report ready = {.kind = REPORT_READY};
@@ -77,13 +78,14 @@ _Noreturn void inside_run(const struct plan *plan, const struct launch_in *in, c
   double at = now_ms(), then;
 #define PHASE(i) (then = now_ms(), ready.ms[i] = then - at, at = then)
   if (in->rootless && (rootless_map(host, &f) != 0 || (host->workspace[0] != '\0' && (workspace = rootless_workspace(host, &f)) < 0))) give_up(sock, &f);
-  if (join(plan, in, v2_entered, &f) != 0 || keep_only(&sock, &workspace, &f) != 0) give_up(sock, &f);
+  if (join(plan, in, v2_entered, &f) != 0 || keep_only(&sock, &workspace, &layer, &f) != 0) give_up(sock, &f);
   PHASE(PHASE_JOIN);
   if (!(plan->off & OFF_NETNS) && network_up(plan, listeners, &f) != 0) give_up(sock, &f);
   scoped = probe_listen();
   PHASE(PHASE_NETWORK);
-  if (view_build(plan, in, workspace, &pts, &proc_fd, &twins, &f) != 0) give_up(sock, &f);
+  if (view_build(plan, in, workspace, layer, &pts, &proc_fd, &twins, &f) != 0) give_up(sock, &f);
   if (workspace >= 0) close(workspace);
+  if (layer >= 0) close(layer);
   PHASE(PHASE_VIEW);
   if (getpid() != 1 && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0) give_up(sock, &f);
   if (confine(plan, in, proc_fd, &notify, &f) != 0) give_up(sock, &f);

@@ -169,19 +169,26 @@ static int launch(const struct plan *plan, const struct launch_in *in, pid_t *he
   /* Here and not in the child: only in the mount namespace that the descriptor came from can its mount be cloned. */
   if (wants_workspace && in->rootless && rootless_know_workspace(in->workspace_fd, &host, f) != 0) return -1;
   if (wants_workspace && !in->rootless && (workspace = idmap_clone(in, helper, f)) < 0) return -1;
+  int layer = -1;
+  if (wants_workspace && plan->overlay && plan->layer_kept && (layer = idmap_layer(in, f)) < 0) {
+    if (workspace >= 0) close(workspace);
+    return -1;
+  }
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
     int e = errno;
     if (workspace >= 0) close(workspace);
+    if (layer >= 0) close(layer);
     return fault(f, "internal", e, "launch: socket");
   }
   int group = join_open_v2(in);
   prepared = now_ms();
   out->init = clone_init(plan, in, group, &out->pidfd);
-  if (out->init == 0) inside_run(plan, in, &host, group >= 0, workspace, ends[1]);
+  if (out->init == 0) inside_run(plan, in, &host, group >= 0, workspace, layer, ends[1]);
   int e = errno;
   if (group >= 0) close(group);
   close(ends[1]);
   if (workspace >= 0) close(workspace);
+  if (layer >= 0) close(layer);
   out->exec_fd = ends[0];
   if (out->init < 0) return fault(f, "host", e, "launch: clone");
   out->phases[PHASE_PREPARE].ms = prepared - start;
@@ -232,7 +239,6 @@ int launch_sandbox(json_t *json, const struct launch_in *in, struct launched *ou
   struct plan *plan = malloc(sizeof *plan);
   if (plan == NULL) return fault(&f, "internal", ENOMEM, "launch: plan");
   struct launch_in effective = *in;
-  effective.layer_mount = -1;
   int r = plan_parse(json, in, plan, &f);
   if (r == 0 && (in->agent_uid == 0 || in->agent_gid == 0)) r = fault(&f, "plan", 0, "launch: the agent's uid and gid must not be 0");
   if (r == 0 && (effective.rootless = launch_rootless())) r = as_person(in, plan, &effective, &f);

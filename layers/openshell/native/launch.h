@@ -12,6 +12,9 @@
 #define LAUNCH_PHASES_MAX 8
 #define LAUNCH_TWINS_MAX 24
 
+/* Owner on disk of what agents write to a layer; in nobody's range, and the same for every uid that a sandbox ever has. */
+#define LAYER_UID 0x6ffffff0u
+
 /* What the caller gives beside the plan: descriptors and bounds that no policy may choose. */
 struct launch_in {
   int workspace_fd; /* O_PATH directory, or -1: the sandbox has no workspace from the host */
@@ -25,7 +28,6 @@ struct launch_in {
   bool allow_layer_switches; /* host config `testing: true` */
   bool rootless; /* launch_sandbox() fills it in from launch_rootless() */
   int layer_fd;    /* O_PATH folder for the layer of an overlay workspace that is kept, or -1 */
-  int layer_mount; /* launch_sandbox() fills it in: its mount */
   json_t *manifest; /* with a workspace: an object that gets what protect_release() needs afterwards (see protect.h); the caller's own fields in it stay. NULL: nothing is protected */
   int manifest_fd; /* an empty file that it is written to before anything runs; with `manifest` only, -1: nowhere */
 };

@@ -41,7 +41,7 @@ int mount_overlay(struct build *b, const struct step *s, struct fault *f) {
   struct mount_attributes locked = {.set = ATTR_RDONLY}, attr = {.set = (s->yes ? ATTR_RDONLY : 0) | (s->exec ? 0 : ATTR_NOEXEC)};
   if (cover(b, LOWER, b->workspace, f) != 0) return -1;
   if (sys_mount_setattr(b->workspace, "", AT_EMPTY_PATH, &locked) != 0) return fault(f, "view", errno, "view: the workspace below");
-  if (b->in->layer_mount >= 0 ? cover(b, LAYER, b->in->layer_mount, f) != 0 : private_layer(b, f) != 0) return -1;
+  if (b->layer >= 0 ? cover(b, LAYER, b->layer, f) != 0 : private_layer(b, f) != 0) return -1;
   if (prepare(b, f) != 0) return -1;
   if (mount("overlay", s->path, "overlay", MS_NOSUID | MS_NODEV, b->in->rootless ? OPTIONS ",userxattr" : OPTIONS) != 0) return fault(f, "host", errno, "view: this host cannot lay one folder over another");
   if (attr.set != 0 && sys_mount_setattr(b->root, s->path, 0, &attr) != 0) return fault(f, "view", errno, "view: attributes of /%s", s->path);

@@ -270,10 +270,10 @@ static int finish_root(struct build *b, struct fault *f) {
   return 0;
 }
 
-int view_build(const struct plan *plan, const struct launch_in *in, int workspace_mount, int *pts_fd, int *proc_fd, struct launch_twins *twins, struct fault *f) {
+int view_build(const struct plan *plan, const struct launch_in *in, int workspace_mount, int layer_mount, int *pts_fd, int *proc_fd, struct launch_twins *twins, struct fault *f) {
   int sources[PLAN_STEPS_MAX];
   const char *workspace = NULL;
-  struct build b = {.plan = plan, .in = in, .workspace = workspace_mount, .root = -1, .pts_fd = -1, .proc_fd = -1, .twins = twins, .parent = -1};
+  struct build b = {.plan = plan, .in = in, .workspace = workspace_mount, .layer = layer_mount, .root = -1, .pts_fd = -1, .proc_fd = -1, .twins = twins, .parent = -1};
   umask(0);
   if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return fault(f, "view", errno, "view: private mounts");
   if (binds_open(plan, in, sources, f) != 0) return -1;

@@ -192,6 +192,7 @@ int config_make_folders(char *err, size_t errlen) {
   if (make_folder(config.state, "gateway", gateway->uid, gateway->gid, 0700, err, errlen) < 0) return -1;
   if (make_folder(config.state, "ledger", ledger->uid, ledger->gid, 0700, err, errlen) < 0) return -1;
   if (make_folder(config.state, "checkpoints", 0, 0, 0700, err, errlen) < 0) return -1;
+  if (make_folder(config.state, "layers", 0, 0, 0700, err, errlen) < 0) return -1;
   if (make_folder(config.state, "workspaces", 0, 0, 0700, err, errlen) < 0) return -1;
   if (make_folder(config.state, "log", 0, 0, 0755, err, errlen) < 0) return -1;
   return make_folder(config.state, "agents", 0, 0, 0755, err, errlen);

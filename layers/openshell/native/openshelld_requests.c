@@ -1,6 +1,7 @@
 /* What the services may ask for, by role; everything else is refused. */
 #include "openshelld.h"
 #include "openshelld_checkpoints.h"
+#include "openshelld_layers.h"
 #include "openshelld_release.h"
 #include "openshelld_sandboxes.h"
 #include "openshelld_store.h"
@@ -88,6 +89,7 @@ static const struct {
     {"sandbox.create", 1 << ROLE_GATEWAY, asked_create},
     {"sandbox.destroy", 1 << ROLE_GATEWAY, asked_destroy},
     {"sandbox.freeze", 1 << ROLE_GATEWAY, asked_freeze},
+    {"layer", 1 << ROLE_GATEWAY, asked_layer},
     {"sandbox.update", 1 << ROLE_GATEWAY, asked_update},
     {"exec", 1 << ROLE_GATEWAY, asked_exec},
     {"exec.attach", 1 << ROLE_GATEWAY, asked_exec_attach},

@@ -4,6 +4,7 @@
 #include "openshelld_lsm.h"
 #include "cgroup.h"
 #include "openshelld_alone.h"
+#include "openshelld_layers.h"
 #include "openshelld_release.h"
 #include "openshelld_store.h"
 #include "openshelld_text.h"
@@ -42,7 +43,7 @@ static struct sandbox *make(const char *id) {
   struct sandbox *s = calloc(1, sizeof *s);
   if (!s) return NULL;
   text_format(s->id, sizeof s->id, "%s", id);
-  s->notify = s->listeners[0] = s->listeners[1] = s->pts = s->view.root = s->view.whole = s->channel.fd = s->watch.fd = s->manifest = -1;
+  s->notify = s->listeners[0] = s->listeners[1] = s->pts = s->view.root = s->view.whole = s->channel.fd = s->watch.fd = s->manifest = s->layer = -1;
   s->next = sandboxes;
   sandboxes = s;
   return s;
@@ -113,7 +114,7 @@ void asked_create(struct service *service, json_t *message, json_int_t id) {
       text_format(s->registration, sizeof s->registration, "%s", registration);
       json_object_set_new(launch, "owner", release_owner(s, workspace));
     }
-    if (!s || uid == 0 || !launch || (workspace && release_prepare(s) < 0) || shim_start(s, launch, workspace ? workspace->fd : -1) < 0) {
+    if (!s || uid == 0 || !launch || (workspace && (release_prepare(s) < 0 || layer_prepare(s, plan, workspace) < 0)) || shim_start(s, launch, workspace ? workspace->fd : -1) < 0) {
       reply_error(service, id, "internal", "the shim cannot be started: %s", uid == 0 ? "no uid is free" : strerror(errno));
       if (s) s->create_request = 0;
       if (s) sandbox_gone(s, NULL);

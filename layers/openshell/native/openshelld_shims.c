@@ -243,7 +243,9 @@ int shim_start(struct sandbox *s, json_t *launch, int workspace) {
     json_decref(launch);
     return -1;
   }
-  shim_say(s, launch, (int[]){workspace, s->manifest}, workspace >= 0 ? 2 : 0);
+  shim_say(s, launch, (int[]){workspace, s->manifest, s->layer}, workspace < 0 ? 0 : s->layer >= 0 ? 3 : 2);
+  if (s->layer >= 0) close(s->layer);
+  s->layer = -1;
   return 0;
 }
 

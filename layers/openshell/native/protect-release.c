@@ -14,7 +14,7 @@ struct release {
   const char *label;
   char name[200]; /* of the quarantine, relative to the workspace */
   unsigned more;
-  bool failed, resumed;
+  bool failed, resumed, dry; /* dry: nothing is moved, only named, all of it */
 };
 
 /* Renaming a folder changes what it says of its parent, and the one it lies in: their owner may have lost the right to write. */
@@ -93,9 +93,9 @@ static bool move_away(struct release *r, const char *path) {
 }
 
 static void quarantine(struct release *r, const char *path, const char *why) {
-  bool moved = move_away(r, path);
+  bool moved = !r->dry && move_away(r, path);
   if (!moved) r->failed = true;
-  if (json_array_size(r->found) >= NAMED_MAX) {
+  if (!r->dry && json_array_size(r->found) >= NAMED_MAX) {
     r->more++;
     return;
   }
@@ -156,6 +156,20 @@ static void remove_placeholders(int root, json_t *list) {
     if (parent >= 0) close(parent);
     free(path);
   }
+}
+
+json_t *protect_look(int root, json_t *manifest) {
+  struct release r = {.root = root, .into = -1, .dry = true, .known = json_deep_copy(json_object_get(manifest, "known")), .found = json_array()};
+  struct found_list list = {0};
+  struct protect_rules *rules = malloc(sizeof *rules);
+  bool good = rules != NULL && r.known != NULL && r.found != NULL && protect_rules_of(json_object_get(manifest, "protect"), rules) && protect_walk(root, rules, PROTECT_ENTRIES_RELEASE, false, &list) == 0 && list.whole;
+  if (good) check(&r, &list);
+  found_free(&list);
+  free(rules);
+  json_decref(r.known);
+  if (good) return r.found;
+  json_decref(r.found);
+  return NULL;
 }
 
 /* An earlier check with this label was killed: the quarantine is ours, and goes on being it. */

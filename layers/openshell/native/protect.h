@@ -89,6 +89,9 @@ int protect_take(int root, json_t *plan, json_t *manifest, struct found_list *li
  */
 json_t *protect_release(int root, json_t *manifest, const char *label, bool shared);
 
+/* The same without moving anything: [{path, why}], all of them; NULL if not everything could be looked at. */
+json_t *protect_look(int root, json_t *manifest);
+
 /*
  * protect-owner.c: protect_release in a process of its own that has become uid and gid for good, after the last process of `agent` (-1: nobody) is gone.
  * `root` -1: opened by the manifest's "path", if it is still the folder with its "ino"; else it could not be opened.

@@ -25,7 +25,7 @@ static void take_text(char *out, size_t size, json_t *message, const char *name)
   text_format(out, size, "%s", text ? text : "");
 }
 
-static int launch(json_t *message, int workspace, int manifest) {
+static int launch(json_t *message, int workspace, int manifest, int layer) {
   char err[400] = "";
   const char *roots[17] = {0};
   int procs[CGROUP_MAX];
@@ -48,7 +48,7 @@ static int launch(json_t *message, int workspace, int manifest) {
   struct cgroup_limits bound = {.memory_bytes = bounded(limits, bounds, "memoryBytes"), .pids = bounded(limits, bounds, "pids"), .cpus = (double)bounded(limits, bounds, "cpuMillis") / 1000};
   if (cgroup_create(&shim.group, shim.instance, shim.id, &bound, err, sizeof err) < 0) return fail("host", err);
   for (int i = 0; i < shim.group.count; i++) procs[i] = shim.group.place[i].procs;
-  struct launch_in in = {.workspace_fd = workspace, .layer_fd = -1,
+  struct launch_in in = {.workspace_fd = workspace, .layer_fd = layer,
                          .workspace_uid = (uid_t)json_integer_value(json_object_get(message, "workspaceUid")),
                          .workspace_gid = (gid_t)json_integer_value(json_object_get(message, "workspaceGid")),
                          .agent_uid = shim.uid,
@@ -75,7 +75,7 @@ int shim_launch(void) {
   struct pollfd ready = {shim.daemon.fd, POLLIN, 0};
   if (poll(&ready, 1, 10000) <= 0 || packet_receive(shim.daemon.fd, &packet) <= 0) return -1;
   json_t *message = json_loadb(packet.data, packet.length, 0, NULL);
-  int result = message ? launch(message, packet.count > 0 ? packet.fds[0] : -1, packet.count > 1 ? packet.fds[1] : -1) : fail("plan", "not JSON");
+  int result = message ? launch(message, packet.count > 0 ? packet.fds[0] : -1, packet.count > 1 ? packet.fds[1] : -1, packet.count > 2 ? packet.fds[2] : -1) : fail("plan", "not JSON");
   json_decref(message);
   packet_close_fds(&packet);
   return result;

@@ -13,6 +13,7 @@ struct build {
   const struct plan *plan;
   const struct launch_in *in;
   int workspace; /* detached mount, or -1 */
+  int layer; /* the same, of a layer that is kept */
   int root; /* O_PATH of the new root, which is the working directory too */
   int pts_fd, proc_fd;
   struct launch_twins *twins;

@@ -1,5 +1,5 @@
 /** Typed promises for every request of the control channel; everything else that openshelld says goes to the listener. */
-import type { CreateResult, EscalateRule, FromOpenshelld, Hello, PlanLimits, Registration, Released, SeenReport, ToOpenshelld } from '@nemoclaw/contract';
+import type { CreateResult, EscalateRule, FromOpenshelld, Hello, LayerOp, PlanLimits, Registration, Released, SeenReport, ToOpenshelld } from '@nemoclaw/contract';
 import { closeFd } from './native.ts';
 
 type Reply = Extract<FromOpenshelld, { t: 'reply' }>;
@@ -119,6 +119,11 @@ export class OpenshelldClient {
   /** Resolves when nothing of the sandbox is left and its workspace has been checked; with what it left there at protected names, null where it had no writable workspace. */
   async destroy(sandbox: string): Promise<Released | null> {
     return ((await this.#ask({ t: 'sandbox.destroy', sandbox })).result as { released?: Released | null }).released ?? null;
+  }
+
+  /** What a request about a kept layer answers, see `layer` in contract/src/control.ts; `name` is a snapshot's, '' for the others. */
+  async layer(sandbox: string, op: LayerOp, name = ''): Promise<unknown> {
+    return (await this.#ask({ t: 'layer', sandbox, op, name })).result;
   }
 
   /** Resolves with how the hold ended: `performed`, `denied`, `changed` or `agent-gone`. Rejects with `no-hold` if it has already ended. */
