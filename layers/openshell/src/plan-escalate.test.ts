@@ -31,7 +31,7 @@ test('a folder in which writing is asked about is read-only, its parents are pin
 
 test('where reading is asked about the place is out of sight, and nothing of what lies in it is locked again', () => {
   const p = plan('escalate: [{ path: /workspace/s/**, on: [read] }, { path: /workspace/s/in/**, on: [write] }, { path: /workspace/file, on: [create] }]');
-  assert.deepEqual(p.locks, [{ path: '/workspace/file', hidden: false }, { path: '/workspace/s', hidden: true }, { path: '/workspace/s/in', hidden: false }]);
+  assert.deepEqual(p.locks, [{ path: '/workspace/file', hidden: false }, { path: '/workspace/s', hidden: true }, { path: '/workspace/s/in', hidden: true }]);
   assert.deepEqual(steps(p), [
     { do: 'pin', path: '/workspace/s' },
     { do: 'twin', path: '/workspace/file', as: 'writable', missing: 'create-file' },
@@ -39,6 +39,7 @@ test('where reading is asked about the place is out of sight, and nothing of wha
     { do: 'twin', path: '/workspace/s', as: 'writable', missing: 'create-dir' },
     { do: 'twin', path: '/workspace/s', as: 'read-only', missing: 'skip' },
     { do: 'twin', path: '/workspace/s/in', as: 'writable', missing: 'create-dir' },
+    { do: 'twin', path: '/workspace/s/in', as: 'read-only', missing: 'skip' },
     { do: 'freeze', path: '/workspace/file' },
     { do: 'mask', path: '/workspace/s', missing: 'skip' },
   ]);
@@ -49,6 +50,13 @@ test('where nobody can be asked, a place is read-only or out of sight, with a no
   assert.deepEqual([p.escalate, p.locks], [[], []]);
   assert.deepEqual(steps(p), [{ do: 'freeze', path: '/workspace/p', missing: 'create-dir' }, { do: 'mask', path: '/workspace/s', missing: 'create-dir' }]);
   assert.equal(p.notes.filter((note) => note.includes('nobody can be asked')).length, 2);
+});
+
+test('calls that wait by their name are a rule of their own, also where the kernel asks about files', () => {
+  const text = 'apiVersion: openshell.nvidia.com/v1\nkind: SandboxPolicy\nmetadata: { name: t }\nspec: { isolation: { filesystem: workspace }, syscalls: { escalate: [kill, mkdir] } }\n';
+  const p = planFor(loadSandboxPolicy(text, 't.yaml'), host, { hasWorkspace: true });
+  assert.deepEqual(p.escalate, [{ path: '/', on: ['call'], calls: [{ name: 'kill', nr: 62, args: 2, goesOn: true }, { name: 'mkdir', nr: 83, args: 0, goesOn: false }] }]);
+  assert.notEqual(p.seccomp.filter, plan('escalate: []').seccomp.filter);
 });
 
 test('more places than can be kept apart are an error', () => {
