@@ -174,6 +174,17 @@ describe('sandboxes through openshelld', { skip: process.getuid?.() === 0 ? fals
     await gateway.saw('exec.exited', (m) => m.execId === 'talker');
   });
 
+  it('keeps what a command wrote that ended while there was no gateway, and tells its end after that', async () => {
+    await gateway.call('exec', 'one', 'late', { argv: ['/bin/sh', '-c', 'until [ -e /workspace/go ]; do sleep 0.01; done; echo the last words; exit 4'], env: ['PATH=/usr/bin'], cwd: '/', tty: null });
+    process.kill(gateway.pid, 'SIGKILL');
+    writeFileSync(join(folder.path, 'go'), '');
+    gateway = await instance.service('gateway', gateway.pid);
+    await gateway.saw('inventory');
+    const attached = (await gateway.order({ op: 'attachRead', sandbox: 'one', execId: 'late' })) as { count: number; first: string };
+    assert.deepEqual([attached.count, attached.first.trim()], [2, 'the last words']);
+    assert.equal((await gateway.saw('exec.exited', (m) => m.execId === 'late')).code, 4);
+  });
+
   it('holds memory and processes to the plan’s limits', async () => {
     const tight = instance.plan(`${spec}, resources: { maxMemory: 96Mi, maxCPU: 1, maxPids: 24 }`);
     await gateway.call('create', 'tight', tight, folder.id, 'worker:1');
