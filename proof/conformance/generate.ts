@@ -70,7 +70,7 @@ function specs({ asked, execRules }: Wanted): fc.Arbitrary<string> {
       gone: fc.oneof({ weight: 4, arbitrary: fc.constant([]) }, { weight: 1, arbitrary: fc.constantFrom(['link', 'linkat'], ['truncate'], ['mkdir', 'mkdirat']) }),
       runs: execRules ? fc.oneof({ weight: 3, arbitrary: fc.constant([]) }, { weight: 1, arbitrary: fc.constantFrom(['/usr/bin/**'], ['/workspace/d/**']) }) : fc.constant([]),
     })
-    .map((drawn) => specOf({ ...drawn, rules: drawn.rules.filter((rule) => !(rule.field === 'deny' && isFile(rule.path) && drawn.asks.some((one) => one.on.includes('read') && rule.path.startsWith(one.path)))) }));
+    .map((drawn: Drawn) => specOf({ ...drawn, rules: drawn.rules.filter((rule) => !(rule.field === 'deny' && isFile(rule.path) && drawn.asks.some((one) => one.on.includes('read') && rule.path.startsWith(one.path)))) }));
 }
 
 const needs: Readonly<Record<ExplainOp, Operation['needs']>> = { read: 'file', write: 'file', create: 'nothing', mkdir: 'nothing', delete: 'file', rename: 'file', link: 'file', truncate: 'file', chmod: 'file', exec: 'program', connect: 'socket' };
