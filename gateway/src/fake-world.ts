@@ -312,7 +312,7 @@ export async function makeWorld(options: { readonly files?: Readonly<Record<stri
       secrets: new Secrets(join(dir, 'gateway', 'secrets.json')),
       compile: compileWithDecide,
       certificates: { root: createRootCa, intermediate: createIntermediate },
-      plan: (request) => ({ plan: request, env: ['PATH=/usr/bin', ...request.env], cwd: '/workspace', notes: [] }),
+      plan: (request) => ({ plan: request, env: ['PATH=/usr/bin', ...request.env], cwd: '/workspace', notes: [], label: { level: request.policy.spec.filesystem.labels[0]?.level ?? 'public', rules: ['filesystem.labels[0]'] } }),
       redact: (text) => text.replaceAll('hunter2', '[redacted]'),
       people: () => world.people,
     });

@@ -1,5 +1,5 @@
 /** What the parts of the gateway are made of and share; built once from ports, so that tests run the whole of it in one process. */
-import type { AuditSink, Clock, Ids, SandboxPolicy, Store } from '@nemoclaw/contract';
+import type { AuditSink, Clock, Ids, SandboxPolicy, Sensitivity, Store } from '@nemoclaw/contract';
 import type { ApprovalDesk } from './approvals/desk.ts';
 import type { Backend, RecordReader } from './backend.ts';
 import type { KeyedLock } from './keyed-lock.ts';
@@ -34,6 +34,8 @@ export interface Plan {
   readonly cwd: string;
   /** What the plan cannot enforce or had to narrow. */
   readonly notes: readonly string[];
+  /** What the sandbox can read makes its label at least this; `rules` are those that say so. */
+  readonly label: { readonly level: Sensitivity; readonly rules: readonly string[] };
 }
 
 interface Issuer {

@@ -70,7 +70,6 @@ const unprovided: readonly (readonly [string, RegExp])[] = [
   ['process: { exec: { escalate: [/usr/bin/ssh] } }', /process\.exec\.escalate/],
   ['resources: { gpuAccess: full }', /gpuAccess/],
   ['resources: { maxDisk: 1Gi }', /maxDisk/],
-  ['filesystem: { labels: [{ path: /workspace/hr/**, level: restricted }] }', /labels/],
   ['filesystem: { escalate: [{ path: /workspace/a/**, on: [exec] }] }', /hold the start of a program/],
   ['mode: monitor', /monitor/],
 ];

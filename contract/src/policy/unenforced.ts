@@ -67,7 +67,6 @@ function gaps(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolici
   const gap = (path: Path, text: string): number => out.push({ text, where: whereOf(policy, ['spec', ...path]) });
   if (spec.process.exec.escalate.length > 0) gap(['process', 'exec', 'escalate'], 'process.exec.escalate: this version cannot hold the start of a program.');
   if (spec.resources.gpuAccess === 'full') gap(['resources', 'gpuAccess'], 'resources.gpuAccess: full: this version gives no sandbox a GPU device.');
-  if (spec.filesystem.labels.length > 0) gap(['filesystem', 'labels'], 'filesystem.labels: this version does not raise the label of a sandbox when it reads a labelled folder.');
   spec.filesystem.escalate.forEach((rule, index) => {
     const other = rule.on.filter((op) => op === 'exec');
     if (other.length > 0) gap(['filesystem', 'escalate', index, 'on'], `filesystem.escalate[${index}]: this version cannot hold the start of a program.`);

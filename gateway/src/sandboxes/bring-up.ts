@@ -4,6 +4,7 @@ import { gatewayEvent } from '../backend.ts';
 import type { House } from '../house.ts';
 import type { Phases } from '../phases.ts';
 import { agentEnvironment, agentFolder, blueprintMount } from '../tasks/agent-command.ts';
+import { raiseLabel } from './raise-label.ts';
 import { sandboxConfig, saveRecord, type LiveSandbox } from './live.ts';
 
 /** The environment of a command in the sandbox; `more` wins over what stands before it. */
@@ -43,6 +44,8 @@ export async function bringUp(house: House, live: LiveSandbox, hostFacts: Readon
       mounts: [{ source: blueprint.dir, name: blueprintMount }, ...(folder === '' ? [] : [{ source: `${house.settings.agentsDir}/${folder}`, name: folder }])],
     }),
   );
+  // Before the worker knows of it: what is read may only go where its label lets it.
+  if (planned.label.level !== 'public') await raiseLabel(house, id, planned.label.level, `it can read what is labelled (${planned.label.rules.join(', ')})`);
   // The worker opens nothing before it has both the listeners and the configuration, so the two may overtake each other.
   const [made, configured] = await Promise.allSettled([
     phases.time('launch', () => house.backend.create({ sandbox: id, plan: planned.plan, registration, worker })),

@@ -1,6 +1,6 @@
 /** Stop, start and destroy; what a worker reports about its sandbox. */
 import { basename } from 'node:path';
-import { checkHost, joinSensitivity, NemoError, type LeftView, type Released, type Sensitivity } from '@nemoclaw/contract';
+import { checkHost, NemoError, type LeftView, type Released } from '@nemoclaw/contract';
 import { gatewayEvent } from '../backend.ts';
 import type { House } from '../house.ts';
 import { Phases } from '../phases.ts';
@@ -63,19 +63,6 @@ export async function destroySandbox(house: House, name: string, uid: number): P
     const released = await takeDown(house, live, live.record.value.state !== 'stopped');
     await forget(house, live);
     return leftOf(house, released) ?? live.record.value.left;
-  });
-}
-
-/** A rise of the sticky label, stored and on record before the promise resolves. It never falls. */
-export async function raiseLabel(house: House, id: string, to: Sensitivity, why: string): Promise<void> {
-  const live = house.sandboxes.get(id);
-  if (!live) throw new NemoError('NEMO_E_NOT_FOUND', { what: 'The sandbox is gone.' });
-  await house.lock.run(`label/${id}`, async () => {
-    const from = live.record.value.label;
-    const label = joinSensitivity(from, to);
-    if (label === from) return;
-    await house.audit.commit(gatewayEvent(house.clock.now(), id, `The label of ${live.record.value.name} rises from ${from} to ${label}.`, { class: 'dataSecurityFinding', activity: 1, severity: 2, data: { from, to: label, why } }));
-    await saveRecord(house.store, live, { label });
   });
 }
 

@@ -7,7 +7,8 @@ import { NemoError, reservedNames, type CreateSandbox, type ErrorCode } from '@n
 import { blueprintFiles, FakeWorker, makeWorld, type World } from '../fake-world.ts';
 import { setPolicy } from '../policy/change.ts';
 import { createSandbox } from './create.ts';
-import { destroySandbox, raiseLabel, startSandbox, stopSandbox } from './life.ts';
+import { destroySandbox, startSandbox, stopSandbox } from './life.ts';
+import { raiseLabel } from './raise-label.ts';
 
 const uid = 1000;
 
@@ -318,6 +319,14 @@ describe('restart', () => {
     writeFileSync(anchor, 'third');
     await world.gateway.sweep();
     assert.equal(ca(world.worker), 'third');
+  }));
+
+  test('a sandbox that can read a labelled folder starts with that label, on record, before its worker has it', inWorld(async (world) => {
+    world.blueprint({ 'sandbox.yaml': (blueprintFiles['sandbox.yaml'] ?? '').replace('filesystem: {', 'filesystem: { labels: [{ path: /workspace/hr/**, level: confidential }],') });
+    const live = await make(world);
+    assert.equal(live.record.value.label, 'confidential');
+    assert.equal(world.worker.configs.get(live.record.value.id)?.label, 'confidential');
+    assert.ok(world.record.events.some((event) => /label of .* rises from public to confidential/.test(event.message)));
   }));
 
   test('a label never falls', inWorld(async (world) => {

@@ -18,3 +18,5 @@ export { loadSandboxPolicy, NemoError, type Approver, type LedgerEvent, type San
 export { main as openshellMain } from './cli.ts';
 export { explain, explainOps } from './explain.ts';
 export type { ExplainHost, ExplainLayer, ExplainOp, ExplainQuery, Explanation } from './explain.ts';
+export { startingLabel } from './starting-label.ts';
+export type { StartingLabel } from './starting-label.ts';
