@@ -2,6 +2,7 @@
 #include "cgroup.h"
 #include "openshelld_sandboxes.h"
 #include "openshelld_store.h"
+#include "seen_watch.h"
 
 static long long bounded(json_int_t asked, long long bound) { return bound > 0 && asked > bound ? bound : asked; }
 
@@ -35,6 +36,7 @@ void asked_update(struct service *service, json_t *message, json_int_t id) {
     sandbox_gone(s, "its rules could not be changed");
     return;
   }
+  watch_rules(s->id, json_object_get(message, "recordRules"));
   shim_say(s, json_pack("{s:s,s:O}", "t", "rules", "escalate", escalate), NULL, 0);
   event_emit("configState", 1, 1, s->id, "openshelld", NULL, json_pack("{s:O}", "escalate", escalate), "The rules and limits of this sandbox changed");
   reply_ok(service, id, json_object(), NULL, 0);

@@ -113,6 +113,13 @@ bool watch_begin(uid_t uid, const char *id, pid_t init, json_t *plan, bool asks)
   return true;
 }
 
+void watch_rules(const char *id, json_t *rules) {
+  struct seen_watch *watch = watch_by_id(id);
+  if (!watch) return;
+  json_decref(watch->rules);
+  watch->rules = json_incref(rules);
+}
+
 void watch_end(struct seen_watch *watch) {
   for (struct seen_watch **link = &seen_watches; *link; link = &(*link)->next)
     if (*link == watch) {

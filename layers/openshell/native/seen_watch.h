@@ -30,6 +30,8 @@ bool watch_seeing(void);
  */
 bool watch_begin(uid_t uid, const char *id, pid_t init, json_t *plan, bool asks);
 void watch_end(struct seen_watch *watch);
+/* The policy changed: what names the rule of a refusal from now on; NULL: nothing does. */
+void watch_rules(const char *id, json_t *rules);
 /* By what the event carries: an event of a sandbox that is gone belongs to nobody. */
 struct seen_watch *watch_of(uid_t uid, uint64_t owner);
 struct seen_watch *watch_by_id(const char *id);

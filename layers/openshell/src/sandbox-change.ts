@@ -13,7 +13,7 @@ const words: Readonly<Record<string, string>> = {
 };
 
 function fixedParts(plan: LaunchPlan): Map<string, string> {
-  const { escalate: _asked, notes: _notes, limits, ...rest } = plan;
+  const { escalate: _asked, notes: _notes, recordRules: _names, limits, ...rest } = plan;
   return new Map(Object.entries({ ...rest, openFiles: limits.openFiles }).map(([name, value]) => [name, JSON.stringify(value)]));
 }
 

@@ -219,7 +219,7 @@ class AloneSandbox implements Sandbox {
     checkLiveChange(this.#made, next);
     const { memoryBytes, pids, cpuMillis } = next.limits;
     try {
-      await this.#parts.daemon.client.update(this.name, next.escalate, { memoryBytes, pids, cpuMillis });
+      await this.#parts.daemon.client.update(this.name, next.escalate, { memoryBytes, pids, cpuMillis }, next.recordRules);
     } catch (error) {
       throw new NemoError('NEMO_E_APPLY', { what: error instanceof Error ? error.message : String(error), cause: error });
     }
