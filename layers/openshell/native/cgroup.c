@@ -107,6 +107,7 @@ static int create(struct cgroup *group, const char *instance, const char *name, 
   int count = cgroup_trees(all, CGROUP_MAX);
   memset(group, 0, sizeof *group);
   for (int i = 0; i < count; i++) {
+    if (limits->alone && !(all[i].controllers & (CGROUP_MEMORY | CGROUP_PIDS | CGROUP_CPU))) continue;
     int made = make_place(group, &all[i], instance, name, err, errlen);
     if (made < 0 || (made == 0 && set_limits(group, &group->place[group->count - 1], limits, err, errlen) < 0)) {
       cgroup_remove(group, 0);

@@ -10,6 +10,7 @@ struct cgroup_limits {
   long long memory_bytes; /* 0: none */
   double cpus;            /* 0: none */
   long pids;              /* 0: none */
+  bool alone;             /* only trees that can limit something: nobody will freeze these groups, nor look for them */
 };
 
 /* What this caller can enforce on this host, found by making a group; filled by cgroup_facts(). */

@@ -26,11 +26,12 @@ int limits_set(const struct plan *plan, struct fault *f) {
 
 /* What may never come back; the change of uid keeps capabilities (NO_SETUID_FIXUP), so that a user namespace can still be entered where that needs one. */
 static int lock_capabilities(struct fault *f) {
+  unsigned long last = 0;
   unsigned long bits = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
   if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0) return fault(f, "confine", errno, "capabilities: ambient");
-  for (unsigned long cap = 0; cap < 64 && prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++) {
-    if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) != 0) return fault(f, "confine", errno, "capabilities: bounding %lu", cap);
-  }
+  for (unsigned long cap = 0; cap < 64 && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == 0; cap++) last = cap;
+  /* EINVAL: there are no more (capabilities(7)). */
+  if (last < CAP_AUDIT_READ || errno != EINVAL) return fault(f, "confine", errno, "capabilities: bounding %lu", last + 1);
   return prctl(PR_SET_SECUREBITS, bits, 0, 0, 0) != 0 ? fault(f, "confine", errno, "capabilities: secure bits") : 0;
 }
 
