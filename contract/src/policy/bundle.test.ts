@@ -71,7 +71,6 @@ const unprovided: readonly (readonly [string, RegExp])[] = [
   ['resources: { gpuAccess: full }', /gpuAccess/],
   ['resources: { maxDisk: 1Gi }', /maxDisk/],
   ['filesystem: { escalate: [{ path: /workspace/a/**, on: [exec] }] }', /hold the start of a program/],
-  ['mode: monitor', /monitor/],
 ];
 for (const [line, words] of unprovided) {
   test(`${line} is an error unless best effort, and said in any case`, () => {

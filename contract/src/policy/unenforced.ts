@@ -83,7 +83,7 @@ function gaps(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolici
   if (!spec.auditLog.enabled) out.push({ text: 'auditLog.enabled: false: the record is always kept.', stricter: true, where: whereOf(policy, ['spec', 'auditLog', 'enabled']) });
   // Not a gap of ours, but whoever opens the folder afterwards must see it wherever the sandbox is shown.
   if (spec.filesystem.protect === 'off') out.push({ text: 'filesystem.protect: off: the agent may write git hooks and settings of editors and agents that run on your side.', stricter: true, where: whereOf(policy, ['spec', 'filesystem', 'protect']) });
-  if (spec.mode === 'monitor') gap(['mode'], 'mode: monitor: this version always enforces.');
+  if (spec.mode === 'monitor' && facts.tier !== 'A') out.push({ text: 'mode: monitor: what a person would be asked about is recorded and let through; what is denied, read-only or refused stays so.', stricter: true, where: whereOf(policy, ['spec', 'mode']) });
   if (others.network !== undefined) networkGaps(others.network, spec.isolation.network === 'open', out);
   if (others.inference?.privacyRouter !== undefined && others.inference.privacyRouter.residencyRules.length > 0) {
     out.push({ text: 'privacyRouter.residencyRules: this version does not route by region.', where: whereOf(others.inference, ['privacyRouter', 'residencyRules']) });

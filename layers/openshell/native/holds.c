@@ -85,6 +85,12 @@ static json_t *describe(const struct sandbox *sandbox, const struct hold *hold, 
                    (json_int_t)hold->deadline);
 }
 
+void hold_would_open(struct sandbox *sandbox, const struct operation *op, int rule, unsigned asked) {
+  json_t *data = json_pack("{s:s,s:s,s:o,s:o,s:i,s:s,s:b}", "op", on_word(asked), "syscall", op->syscall, "path", record_text(op->from.path), "toPath", operation_has_two(op) ? record_text(op->to.path) : json_null(), "rule", rule, "would",
+                           "escalate", "monitor", 1);
+  event_emit("fileActivity", activity_of(op), 3, sandbox->id, "openshelld", "observe", data, "Monitor: %s of %s would wait for a person", op->syscall, op->from.path);
+}
+
 bool hold_open(struct sandbox *sandbox, struct shared_slot *slot, struct operation *op, int rule, unsigned asked) {
   const struct seccomp_notif *call = &slot->call;
   int waiting = 0;

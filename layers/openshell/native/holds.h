@@ -31,6 +31,8 @@ int do_and_answer(int notify, struct shared_slot *slot, struct operation *op, co
 
 /* holds.c, with the daemon's lock. Takes over what `op` has open; false: as many wait as may. */
 bool hold_open(struct sandbox *sandbox, struct shared_slot *slot, struct operation *op, int rule, unsigned asked);
+/* Monitor mode: tells that it would wait. */
+void hold_would_open(struct sandbox *sandbox, const struct operation *op, int rule, unsigned asked);
 /* holds_counts.c: what was done without a question, and what was refused, as events once a second. */
 void count_done(struct asker *asker, const struct operation *op, int error);
 void count_refusal(struct asker *asker, int nr);

@@ -66,6 +66,37 @@ static void wait_for_person(struct asker *a, struct shared_slot *slot, struct op
   end_call(a, slot, EPERM);
 }
 
+/* Monitor mode: what a person would be asked about is told, and the kernel goes on with it as with everything else. */
+static void observe(struct asker *a, struct shared_slot *slot, const struct call_rule *named, struct operation *op) {
+  int error, rule = -1;
+  unsigned asked = 0;
+  bool file = operation_known(slot->call.data.nr);
+  op->forbidden = !file && !named;
+  if (file) {
+    error = operation_read(op, &a->view, &slot->call, a->notify, true);
+    if (!error) rule = rules_match(a->rules, op, &a->view, &asked);
+  } else if (named) {
+    operation_of_call(op, &slot->call, named->name, named->args);
+  }
+  if (op->forbidden) {
+    end_call(a, slot, EPERM);
+    count_refusal(a, slot->call.data.nr);
+    return;
+  }
+  if (rule < 0 && named) {
+    rule = named->rule;
+    asked = ON_CALL;
+  }
+  answer_continue(a->notify, slot_id(slot));
+  slot_clear(slot);
+  if (rule >= 0) {
+    loop_lock();
+    if (a->sandbox) hold_would_open(a->sandbox, op, rule, asked);
+    loop_unlock();
+  }
+  operation_close(op);
+}
+
 /* `left`: the last openshelld had taken it. */
 static void handle(struct asker *a, struct shared_slot *slot, bool left) {
   static _Thread_local struct operation op;
@@ -84,6 +115,10 @@ static void handle(struct asker *a, struct shared_slot *slot, bool left) {
   if (named && (pid_t)slot->call.pid == a->init) {
     answer_continue(a->notify, slot_id(slot));
     slot_clear(slot);
+    return;
+  }
+  if (a->view.monitor) {
+    observe(a, slot, named, &op);
     return;
   }
   if (named && named->goes_on) {

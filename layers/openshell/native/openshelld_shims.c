@@ -69,6 +69,7 @@ static bool know(struct sandbox *s, json_t *message, struct packet *packet) {
   s->asks = json_is_true(json_object_get(message, "asks"));
   bool locked = locks_take(&s->view, json_object_get(message, "locks"), s->twins, s->twin_count);
   s->twin_count = 0;
+  s->view.monitor = json_is_true(json_object_get(message, "monitor"));
   s->view.no_tcp = json_is_true(json_object_get(message, "noTcp"));
   if (holds_prepare(s, json_object_get(message, "escalate"), calls) < 0 || s->view.root < 0 || !locked) return false;
   bool seen = watch_begin(s->uid, s->id, s->init, s->plan, s->asks);

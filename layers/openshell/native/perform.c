@@ -84,7 +84,7 @@ static int concerns_a_lock(struct operation *op, const struct view *view, const 
   if (op->from.folder && (operation_does(op) & ON_WRITE || op->is.flags & O_CREAT)) return EISDIR;
   if ((op->is.flags & O_DIRECTORY) && !op->from.folder) return ENOTDIR;
   /* Reading is the kernel's matter where nothing is hidden from it. */
-  if (operation_does(op) == ON_READ && (op->from.lock < 0 || !view->locks[op->from.lock].hidden)) return OPERATION_CONTINUE;
+  if (!view->monitor && operation_does(op) == ON_READ && (op->from.lock < 0 || !view->locks[op->from.lock].hidden)) return OPERATION_CONTINUE;
   return 0;
 }
 
@@ -117,7 +117,7 @@ static bool args_are_ints(uint64_t value) { return value >> 32 == 0 || value >> 
 static void begin(struct operation *op) {
   op->syscall = "";
   memset(&op->is, 0, sizeof op->is);
-  op->rename = op->follow = false;
+  op->rename = op->follow = op->forbidden = false;
   op->value = NULL;
   op->value_length = 0;
   op->text[0] = 0;
@@ -152,6 +152,7 @@ int operation_read(struct operation *op, const struct view *view, const struct s
     return failed;
   }
   int error = operation_decode(op, call, &p);
+  op->forbidden = error == EPERM;
   op->rename = op->is.kind == DO_RENAME;
   if (!error) errors[0] = find(op, &op->from, view, tid, &p, 0);
   if (!error && p.count > 1 && (errors[0] == 0 || errors[0] == ENOENT)) errors[1] = find(op, &op->to, view, tid, &p, 1);

@@ -26,6 +26,7 @@ struct view {
   gid_t gid;
   int lock_count;
   struct lock *locks; /* outer before inner */
+  bool monitor;       /* what would be asked about is told and let through */
   bool no_tcp;        /* the plan's Landlock rules refuse TCP; openshelld has no such rules of its own */
 };
 
@@ -75,6 +76,7 @@ struct operation {
   const char *syscall;
   struct operation_numbers is;
   bool rename; /* kind is DO_RENAME */
+  bool forbidden; /* by its arguments alone, whoever would approve it */
   bool follow; /* a symbolic link at the end of the path */
   struct place from, to; /* `to`: new name of a rename or link */
   char text[PATH_BYTES];  /* target of a symbolic link, or name of an attribute */

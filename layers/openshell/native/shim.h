@@ -49,7 +49,7 @@ struct shim {
   int kept_count; /* objects that have rules: their numbers must stay theirs */
   int kept[SHIM_KEPT_MAX];
   bool alone; /* nobody finds us again: the sandbox ends with openshelld */
-  bool no_tcp;
+  bool no_tcp, monitor;
   bool asks; /* the plan has escalate rules: calls go to openshelld */
   int64_t hold_ms;
   int64_t timeout_ms; /* of the plan; 0: none */

@@ -128,6 +128,20 @@ print(struct.unpack('3i', u.accept()[0].getsockopt(socket.SOL_SOCKET, socket.SO_
     await gateway.call('destroy', 'u');
   });
 
+  it('in monitor mode everything that would wait is recorded and goes on', async () => {
+    const ledger = await instance.service('ledger');
+    mkdirSync(join(folder, 'prod'));
+    writeFileSync(join(folder, 'prod/a'), 'a');
+    await gateway.call('create', 'm', instance.plan('mode: monitor, isolation: { network: restricted, filesystem: workspace, syscalls: standard }, filesystem: { escalate: [{ path: /workspace/prod/**, on: [delete, rename, write, create, read] }] }, syscalls: { escalate: [kill] }'), registration, 'worker:1');
+    const out = await start('m', python(`print(e(lambda: open('prod/a').read()), e(lambda: open('prod/a','w').close()), e(lambda: os.mkdir('prod/d')), e(lambda: os.rename('prod/a','prod/b')), e(lambda: os.unlink('prod/b')), e(lambda: os.rmdir('prod/d')), e(lambda: os.kill(os.getpid(), 0)), e(lambda: os.mkdir('ok/free')), e(lambda: os.chmod('ok/free', 0o4755)))`));
+    assert.equal(out, 'a ok ok ok ok ok ok ok EPERM');
+    const told = (): string[] => ledger.news.flatMap((m) => (m.t === 'event' && m.event.sandbox === 'm' && m.event.verdict === 'observe' ? [`${String(m.event.data?.['op'])} ${String(m.event.data?.['path'])}`] : []));
+    for (const end = Date.now() + 5000; told().length < 7 && Date.now() < end; ) await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.deepEqual(told().map((line) => line.replace(/ \d+, 0$/, ' PID, 0')), ['read /workspace/prod/a', 'write /workspace/prod/a', 'create /workspace/prod/d', 'rename /workspace/prod/a', 'delete /workspace/prod/b', 'delete /workspace/prod/d', 'call PID, 0']);
+    assert.ok(!gateway.news.some((m) => m.t === 'hold' && m.hold.sandbox === 'm'));
+    await gateway.call('destroy', 'm');
+  });
+
   it('names that cannot wait are an error with the way out', () => {
     for (const [name, words] of [['execve', /process\.exec\.escalate/], ['sendto', /egress\.escalate/], ['openat', /filesystem\.escalate/], ['mount', /syscalls\.allow/], ['frobnicate', /spelling/]] as const) {
       assert.throws(() => instance.plan(`isolation: { syscalls: standard }, syscalls: { escalate: [${name}] }`), (error: Error & { code?: string; fix?: string }) => error.code === 'NEMO_E_PLAN_SYSCALL' && words.test(error.fix ?? ''), name);

@@ -3,6 +3,7 @@ import { NemoError, type EscalateOp, type EscalateRule, type PlanLock, type Sand
 import { askedCalls } from './asked-calls.ts';
 import { pinRoot, ruledPath, type FileRules } from './file-rules.ts';
 import { between, isBelow, workspace } from './plan-paths.ts';
+import { removalCalls } from './seccomp-calls.ts';
 import type { CallRule } from './seccomp-program.ts';
 
 export interface Escalation {
@@ -60,6 +61,7 @@ export function lockedPlaces(policy: SandboxPolicy, rules: FileRules): PlanLock[
 /**
  * The plan's part for `filesystem.escalate` and `syscalls.escalate`. `escalations: 'refuse'`: nobody can be asked, so that the places are read-only, or hidden where reading is asked about.
  * `inKernel` (tier A): the kernel asks about files by itself, so that nothing has to be withheld from the agent for it.
+ * `mode: monitor`: nothing is locked; what would be asked about is told and let through.
  * Throws NemoError: NEMO_E_PLAN_PATH (more places than can be locked), NEMO_E_PLAN_SYSCALL (a name that cannot wait).
  */
 export function escalationOf(policy: SandboxPolicy, rules: FileRules, options: { readonly escalations?: 'ask' | 'refuse'; readonly hasWorkspace: boolean; readonly inKernel?: boolean }): Escalation {
@@ -77,6 +79,12 @@ export function escalationOf(policy: SandboxPolicy, rules: FileRules, options: {
   }
   if (options.inKernel === true) {
     return { escalate: [...asked.map(({ path, on }) => ({ path, on })), ...byName], locks: [], steps: [], removals: false, calls: named.rules, notes: [], refused: [], refusedHidden: [] };
+  }
+  if (spec.mode === 'monitor') {
+    const calls = new Map<string, CallRule>(asked.length === 0 ? [] : [...[...removalCalls, ...changing].map((name) => [name, 'refuse'] as const), ['open', opening(1, hidden.length > 0)], ['openat', opening(2, hidden.length > 0)]]);
+    if (asked.some((rule) => rule.on.includes('connect'))) calls.set('connect', 'refuse');
+    for (const [name, rule] of named.rules) calls.set(name, rule);
+    return { escalate: [...asked.map(({ path, on }) => ({ path, on })), ...byName], locks: [], steps: [], removals: false, calls, notes: [], refused: [], refusedHidden: [] };
   }
   const places = asked.filter((rule) => rule.on.some((op) => locking.includes(op)) && rules.denialAt(rule.path) === undefined);
   const locks = lockedPlaces(policy, rules);
