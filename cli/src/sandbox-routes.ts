@@ -40,6 +40,32 @@ export const sandboxRoutes = buildRouteMap<string, CliContext>({
       flags: { yes: yesNo('Ask nothing') },
       load: async () => ({ run: (await import('./commands/sandbox-life.ts')).destroy }),
     }),
+    diff: command({ brief: 'Say what it changed (with filesystem.overlay)', flags: {}, load: async () => ({ run: (await import('./commands/layer.ts')).diff }) }),
+    commit: command({
+      brief: 'Carry its changes out in the workspace',
+      about: 'nemoclaw my-assistant stop && nemoclaw my-assistant commit\n\nWhat you changed meanwhile is not overwritten, and what your shell, git or editor would obey by itself is left out; then the exit code is 1.',
+      flags: {},
+      load: async () => ({ run: (await import('./commands/layer.ts')).commit }),
+    }),
+    discard: command<{ json?: boolean; yes?: boolean }>({ brief: 'Drop its changes', flags: { yes: yesNo('Ask nothing') }, load: async () => ({ run: (await import('./commands/layer.ts')).discard }) }),
+    snapshot: buildRouteMap<string, CliContext>({
+      docs: { brief: 'Keep copies of its changes' },
+      routes: {
+        create: command<{ json?: boolean }, [string]>({
+          brief: 'Copy what it has changed until now',
+          flags: {},
+          positional: { kind: 'tuple', parameters: [argument('name', 'Name of the snapshot')] },
+          load: async () => ({ run: (await import('./commands/layer.ts')).create }),
+        }),
+        list: command({ brief: 'List the copies', flags: {}, load: async () => ({ run: (await import('./commands/layer.ts')).list }) }),
+        restore: command<{ json?: boolean }, [string]>({
+          brief: 'Go back to a copy; what came after it is lost',
+          flags: {},
+          positional: { kind: 'tuple', parameters: [argument('name', 'Name of the snapshot')] },
+          load: async () => ({ run: (await import('./commands/layer.ts')).restore }),
+        }),
+      },
+    }),
     policy: buildRouteMap<string, CliContext>({
       docs: { brief: 'Read, explain and change its policy' },
       routes: {

@@ -1,6 +1,6 @@
 /** What the gateway asks of openshelld and of the record; real clients and the fakes of the tests both fit. */
 import type { Readable, Writable } from 'node:stream';
-import type { CreateResult, LedgerEvent, OcsfClassName, Registration, Released, SeenReport } from '@nemoclaw/contract';
+import type { CreateResult, LayerOp, LedgerEvent, OcsfClassName, Registration, Released, SeenReport } from '@nemoclaw/contract';
 
 /** One command inside a sandbox. With a terminal all output is on `stdout` and `stderr` is null. */
 export interface Started {
@@ -32,6 +32,9 @@ export interface Backend {
   resize(sandbox: string, execId: string, rows: number, cols: number): Promise<void>;
   /** With what it left at protected names of its workspace; null where it had none that it could write. */
   destroy(sandbox: string): Promise<Released | null>;
+  freeze(sandbox: string, frozen: boolean): Promise<void>;
+  /** A request about the sandbox's kept layer; what it resolves with is said with `layer` in contract/src/control.ts. */
+  layer(sandbox: string, op: LayerOp, name?: string): Promise<unknown>;
   /** What was counted of a running sandbox; rejects where nothing is. Its events until now are on their way to the record before this resolves. */
   seen(sandbox: string): Promise<SeenReport>;
   /** Sends to the record what openshelld knows of a sandbox and has not yet told; the number of its last event. */

@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { duplexPair, PassThrough, type Duplex } from 'node:stream';
-import { encodeFrame, FrameDecoder, type AuditSink, type CreateResult, type GatewayToWorker, type LedgerEvent, type Registration, type Released, type SandboxConfig, type SeenReport, type Store } from '@nemoclaw/contract';
+import { encodeFrame, FrameDecoder, type AuditSink, type CreateResult, type GatewayToWorker, type LayerOp, type LedgerEvent, type Registration, type Released, type SandboxConfig, type SeenReport, type Store } from '@nemoclaw/contract';
 import { toOcsf } from '@nemoclaw/ledger';
 import { createIntermediate, createRootCa } from '@nemoclaw/network-policy';
 import type { Backend, ExecRequest, OcsfRecord, RecordReader, Started } from './backend.ts';
@@ -176,6 +176,18 @@ export class FakeBackend implements Backend {
   }
   async resize(_sandbox: string, _execId: string, rows: number, cols: number): Promise<void> {
     this.resizes.push({ rows, cols });
+  }
+  readonly layers: { readonly sandbox: string; readonly op: LayerOp; readonly name: string | undefined }[] = [];
+  readonly frozen: boolean[] = [];
+  /** What the next request about a layer answers; an error is thrown. */
+  layerAnswer: unknown = {};
+  async freeze(_sandbox: string, frozen: boolean): Promise<void> {
+    this.frozen.push(frozen);
+  }
+  async layer(sandbox: string, op: LayerOp, name?: string): Promise<unknown> {
+    this.layers.push({ sandbox, op, name });
+    if (op !== 'remove' && this.layerAnswer instanceof Error) throw this.layerAnswer;
+    return this.layerAnswer;
   }
   /** What the next destroyed sandbox left in its workspace. */
   released: Released | null = null;

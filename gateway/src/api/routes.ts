@@ -16,6 +16,7 @@ import type { z } from 'zod';
 import type { House } from '../house.ts';
 import { setPolicy } from '../policy/change.ts';
 import { createSandbox } from '../sandboxes/create.ts';
+import { commitLayer, diffLayer, discardLayer, listSnapshots, restoreSnapshot, takeSnapshot } from '../sandboxes/layer.ts';
 import { destroySandbox, startSandbox, stopSandbox } from '../sandboxes/life.ts';
 import { sandboxView, type LiveSandbox } from '../sandboxes/live.ts';
 import { findTask, taskView } from '../tasks/task-store.ts';
@@ -94,6 +95,22 @@ export function routes(house: House): Hono<Env> {
   });
   app.post('/v1/sandboxes/:name/start', async (c) => c.json(view(await startSandbox(house, c.req.param('name'), c.env.peer.uid))));
   app.post('/v1/sandboxes/:name/stop', async (c) => c.json(view(await stopSandbox(house, c.req.param('name'), c.env.peer.uid))));
+
+  app.get('/v1/sandboxes/:name/diff', async (c) => c.json(await diffLayer(house, c.req.param('name'), c.env.peer.uid)));
+  app.post('/v1/sandboxes/:name/commit', async (c) => c.json(await commitLayer(house, c.req.param('name'), c.env.peer.uid)));
+  app.post('/v1/sandboxes/:name/discard', async (c) => {
+    await discardLayer(house, c.req.param('name'), c.env.peer.uid);
+    return c.json({ discarded: c.req.param('name') });
+  });
+  app.get('/v1/sandboxes/:name/snapshots', async (c) => c.json(await listSnapshots(house, c.req.param('name'), c.env.peer.uid)));
+  app.put('/v1/sandboxes/:name/snapshots/:snapshot', async (c) => {
+    await takeSnapshot(house, c.req.param('name'), c.req.param('snapshot'), c.env.peer.uid);
+    return c.json({ name: c.req.param('snapshot') }, 201);
+  });
+  app.post('/v1/sandboxes/:name/snapshots/:snapshot/restore', async (c) => {
+    await restoreSnapshot(house, c.req.param('name'), c.req.param('snapshot'), c.env.peer.uid);
+    return c.json({ restored: c.req.param('snapshot') });
+  });
 
   app.get('/v1/sandboxes/:name/policy', (c) => {
     const live = house.sandboxes.must(c.req.param('name'));

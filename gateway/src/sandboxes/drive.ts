@@ -8,10 +8,7 @@ import { saveRecord, type LiveSandbox } from './live.ts';
  * Throws NEMO_E_NOT_YOURS where the workspace is another person's folder; root and who made the sandbox may always.
  */
 export async function drive(house: House, live: LiveSandbox, uid: number): Promise<void> {
-  const { owner, createdBy, name } = live.record.value;
-  if (owner !== undefined && uid !== owner && uid !== createdBy && uid !== 0) {
-    throw new NemoError('NEMO_E_NOT_YOURS', { what: `${name} works in another person's folder.`, why: 'Whoever runs a command in it reads and writes that folder as its owner.' });
-  }
+  mayUse(live, uid);
   if (live.drivers.has(uid)) return;
   live.drivers.add(uid);
   try {
@@ -21,4 +18,11 @@ export async function drive(house: House, live: LiveSandbox, uid: number): Promi
     live.drivers.delete(uid);
     throw error;
   }
+}
+
+/** Throws NEMO_E_NOT_YOURS where the workspace is another person's folder; root and who made the sandbox may always. */
+export function mayUse(live: LiveSandbox, uid: number): void {
+  const { owner, createdBy, name } = live.record.value;
+  if (owner === undefined || uid === owner || uid === createdBy || uid === 0) return;
+  throw new NemoError('NEMO_E_NOT_YOURS', { what: `${name} works in another person's folder.`, why: 'Whoever runs a command in it reads and writes that folder as its owner.' });
 }

@@ -61,6 +61,9 @@ export async function destroySandbox(house: House, name: string, uid: number): P
     await note(house, live, `The sandbox ${name} is removed.`, uid, 4);
     await house.desk.close(live.record.value.id);
     const released = await takeDown(house, live, live.record.value.state !== 'stopped');
+    await house.backend.layer(live.record.value.id, 'remove').catch((error: unknown) =>
+      house.audit.emit(gatewayEvent(house.clock.now(), live.record.value.id, `The layer of ${name} could not be removed.`, { severity: 3, data: { error: error instanceof Error ? error.message : String(error) } })),
+    );
     await forget(house, live);
     return leftOf(house, released) ?? live.record.value.left;
   });

@@ -220,6 +220,12 @@ void asked_layer(struct service *service, json_t *message, json_int_t id) {
   bool valid = json_unpack(message, "{s:s,s:s,s:s}", "sandbox", &sandbox, "op", &op, "name", &name) == 0;
   while (valid && which < count && strcmp(ops[which], op) != 0) which++;
   valid = valid && which < count && strlen(sandbox) <= 64 && sandbox[0] != '.' && !strchr(sandbox, '/') && (name[0] == 0 || good_name(name)) && (name[0] != 0 || (which != 2 && which != 5));
+  char path[300];
+  struct stat st;
+  if (valid && which == 6 && path_of(path, sizeof path, sandbox, "") && lstat(path, &st) < 0 && errno == ENOENT) {
+    reply_ok(service, id, json_object(), NULL, 0);
+    return;
+  }
   bool busy = false;
   for (struct work *w = works; valid && w; w = w->next) busy |= strcmp(w->sandbox, sandbox) == 0;
   int ends[2];
