@@ -69,7 +69,7 @@ test('a required tier that the host lacks is refused, also with best effort', ()
 const unprovided: readonly (readonly [string, RegExp])[] = [
   ['process: { exec: { escalate: [/usr/bin/ssh] } }', /process\.exec\.escalate/],
   ['resources: { gpuAccess: full }', /gpuAccess/],
-  ['resources: { maxDisk: 1Gi }', /maxDisk/],
+  ['resources: { maxDisk: 1Gi }\n  filesystem: { readWrite: [/workspace] }', /maxDisk/],
   ['filesystem: { escalate: [{ path: /workspace/a/**, on: [exec] }] }', /hold the start of a program/],
 ];
 for (const [line, words] of unprovided) {

@@ -55,7 +55,7 @@ test('real work runs at every level: shell, node, python, git, gcc', { ...root, 
     printf 'int puts(const char*); int main(void) { puts("gcc"); return 0; }' > a.c && gcc -o a a.c && ./a; ${python};
     node -e 'const fs = require("fs"); fs.writeFileSync("n", "node"); new (require("worker_threads").Worker)("require(\\"worker_threads\\").parentPort.postMessage(1)", { eval: true }).on("message", () => console.log(fs.readFileSync("n", "utf8")))'`;
   for (const syscalls of syscallLevels) {
-    for (const [network, filesystem, dir] of [['none', 'read-only', '/tmp'], ['restricted', 'workspace', '/workspace'], ['open', 'workspace', '/workspace']] as const) {
+    for (const [network, filesystem, dir] of [['none', 'read-only', '/tmp'], ['restricted', 'workspace', '/workspace'], ['open', 'ephemeral', '/workspace']] as const) {
       const t = trial(`isolation: { network: ${network}, filesystem: ${filesystem}, syscalls: ${syscalls} }`);
       try {
         const result = await t.run(['/bin/sh', '-c', `DIR=${dir}; ${work}`]);
