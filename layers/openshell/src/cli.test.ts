@@ -26,7 +26,7 @@ function openshell(...args: string[]): { code: number | null; out: string; err: 
 const run = (spec: string): { code: number | null; out: string; err: string } => openshell('run', '--policy', policyFile(spec), '--no-workspace', '--', '/bin/echo', 'started');
 
 test('what needs another tier, or is not enforced, starts nothing', asRoot, () => {
-  for (const spec of ['  isolation: { network: none }\n  requires: [tier-a]\n', '  isolation: { network: none }\n  auditLog: { syscalls: full }\n']) {
+  for (const spec of ['  isolation: { network: none }\n  requires: [tier-a]\n', '  isolation: { network: none, filesystem: workspace }\n  resources: { maxDisk: 1Gi }\n']) {
     const { code, out, err } = run(spec);
     assert.deepEqual([code, out], [2, ''], err);
     assert.match(err, /policy\.yaml:6:\d+[^]*NEMO_E_POLICY_NEEDS/);
