@@ -108,8 +108,8 @@ export interface ProtectPlan {
   readonly git: boolean;
 }
 
-/** `write`: content, mode, owner, times, extended attributes. `map`: into memory, executable; it cannot be asked about. */
-export type LsmRight = 'read' | 'write' | 'create' | 'delete' | 'rename' | 'exec' | 'map';
+/** `connect`: to a Unix socket of that name. `write`: content, mode, owner, times, extended attributes. `map`: into memory, executable; it cannot be asked about. */
+export type LsmRight = 'read' | 'write' | 'create' | 'delete' | 'rename' | 'exec' | 'map' | 'connect';
 
 /** Of the rules at and above an object the nearest counts, whole; what it neither denies nor asks about is left to the other layers. */
 export interface LsmRule {

@@ -65,11 +65,11 @@ function gaps(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolici
   const spec = policy.spec;
   for (const note of [...foreignNotes(policy), ...(others.network === undefined ? [] : foreignNotes(others.network))]) out.push({ ...note, stricter: true });
   const gap = (path: Path, text: string): number => out.push({ text, where: whereOf(policy, ['spec', ...path]) });
-  if (spec.process.exec.escalate.length > 0) gap(['process', 'exec', 'escalate'], 'process.exec.escalate: this version cannot hold the start of a program.');
+  if (spec.process.exec.escalate.length > 0 && facts.tier !== 'A') gap(['process', 'exec', 'escalate'], 'process.exec.escalate: this version cannot hold the start of a program.');
   if (spec.resources.gpuAccess === 'full') gap(['resources', 'gpuAccess'], 'resources.gpuAccess: full: this version gives no sandbox a GPU device.');
   spec.filesystem.escalate.forEach((rule, index) => {
     const other = rule.on.filter((op) => op === 'exec');
-    if (other.length > 0) gap(['filesystem', 'escalate', index, 'on'], `filesystem.escalate[${index}]: this version cannot hold the start of a program.`);
+    if (other.length > 0 && facts.tier !== 'A') gap(['filesystem', 'escalate', index, 'on'], `filesystem.escalate[${index}]: this version cannot hold the start of a program.`);
   });
   const unlessAsked = (path: Path, text: string): number => out.push({ text, where: whereOf(policy, ['spec', ...path]), unasked: !isStated(policy, ['spec', ...path]) });
   if (facts.limits?.memory === false) unlessAsked(['resources', 'maxMemory'], 'resources.maxMemory: no control group can be used here, so that only the memory of each process is limited, not of all together.');

@@ -29,7 +29,8 @@ export function hostView(facts: Facts): HostView {
   say(flag(facts, 'cgroup', 'pids'), 'Processes are limited.', 'Processes are limited only by uid: no pids cgroup.');
   say(flag(facts, 'cgroup', 'cpu'), 'CPU is limited.', 'CPU is not limited: no cpu cgroup.');
   say(facts['seen'] === true, 'Every system call is seen and counted in the kernel (eBPF), and refused file operations are on record.', 'System calls are not seen one by one: eBPF is not available.');
-  if (tier !== 'A') notEnforced.push('Files and programs are not decided by eBPF LSM (tier A only); mounts and Landlock decide them.');
+  const why = typeof facts['tierWhy'] === 'string' && facts['tierWhy'] !== '' ? facts['tierWhy'] : 'not tried';
+  say(tier === 'A', 'Files, programs, sockets and signals are decided by eBPF LSM too, and the policy holds while openshelld is away.', `Files and programs are not decided by eBPF LSM (tier A: ${why}); mounts and Landlock decide them.`);
   if (facts['testing'] === true) notEnforced.push('The host says `testing: true`: tests may switch layers off.');
   return { tier, enforced, notEnforced, facts };
 }

@@ -23,7 +23,7 @@
 #define S_IFCHR 0020000
 #define S_IFBLK 0060000
 #define PROT_EXEC 4
-#define CONTENT (LSM_READ | LSM_WRITE | LSM_EXEC | LSM_MAP)
+#define CONTENT (LSM_READ | LSM_WRITE | LSM_EXEC | LSM_MAP | LSM_REACH)
 
 static __always_inline void name_key(struct question *q, uint64_t d, uint64_t to) {
   __u32 zero = 0;
@@ -164,12 +164,12 @@ int lsm_path_rename(unsigned long long *ctx) {
   if (crosses) {
     struct found content = from;
     content.deny &= ~(to.deny | to.ask);
-    content.ask = 0;
+    content.ask &= ~(to.deny | to.ask);
     need(&q, &content, CONTENT);
     if (exchange) {
       content = to;
       content.deny &= ~(from.deny | from.ask);
-      content.ask = 0;
+      content.ask &= ~(from.deny | from.ask);
       need(&q, &content, CONTENT);
       need(&q, &from, LSM_CREATE);
     }
@@ -180,7 +180,7 @@ int lsm_path_rename(unsigned long long *ctx) {
     q.reason = LSM_REASON_NAME;
   }
   if (!q.deny && !q.ask) return 0;
-  if (!q.deny && !(q.ask & (LSM_RENAME | LSM_CREATE))) q.key.op = LSM_DELETE;
+  if (!q.deny && !(q.ask & ~LSM_DELETE)) q.key.op = LSM_DELETE;
   about(&q, from_name);
   q.key.to_dir = BPF_CORE_READ((struct dentry *)to_name, d_parent, d_inode, i_ino);
   if (replaced) {

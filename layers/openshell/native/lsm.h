@@ -27,9 +27,10 @@ typedef __u64 uint64_t;
 #define LSM_RENAME 16u
 #define LSM_EXEC 32u
 #define LSM_MAP 64u /* map executable; cannot be asked */
+#define LSM_REACH 128u /* connect to a Unix socket that has a name */
 /* Other operations that an event may name; never bits of a rule. */
 #define LSM_SOCKET 0x100u
-#define LSM_CONNECT 0x200u
+#define LSM_SEND 0x200u
 #define LSM_PTRACE 0x400u
 #define LSM_SIGNAL 0x800u
 #define LSM_MOUNT 0x1000u

@@ -55,7 +55,7 @@ static int denied(void *arg, void *data, size_t size) {
   (void)arg;
   while (s && s->uid != event->sandbox) s = s->next;
   if (size < sizeof *event || !s || !worth_telling(event, &repeats)) return 0;
-  bool would = event->verdict == LSM_WOULD, file = event->key.op <= LSM_MAP;
+  bool would = event->verdict == LSM_WOULD, file = event->key.op <= LSM_REACH;
   char *path = file ? lsm_path_text(&event->path) : NULL;
   const char *op = lsm_op_name(event->key.op);
   json_t *comm = json_stringn(event->comm, strnlen(event->comm, sizeof event->comm));

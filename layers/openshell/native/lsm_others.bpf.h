@@ -36,7 +36,7 @@ static __always_inline int own_socket(struct sock *sk) {
   uint32_t family = sk->__sk_common.skc_family;
   struct net *net = sk->__sk_common.skc_net.net;
   if (net && net->ns.inum == sandbox->netns) return 0;
-  return refuse_other(sandbox, LSM_CONNECT, family);
+  return refuse_other(sandbox, LSM_SEND, family);
 }
 SEC("lsm/socket_connect")
 int BPF_PROG(lsm_socket_connect, struct socket *socket) { return own_socket(socket->sk); }
@@ -48,9 +48,32 @@ int BPF_PROG(lsm_socket_sendmsg, struct socket *socket) {
   /* Pairs of Unix sockets are how a command's input and output may come in. */
   return sk && sk->__sk_common.skc_family != AF_UNIX ? own_socket(sk) : 0;
 }
-/* The other end, by name: a socket that somebody outside listens on, in a folder both can see. */
+/* The other end: by its name in a folder, whoever listens there; without one it must be of the sandbox's own network. */
+__noinline int reach(uint64_t other) {
+  struct lsm_sandbox *sandbox = caller();
+  if (!sandbox) return 0;
+  uint64_t d = (uint64_t)BPF_CORE_READ((struct unix_sock *)other, path.dentry), mnt = (uint64_t)BPF_CORE_READ((struct unix_sock *)other, path.mnt);
+  struct question q;
+  struct found found = {0};
+  if (!d) {
+    uint32_t netns = BPF_CORE_READ((struct sock *)other, __sk_common.skc_net.net, ns.inum);
+    return netns == sandbox->netns ? 0 : refuse_with(sandbox, LSM_SEND, AF_UNIX);
+  }
+  begin(&q, LSM_REACH);
+  walk(sandbox, d, mnt, 0, &found);
+  need(&q, &found, LSM_REACH);
+  if (!q.deny && !q.ask) return 0;
+  about(&q, d);
+  return answer(sandbox, &q, d, mnt, 0);
+}
 SEC("lsm/unix_stream_connect")
-int BPF_PROG(lsm_unix_stream_connect, struct sock *socket, struct sock *other) { return own_socket(other); }
+int lsm_unix_stream_connect(unsigned long long *ctx) { return result(reach(arg(ctx, 1))); }
+/* Also for each datagram to a name. Pairs that came in with a command have none, and are of outside. */
+SEC("lsm/unix_may_send")
+int lsm_unix_may_send(unsigned long long *ctx) {
+  uint64_t other = (uint64_t)BPF_CORE_READ((struct socket *)arg(ctx, 1), sk);
+  return BPF_CORE_READ((struct unix_sock *)other, path.dentry) ? result(reach(other)) : 0;
+}
 
 SEC("lsm/ptrace_access_check")
 int BPF_PROG(lsm_ptrace_access_check, struct task_struct *child) {

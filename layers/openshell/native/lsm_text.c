@@ -6,8 +6,8 @@
 static const struct {
   uint32_t bit;
   const char *word;
-} words[] = {{LSM_READ, "read"},       {LSM_WRITE, "write"},   {LSM_CREATE, "create"}, {LSM_DELETE, "delete"}, {LSM_RENAME, "rename"}, {LSM_EXEC, "exec"},           {LSM_MAP, "map"},
-             {LSM_SOCKET, "socket"},   {LSM_CONNECT, "connect"}, {LSM_PTRACE, "ptrace"}, {LSM_SIGNAL, "signal"}, {LSM_MOUNT, "mount"},   {LSM_KERNEL, "kernel"}, {LSM_NAMESPACE, "namespace"},
+} words[] = {{LSM_READ, "read"},       {LSM_WRITE, "write"},   {LSM_CREATE, "create"}, {LSM_DELETE, "delete"}, {LSM_RENAME, "rename"}, {LSM_EXEC, "exec"},           {LSM_MAP, "map"}, {LSM_REACH, "connect"},
+             {LSM_SOCKET, "socket"},   {LSM_SEND, "send"}, {LSM_PTRACE, "ptrace"}, {LSM_SIGNAL, "signal"}, {LSM_MOUNT, "mount"},   {LSM_KERNEL, "kernel"}, {LSM_NAMESPACE, "namespace"},
              {LSM_DEVICE, "device"}};
 
 const char *lsm_op_name(uint32_t op) {
@@ -18,7 +18,7 @@ const char *lsm_op_name(uint32_t op) {
 
 uint32_t lsm_right(const char *word) {
   for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-    if (word && words[i].bit <= LSM_MAP && strcmp(words[i].word, word) == 0) return words[i].bit;
+    if (word && words[i].bit <= LSM_REACH && strcmp(words[i].word, word) == 0) return words[i].bit;
   return 0;
 }
 

@@ -79,6 +79,9 @@ struct sock_common {
 struct sock {
   struct sock_common __sk_common;
 };
+struct unix_sock {
+  struct path path;
+};
 struct socket {
   struct sock *sk;
 };

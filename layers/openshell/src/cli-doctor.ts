@@ -81,7 +81,7 @@ export async function examine(): Promise<DoctorReport> {
   const policy = loadSandboxPolicy(plainPolicy, 'doctor');
   const base = {
     tier,
-    because: facts.rootless ? 'the caller is not root' : 'the caller is root; eBPF LSM is not used by openshell on its own',
+    because: facts.rootless ? 'the caller is not root' : 'the caller is root; a command on its own is launched without openshelld, and so without eBPF LSM',
     kernel: release(),
     securityModules: securityModules(),
     landlock: facts.landlock,
@@ -93,7 +93,7 @@ export async function examine(): Promise<DoctorReport> {
   const always = [
     ...(tier === 'C' ? ['To the host the agent is the caller: no user of its own.', 'The start of a program is never held for a person: only root sees it in time.'] : []),
     'The size of a workspace on disk is not limited; private folders are.',
-    'No tier A: decisions by eBPF LSM are not used by openshell on its own.',
+    'No tier A for a command on its own: createSandbox, questions and NemoClaw use eBPF LSM where the host has it.',
   ];
   const old = landlockSince.filter(([abi]) => facts.landlock < abi).map(([, lacks]) => lacks);
   return { ...base, launched: result.code === 0, why: result.code === 0 ? '' : result.stderr.trim(), probe: result.report?.probe ?? {}, phases: result.report?.phases ?? {}, notEnforced: [...unenforced(policy, { tier, limits }), ...old, ...always] };

@@ -113,6 +113,10 @@ function hiddenBy(c: Context, path: string): string | undefined {
   return c.locks.some((lock) => lock.hidden && isBelow(path, lock.path)) ? (asked(c, 'read', path) ?? asked(c, 'connect', path)) : undefined;
 }
 
+/** In tier A: under another name what is asked about no longer would be. Elsewhere such a place is a mount of its own, which neither leaves. */
+const leavingContent = (c: Context, path: string, toPath: string): string | undefined =>
+  c.tier === 'A' ? (['read', 'write', 'exec', 'connect'] as const).map((op) => askedToLeave(c, op, path, toPath)).find((rule) => rule !== undefined) : undefined;
+
 function escalation(c: Context, { op, path, toPath }: ExplainQuery): string | undefined {
   switch (op) {
     case 'read':
@@ -128,10 +132,10 @@ function escalation(c: Context, { op, path, toPath }: ExplainQuery): string | un
     case 'chmod':
       return asked(c, 'write', path);
     case 'link':
-      return toPath === undefined ? undefined : asked(c, 'create', toPath);
+      return toPath === undefined ? undefined : (asked(c, 'create', toPath) ?? leavingContent(c, path, toPath));
     case 'rename':
       if (toPath === undefined) return undefined;
-      return askedAround(c, 'rename', path) ?? askedAround(c, 'rename', toPath) ?? askedToLeave(c, 'delete', path, toPath) ?? askedToLeave(c, 'create', toPath, path);
+      return askedAround(c, 'rename', path) ?? askedAround(c, 'rename', toPath) ?? askedToLeave(c, 'delete', path, toPath) ?? askedToLeave(c, 'create', toPath, path) ?? leavingContent(c, path, toPath);
   }
 }
 
@@ -239,6 +243,11 @@ export function explain(policy: SandboxPolicy, tier: 'A' | 'B' | 'C', query: Exp
       // Before anybody is asked it is seen that there can be no such link.
       const link = twoNames(c, q);
       if (link.errno === 'EXDEV' || link.errno === 'EACCES') return link;
+    }
+    if (question !== undefined && tier === 'A') {
+      // The kernel asks where the operation would begin: what a mount, an owner or Landlock refuses does not come so far.
+      const refusal = two ? twoNames(c, q) : oneName(c, q);
+      if (refusal.verdict === 'deny') return refusal;
     }
     if (question !== undefined) return { verdict: 'escalate', rule: question, layer: tier === 'A' ? 'lsm' : 'seccomp', errno: 'EPERM' };
   }

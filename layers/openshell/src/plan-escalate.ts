@@ -78,7 +78,9 @@ export function escalationOf(policy: SandboxPolicy, rules: FileRules, options: {
     };
   }
   if (options.inKernel === true) {
-    return { escalate: [...asked.map(({ path, on }) => ({ path, on })), ...byName], locks: [], steps: [], removals: false, calls: named.rules, notes: [], refused: [], refusedHidden: [] };
+    const files = spec.filesystem.escalate.map((rule): EscalateRule => ({ path: ruledPath(rule.path), on: rule.on }));
+    const programs = spec.process.exec.escalate.map((pattern): EscalateRule => ({ path: ruledPath(pattern), on: ['exec'] }));
+    return { escalate: [...files, ...programs, ...byName], locks: [], steps: [], removals: false, calls: named.rules, notes: [], refused: [], refusedHidden: [] };
   }
   if (spec.mode === 'monitor') {
     const calls = new Map<string, CallRule>(asked.length === 0 ? [] : [...[...removalCalls, ...changing].map((name) => [name, 'refuse'] as const), ['open', opening(1, hidden.length > 0)], ['openat', opening(2, hidden.length > 0)]]);

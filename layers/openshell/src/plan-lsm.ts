@@ -2,11 +2,11 @@
 import type { EscalateRule, LsmPlan, LsmRight, LsmRule, ProtectPlan, SandboxPolicy } from '@nemoclaw/contract';
 import type { ExecPlan } from './exec-plan.ts';
 import { withoutPrograms } from './exec-rules.ts';
-import { ruledPath, type FileRules } from './file-rules.ts';
+import type { FileRules } from './file-rules.ts';
 import { between, home, isBelow, scratch, workspace } from './plan-paths.ts';
 
 const changes: readonly LsmRight[] = ['write', 'create', 'delete', 'rename'];
-const all: readonly LsmRight[] = ['read', ...changes, 'exec', 'map'];
+const all: readonly LsmRight[] = ['read', ...changes, 'exec', 'map', 'connect'];
 /** AF_UNIX, AF_INET, AF_INET6, AF_NETLINK; the system call filter and the network namespace say more. */
 const families = [1, 2, 10, 16];
 /** With its 0 a part of a protected name has 28 bytes in the kernel's map. */
@@ -42,27 +42,26 @@ function deniedAt(input: LsmInput, path: string): readonly LsmRight[] {
 }
 
 /** What a person is asked about at `path`, and the rule that says so. */
-function askedAt({ policy, escalate }: LsmInput, path: string): { readonly ask: readonly LsmRight[]; readonly index: number | null } {
+function askedAt({ escalate }: LsmInput, path: string): { readonly ask: readonly LsmRight[]; readonly index: number | null } {
   const ask = new Set<LsmRight>();
   let index: number | null = null;
   escalate.forEach((rule, i) => {
     if (!isBelow(path, rule.path)) return;
-    for (const op of rule.on) if (isRight(op)) ask.add(op);
-    index ??= i;
+    const rights = rule.on.filter((op) => isRight(op));
+    for (const right of rights) ask.add(right);
+    if (rights.length > 0) index ??= i;
   });
-  if (policy.spec.process.exec.escalate.some((pattern) => isBelow(path, ruledPath(pattern)))) ask.add('exec');
   return { ask: [...ask], index };
 }
 
 /** The places where something else holds than above them, each with its parents up to the writable folder that it is in. */
 function places(input: LsmInput): string[] {
-  const { policy, rules, escalate, programs, privateFolders } = input;
+  const { rules, escalate, programs, privateFolders } = input;
   const writableRoots = [...scratch, ...privateFolders, workspace];
   const named = [
     ...rules.grants.map((one) => one.path),
     ...rules.denied.map((one) => one.path),
     ...escalate.map((one) => one.path),
-    ...policy.spec.process.exec.escalate.map(ruledPath),
     ...(programs === undefined ? [] : [...programs.landlock, ...programs.run, ...programs.binds.map((one) => one.path)]),
   ];
   const out = new Set<string>(['/', '/usr', '/dev', '/proc', '/home', home, ...writableRoots]);

@@ -8,6 +8,7 @@ const words: Readonly<Record<string, string>> = {
   rootBytes: 'filesystem',
   network: 'isolation.network',
   seccomp: 'syscalls',
+  lsm: 'filesystem and process.exec (tier A keeps its questions, too)',
   identity: 'process.user',
   openFiles: 'resources.maxOpenFiles',
 };

@@ -53,7 +53,7 @@ function answering(verdict: 'allow' | 'deny' | 'never', asked: string[]): Approv
   };
 }
 
-const everything = 'filesystem: { escalate: [{ path: /workspace/a/**, on: [delete, rename, write, create, read] }] }, process: { exec: { escalate: [/usr/bin/printf] } }, enforcement: best-effort';
+const everything = 'filesystem: { escalate: [{ path: /workspace/a/**, on: [delete, rename, write, create, read] }] }, process: { exec: { escalate: [/usr/bin/printf] } }';
 const attempts = [
   ['cat /workspace/a/file', 'read /workspace/a/file'],
   ['echo x >> /workspace/a/file', 'write /workspace/a/file'],
