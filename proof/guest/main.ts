@@ -1,10 +1,10 @@
 /** `npm run guest -- [FILE.test.ts]… | --shell SCRIPT [--with FILE]…`: the tests that need BPF LSM or cgroup v2 controllers, or a script, under a kernel that has both. */
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { boot, type Ended } from './boot.ts';
-import { tool } from './disk.ts';
 import { cacheFolder, fetchPrograms, kernel } from './fetch.ts';
 import { checkoutDisk, extraDisk, firstRoot, project, rootDisk } from './image.ts';
 import { resultOf, suiteRuns, suiteScript, type Run } from './suite.ts';
@@ -20,10 +20,11 @@ const since = (): string => `${((performance.now() - begun) / 1000).toFixed(0)} 
 const say = (line: string): void => void process.stderr.write(`guest: ${line}\n`);
 
 async function run(script: string, onLine: (line: string) => void): Promise<Ended> {
-  // The guest has no compiler: what it runs is built here.
-  tool('make', ['-s', '-C', join(project, 'layers/openshell/native'), 'all', 'build/test-capture']);
   fetchPrograms();
   const found = kernel();
+  // Built here, where it is quick. That it does not build is a failure, not a guest that cannot be had.
+  const made = spawnSync('make', ['-s', '-C', join(project, 'layers/openshell/native'), 'all', 'build/test-capture'], { encoding: 'utf8' });
+  if (made.status !== 0) throw new Error(`the native part does not build:\n${made.error?.message ?? made.stderr}`);
   const firstRootFile = firstRoot(cacheFolder, found);
   const disks = [rootDisk(cacheFolder, Date.now()), join(folder, 'checkout.ext4'), join(folder, 'extra.ext4')];
   checkoutDisk(join(folder, 'checkout.ext4'));

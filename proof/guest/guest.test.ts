@@ -1,0 +1,42 @@
+/** What is said when there is no guest, and that its first root is one. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { archive } from './cpio.ts';
+import { resultOf, suiteScript } from './suite.ts';
+
+test('a guest that cannot be had is neither a pass nor silent, and a failure where one is required', () => {
+  const cache = mkdtempSync(join(tmpdir(), 'nemoclaw-no-guest-'));
+  try {
+    const run = (more: Record<string, string>): { status: number | null; lines: string[] } => {
+      // Without a PATH there is no apt, and the cache is empty.
+      const done = spawnSync(process.execPath, [join(import.meta.dirname, 'main.ts'), 'proof/guest/suite/kernel.test.ts'], { env: { PATH: '/nonexistent', XDG_CACHE_HOME: cache, ...more }, encoding: 'utf8' });
+      return { status: done.status, lines: done.stdout.trim().split('\n') };
+    };
+    const skipped = run({});
+    assert.match(skipped.lines[0] ?? '', /^TIER A NOT TESTED: .+/);
+    assert.deepEqual([skipped.lines.at(-1), skipped.status], ['0 passed, 0 failed', 0]);
+    const required = run({ NEMOCLAW_REQUIRE_GUEST: '1' });
+    assert.match(required.lines[0] ?? '', /^TIER A NOT TESTED: .+/);
+    assert.deepEqual([required.lines.at(-1), required.status], ['0 passed, 1 failed', 1]);
+  } finally {
+    rmSync(cache, { recursive: true, force: true });
+  }
+});
+
+test('the archive is one that cpio reads', () => {
+  const bytes = archive([{ name: 'modules', mode: 0o040755 }, { name: 'modules/a', mode: 0o100644, data: Buffer.from('content') }]);
+  const listed = spawnSync('busybox', ['cpio', '-t'], { input: bytes, encoding: 'utf8' });
+  if (listed.error === undefined) assert.deepEqual(listed.stdout.trim().split('\n'), ['modules', 'modules/a']);
+  assert.equal(bytes.length % 4, 0);
+  assert.ok(bytes.includes('TRAILER!!!'));
+});
+
+test('results come back as one line; a name that a shell would read is refused', () => {
+  assert.deepEqual(resultOf('GUEST RESULT 4 1 2 3'), { passed: 4, failed: 3, skipped: 3 });
+  assert.equal(resultOf('ok 1'), undefined);
+  assert.throws(() => suiteScript([{ files: ['a; reboot'] }]), /not a path/);
+});
