@@ -1,5 +1,5 @@
 /** What of a plan can change while its sandbox runs, and what cannot. */
-import { NemoError, type LaunchPlan } from '@nemoclaw/contract';
+import { NemoError, type LaunchPlan, type PlanLimits } from '@nemoclaw/contract';
 
 /** Which words of a policy a part of the plan comes from. */
 const words: Readonly<Record<string, string>> = {
@@ -11,16 +11,29 @@ const words: Readonly<Record<string, string>> = {
   lsm: 'filesystem and process.exec (tier A keeps its questions, too)',
   identity: 'process.user',
   openFiles: 'resources.maxOpenFiles',
+  processBytes: 'resources.maxMemory (no control group here)',
+  timeoutMs: 'resources.timeout',
+  locks: 'filesystem.escalate (another place, or another kind of operation)',
+  lsm: 'what the kernel decides itself (tier A)',
+  protect: 'filesystem.protect',
+  workspace: 'filesystem.overlay',
+  audit: 'auditLog.syscalls',
 };
+
+/** Of the limits, what is set once and for all. */
+function changeless({ memoryBytes: _memory, cpuMillis: _cpu, pids: _pids, ...others }: PlanLimits): Omit<PlanLimits, 'memoryBytes' | 'cpuMillis' | 'pids'> {
+  return others;
+}
 
 function fixedParts(plan: LaunchPlan): Map<string, string> {
   const { escalate: _asked, notes: _notes, recordRules: _names, limits, ...rest } = plan;
-  return new Map(Object.entries({ ...rest, openFiles: limits.openFiles }).map(([name, value]) => [name, JSON.stringify(value)]));
+  return new Map(Object.entries({ ...rest, ...changeless(limits) }).map(([name, value]) => [name, JSON.stringify(value)]));
 }
 
 /**
- * Throws NEMO_E_APPLY if `next` needs more than the plan that the sandbox was `made` with allows: other escalate rules or other limits are all that can change. That is the case also where a rule asks about
- * something that the running sandbox was not built to ask about: its mounts, Landlock rules and system call filter are in the kernel for good.
+ * Throws NEMO_E_APPLY if `next` needs more than the plan that the sandbox was `made` with allows: escalate rules and some limits are all that can change.
+ * That is the case also where a rule asks about something that the running sandbox was not built to ask about: its mounts, Landlock rules and system call
+ * filter are in the kernel for good.
  */
 export function checkLiveChange(made: LaunchPlan, next: LaunchPlan): void {
   const before = fixedParts(made);

@@ -129,6 +129,7 @@ describe('sandboxes of a program', { skip: process.getuid?.() === 0 ? false : 'n
     await sandbox.update(policy(', resources: { maxMemory: 1Gi, maxPids: 100 }'));
     await assert.rejects(sandbox.update(policy(', resources: { maxPids: 1000 }')), { code: 'NEMO_E_APPLY', message: /maxPids/ });
     await assert.rejects(sandbox.update(policy(', syscalls: { deny: [socket] }')), { code: 'NEMO_E_APPLY', message: /: syscalls\.$/ });
+    await assert.rejects(sandbox.update(policy(', resources: { timeout: 1h }')), { code: 'NEMO_E_APPLY', message: /resources\.timeout/ });
     const other = loadSandboxPolicy(`apiVersion: openshell.nvidia.com/v1\nkind: SandboxPolicy\nmetadata: { name: alone }\nspec: { isolation: { network: restricted, filesystem: workspace, syscalls: standard }, resources: { maxPids: 100 }, filesystem: { escalate: [{ path: /workspace/other/**, on: [delete] }] } }\n`, 'alone.yaml');
     await sandbox.update(other);
     const before = approver.asked.length;
