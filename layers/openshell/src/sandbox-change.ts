@@ -14,7 +14,6 @@ const words: Readonly<Record<string, string>> = {
   processBytes: 'resources.maxMemory (no control group here)',
   timeoutMs: 'resources.timeout',
   locks: 'filesystem.escalate (another place, or another kind of operation)',
-  lsm: 'what the kernel decides itself (tier A)',
   protect: 'filesystem.protect',
   workspace: 'filesystem.overlay',
   audit: 'auditLog.syscalls',
