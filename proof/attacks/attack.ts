@@ -2,9 +2,9 @@
 import type { LaunchPlan, LayerSwitch } from '@nemoclaw/contract';
 import type { Seen } from './world.ts';
 
-/** `mounts`: what is locked inside the workspace (hidden, read-only, pinned, noexec); `view`: everything else of the host that is shown or not, and whether programs run from it. `limits`: of memory and processes. */
-export type Switch = 'view' | 'mounts' | 'uid' | 'landlock' | 'seccomp' | 'netns' | 'pidns' | 'limits';
-export const switches: readonly Switch[] = ['view', 'mounts', 'uid', 'landlock', 'seccomp', 'netns', 'pidns', 'limits'];
+/** `mounts`: what is locked inside the workspace (hidden, read-only, pinned, noexec); `view`: everything else of the host that is shown or not, and whether programs run from it. `limits`: of memory and processes. `protect`: of names that programs of the owner obey. */
+export type Switch = 'view' | 'mounts' | 'uid' | 'landlock' | 'seccomp' | 'netns' | 'pidns' | 'limits' | 'protect';
+export const switches: readonly Switch[] = ['view', 'mounts', 'uid', 'landlock', 'seccomp', 'netns', 'pidns', 'limits', 'protect'];
 
 export interface Attack {
   readonly id: string;
@@ -33,5 +33,5 @@ export function without(plan: LaunchPlan, off: readonly (Switch | LayerSwitch)[]
   const unlocked = plan.view.filter((step) => !(locked.has(step.do) && step.path.startsWith('/workspace'))).map((step) => (step.do === 'workspace' ? { ...step, exec: true } : step));
   const view = off.includes('mounts') ? unlocked : plan.view;
   const limits = off.includes('limits') ? { openFiles: 4096, pids: 4096, memoryBytes: 2 ** 31, cpuMillis: 2000 } : plan.limits;
-  return { ...plan, view, limits, off: off.filter((one) => one !== 'mounts' && one !== 'limits') };
+  return { ...plan, view, limits, protect: off.includes('protect') ? null : plan.protect, off: off.filter((one) => one !== 'mounts' && one !== 'limits' && one !== 'protect') };
 }

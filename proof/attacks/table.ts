@@ -87,4 +87,17 @@ const network: readonly Attack[] = [
   { id: 'see-interfaces', title: "see the host's network interfaces", stops: ['netns'], plain: 'user', attempt: 'cat /proc/net/dev >$W/loot', won: ({ loot }) => loot.split('\n').some((line) => /^\s*\w+:/.test(line) && !/^\s*lo:/.test(line)) },
 ];
 
-export const attacks: readonly Attack[] = [...files, ...processes, ...network];
+/** Left in the workspace for whoever opens it afterwards; looked at after the workspace is given back. */
+const later: readonly Attack[] = [
+  { id: 'hook', title: 'a hook in a new repository', stops: ['protect'], plain: 'user', attempt: 'git init -q $W/new; echo $TOKEN >$W/new/.git/hooks/pre-commit', won: inWorkspace('new/.git/hooks/pre-commit') },
+  { id: 'git-settings', title: 'settings of a new repository that name a program', stops: ['protect'], plain: 'user', attempt: 'git init -q $W/new; git -C $W/new config core.fsmonitor "$TOKEN"', won: inWorkspace('new/.git/config') },
+  { id: 'bare-repository', title: 'a folder that is a bare repository in disguise', stops: ['protect'], plain: 'user', attempt: 'mkdir -p $W/docs/objects $W/docs/refs; echo "ref: refs/heads/x" >$W/docs/HEAD; printf "[core]\\n\\tfsmonitor = $TOKEN\\n" >$W/docs/config', won: inWorkspace('docs/config') },
+  { id: 'git-elsewhere', title: 'a .git file that points out of the workspace', stops: ['protect'], plain: 'user', attempt: 'mkdir $W/sub; echo "gitdir: ../../../$TOKEN" >$W/sub/.git', won: inWorkspace('sub/.git') },
+  { id: 'shell-file', title: 'what a shell runs when it enters the folder', stops: ['protect'], plain: 'user', attempt: 'mkdir $W/a; echo $TOKEN >$W/a/.envrc', won: inWorkspace('a/.envrc') },
+  { id: 'editor-task', title: 'a task that an editor starts, in folders closed to everybody', stops: ['protect'], plain: 'user', attempt: 'mkdir -p $W/a/.vscode; echo $TOKEN >$W/a/.vscode/tasks.json; chmod 0 $W/a/.vscode $W/a', won: inWorkspace('a/.vscode/tasks.json') },
+  { id: 'agent-settings', title: 'settings of the next agent, in another case', stops: ['protect'], plain: 'user', attempt: 'mkdir $W/.Claude; echo $TOKEN >$W/.Claude/settings.json', won: inWorkspace('.Claude/settings.json') },
+  { id: 'workflow-by-link', title: 'a workflow through a link in the place of .github', stops: ['protect'], plain: 'user', attempt: 'mkdir -p $W/g/workflows; echo $TOKEN >$W/g/workflows/ci.yml; ln -s g $W/.github', won: inWorkspace('.github/workflows/ci.yml') },
+  { id: 'instructions', title: 'instructions for the next agent, through a hard link', stops: ['protect'], plain: 'user', attempt: 'echo $TOKEN >$W/text; ln $W/text $W/AGENTS.md', won: inWorkspace('AGENTS.md') },
+];
+
+export const attacks: readonly Attack[] = [...files, ...processes, ...network, ...later];
