@@ -5,7 +5,9 @@ import { loadSandboxPolicy, unenforced } from '@nemoclaw/contract';
 import { readHostFacts } from './host-facts.ts';
 import { launchAlone } from './launch-alone.ts';
 import { kernelSetting, namespaceHint, policyFactsOf, readLaunchFacts, type LaunchFacts } from './launch-facts.ts';
+import type { HostReport } from './openshelld-client.ts';
 import { planFor } from './plan-for.ts';
+import { AloneDaemon } from './sandbox-daemon.ts';
 
 const plainPolicy = `apiVersion: openshell.nvidia.com/v1
 kind: SandboxPolicy
@@ -73,15 +75,26 @@ function hintsFor(facts: LaunchFacts): string[] {
   return hints;
 }
 
+/** The tier that a sandbox which asks and records would have (`createSandbox`, `openshell run` with escalations): openshelld tries to load its programs. */
+async function askOpenshelld(bindRoots: readonly string[]): Promise<Pick<HostReport, 'tier' | 'tierWhy' | 'seen'>> {
+  const { daemon, release } = await AloneDaemon.take({ bindRoots, holdSeconds: 60, testing: false });
+  try {
+    return await daemon.client.host();
+  } finally {
+    await release();
+  }
+}
+
 /** Tries everything once; some tens of ms. Throws NEMO_E_NATIVE where the native part is not built. */
 export async function examine(): Promise<DoctorReport> {
   const facts = readLaunchFacts();
-  const { tier, limits } = policyFactsOf(facts);
+  const { limits } = policyFactsOf(facts);
   const host = { ...readHostFacts(), limits };
+  const { tier, tierWhy, seen } = await askOpenshelld(host.bindRoots);
   const policy = loadSandboxPolicy(plainPolicy, 'doctor');
   const base = {
     tier,
-    because: facts.rootless ? 'the caller is not root' : 'the caller is root; a command on its own is launched without openshelld, and so without eBPF LSM',
+    because: facts.rootless ? 'the caller is not root' : tierWhy,
     kernel: release(),
     securityModules: securityModules(),
     landlock: facts.landlock,
@@ -92,8 +105,9 @@ export async function examine(): Promise<DoctorReport> {
   const result = await launchAlone(planFor(policy, host, { hasWorkspace: false, escalations: 'refuse' }), { command: ['/bin/true'], bindRoots: host.bindRoots, stdio: 'pipe' });
   const always = [
     ...(tier === 'C' ? ['To the host the agent is the caller: no user of its own.', 'The start of a program is never held for a person: only root sees it in time.'] : []),
-    'The size of a workspace on disk is not limited; private folders are.',
-    'No tier A for a command on its own: createSandbox, questions and NemoClaw use eBPF LSM where the host has it.',
+    'What is written to a workspace itself is not limited in size; private folders and layers are.',
+    ...(tier === 'A' ? ['No tier A for a command on its own, which is launched without openshelld: createSandbox, questions and NemoClaw use eBPF LSM.'] : facts.rootless ? [] : [`No tier A: ${tierWhy}.`]),
+    ...(seen || facts.rootless ? [] : ['System calls are not counted: the eBPF program that does it cannot be loaded here.']),
   ];
   const old = landlockSince.filter(([abi]) => facts.landlock < abi).map(([, lacks]) => lacks);
   return { ...base, launched: result.code === 0, why: result.code === 0 ? '' : result.stderr.trim(), probe: result.report?.probe ?? {}, phases: result.report?.phases ?? {}, notEnforced: [...unenforced(policy, { tier, limits }), ...old, ...always] };

@@ -30,6 +30,8 @@ export class OpenshelldError extends Error {
 /** Facts about this host, as openshelld found them. */
 export interface HostReport {
   readonly tier: 'A' | 'B' | 'C';
+  /** Why it is this one, in plain words. */
+  readonly tierWhy: string;
   readonly landlock: number;
   readonly kernel: string;
   readonly cgroup: Readonly<Record<'v2' | 'memory' | 'pids' | 'cpu' | 'freezer', boolean>>;
