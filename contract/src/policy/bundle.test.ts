@@ -1,7 +1,7 @@
 /** Blueprint folders load whole with a digest; what is not enforced is said; lint finds rules that do less than they seem to. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { checkHost, lintBundle, loadBlueprintFolder, loadBundle, loadNetworkPolicy, loadSandboxPolicy, NemoError, unenforced, type ErrorCode } from '../index.ts';
+import { checkHost, lintBundle, loadBlueprintFolder, loadBundle, loadInference, loadNetworkPolicy, loadSandboxPolicy, NemoError, unenforced, type ErrorCode } from '../index.ts';
 
 const files = new Map<string, string>([
   ['blueprint.yaml', 'apiVersion: nemoclaw.dev/v1\nkind: Blueprint\nname: b\nversion: 1.0.0\ndescription: d\nrole: support\nagent: { kind: shell }\nfiles: { sandbox: s.yaml, network: n.yaml, actions: a.yaml, approvals: p.yaml, inference: i.yaml }\npatience: { stream: 5m }\n'],
@@ -115,6 +115,15 @@ test('incoming requests are reported as not served, which is no error; programs 
   checkHost(policy, { tier: 'B' }, { network: ingress });
   const binaries = loadNetworkPolicy('networkPolicy:\n  name: n\n  egress:\n    allow: [{ domain: x.org, binaries: [/usr/bin/gh] }]\n', 'n.yaml');
   assert.throws(() => checkHost(policy, { tier: 'B' }, { network: binaries }), (e: unknown) => e instanceof NemoError && e.where?.file === 'n.yaml' && e.where.line === 4);
+});
+
+test('what is asked of the record and of the router and not done is said: stricter is no error, less is one', () => {
+  const lenient = loadSandboxPolicy(`${head}  auditLog: { onAuditFailure: continue }\n`, 's.yaml');
+  assert.match(unenforced(lenient, { tier: 'B' }).join(), /onAuditFailure/);
+  checkHost(lenient, { tier: 'B' });
+  const provider = '{ name: m, kind: vllm, endpoint: "http://127.0.0.1:1/v1", model: m, location: local }';
+  const inference = loadInference(`providers: [${provider}]\ndefault: m\nprivacyRouter: { fallback: deny }\n`, 'i.yaml');
+  assert.throws(() => checkHost(loadSandboxPolicy(head, 's.yaml'), { tier: 'B' }, { inference }), (e: unknown) => e instanceof NemoError && e.where?.file === 'i.yaml' && e.where.line === 3);
 });
 
 test('lint: advisory-only actions and allowances without effect', () => {

@@ -81,9 +81,13 @@ function gaps(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolici
   const kept = spec.filesystem.overlay && spec.isolation.filesystem !== 'ephemeral';
   if (spec.resources.maxDisk !== undefined && (direct || kept)) gap(['resources', 'maxDisk'], 'resources.maxDisk: what is written to the workspace itself is not limited, only private file systems are; a workspace whose layer ends with the sandbox has a size (isolation.filesystem: ephemeral).');
   if (!spec.auditLog.enabled) out.push({ text: 'auditLog.enabled: false: the record is always kept.', stricter: true, where: whereOf(policy, ['spec', 'auditLog', 'enabled']) });
+  if (spec.auditLog.onAuditFailure === 'continue') out.push({ text: 'auditLog.onAuditFailure: continue: what cannot be undone is refused while it cannot be put on record.', stricter: true, where: whereOf(policy, ['spec', 'auditLog', 'onAuditFailure']) });
   // Not a gap of ours, but whoever opens the folder afterwards must see it wherever the sandbox is shown.
   if (spec.filesystem.protect === 'off') out.push({ text: 'filesystem.protect: off: the agent may write git hooks and settings of editors and agents that run on your side.', stricter: true, where: whereOf(policy, ['spec', 'filesystem', 'protect']) });
   if (spec.mode === 'monitor' && facts.tier !== 'A') out.push({ text: 'mode: monitor: what a person would be asked about is recorded and let through; what is denied, read-only or refused stays so.', stricter: true, where: whereOf(policy, ['spec', 'mode']) });
+  if (others.inference?.privacyRouter?.fallback === 'deny') {
+    out.push({ text: 'privacyRouter.fallback: deny: what may not go to the cloud goes to a local model where there is one.', where: whereOf(others.inference, ['privacyRouter', 'fallback']) });
+  }
   if (others.network !== undefined) networkGaps(others.network, spec.isolation.network === 'open', out);
   if (others.inference?.privacyRouter !== undefined && others.inference.privacyRouter.residencyRules.length > 0) {
     out.push({ text: 'privacyRouter.residencyRules: this version does not route by region.', where: whereOf(others.inference, ['privacyRouter', 'residencyRules']) });

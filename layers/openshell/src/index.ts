@@ -20,3 +20,6 @@ export { explain, explainOps } from './explain.ts';
 export type { ExplainHost, ExplainLayer, ExplainOp, ExplainQuery, Explanation } from './explain.ts';
 export { startingLabel } from './starting-label.ts';
 export type { StartingLabel } from './starting-label.ts';
+export { levels, type Level } from './levels.ts';
+export { protectedNames, type NameEntry } from './protected-names.ts';
+export { callGroups, testedCalls, type CallGroup } from './seccomp-calls.ts';
