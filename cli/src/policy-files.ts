@@ -12,7 +12,7 @@ export interface PolicyFile {
 export type PolicyKind = 'sandbox policy' | 'network policy' | 'approval policy' | 'action catalogue' | 'inference' | 'blueprint' | 'unknown';
 
 /** The most that this version enforces on any host: what it cannot do is an error before a policy is applied, not after. */
-const bestHost = { tier: 'B' } as const;
+const bestHost = { tier: 'B', gpu: ['/dev/nvidia0'] } as const;
 
 const endings = /\.(ya?ml|json)$/;
 

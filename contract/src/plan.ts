@@ -15,6 +15,8 @@ export type ViewStep =
   | { readonly do: 'concat'; readonly path: string; readonly source: string; readonly text: string }
   /** null, zero, full, random, urandom, tty, ptmx, fd, stdin, stdout, stderr, pts, shm. */
   | { readonly do: 'dev'; readonly path: string; readonly shmBytes: number }
+  /** The host's own node, at the same path below /dev: a character device that the host's bounds name and the agent may use by its own rights; nosuid, noexec. */
+  | { readonly do: 'device'; readonly path: string }
   /** Of the sandbox's own pid namespace, read-only, other people's processes invisible. */
   | { readonly do: 'proc'; readonly path: string }
   /** The registered folder, idmapped to the agent, nosuid, nodev. */

@@ -1,4 +1,4 @@
-/** host.yaml's switch for the demo services. */
+/** What host.yaml decides: the demo services, the devices. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { placesFrom } from '../places.ts';
@@ -12,4 +12,11 @@ test('demo: 0 leaves out the demo services and what would point at them', () => 
   assert.match(shown('demo: 1'), /demo\.ts.*NEMOCLAW_DEMO_DIR/);
   assert.doesNotMatch(shown('demo: 0'), /demo/i);
   assert.match(shown('demo: 0'), /gateway\.ts/);
+});
+
+test('gpu: only paths below /dev reach openshelld', () => {
+  const devices = (text: string): unknown => daemonConfig(placesFrom({ NEMOCLAW_ROOT: '/tmp/none' }), identities, parseBounds(text, 'host.yaml'))['devices'];
+  assert.deepEqual([devices('demo: 0'), devices('gpu: [/dev/nvidia*, /dev/dri/renderD128]')], [[], ['/dev/nvidia*', '/dev/dri/renderD128']]);
+  for (const bad of ['/dev', '/dev/', '/etc/x', '/dev/../etc/x', '/dev/.x', 'dev/x', '/dev/a b', '[/dev/x', '5']) assert.throws(() => parseBounds(`gpu: [${JSON.stringify(bad)}]`, 'host.yaml'), /gpu must be a list/, bad);
+  assert.throws(() => parseBounds('gpu: /dev/nvidia0', 'host.yaml'), /gpu must be a list/);
 });

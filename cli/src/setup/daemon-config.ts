@@ -17,8 +17,10 @@ export interface HostBounds {
   readonly holdSeconds: number;
   /** 1: the scripted model and the demo company's services run, on fixed loopback ports; 0: they do not, and there is no provider `demo`. */
   readonly demo: number;
+  /** Devices that `gpuAccess: full` may show: paths below /dev, `*` within a name. */
+  readonly gpu: readonly string[];
 }
-export const defaultBounds: HostBounds = { sandboxes: 512, memoryBytes: 0, pids: 0, cpuMillis: 0, workers: 1, holdSeconds: 900, demo: 1 };
+export const defaultBounds: HostBounds = { sandboxes: 512, memoryBytes: 0, pids: 0, cpuMillis: 0, workers: 1, holdSeconds: 900, demo: 1, gpu: [] };
 
 const hostYaml = `# What root allows on this host. A policy may ask for less, never for more; 0 means no bound.
 # Read by \`nemoclaw up\`.
@@ -32,16 +34,25 @@ workers: ${defaultBounds.workers}
 holdSeconds: ${defaultBounds.holdSeconds}
 # 1: the scripted model and the demo company's services run (ports 8930 and 8931 on loopback); 0: they do not
 demo: ${defaultBounds.demo}
+# devices that a policy with gpuAccess: full shows, e.g. [/dev/nvidia*, /dev/dri/renderD*]; only what every user may open (mode 666) can be of use to an agent
+gpu: []
 `;
+
+const isDevicePattern = (given: unknown): boolean => typeof given === 'string' && given.length < 200 && /^\/dev(\/[A-Za-z0-9_*-][A-Za-z0-9._*-]*)+$/.test(given);
 
 /** Bounds from the text of host.yaml; throws Failure for a field or value that is not understood. */
 export function parseBounds(text: string, file: string): HostBounds {
   const document = parseDocument(text);
   const value: unknown = document.errors.length > 0 ? undefined : document.toJS();
   if (typeof value !== 'object' || value === null) throw new Failure('NEMO_E_SETUP', { what: `${file} is not a YAML mapping.`, fix: 'Correct it, or remove it: it is then written anew.' });
-  const bounds: Record<string, number> = { ...defaultBounds };
+  const bounds: Record<string, unknown> = { ...defaultBounds };
   for (const [field, given] of Object.entries(value)) {
     if (!Object.hasOwn(defaultBounds, field)) throw new Failure('NEMO_E_SETUP', { what: `${file} has an unknown field '${field}'.`, fix: `It may have: ${Object.keys(defaultBounds).join(', ')}.` });
+    if (field === 'gpu') {
+      if (!Array.isArray(given) || given.length > 64 || !given.every(isDevicePattern)) throw new Failure('NEMO_E_SETUP', { what: `${file}: gpu must be a list of at most 64 paths below /dev, such as /dev/nvidia* or /dev/dri/renderD128.` });
+      bounds[field] = given;
+      continue;
+    }
     if (typeof given !== 'number' || !Number.isSafeInteger(given) || given < 0) throw new Failure('NEMO_E_SETUP', { what: `${file}: ${field} must be a whole number from 0.` });
     bounds[field] = given;
   }
@@ -77,6 +88,7 @@ export function daemonConfig(places: Places, { operatorsGid, users }: Identities
     limits: { sandboxes: bounds.sandboxes, memoryBytes: bounds.memoryBytes, pids: bounds.pids, cpuMillis: bounds.cpuMillis },
     holdSeconds: Math.max(1, bounds.holdSeconds),
     bindRoots: ['/usr', '/opt', '/etc', places.prefix, join(places.state, 'agents'), join(places.state, 'blueprints')],
+    devices: bounds.gpu,
   };
 }
 

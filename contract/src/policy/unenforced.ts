@@ -11,6 +11,8 @@ export interface PolicyHostFacts {
   readonly tier: 'A' | 'B' | 'C';
   /** What control groups can limit; absent: all of it. */
   readonly limits?: { readonly memory: boolean; readonly cpu: boolean };
+  /** Devices that `gpuAccess: full` shows; absent: none. */
+  readonly gpu?: readonly string[];
 }
 
 /** The other files of a bundle, where there are any. */
@@ -66,7 +68,7 @@ function gaps(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolici
   for (const note of [...foreignNotes(policy), ...(others.network === undefined ? [] : foreignNotes(others.network))]) out.push({ ...note, stricter: true });
   const gap = (path: Path, text: string): number => out.push({ text, where: whereOf(policy, ['spec', ...path]) });
   if (spec.process.exec.escalate.length > 0 && facts.tier !== 'A') gap(['process', 'exec', 'escalate'], 'process.exec.escalate: this version cannot hold the start of a program.');
-  if (spec.resources.gpuAccess === 'full') gap(['resources', 'gpuAccess'], 'resources.gpuAccess: full: this version gives no sandbox a GPU device.');
+  if (spec.resources.gpuAccess === 'full' && (facts.gpu ?? []).length === 0) gap(['resources', 'gpuAccess'], 'resources.gpuAccess: full: no GPU device can be shown here: one that the host permits (`gpu` in host.yaml), that is there, and that agents may open (mode 666; without root: that you may open).');
   spec.filesystem.escalate.forEach((rule, index) => {
     const other = rule.on.filter((op) => op === 'exec');
     if (other.length > 0 && facts.tier !== 'A') gap(['filesystem', 'escalate', index, 'on'], `filesystem.escalate[${index}]: this version cannot hold the start of a program.`);

@@ -56,7 +56,7 @@ async function main(env: NodeJS.ProcessEnv): Promise<void> {
     compile: compileWithDecide,
     certificates: { root: createRootCa, intermediate: createIntermediate },
     plan: (request: PlanRequest) => {
-      const plan = planFor(request.policy, { ...hostFacts, limits: policyFacts(request.hostFacts).limits, tier: policyFacts(request.hostFacts).tier }, {
+      const plan = planFor(request.policy, { ...hostFacts, ...policyFacts(request.hostFacts) }, {
         hasWorkspace: request.workspace,
         agents: request.mounts,
         certificates: request.caPem,

@@ -9,11 +9,12 @@ import type { LiveSandbox } from './live.ts';
 import { chooseProviders, providerPlans } from './providers.ts';
 import { keys, type CaRecord, type PolicyRecord, type SandboxRecord } from './record.ts';
 
-/** The tier that openshelld found, and what control groups can limit; anything unknown counts as the weakest. */
-export function policyFacts(hostFacts: Readonly<Record<string, unknown>>): PolicyHostFacts & Required<Pick<PolicyHostFacts, 'limits'>> {
+/** The tier that openshelld found, what control groups can limit, GPU devices; anything unknown counts as the weakest. */
+export function policyFacts(hostFacts: Readonly<Record<string, unknown>>): PolicyHostFacts & Required<Pick<PolicyHostFacts, 'limits' | 'gpu'>> {
   const tier = hostFacts['tier'];
   const cgroup = typeof hostFacts['cgroup'] === 'object' && hostFacts['cgroup'] !== null ? (hostFacts['cgroup'] as Readonly<Record<string, unknown>>) : {};
-  return { tier: tier === 'A' || tier === 'B' ? tier : 'C', limits: { memory: cgroup['memory'] === true, cpu: cgroup['cpu'] === true } };
+  const gpu = Array.isArray(hostFacts['gpu']) ? hostFacts['gpu'].filter((path) => typeof path === 'string') : [];
+  return { gpu, tier: tier === 'A' || tier === 'B' ? tier : 'C', limits: { memory: cgroup['memory'] === true, cpu: cgroup['cpu'] === true } };
 }
 
 /** Makes a running sandbox for the person `uid`. Throws NemoError; then nothing of it is left. */

@@ -70,14 +70,34 @@ static int clone_readonly(const char *path, bool exec, const struct launch_in *i
   return tree;
 }
 
+/*
+ * The very node that the plan names, a character device that the agent may use by its own rights: as whoever it is, or, where it has a uid of its own, as anybody may.
+ * Nothing can be changed at the node itself; what the driver does is the driver's.
+ */
+static int clone_device(const char *path, const struct launch_in *in) {
+  struct stat st;
+  int at = open_plainly(AT_FDCWD, path, O_PATH | O_NOFOLLOW, 0);
+  if (at < 0) return -1;
+  bool known = fstat(at, &st) == 0 && S_ISCHR(st.st_mode);
+  bool usable = known && (in->rootless ? syscall(SYS_faccessat2, at, "", R_OK | W_OK, AT_EACCESS | AT_EMPTY_PATH) == 0 : (st.st_mode & 06) == 06);
+  int tree = usable ? sys_open_tree(at, "", AT_EMPTY_PATH | TREE_CLONE | TREE_CLOEXEC) : -1, e = usable ? errno : known ? EACCES : ENODEV;
+  close(at);
+  struct mount_attributes attr = {.set = ATTR_RDONLY | ATTR_NOSUID | ATTR_NOEXEC, .propagation = MS_PRIVATE};
+  if (tree >= 0 && sys_mount_setattr(tree, "", AT_EMPTY_PATH, &attr) == 0) return tree;
+  if (tree >= 0) e = errno, close(tree);
+  errno = e;
+  return -1;
+}
+
 int binds_open(const struct plan *plan, const struct launch_in *in, int *fds, struct fault *f) {
   for (size_t i = 0; i < plan->step_count; i++) fds[i] = -1;
   for (size_t i = 0; i < plan->step_count; i++) {
     const struct step *s = &plan->steps[i];
     if (s->kind == STEP_BIND) fds[i] = clone_readonly(s->source, s->exec, in);
+    else if (s->kind == STEP_DEVICE) fds[i] = clone_device(s->source, in);
     else if (s->kind == STEP_CONCAT) fds[i] = open_public(s->source, in);
     else continue;
-    bool may_miss = s->kind == STEP_CONCAT || s->yes;
+    bool may_miss = s->kind == STEP_CONCAT || (s->kind == STEP_BIND && s->yes);
     if (fds[i] < 0 && !(errno == ENOENT && may_miss)) return fault(f, "view", errno, "view: source %s", s->source);
   }
   return 0;

@@ -48,7 +48,7 @@ int mount_devices(struct build *b, const struct step *s, struct fault *f) {
   char options[96];
   if (strcmp(s->path, "dev") != 0) return fault(f, "plan", 0, "view: dev must be /dev");
   if (mkdirat(b->root, "dev", 0755) != 0 && errno != EEXIST) return fault(f, "view", errno, "view: make /dev");
-  if (mount("tmpfs", "dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "size=64k,mode=755,nr_inodes=32") != 0) return fault(f, "view", errno, "view: tmpfs /dev");
+  if (mount("tmpfs", "dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "size=64k,mode=755,nr_inodes=256") != 0) return fault(f, "view", errno, "view: tmpfs /dev");
   int dev = open_inside(b->root, "dev", O_PATH | O_DIRECTORY), ok = dev >= 0;
   for (size_t i = 0; ok && i < sizeof nodes / sizeof *nodes; i++) ok = make_node(b, dev, nodes[i].name, nodes[i].major, nodes[i].minor) == 0;
   for (size_t i = 0; ok && i < sizeof links / sizeof *links; i++) ok = symlinkat(links[i][0], dev, links[i][1]) == 0;

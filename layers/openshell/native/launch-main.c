@@ -14,7 +14,7 @@
 #define UID_BASE 0x70000000u /* plus the pid: one uid per sandbox, in nobody's range */
 #define ROOTS_MAX 32
 #define PLAN_BYTES_MAX (2 << 20)
-#define USAGE "usage: openshell-launch --plan-fd N [--report-fd N] [--release-fd N] [--workspace DIR] [--uid N] [--bind-root DIR]... [--testing] [--] command...\n       openshell-launch --facts\n"
+#define USAGE "usage: openshell-launch --plan-fd N [--report-fd N] [--release-fd N] [--workspace DIR] [--uid N] [--bind-root DIR]... [--device NODE]... [--testing] [--] command...\n       openshell-launch --facts\n"
 
 struct arguments {
   int plan_fd, report_fd, release_fd;
@@ -22,6 +22,8 @@ struct arguments {
   unsigned uid;
   const char *roots[ROOTS_MAX + 1];
   size_t root_count;
+  const char *devices[DEVICES_MAX + 1];
+  size_t device_count;
   bool testing;
   char **command;
 };
@@ -55,6 +57,7 @@ static bool parse(int argc, char **argv, struct arguments *a) {
     else if (strcmp(argv[i], "--uid") == 0 && number(value, &fd) && fd != 0) a->uid = fd;
     else if (strcmp(argv[i], "--workspace") == 0 && value != NULL) a->workspace = value;
     else if (strcmp(argv[i], "--bind-root") == 0 && value != NULL && a->root_count < ROOTS_MAX) a->roots[a->root_count++] = value;
+    else if (strcmp(argv[i], "--device") == 0 && value != NULL && a->device_count < DEVICES_MAX) a->devices[a->device_count++] = value;
     else return false;
     i++;
   }
@@ -172,7 +175,7 @@ int main(int argc, char **argv) {
   json_t *plan = read_plan(a.plan_fd, &bad);
   if (plan == NULL) return fprintf(stderr, "openshell: plan: %s\n", bad.text), 2;
   close(a.plan_fd);
-  struct launch_in in = {.workspace_fd = -1, .layer_fd = -1, .agent_uid = a.uid, .agent_gid = launch_rootless() ? getegid() : a.uid, .bind_roots = a.root_count > 0 ? a.roots : NULL, .allow_layer_switches = a.testing};
+  struct launch_in in = {.workspace_fd = -1, .layer_fd = -1, .agent_uid = a.uid, .agent_gid = launch_rootless() ? getegid() : a.uid, .bind_roots = a.root_count > 0 ? a.roots : NULL, .devices = a.devices, .allow_layer_switches = a.testing};
   if (a.workspace != NULL) {
     struct stat st;
     in.workspace_fd = open(a.workspace, O_PATH | O_DIRECTORY | O_CLOEXEC);

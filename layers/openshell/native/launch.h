@@ -11,6 +11,7 @@
 #define LAUNCH_PROBES_MAX 48
 #define LAUNCH_PHASES_MAX 8
 #define LAUNCH_TWINS_MAX 24
+#define DEVICES_MAX 64
 
 /* Owner on disk of what agents write to a layer; in nobody's range, and the same for every uid that a sandbox ever has. */
 #define LAYER_UID 0x6ffffff0u
@@ -25,6 +26,7 @@ struct launch_in {
   const int *procs_fds; /* cgroup.procs files (v1 or v2), writable; the init writes "0" into each before anything else */
   size_t procs_count;
   const char *const *bind_roots; /* NULL-terminated: a bind step's source must be one of these or lie below; NULL: /usr, /opt, /etc */
+  const char *const *devices; /* NULL-terminated: character devices below /dev that a device step may show; NULL: none */
   bool allow_layer_switches; /* host config `testing: true` */
   bool rootless; /* launch_sandbox() fills it in from launch_rootless() */
   int layer_fd;    /* O_PATH folder for the layer of an overlay workspace that is kept, or -1 */

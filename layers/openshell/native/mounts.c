@@ -237,6 +237,7 @@ int view_step(struct build *b, const struct step *s, int source, struct fault *f
   case STEP_FILE:
   case STEP_CONCAT: return do_simple(b, s, source, f);
   case STEP_TMPFS: return do_tmpfs(b, s, f);
+  case STEP_DEVICE:
   case STEP_BIND: return do_bind(b, s, source, f);
   case STEP_DEV: return mount_devices(b, s, f);
   case STEP_PROC: return mount_proc(b, s, f);

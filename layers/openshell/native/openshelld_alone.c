@@ -17,9 +17,9 @@
 
 int alone_load(int fd, char *err, size_t errlen) {
   json_error_t error;
-  json_t *limits = NULL, *roots = NULL, *root = json_loadfd(fd, JSON_REJECT_DUPLICATES, &error);
+  json_t *limits = NULL, *roots = NULL, *devices = NULL, *root = json_loadfd(fd, JSON_REJECT_DUPLICATES, &error);
   int hold = 900, testing = 0;
-  if (!root || json_unpack_ex(root, &error, JSON_STRICT, "{s:s,s?o,s?i,s?o,s?b}", "instance", &config.instance, "bindRoots", &roots, "holdSeconds", &hold, "limits", &limits, "testing", &testing) < 0) {
+  if (!root || json_unpack_ex(root, &error, JSON_STRICT, "{s:s,s?o,s?o,s?i,s?o,s?b}", "instance", &config.instance, "bindRoots", &roots, "devices", &devices, "holdSeconds", &hold, "limits", &limits, "testing", &testing) < 0) {
     text_format(err, errlen, "configuration: %s", error.text);
     return -1;
   }
@@ -32,7 +32,7 @@ int alone_load(int fd, char *err, size_t errlen) {
   config.services = json_array();
   config.hold_ms = (int64_t)hold * 1000;
   config.testing = testing;
-  if (config_limits(limits, err, errlen) < 0) return -1;
+  if (config_limits(limits, err, errlen) < 0 || config_devices(devices, err, errlen) < 0) return -1;
   if (config_surroundings(roots) < 0) {
     text_format(err, errlen, "/proc is not there");
     return -1;

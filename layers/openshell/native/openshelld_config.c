@@ -86,6 +86,23 @@ int config_surroundings(json_t *roots) {
   return 0;
 }
 
+int config_devices(json_t *patterns, char *err, size_t errlen) {
+  size_t i;
+  json_t *one;
+  if (patterns && (!json_is_array(patterns) || json_array_size(patterns) > 64)) {
+    text_format(err, errlen, "devices: a list of at most 64 patterns");
+    return -1;
+  }
+  json_array_foreach(patterns, i, one) {
+    const char *text = json_string_value(one);
+    if (text && strncmp(text, "/dev/", 5) == 0 && text[5] && !strstr(text, "/.") && !strpbrk(text, "?[\\")) continue;
+    text_format(err, errlen, "devices[%zu]: must lie below /dev, with no other wildcard than *", i);
+    return -1;
+  }
+  config.devices = patterns;
+  return 0;
+}
+
 int config_load(const char *file, char *err, size_t errlen) {
   json_error_t error;
   json_t *root = json_load_file(file, JSON_REJECT_DUPLICATES, &error);
@@ -93,13 +110,13 @@ int config_load(const char *file, char *err, size_t errlen) {
     text_format(err, errlen, "%s:%d:%d: %s", file, error.line, error.column, error.text);
     return -1;
   }
-  json_t *identities, *agents, *limits = NULL, *roots = NULL;
+  json_t *identities, *agents, *limits = NULL, *roots = NULL, *devices = NULL;
   int testing = 0, workers = 1, hold = 900;
   json_int_t operators = 0, first = 0, count = 0;
   config.instance = "default";
-  if (json_unpack_ex(root, &error, JSON_STRICT, "{s?s,s:s,s:s,s:s,s?s,s:s,s:I,s:o,s:o,s?i,s:o,s?o,s?i,s?o,s?b}", "instance", &config.instance, "run", &config.run, "state", &config.state,
+  if (json_unpack_ex(root, &error, JSON_STRICT, "{s?s,s:s,s:s,s:s,s?s,s:s,s:I,s:o,s:o,s?i,s:o,s?o,s?i,s?o,s?o,s?b}", "instance", &config.instance, "run", &config.run, "state", &config.state,
                      "prefix", &config.prefix, "lib", &config.lib, "node", &config.node, "operatorsGid", &operators, "identities", &identities, "agentUids", &agents, "workers", &workers,
-                     "services", &config.services, "limits", &limits, "holdSeconds", &hold, "bindRoots", &roots, "testing", &testing) < 0) {
+                     "services", &config.services, "limits", &limits, "holdSeconds", &hold, "bindRoots", &roots, "devices", &devices, "testing", &testing) < 0) {
     text_format(err, errlen, "%s: %s", file, error.text);
     return -1;
   }
@@ -114,7 +131,7 @@ int config_load(const char *file, char *err, size_t errlen) {
   config.hold_ms = (int64_t)hold * 1000;
   config.testing = testing;
   char why[200] = "";
-  if (config_limits(limits, why, sizeof why) < 0) {
+  if (config_limits(limits, why, sizeof why) < 0 || config_devices(devices, why, sizeof why) < 0) {
     text_format(err, errlen, "%s: %s", file, why);
     return -1;
   }

@@ -12,6 +12,7 @@
  *   "limits": {"sandboxes": 512, "registrations": 1024, "memoryBytes": 0, "pids": 0, "cpuMillis": 0},   a plan may ask for less, never for more (0: no bound)
  *   "holdSeconds": 900,
  *   "bindRoots": ["/usr", "/opt", "/etc"],
+ *   "devices": ["/dev/nvidia*", "/dev/dri/renderD*"],    what gpuAccess: full may show, if it is a character device that agents may open (left out: none)
  *   "testing": false
  * }
  * In argv and env, {node}, {lib} (= prefix/lib, or "lib" where given), {run}, {state}, {prefix} are filled in. A service with role "worker" is
@@ -41,6 +42,7 @@ struct config {
   long long memory_bytes, pids, cpu_millis;
   int64_t hold_ms;
   const char *bind_roots[17];
+  json_t *devices; /* patterns, or NULL: none */
   bool testing;
   bool alone; /* one program started us for itself: openshelld_alone.h */
   char shim[4096]; /* the shim program, beside openshelld */
@@ -53,6 +55,8 @@ int config_load(const char *file, char *err, size_t errlen);
 /* The parts that both ways to configure have: limits, bind roots, the shim beside us. 0, or -1 with `err`. */
 int config_limits(json_t *limits, char *err, size_t errlen);
 int config_surroundings(json_t *roots);
+/* Patterns of devices: below /dev, `*` within one name. 0, or -1 with `err`. */
+int config_devices(json_t *patterns, char *err, size_t errlen);
 /* `text` with {node} and the like filled in; to be freed. NULL: unknown name, or no memory. */
 char *config_expand(const char *text);
 /* A uid that openshelld runs services or agents under, never a person's. */

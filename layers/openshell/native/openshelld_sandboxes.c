@@ -2,6 +2,7 @@
 #include "lsm_holds.h"
 #include "lsm_kernel.h"
 #include "openshelld_lsm.h"
+#include "openshelld_devices.h"
 #include "cgroup.h"
 #include "openshelld_alone.h"
 #include "openshelld_layers.h"
@@ -101,8 +102,8 @@ void asked_create(struct service *service, json_t *message, json_int_t id) {
     uid_t uid = s ? free_uid() : 0;
     json_t *roots = json_array();
     for (int i = 0; config.bind_roots[i]; i++) json_array_append_new(roots, json_string(config.bind_roots[i]));
-    json_t *launch = json_pack("{s:s,s:s,s:I,s:O,s:s,s:s,s:I,s:o,s:b,s:b,s:I,s:I,s:{s:I,s:I,s:I},s:s}", "t", "launch", "sandbox", name, "uid", (json_int_t)uid, "plan", plan, "instance", config.instance, "worker", worker, "holdMs",
-                               (json_int_t)config.hold_ms, "bindRoots", roots, "testing", config.testing, "alone", config.alone, "workspaceUid", (json_int_t)(workspace ? workspace->uid : 0), "workspaceGid",
+    json_t *launch = json_pack("{s:s,s:s,s:I,s:O,s:s,s:s,s:I,s:o,s:o,s:b,s:b,s:I,s:I,s:{s:I,s:I,s:I},s:s}", "t", "launch", "sandbox", name, "uid", (json_int_t)uid, "plan", plan, "instance", config.instance, "worker", worker, "holdMs",
+                               (json_int_t)config.hold_ms, "bindRoots", roots, "devices", devices_found(), "testing", config.testing, "alone", config.alone, "workspaceUid", (json_int_t)(workspace ? workspace->uid : 0), "workspaceGid",
                                (json_int_t)(workspace ? workspace->gid : 0), "limits", "memoryBytes", (json_int_t)config.memory_bytes, "pids", (json_int_t)config.pids, "cpuMillis", (json_int_t)config.cpu_millis, "socket", path);
     if (s) {
       s->uid = uid;

@@ -27,6 +27,13 @@ size_t bind_root_of(const char *source, const struct launch_in *in) {
 
 static bool below_bind_roots(const char *source, const struct launch_in *in) { return bind_root_of(source, in) > 0; }
 
+/* Each device by its own name: a policy gets none that the host does not name. */
+static bool permitted_device(const char *path, const struct launch_in *in) {
+  for (const char *const *d = in->devices; d != NULL && *d != NULL; d++)
+    if (strcmp(*d, path) == 0) return strncmp(path, "/dev/", 5) == 0;
+  return false;
+}
+
 static const char *string_of(json_t *object, const char *key) { return json_string_value(json_object_get(object, key)); }
 
 static bool number_of(json_t *object, const char *key, uint64_t most, uint64_t *out) {
@@ -48,7 +55,7 @@ static const struct {
   enum step_kind kind;
 } step_names[] = {
     {"dir", STEP_DIR}, {"file", STEP_FILE}, {"link", STEP_LINK}, {"tmpfs", STEP_TMPFS}, {"bind", STEP_BIND}, {"concat", STEP_CONCAT},
-    {"dev", STEP_DEV}, {"proc", STEP_PROC}, {"workspace", STEP_WORKSPACE}, {"pin", STEP_PIN}, {"freeze", STEP_FREEZE}, {"thaw", STEP_THAW}, {"run", STEP_RUN}, {"mask", STEP_MASK}, {"twin", STEP_TWIN},
+    {"dev", STEP_DEV}, {"proc", STEP_PROC}, {"workspace", STEP_WORKSPACE}, {"pin", STEP_PIN}, {"freeze", STEP_FREEZE}, {"thaw", STEP_THAW}, {"run", STEP_RUN}, {"mask", STEP_MASK}, {"twin", STEP_TWIN}, {"device", STEP_DEVICE},
 };
 
 static bool mode_of(json_t *object, uint32_t *mode) {
@@ -83,6 +90,7 @@ static bool step_of(json_t *o, const struct launch_in *in, struct step *s) {
   case STEP_CONCAT:
     s->mode = 0644;
     return plan_path_ok(s->source = string_of(o, "source"), false) && below_bind_roots(s->source, in) && (s->text = string_of(o, "text")) != NULL;
+  case STEP_DEVICE: return permitted_device(s->source = path, in);
   case STEP_DEV: return number_of(o, "shmBytes", 1ULL << 40, &s->bytes) && s->bytes > 0;
   case STEP_WORKSPACE: return flag_of(o, "readOnly", &s->yes) && flag_of(o, "exec", &s->exec);
   case STEP_FREEZE:

@@ -10,13 +10,13 @@
 #define PLAN_RULES_MAX 128
 #define PLAN_FILTER_MAX 4096
 
-enum step_kind { STEP_DIR, STEP_FILE, STEP_LINK, STEP_TMPFS, STEP_BIND, STEP_CONCAT, STEP_DEV, STEP_PROC, STEP_WORKSPACE, STEP_PIN, STEP_FREEZE, STEP_THAW, STEP_RUN, STEP_MASK, STEP_TWIN };
+enum step_kind { STEP_DIR, STEP_FILE, STEP_LINK, STEP_TMPFS, STEP_BIND, STEP_CONCAT, STEP_DEV, STEP_PROC, STEP_WORKSPACE, STEP_PIN, STEP_FREEZE, STEP_THAW, STEP_RUN, STEP_MASK, STEP_TWIN, STEP_DEVICE };
 enum missing { MISSING_SKIP, MISSING_DIR, MISSING_FILE };
 
 struct step {
   enum step_kind kind;
   const char *path; /* without the leading slash: relative to the new root */
-  const char *source; /* bind, concat: host path; link: target */
+  const char *source; /* bind, concat, device: host path; link: target */
   const char *text; /* file, concat */
   uint32_t mode;
   uint64_t bytes;

@@ -27,7 +27,7 @@ static void take_text(char *out, size_t size, json_t *message, const char *name)
 
 static int launch(json_t *message, int workspace, int manifest, int layer) {
   char err[400] = "";
-  const char *roots[17] = {0};
+  const char *roots[17] = {0}, *devices[DEVICES_MAX + 1] = {0};
   int procs[CGROUP_MAX];
   json_t *plan = json_object_get(message, "plan"), *limits = json_object_get(plan, "limits"), *bounds = json_object_get(message, "limits");
   take_text(shim.id, sizeof shim.id, message, "sandbox");
@@ -47,6 +47,8 @@ static int launch(json_t *message, int workspace, int manifest, int layer) {
   shim.asks = json_array_size(shim.escalate) > 0;
   json_t *list = json_object_get(message, "bindRoots");
   for (size_t i = 0; i < json_array_size(list) && i < 16; i++) roots[i] = json_string_value(json_array_get(list, i));
+  list = json_object_get(message, "devices");
+  for (size_t i = 0; i < json_array_size(list) && i < DEVICES_MAX; i++) devices[i] = json_string_value(json_array_get(list, i));
   struct cgroup_limits bound = {.memory_bytes = bounded(limits, bounds, "memoryBytes"), .pids = bounded(limits, bounds, "pids"), .cpus = (double)bounded(limits, bounds, "cpuMillis") / 1000};
   if (cgroup_create(&shim.group, shim.instance, shim.id, &bound, err, sizeof err) < 0) return fail("host", err);
   for (int i = 0; i < shim.group.count; i++) procs[i] = shim.group.place[i].procs;
@@ -58,6 +60,7 @@ static int launch(json_t *message, int workspace, int manifest, int layer) {
                          .procs_fds = procs,
                          .procs_count = (size_t)shim.group.count,
                          .bind_roots = roots,
+                         .devices = devices,
                          .allow_layer_switches = json_is_true(json_object_get(message, "testing"))};
   if (manifest >= 0) {
     in.manifest = json_deep_copy(json_object_get(message, "owner"));

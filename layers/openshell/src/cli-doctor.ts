@@ -77,7 +77,7 @@ function hintsFor(facts: LaunchFacts): string[] {
 
 /** The tier that a sandbox which asks and records would have (`createSandbox`, `openshell run` with escalations): openshelld tries to load its programs. */
 async function askOpenshelld(bindRoots: readonly string[]): Promise<Pick<HostReport, 'tier' | 'tierWhy' | 'seen'>> {
-  const { daemon, release } = await AloneDaemon.take({ bindRoots, holdSeconds: 60, testing: false });
+  const { daemon, release } = await AloneDaemon.take({ bindRoots, devices: [], holdSeconds: 60, testing: false });
   try {
     return await daemon.client.host();
   } finally {

@@ -15,9 +15,10 @@ export function policyCommand(args: readonly string[]): Promise<number> {
   const [file, ...more] = rest;
   if (file === undefined || more.length > 0) throw usage('policy check needs one file.');
   const policy = readPolicyFile(file);
-  const facts = policyFactsOf(readLaunchFacts());
+  const host = readHostFacts({ nodeBinary: process.execPath });
+  const facts = { ...policyFactsOf(readLaunchFacts()), ...(host.gpu && { gpu: host.gpu }) };
   const { tier } = facts;
-  const plan = planFor(policy, { ...readHostFacts({ nodeBinary: process.execPath }), limits: facts.limits }, { hasWorkspace: true });
+  const plan = planFor(policy, { ...host, limits: facts.limits }, { hasWorkspace: true });
   const notes = [...plan.notes, ...unenforced(policy, facts)];
   let refused: NemoError | undefined;
   try {

@@ -21,8 +21,9 @@ export async function run(args: readonly string[]): Promise<number> {
   if (command.length === 0) throw usage('run needs a command.');
   const policy = readPolicyFile(file);
   const limited = launchableHere();
-  checkHost(policy, limited);
   const host = { ...readHostFacts({ nodeBinary: process.execPath }), limits: limited.limits };
+  const facts = { ...limited, ...(host.gpu && { gpu: host.gpu }) };
+  checkHost(policy, facts);
   const folder = flags.has('--no-workspace') ? undefined : workspaceFolder(values.get('--workspace') ?? process.cwd());
   const term = process.env['TERM'];
   const plan = planFor(policy, host, { hasWorkspace: folder !== undefined, ...(term ? { env: [`TERM=${term}`] } : {}) });
@@ -38,8 +39,8 @@ export async function run(args: readonly string[]): Promise<number> {
     const { runWithPerson } = await import('./run-with-person.ts');
     return runWithPerson(options);
   }
-  notes([...plan.notes, ...unenforced(policy, limited)]);
-  const result = await launchAlone(plan, { command, bindRoots: host.bindRoots, stdio: 'inherit', ...(folder === undefined ? {} : { workspace: folder }) });
+  notes([...plan.notes, ...unenforced(policy, facts)]);
+  const result = await launchAlone(plan, { command, bindRoots: host.bindRoots, ...(host.gpu && { devices: host.gpu }), stdio: 'inherit', ...(folder === undefined ? {} : { workspace: folder }) });
   return result.code;
 }
 

@@ -1,6 +1,6 @@
 /** Answers "would this be allowed?" from the policy alone, as the kernel answers it in a tier. */
 import type { EscalateOp as AnyOp, PlanLock, SandboxPolicy } from '@nemoclaw/contract';
-import { fileRules, isShown, privateFolders, ruledPath, pinRoot, specialPlaces, canonical, type FileRules, type Ruled } from './file-rules.ts';
+import { fileRules, isShown, ownDevices, privateFolders, ruledPath, pinRoot, specialPlaces, canonical, type FileRules, type Ruled } from './file-rules.ts';
 import { execRuleAt } from './exec-rules.ts';
 import type { HostFacts } from './host-facts.ts';
 import { lockedPlaces } from './plan-escalate.ts';
@@ -42,6 +42,8 @@ export interface ExplainHost {
   readonly bindRoots?: readonly string[];
   /** As HostFacts: follows links to programs; without it a program is what its path says. */
   readonly program?: HostFacts['program'];
+  /** As HostFacts: devices that `gpuAccess: full` shows. */
+  readonly gpu?: readonly string[];
 }
 
 const callsOf: Readonly<Record<ExplainOp, readonly string[]>> = {
@@ -68,6 +70,8 @@ interface Context {
   readonly pins: readonly string[];
   /** Places that are read-only or out of sight, where openshelld works for the agent when a person has said yes; none in tier A. */
   readonly locks: readonly PlanLock[];
+  /** Device nodes of the sandbox. */
+  readonly devices: readonly string[];
   shown(path: string): boolean;
   real(path: string): string;
 }
@@ -84,8 +88,10 @@ function contextOf(policy: SandboxPolicy, tier: Context['tier'], host: ExplainHo
     const root = pinRoot(path, rules);
     return root === undefined ? [] : between(root, path).filter((parent) => !places.includes(parent));
   });
-  mounts.push(...places, ...pins);
-  return { policy, tier, rules, locks, pins, mounts: [...new Set(mounts)].sort(), shown: (path) => isShown(path, rules, host.bindRoots), real: (path) => host.program?.(path)?.path ?? path };
+  const shownDevices = policy.spec.resources.gpuAccess === 'full' ? (host.gpu ?? []) : [];
+  const devices = [...ownDevices, ...shownDevices];
+  mounts.push(...places, ...pins, ...shownDevices);
+  return { policy, tier, rules, locks, pins, mounts: [...new Set(mounts)].sort(), devices, shown: (path) => isShown(path, rules, host.bindRoots), real: (path) => host.program?.(path)?.path ?? path };
 }
 
 const mountOf = (mounts: readonly string[], path: string): string => mounts.findLast((point) => isBelow(path, point)) ?? '/';
@@ -198,6 +204,10 @@ function twoNames(c: Context, { op, path, toPath }: ExplainQuery): Explanation {
   return allow(rule);
 }
 
+/** /dev is the sandbox's own, and has nothing but this. */
+const inDev = (c: Context, path: string): boolean =>
+  path === '/dev' || ['/dev/pts', '/dev/shm'].some((folder) => isBelow(path, folder)) || ['ptmx', 'fd', 'stdin', 'stdout', 'stderr'].some((name) => path === `/dev/${name}`) || c.devices.some((device) => isBelow(device, path));
+
 function oneName(c: Context, { op, path }: ExplainQuery): Explanation {
   const grant = c.rules.grantAt(path);
   const rule = grant?.rule ?? 'view';
@@ -209,10 +219,10 @@ function oneName(c: Context, { op, path }: ExplainQuery): Explanation {
     if (refusal !== undefined) return op === 'delete' && c.tier !== 'A' && asksRemovals(c) ? { ...refusal, otherErrnos: ['EACCES'] } : refusal;
     return op === 'delete' && c.mounts.includes(path) ? deny(rule, 'mounts', 'EBUSY') : allow(rule);
   }
-  if (!c.shown(path)) return deny('view', 'view', 'ENOENT');
+  if (!c.shown(path) || (isBelow(path, '/dev') && !inDev(c, path))) return deny('view', 'view', 'ENOENT');
   const out = hiddenBy(c, path);
   if (out !== undefined && (op === 'exec' || op === 'connect')) return deny(out, 'mounts', 'EACCES');
-  if (op === 'read' || op === 'connect') return allow(rule);
+  if (op === 'read' || op === 'connect' || (op === 'write' && c.devices.includes(path))) return allow(rule);
   if (op === 'exec') {
     const exec = execRuleAt(c.policy, path, c.real);
     return exec.allowed ? allow(exec.rule) : deny(exec.rule, exec.rule === 'view' ? 'uid' : 'mounts', 'EACCES');

@@ -16,6 +16,9 @@ export interface Ruled {
 /** Folders that no policy may make writable. */
 export const fixedFolders = ['/usr', '/etc', '/proc', '/dev', '/sys', '/root', '/opt'] as const;
 
+/** Devices that every sandbox has. */
+export const ownDevices = ['null', 'zero', 'full', 'random', 'urandom', 'tty'].map((name) => `/dev/${name}`);
+
 /** Where links of the sandbox's root lead: a rule on /bin/x is a rule on /usr/bin/x. */
 const rootLinks: readonly (readonly [string, string])[] = [
   ...['bin', 'sbin', 'lib', 'lib32', 'lib64', 'libx32'].map((name) => [`/${name}`, `/usr/${name}`] as const),

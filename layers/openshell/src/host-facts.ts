@@ -3,6 +3,7 @@ import { lstatSync, readdirSync, readlinkSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { readProgram, type HostProgram } from './host-programs.ts';
 import { usualBindRoots } from './file-rules.ts';
+import { gpuDevices, usualGpuDevices } from './gpu-devices.ts';
 
 export interface HostFacts {
   /** Host folders that a sandbox may see read-only; openshelld is given the same list and checks it again. */
@@ -13,6 +14,8 @@ export interface HostFacts {
   readonly usrLinks: readonly string[];
   /** e.g. Europe/Berlin; null if unknown. */
   readonly timeZone: string | null;
+  /** Character devices that `gpuAccess: full` shows; the launcher is given the same list and checks each again. Absent: none. */
+  readonly gpu?: readonly string[];
   /** What openshelld found; absent: not A. */
   readonly tier?: 'A' | 'B' | 'C';
   /** What control groups can limit; absent: all of it. */
@@ -31,8 +34,8 @@ function linkTarget(path: string): string | null {
   }
 }
 
-/** Reads the facts. `nodeBinary`: the node that agents may run, e.g. process.execPath. */
-export function readHostFacts(options: { readonly bindRoots?: readonly string[]; readonly nodeBinary?: string | null } = {}): HostFacts {
+/** Reads the facts. `nodeBinary`: the node that agents may run, e.g. process.execPath. `gpu`: patterns of devices, `*` within a name. */
+export function readHostFacts(options: { readonly bindRoots?: readonly string[]; readonly nodeBinary?: string | null; readonly gpu?: readonly string[] } = {}): HostFacts {
   const nodeFolder = options.nodeBinary == null ? null : dirname(options.nodeBinary);
   const zone = linkTarget('/etc/localtime')?.match(/\/zoneinfo\/([A-Za-z0-9_+\-/]+)$/)?.[1];
   return {
@@ -40,6 +43,7 @@ export function readHostFacts(options: { readonly bindRoots?: readonly string[];
     nodeFolder,
     usrLinks: ['bin', 'sbin', 'lib', 'lib32', 'lib64', 'libx32'].filter((name) => linkTarget(`/${name}`) !== null),
     timeZone: zone ?? null,
+    gpu: gpuDevices(options.gpu ?? usualGpuDevices),
     program: readProgram,
     libraries: readdirSync('/usr/lib'),
   };

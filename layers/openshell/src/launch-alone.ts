@@ -13,6 +13,8 @@ export interface AloneOptions {
   /** Folder mounted at /workspace; undefined: the plan has none. */
   readonly workspace?: string;
   readonly bindRoots: readonly string[];
+  /** Devices that the plan may show; none where left out. */
+  readonly devices?: readonly string[];
   /** Permits `plan.off`; for tests. */
   readonly testing?: boolean;
   /** What the command gets as stdin, stdout, stderr. */
@@ -51,6 +53,7 @@ export async function launchAlone(plan: LaunchPlan, options: AloneOptions): Prom
   if (options.workspace !== undefined) args.push('--workspace', options.workspace);
   if (options.uid !== undefined) args.push('--uid', String(options.uid));
   for (const root of options.bindRoots) args.push('--bind-root', root);
+  for (const device of options.devices ?? []) args.push('--device', device);
   if (options.testing === true) args.push('--testing');
   const stdio: StdioOptions = [options.stdio, options.stdio, options.stdio, 'pipe', 'pipe', 'pipe'];
   const child = spawn(launcherPath, [...args, '--', ...options.command], { stdio, ...options.as });

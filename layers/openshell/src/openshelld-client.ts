@@ -38,6 +38,8 @@ export interface HostReport {
   /** An eBPF program counts every system call and reports refused ones. */
   readonly seen: boolean;
   readonly testing: boolean;
+  /** Devices that `gpuAccess: full` shows. */
+  readonly gpu: readonly string[];
   readonly sandboxes: number;
   readonly sandboxLimit: number;
   readonly services: readonly { readonly name: string; readonly pid: number; readonly uid: number; readonly restarts: number }[];

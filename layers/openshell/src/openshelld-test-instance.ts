@@ -119,7 +119,7 @@ export class TestInstance {
   }
 
   /** Builds the native part if needed, starts everything, waits until the services have come up. */
-  static async start(options: { readonly workers?: number; readonly holdSeconds?: number; readonly roles?: readonly string[]; readonly testing?: boolean } = {}): Promise<TestInstance> {
+  static async start(options: { readonly workers?: number; readonly holdSeconds?: number; readonly roles?: readonly string[]; readonly testing?: boolean; readonly devices?: readonly string[] } = {}): Promise<TestInstance> {
     const made = spawnSync('make', ['-s', '-C', fileURLToPath(new URL('../native/', import.meta.url))], { encoding: 'utf8' });
     if (made.status !== 0) throw new Error(`the native part does not build:\n${made.stderr}`);
     const server = createServer();
@@ -146,6 +146,7 @@ export class TestInstance {
       limits: { sandboxes: 16, registrations: 32 },
       holdSeconds: options.holdSeconds ?? 60,
       bindRoots: [...readHostFacts({ nodeBinary: process.execPath }).bindRoots, join(instance.root, 'prefix')],
+      ...(options.devices && { devices: options.devices }),
       testing: options.testing ?? true,
     };
     writeFileSync(join(instance.root, 'config.json'), JSON.stringify(config));

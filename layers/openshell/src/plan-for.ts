@@ -4,7 +4,7 @@ import { execPlan, type ExecPlan } from './exec-plan.ts';
 import type { HostFacts } from './host-facts.ts';
 import { rights } from './landlock-rights.ts';
 import { escalationOf } from './plan-escalate.ts';
-import { fileRules, fixedFolders, pinRoot, privateFolders, specialPlaces, type FileRules } from './file-rules.ts';
+import { fileRules, fixedFolders, ownDevices, pinRoot, privateFolders, specialPlaces, type FileRules } from './file-rules.ts';
 import { home, isBelow, outermost, scratch, workspace } from './plan-paths.ts';
 import { lsmPlan } from './plan-lsm.ts';
 import { protectedFor } from './protected-names.ts';
@@ -68,7 +68,7 @@ function sortPaths(policy: SandboxPolicy, host: HostFacts): Sorted {
   return { rules, writable, writableParts: writable ? [] : outermost(thawed.map((one) => one.path)), binds, privateFolders: own, notes };
 }
 
-function landlockRules(sorted: Sorted, asked: boolean, extra: readonly string[], programs: ExecPlan | undefined, hidden: readonly string[]): LandlockRule[] {
+function landlockRules(sorted: Sorted, asked: boolean, extra: readonly string[], programs: ExecPlan | undefined, hidden: readonly string[], devices: readonly string[]): LandlockRule[] {
   const run = programs === undefined ? rights.execute : 0;
   const write = rights.write(asked);
   const writable = [...scratch, ...sorted.privateFolders, ...(sorted.writable ? [workspace] : sorted.writableParts)];
@@ -77,7 +77,7 @@ function landlockRules(sorted: Sorted, asked: boolean, extra: readonly string[],
     ...['/usr', '/opt', ...extra].map((path) => ({ path, rights: rights.read | run })),
     ...['/etc', '/proc', '/run'].map((path) => ({ path, rights: rights.read })),
     { path: workspace, rights: rights.read | run },
-    ...['null', 'zero', 'full', 'random', 'urandom', 'tty'].map((name) => ({ path: `/dev/${name}`, rights: rights.device })),
+    ...[...ownDevices, ...devices].map((path) => ({ path, rights: rights.device })),
     { path: '/dev/pts', rights: rights.terminals },
     // Readable as far as Landlock goes, so that the probe sees what the uid alone stops.
     { path: '/dev/.probe/root', rights: rights.readFile },
@@ -149,6 +149,7 @@ export function planFor(policy: SandboxPolicy, host: HostFacts, options: PlanOpt
   ];
   const programs = execPlan(policy, host, shown, [workspace, ...scratch, ...sorted.privateFolders]);
   sorted.notes.push(...(programs?.notes ?? []));
+  const devices = spec.resources.gpuAccess === 'full' ? (host.gpu ?? []) : [];
   const disk = spec.resources.maxDisk ?? 1024 * mebi;
   const view: View = {
     usrLinks: host.usrLinks,
@@ -159,6 +160,7 @@ export function planFor(policy: SandboxPolicy, host: HostFacts, options: PlanOpt
     certificates: options.certificates ?? '',
     workspace: !options.hasWorkspace ? 'none' : sorted.writable ? 'writable' : 'read-only',
     places: placesOf(sorted.rules, escalation.refused, escalation.refusedHidden),
+    devices,
     programs,
     sizes: { tmp: disk, home: disk, shm: Math.min(disk, 256 * mebi) },
   };
@@ -172,13 +174,13 @@ export function planFor(policy: SandboxPolicy, host: HostFacts, options: PlanOpt
     mode: spec.mode,
     workspace: workspacePlan(spec),
     rootBytes: 4 * mebi,
-    landlock: { rules: landlockRules(sorted, escalation.removals, sorted.binds.map((b) => b.path), programs, [...escalation.refusedHidden, ...escalation.locks.filter((lock) => lock.hidden).map((lock) => lock.path)]), handleTcp: spec.isolation.network === 'none' },
+    landlock: { rules: landlockRules(sorted, escalation.removals, sorted.binds.map((b) => b.path), programs, [...escalation.refusedHidden, ...escalation.locks.filter((lock) => lock.hidden).map((lock) => lock.path)], devices), handleTcp: spec.isolation.network === 'none' },
     seccomp: { level, filter: seccompFilter({ level, allow: spec.syscalls.allow, deny: spec.syscalls.deny, removalsAsked: escalation.removals, asked: escalation.calls, onlyNamedPrograms: programs !== undefined }) },
     identity: { seen: spec.process.user ?? null },
     limits: limitsFor(spec.resources, host),
     protect,
     audit: spec.auditLog.syscalls,
-    recordRules: recordRules(policy, { bindRoots: host.bindRoots, program: host.program }),
+    recordRules: recordRules(policy, { bindRoots: host.bindRoots, program: host.program, ...(host.gpu && { gpu: host.gpu }) }),
     escalate: escalation.escalate,
     locks: escalation.locks,
     lsm: host.tier === 'A' ? lsmPlan({ policy, rules: sorted.rules, escalate: escalation.escalate, programs, protect, privateFolders: sorted.privateFolders }) : null,

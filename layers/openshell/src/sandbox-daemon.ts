@@ -10,6 +10,8 @@ import { OpenshelldClient, type OpenshelldNews } from './openshelld-client.ts';
 /** Sandboxes with the same options share one daemon. */
 export interface DaemonOptions {
   readonly bindRoots: readonly string[];
+  /** That a plan may show. */
+  readonly devices: readonly string[];
   /** How long a held call waits at most, whole seconds. */
   readonly holdSeconds: number;
   /** Permits `plan.off`; for tests. */

@@ -82,10 +82,10 @@ export async function createSandbox(policy: SandboxPolicy, options: SandboxOptio
   const limited = launchableHere();
   const host = options.host ?? { ...readHostFacts({ nodeBinary: process.execPath }), limits: limited.limits };
   const folder = options.workspace === undefined ? undefined : workspaceFolder(options.workspace);
-  const { daemon, release } = await AloneDaemon.take({ bindRoots: host.bindRoots, holdSeconds: Math.max(1, Math.round((options.holdFor ?? 900_000) / 1000)), testing: options.off !== undefined });
+  const { daemon, release } = await AloneDaemon.take({ bindRoots: host.bindRoots, devices: host.gpu ?? [], holdSeconds: Math.max(1, Math.round((options.holdFor ?? 900_000) / 1000)), testing: options.off !== undefined });
   try {
     const { tier } = await daemon.client.host();
-    const facts = { ...limited, tier };
+    const facts = { ...limited, tier, ...(host.gpu && { gpu: host.gpu }) };
     const plan = (given: SandboxPolicy): LaunchPlan => {
       checkHost(given, facts);
       return planFor(given, { ...host, tier }, {

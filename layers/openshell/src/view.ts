@@ -11,6 +11,8 @@ export interface View {
   /** Writable without a trace after the sandbox's end, beside /tmp and the home. */
   readonly privateFolders: readonly string[];
   readonly files: readonly { readonly path: string; readonly text: string; readonly mode: number }[];
+  /** Character devices of the host, below /dev. */
+  readonly devices: readonly string[];
   readonly timeZone: string | null;
   /** Certificates added to the host's bundle, PEM; '' for none. */
   readonly certificates: string;
@@ -91,7 +93,7 @@ function specialSteps(view: View): ViewStep[] {
 
 /** The steps, in the order in which the launcher takes them. */
 export function viewSteps(view: View): ViewStep[] {
-  const made = new Set<string>(['/home', '/etc', '/etc/ssl', '/etc/ssl/certs']);
+  const made = new Set<string>(['/dev', '/home', '/etc', '/etc/ssl', '/etc/ssl/certs']);
   const everywhere = view.programs === undefined;
   const noexec = everywhere ? {} : { noexec: true as const };
   const tmpfs = (path: string, mode: number, bytes: number, owner: 'agent' | 'root'): ViewStep => ({ do: 'tmpfs', path, mode, bytes, owner, exec: everywhere });
@@ -102,6 +104,7 @@ export function viewSteps(view: View): ViewStep[] {
     { do: 'proc', path: '/proc' },
     ...procMasks.map((name): ViewStep => ({ do: 'mask', path: `/proc/${name}`, missing: 'skip' })),
     { do: 'dev', path: '/dev', shmBytes: view.sizes.shm },
+    ...view.devices.flatMap((path): ViewStep[] => [...withParents(path, made), { do: 'device', path }]),
     { do: 'dir', path: '/run', mode: 0o755 },
     { do: 'dir', path: '/var', mode: 0o755 },
     { do: 'link', path: '/var/tmp', to: '/tmp' },
