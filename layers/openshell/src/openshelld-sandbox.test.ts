@@ -177,6 +177,8 @@ describe('sandboxes through openshelld', { skip: process.getuid?.() === 0 ? fals
   it('keeps what a command wrote that ended while there was no gateway, and tells its end after that', async () => {
     await gateway.call('exec', 'one', 'late', { argv: ['/bin/sh', '-c', 'until [ -e /workspace/go ]; do sleep 0.01; done; echo the last words; exit 4'], env: ['PATH=/usr/bin'], cwd: '/', tty: null });
     process.kill(gateway.pid, 'SIGKILL');
+    // Gone when openshelld has buried it: what it is told before that is lost with it.
+    while (existsSync(`/proc/${gateway.pid}`)) await new Promise((resolve) => setTimeout(resolve, 1));
     writeFileSync(join(folder.path, 'go'), '');
     gateway = await instance.service('gateway', gateway.pid);
     await gateway.saw('inventory');
