@@ -10,7 +10,7 @@ export const policyWords: Readonly<Record<string, Readonly<Record<string, string
     'spec.isolation.syscalls': 'Level of the system calls, see below.',
     'spec.resources.maxMemory': 'Memory of all processes together.',
     'spec.resources.maxCPU': 'Cores; 0.5 is half of one.',
-    'spec.resources.gpuAccess': '`none` and `inference-only`: no device; models are reached through inference.local. `full`: devices of the host.',
+    'spec.resources.gpuAccess': '`none` and `inference-only`: no device; models are reached through inference.local. `full`: the devices that root permits in host.yaml (`gpu`), if agents may open them.',
     'spec.resources.maxPids': 'Processes and threads at once.',
     'spec.resources.maxOpenFiles': 'Open descriptors of one process.',
     'spec.resources.maxDisk': 'Size of each private file system (/tmp, home) and of the layer of an ephemeral workspace. If left out: 1Gi each.',

@@ -21,7 +21,7 @@ export const ocsfClass = {
 export type OcsfClassName = keyof typeof ocsfClass;
 
 /** Which layer stopped or saw it. */
-export type Layer = 'view' | 'uid' | 'landlock' | 'seccomp' | 'limits' | 'netns' | 'dns' | 'proxy' | 'gate' | 'router' | 'approval' | 'gateway' | 'openshelld' | 'ledger';
+export type Layer = 'view' | 'mounts' | 'uid' | 'landlock' | 'seccomp' | 'limits' | 'netns' | 'dns' | 'proxy' | 'gate' | 'router' | 'approval' | 'gateway' | 'openshelld' | 'ledger';
 
 export interface LedgerEvent {
   /** ms since epoch. */

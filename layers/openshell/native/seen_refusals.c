@@ -13,6 +13,7 @@
 #include <linux/openat2.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -76,6 +77,19 @@ static bool mode_allows(const struct seen_watch *watch, const struct seen_event 
   return allowed;
 }
 
+/* True if the program lies in a mount of the sandbox that starts nothing: the kernel looks at that first (do_open_execat, may_open in fs/namei.c). */
+static bool starts_nothing(const struct seen_watch *watch, const char *path) {
+  char root[64];
+  struct statvfs mount;
+  struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+  int root_fd = text_format(root, sizeof root, "/proc/%d/root", watch->init) ? open(root, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+  int fd = root_fd < 0 ? -1 : (int)syscall(SYS_openat2, root_fd, path, &how, sizeof how);
+  bool noexec = fd >= 0 && fstatvfs(fd, &mount) == 0 && (mount.f_flag & ST_NOEXEC) != 0;
+  if (fd >= 0) close(fd);
+  if (root_fd >= 0) close(root_fd);
+  return noexec;
+}
+
 /* True if the view hides something of this name. What programs look up by habit and what everybody may read is not worth telling. */
 static bool hides(const char *path) {
   static const char *const habits[] = {"/usr/", "/sys/", "/proc/", "/dev/", "/lib", "/bin/", "/sbin/", "/tmp/", "/run/"};
@@ -93,10 +107,11 @@ static const char *layer_of(const struct seen_watch *watch, const struct seen_ev
   if (call->kind == SEEN_NETWORK) return event->error == ENETUNREACH ? "netns" : event->error == EACCES ? "landlock" : NULL;
   if (call->kind == SEEN_SIGNAL) return event->error == EPERM ? "landlock" : NULL;
   if (path[0] == 0) return NULL;
-  if (event->error == EROFS) return "view";
+  if (event->error == EROFS) return "mounts";
   if (event->error == ENOENT) return hides(path) ? "view" : NULL;
   if (event->error == EPERM) return call->owner_only ? "uid" : NULL;
   if (event->error != EACCES) return NULL;
+  if (event->nr == SYS_execve && path[0] == '/' && starts_nothing(watch, path)) return "mounts";
   return path[0] == '/' && mode_allows(watch, event, call, path) ? "landlock" : path[0] == '/' ? "uid" : "landlock";
 }
 

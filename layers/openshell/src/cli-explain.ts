@@ -2,6 +2,7 @@
 import { unenforced } from '@nemoclaw/contract';
 import { readWords, usage } from './cli-words.ts';
 import { explain, explainOps, type ExplainOp } from './explain.ts';
+import { gpuDevices, usualGpuDevices } from './gpu-devices.ts';
 import { readPolicyFile } from './policy-file.ts';
 
 const words = { allow: 'allowed', deny: 'denied', escalate: 'a person is asked' } as const;
@@ -23,13 +24,14 @@ export function explainCommand(args: readonly string[]): Promise<number> {
   if (two !== (toPath !== undefined)) throw usage(two ? `${op} needs a second path, the new name.` : `${op} needs one path only.`);
   for (const one of [path, ...(toPath === undefined ? [] : [toPath])]) if (!one.startsWith('/')) throw usage(`${one} is not a path of the sandbox; those begin with /, e.g. /workspace/notes.`);
   const policy = readPolicyFile(file);
-  const answer = explain(policy, tier, { op, path, ...(toPath === undefined ? {} : { toPath }) });
+  const gpu = policy.spec.resources.gpuAccess === 'full' ? gpuDevices(usualGpuDevices) : [];
+  const answer = explain(policy, tier, { op, path, ...(toPath === undefined ? {} : { toPath }) }, { gpu });
   if (flags.has('--json')) process.stdout.write(`${JSON.stringify({ op, path, ...(toPath === undefined ? {} : { toPath }), tier, ...answer })}\n`);
   else {
     const lines = [`${words[answer.verdict]}, by ${answer.rule}`];
     if (answer.verdict === 'deny') lines.push(`  stopped by ${answer.layer ?? 'the policy'}${answer.errno === null ? '' : `; the program sees ${answer.errno}`}`);
     if (answer.verdict === 'escalate' && answer.errno !== null) lines.push(`  where nobody approves the program sees ${answer.errno}`);
-    for (const gap of unenforced(policy, { tier })) lines.push(`  note: ${gap}`);
+    for (const gap of unenforced(policy, { tier, gpu })) lines.push(`  note: ${gap}`);
     process.stdout.write(`${lines.join('\n')}\n`);
   }
   return Promise.resolve(codes[answer.verdict]);

@@ -2,8 +2,11 @@
 import assert from 'node:assert/strict';
 import { chmodSync, copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
+import { loadSandboxPolicy, type LedgerEvent } from '@nemoclaw/contract';
+import { explain } from './explain.ts';
 import { trial, type Trial } from './launch-trial.ts';
 import { buildNative } from './native-build.ts';
+import { createSandbox } from './sandbox.ts';
 
 const root = process.getuid?.() === 0 ? {} : { skip: 'needs root' };
 const trials: Trial[] = [];
@@ -81,4 +84,25 @@ test('what cannot be started is said: a missing program, an interpreter out of s
   const t = sandbox('/usr/bin/dash, /usr/bin/no-such-program');
   assert.match(t.plan.notes.join('\n'), /no-such-program is not on this host/);
   assert.throws(() => sandbox('/etc/init.d/x'), { code: 'NEMO_E_PLAN_PATH' });
+});
+
+test('the record names the layer and the rule that explain names', root, async () => {
+  const policy = loadSandboxPolicy("apiVersion: openshell.nvidia.com/v1\nkind: SandboxPolicy\nmetadata: { name: programs }\nspec: { isolation: { syscalls: standard }, process: { exec: { allow: [/usr/bin/dash, /usr/bin/cp, /usr/bin/chmod] } } }\n", 'p.yaml');
+  await using sandbox = await createSandbox(policy);
+  const events: LedgerEvent[] = [];
+  const reading = (async () => {
+    for await (const event of sandbox.events()) events.push(event);
+  })();
+  const paths = ['/usr/bin/id', '/tmp/copy', '/dev/shm/copy'];
+  const { stderr } = await (await sandbox.exec(['/usr/bin/dash', '-c', `for copy in /tmp/copy /dev/shm/copy; do cp /usr/bin/id $copy; chmod 755 $copy; done; for one in ${paths.join(' ')}; do $one; done`])).output();
+  assert.equal(stderr.match(/Permission denied/g)?.length, paths.length, stderr);
+  await sandbox.destroy();
+  await reading;
+  for (const path of paths) {
+    const said = explain(policy, 'B', { op: 'exec', path });
+    const told = events.find((event) => event.data?.['syscall'] === 'execve' && event.data['path'] === path);
+    assert.deepEqual([told?.layer, told?.verdict, said.layer, said.errno], ['mounts', 'deny', 'mounts', 'EACCES'], path);
+    const rule = told?.data?.['rule'];
+    if (said.rule !== 'view') assert.equal(typeof rule === 'object' && rule !== null && 'id' in rule ? rule.id : '', said.rule, path);
+  }
 });

@@ -225,7 +225,7 @@ function oneName(c: Context, { op, path }: ExplainQuery): Explanation {
   if (op === 'read' || op === 'connect' || (op === 'write' && c.devices.includes(path))) return allow(rule);
   if (op === 'exec') {
     const exec = execRuleAt(c.policy, path, c.real);
-    return exec.allowed ? allow(exec.rule) : deny(exec.rule, exec.rule === 'view' ? 'uid' : 'mounts', 'EACCES');
+    return exec.allowed ? allow(exec.rule) : deny(exec.rule, exec.rule === 'view' && !['/proc', '/dev'].some((folder) => isBelow(path, folder)) ? 'uid' : 'mounts', 'EACCES');
   }
   if (grant?.access === 'write') return allow(rule);
   if (agentOwns(c, path) || op === 'chmod') return deny(rule, 'mounts', 'EROFS');
