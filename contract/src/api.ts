@@ -5,7 +5,7 @@ import { errorTable, type ErrorCode } from './errors.ts';
 /** Words of the command line; none of them can name a sandbox. */
 export const reservedNames: ReadonlySet<string> = new Set([
   'onboard', 'list', 'status', 'doctor', 'up', 'down', 'version', 'help', 'run', 'exec', 'connect', 'logs', 'stop', 'start', 'pause', 'resume',
-  'destroy', 'rebuild', 'snapshot', 'policy', 'approvals', 'inference', 'audit', 'blueprint', 'top', 'console', 'node', 'sandbox', 'all', 'none', 'demo',
+  'destroy', 'rebuild', 'diff', 'commit', 'discard', 'snapshot', 'policy', 'approvals', 'inference', 'audit', 'blueprint', 'top', 'console', 'node', 'sandbox', 'all', 'none', 'demo',
 ]);
 const namePattern = /^[a-z][a-z0-9-]{0,31}$/;
 
