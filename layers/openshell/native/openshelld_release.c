@@ -252,7 +252,7 @@ static struct release *find(const char *id) {
 
 void release_begin(struct sandbox *s, const char *why) {
   struct release *r = add(s->id);
-  if (!r) return;
+  if (!r) return again(s->registration, false);
   r->request = s->destroy_request;
   r->ended = why != NULL;
   text_format(r->why, sizeof r->why, "%s", why ? why : "");
@@ -267,6 +267,8 @@ void release_begin(struct sandbox *s, const char *why) {
 
 bool release_first(struct service *service, json_t *message, json_int_t id, const char *registration) {
   bool waits = false;
+  /* Also for one that has not ended yet: its check begins when it has. */
+  for (const struct sandbox *s = sandboxes; s; s = s->next) waits |= s->state == SANDBOX_ENDING && strcmp(s->registration, registration) == 0;
   for (struct release *r = releases; r; r = r->next) waits |= r->manifest && !r->released && strcmp(r->registration, registration) == 0;
   struct deferred *one = waits ? calloc(1, sizeof *one) : NULL;
   if (!one) return false;
