@@ -22,6 +22,8 @@
 #define DEADLINE_MARGIN_MS 20
 /* As many may wait for a person at once in one sandbox; more would only bury the person. */
 #define HOLDS_MAX 64
+/* Monitor mode: so many calls of a sandbox are put on record one by one. */
+#define OBSERVED_A_MINUTE 600
 
 struct hold {
   struct hold *next;
@@ -85,7 +87,21 @@ static json_t *describe(const struct sandbox *sandbox, const struct hold *hold, 
                    (json_int_t)hold->deadline);
 }
 
+/* Nobody is waited for, so that an agent could fill the record of all. */
+static bool may_tell(struct asker *a) {
+  int64_t now = boottime_ms();
+  if (a->minute == 0 || now - a->minute >= 60000) {
+    if (a->untold > 0) event_emit("fileActivity", 99, 3, a->sandbox->id, "openshelld", "observe", json_pack("{s:I,s:s,s:b}", "count", (json_int_t)a->untold, "would", "escalate", "monitor", 1), "Monitor: %u more calls would have waited for a person", a->untold);
+    a->minute = now;
+    a->told = a->untold = 0;
+  }
+  if (a->told++ < OBSERVED_A_MINUTE) return true;
+  a->untold++;
+  return false;
+}
+
 void hold_would_open(struct sandbox *sandbox, const struct operation *op, int rule, unsigned asked) {
+  if (!may_tell(sandbox->asker)) return;
   json_t *data = json_pack("{s:s,s:s,s:o,s:o,s:i,s:s,s:b}", "op", on_word(asked), "syscall", op->syscall, "path", record_text(op->from.path), "toPath", operation_has_two(op) ? record_text(op->to.path) : json_null(), "rule", rule, "would",
                            "escalate", "monitor", 1);
   event_emit("fileActivity", activity_of(op), 3, sandbox->id, "openshelld", "observe", data, "Monitor: %s of %s would wait for a person", op->syscall, op->from.path);

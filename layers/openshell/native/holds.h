@@ -16,6 +16,8 @@ struct asker {
   _Atomic bool over;
   _Atomic unsigned deleted, renamed, changed, failed; /* since the last event */
   _Atomic bool tally_due, refusals_due;
+  int64_t minute; /* monitor mode: when its count began. With the daemon's lock */
+  unsigned told, untold;
 };
 
 /* holds_thread.c. NULL: it cannot be started. */

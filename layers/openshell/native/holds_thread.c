@@ -164,6 +164,12 @@ static void handle(struct asker *a, struct shared_slot *slot, bool left) {
     wait_for_person(a, slot, &op, rule, asked);
     return;
   }
+  if (op.is.kind == DO_CONNECT) { /* to what is out of sight, where nobody is asked about connecting: as in every sandbox that hides it */
+    operation_close(&op);
+    end_call(a, slot, EACCES);
+    count_refusal(a, slot->call.data.nr);
+    return;
+  }
   error = do_and_answer(a->notify, slot, &op, &a->view, again);
   slot_clear(slot);
   count_done(a, &op, error);

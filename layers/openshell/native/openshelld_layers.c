@@ -17,6 +17,7 @@
 
 #define TEXT_MAX (2 << 20)
 #define SNAPSHOTS_MAX 64
+#define PROGRAM_SECONDS 600
 
 /* One request that is being carried out. */
 struct work {
@@ -53,6 +54,9 @@ int layer_prepare(struct sandbox *s, json_t *plan, const struct registration *w)
   const char *kind = json_string_value(json_object_get(workspace, "kind")), *end = json_string_value(json_object_get(workspace, "onEnd"));
   char path[300];
   if (!kind || !end || strcmp(kind, "overlay") != 0 || strcmp(end, "keep") != 0 || !w) return 0;
+  errno = EBUSY;
+  for (const struct work *one = works; one; one = one->next)
+    if (strcmp(one->sandbox, s->id) == 0) return -1; /* what is being looked at, carried out or copied must stand still */
   errno = ENOTSUP;
   if (config.alone || !path_of(path, sizeof path, s->id, "") || (mkdir(path, 0700) < 0 && errno != EEXIST)) return -1;
   json_t *about = read_about(s->id);
@@ -71,21 +75,24 @@ int layer_prepare(struct sandbox *s, json_t *plan, const struct registration *w)
 
 /* ---- in the child */
 
-static bool run_program(char *const argv[]) {
+/* On what the agent made, perhaps while it goes on: no pipe may hold it for ever. `confined`: the program goes by names, and must have no way out of this sandbox's layer through a link. */
+static bool run_program(const char *confined, char *const argv[]) {
+  char layer[300];
   char *env[] = {NULL};
   int status = -1;
   pid_t pid = fork();
   if (pid == 0) {
-    execve(argv[0], argv, env);
+    alarm(PROGRAM_SECONDS);
+    if (!confined || (path_of(layer, sizeof layer, confined, "") && confine_to(layer) == 0)) execve(argv[0], argv, env);
     _exit(127);
   }
   while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
   return pid > 0 && status == 0;
 }
 
-static bool remove_all(char *path) { return run_program((char *[]){"/bin/rm", "-rf", "--one-file-system", "--", path, NULL}); }
+static bool remove_all(char *path) { return run_program(NULL, (char *[]){"/bin/rm", "-rf", "--one-file-system", "--", path, NULL}); }
 /* With owners, times, links, extended attributes and whiteouts. */
-static bool copy_all(char *from, char *to) { return run_program((char *[]){"/bin/cp", "-a", "--reflink=auto", "-T", "--", from, to, NULL}); }
+static bool copy_all(const char *sandbox, char *from, char *to) { return run_program(sandbox, (char *[]){"/bin/cp", "-a", "--reflink=auto", "-T", "--", from, to, NULL}); }
 
 static json_t *failure(const char *code, const char *text) { return json_pack("{s:s,s:s}", "code", code, "error", text); }
 
@@ -137,7 +144,7 @@ static json_t *take_snapshot(const char *sandbox, const char *name) {
   if (count >= SNAPSHOTS_MAX) return failure("full", "there are too many snapshots");
   if (mkdir(all, 0700) < 0 && errno != EEXIST) return failure("host", strerror(errno));
   if (access(one, F_OK) == 0) return failure("exists", "there is a snapshot of that name");
-  if (!remove_all(part) || !copy_all(upper, part) || rename(part, one) < 0) return failure("host", "the layer could not be copied");
+  if (!remove_all(part) || !copy_all(sandbox, upper, part) || rename(part, one) < 0) return failure("host", "the layer could not be copied");
   return json_pack("{s:s}", "name", name);
 }
 
@@ -147,7 +154,7 @@ static json_t *restore(const char *sandbox, const char *name) {
       !path_of(work, sizeof work, sandbox, "/data/work"))
     return failure("protocol", "the name is too long");
   if (access(one, F_OK) < 0) return failure("no-snapshot", "there is no snapshot of that name");
-  if (!remove_all(part) || !remove_all(old) || !copy_all(one, part) || (rename(upper, old) < 0 && errno != ENOENT) || rename(part, upper) < 0) return failure("host", "the snapshot could not be copied back");
+  if (!remove_all(part) || !remove_all(old) || !copy_all(sandbox, one, part) || (rename(upper, old) < 0 && errno != ENOENT) || rename(part, upper) < 0) return failure("host", "the snapshot could not be copied back");
   (void)remove_all(old);
   (void)remove_all(work);
   return json_pack("{s:s}", "name", name);

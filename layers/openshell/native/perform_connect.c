@@ -56,6 +56,16 @@ static bool tcp_refused(const struct view *view, int family, int socket_fd) {
   return view->no_tcp && (family == AF_INET || family == AF_INET6) && (getsockopt(socket_fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type == SOCK_STREAM);
 }
 
+/* Every byte, so that no two addresses look the same. */
+static void show_bytes(char *out, size_t size, const unsigned char *bytes, size_t length, bool text) {
+  for (size_t i = 0; i < length; i++) {
+    bool plain = text && bytes[i] > 0x20 && bytes[i] < 0x7f && bytes[i] != '\\';
+    text_format(out, size, plain ? "%c" : text ? "\\x%02x" : "%02x", bytes[i]);
+    size -= strlen(out);
+    out += strlen(out);
+  }
+}
+
 /* What a person reads. */
 static void show(struct operation *op, const struct sockaddr_storage *address, size_t length) {
   char text[INET6_ADDRSTRLEN] = "?";
@@ -69,11 +79,14 @@ static void show(struct operation *op, const struct sockaddr_storage *address, s
     text_format(out, size, "%s:%u", text, ntohs(four->sin_port));
   } else if (address->ss_family == AF_INET6 && length >= offsetof(struct sockaddr_in6, sin6_scope_id)) {
     inet_ntop(AF_INET6, &six->sin6_addr, text, sizeof text);
-    text_format(out, size, "[%s]:%u", text, ntohs(six->sin6_port));
+    if (six->sin6_scope_id) text_format(out, size, "[%s%%%u]:%u", text, six->sin6_scope_id, ntohs(six->sin6_port));
+    else text_format(out, size, "[%s]:%u", text, ntohs(six->sin6_port));
   } else if (address->ss_family == AF_UNIX) {
-    text_format(out, size, "@%.*s", (int)(length > 3 ? length - 3 : 0), local->sun_path + 1);
+    text_format(out, size, "@");
+    show_bytes(out + 1, size - 1, (const unsigned char *)local->sun_path + 1, length > 3 ? length - 3 : 0, true);
   } else {
-    text_format(out, size, "address of family %u", address->ss_family);
+    text_format(out, size, "address of family %u: ", address->ss_family);
+    show_bytes(out + strlen(out), size - strlen(out), (const unsigned char *)address + sizeof(sa_family_t), length - sizeof(sa_family_t), false);
   }
 }
 

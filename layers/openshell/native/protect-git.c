@@ -143,6 +143,10 @@ static bool check(void *arg, const struct setting *s) {
   bool known = false;
   for (size_t i = 0; i < sizeof harmless / sizeof *harmless && !known; i++) known = strcmp(s->section, harmless[i].section) == 0 && s->has_sub == harmless[i].sub && key_in(harmless[i].keys, s->key);
   const char *value = s->value[0] == '"' ? s->value + 1 : s->value;
+  /* Git takes quotes and backslashes out wherever they stand (`ext:"":sh`) and ends a value at `#` or `;`: understood is what is plain, or plain between two quotes. */
+  size_t length = strlen(value);
+  bool quoted = value != s->value;
+  if (quoted ? length == 0 || strcspn(value, "\"\\") != length - 1 || value[length - 1] != '"' : strpbrk(value, "\"\\#;") != NULL) return false;
   /* Helpers (ext::sh …), options and commands where an address or a name is expected. */
   if (!known || strstr(value, "::") != NULL || strstr(s->sub, "::") != NULL || value[0] == '-' || value[0] == '!') return false;
   /* A work tree elsewhere makes `git checkout` write there. */

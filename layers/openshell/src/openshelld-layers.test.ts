@@ -1,5 +1,6 @@
 /** Overlay workspaces whose layer is kept: looked at, carried out in the folder, discarded, copied and copied back. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, lchownSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -160,6 +161,58 @@ void describe('layers that are kept', root, () => {
     } finally {
       rmSync(w.path, { recursive: true });
       rmSync(elsewhere, { recursive: true });
+    }
+  });
+
+  it('a snapshot of what runs never leads out of the layer, however the agent swaps folders for links', async () => {
+    const w = await work();
+    const closed = mkdtempSync(join(tmpdir(), 'nemoclaw-closed-'));
+    mkdirSync(join(closed, 'folder'));
+    writeFileSync(join(closed, 'folder/canary'), 'of the host');
+    try {
+      chmodSync(closed, 0o711); // the name can be guessed, and root can read it
+      await w.start();
+      const swap = `import ctypes, os, time
+os.chdir('/workspace')
+for n in ('d', 'l', 'ready'): os.path.exists(n) or os.mkdir(n)
+for i in range(300): os.mkdir('d/%d' % i), os.symlink('${closed}/folder', 'l/%d' % i)
+c = ctypes.CDLL(None)
+pairs = [(b'd/%d' % i, b'l/%d' % i) for i in range(300)]
+os.rmdir('ready')
+end = time.time() + 60
+while time.time() < end and not os.path.exists('over'):
+    for a, b in pairs: c.renameat2(-100, a, -100, b, 2)
+`;
+      await w.sh('mkdir ready');
+      const storm = gateway.run(w.id, `${w.id}-storm`, ['/usr/bin/python3', '-c', swap]);
+      await w.sh('while [ -e ready ]; do sleep 0.05; done');
+      let taken = 0;
+      for (let n = 0; n < 3; n += 1) await w.layer('snapshot', `s${n}`).then(() => (taken += 1), () => undefined);
+      await w.sh('touch over');
+      await storm;
+      await w.stop();
+      const all = join(instance.state, 'layers', w.id, 'snapshots');
+      assert.equal(spawnSync('find', ['-P', all, '-name', 'canary'], { encoding: 'utf8' }).stdout, '', `${taken} of 3 were taken`);
+    } finally {
+      rmSync(w.path, { recursive: true });
+      rmSync(closed, { recursive: true });
+    }
+  });
+
+  it('a sandbox does not start while its layer is being carried out', async () => {
+    const w = await work();
+    try {
+      await w.start();
+      await w.sh('mkdir many; for i in $(seq 200); do echo x >many/$i; done');
+      await w.stop();
+      const commit = w.layer<LayerCommit>('commit');
+      const start = w.start();
+      await assert.rejects(start, /busy/);
+      assert.equal((await commit).committed, 201);
+      await w.start();
+      await w.stop();
+    } finally {
+      rmSync(w.path, { recursive: true });
     }
   });
 
