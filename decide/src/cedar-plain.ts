@@ -1,6 +1,6 @@
 /** Decides by Cedar alone, over the text of the whole policy: slow, and independent of the tables. For proof and for the test that both agree. */
 import type { CedarValueJson, EntityJson } from '@cedar-policy/cedar-wasm/nodejs';
-import type { ActionRequest, FileOp, Verdict } from '@nemoclaw/contract';
+import { sandboxFiles, type ActionRequest, type FileOp, type Verdict } from '@nemoclaw/contract';
 import { cedar } from './cedar.ts';
 import { actionEntity, factsContext } from './cedar-words.ts';
 import { toCedar } from './cedar-text.ts';
@@ -58,13 +58,14 @@ function hostContext(host: string, port: number): Record<string, CedarValueJson>
   return { host, port, isAddress: /^[0-9.]+$/.test(host) || host.includes(':') };
 }
 
-function fileQuery(policy: CompiledPolicy, path: string, op: FileOp): CedarQuery {
+function fileQuery(policy: CompiledPolicy, given: string, op: FileOp): CedarQuery {
+  const path = sandboxFiles.canonical(given);
   const files = policy.ir.files;
   const named = [...files.deny, ...files.escalate].map((r) => r.path);
   return {
     action: `file:${op}`,
     grouped: false,
-    context: { path, moves: op === 'delete' || op === 'rename', pathsBelow: [...new Set(named.filter((p) => p.startsWith(`${path}/`)))], inView: inView(policy.ir, path, op) },
+    context: { path, moves: op === 'delete' || op === 'rename', pathsBelow: [...new Set(named.filter((p) => p.startsWith(`${path}/`)))], inView: inView(policy.ir, given, op) },
   };
 }
 

@@ -111,7 +111,7 @@ function fileScope(ops: readonly string[]): string {
   return `action in [${ops.map((op) => `Action::${quoted(`file:${op}`)}`).join(', ')}]`;
 }
 function coverText(rule: FileRuleIr): string {
-  return rule.subtree ? `context.path == ${quoted(rule.path)} || context.path like ${likePrefix(rule.path)}` : `context.path == ${quoted(rule.path)}`;
+  return `context.path == ${quoted(rule.path)} || context.path like ${likePrefix(rule.path)}`;
 }
 function touchText(rule: FileRuleIr): string {
   return `${coverText(rule)} || (context.moves && context.pathsBelow.contains(${quoted(rule.path)}))`;

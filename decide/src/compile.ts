@@ -1,5 +1,5 @@
 /** Turns loaded policy files into the IR. */
-import { parseAttribute, whereOf, type ApprovalPolicy, type Catalogue, type EgressRule, type FileOp, type NetworkPolicyFile, type Path, type RuleRef, type SandboxPolicy } from '@nemoclaw/contract';
+import { parseAttribute, sandboxFiles, whereOf, type ApprovalPolicy, type Catalogue, type EgressRule, type FileOp, type NetworkPolicyFile, type Path, type RuleRef, type SandboxPolicy } from '@nemoclaw/contract';
 import type { ActionIr, EgressRuleIr, FileRuleIr, PolicyIr } from './ir.ts';
 import { buildPolicy, type CompiledPolicy } from './policy.ts';
 
@@ -55,8 +55,7 @@ function ref(id: string, policy: object | undefined, path: Path): RuleRef {
 }
 
 function fileRule(r: RuleRef, pattern: string, on: readonly FileOp[]): FileRuleIr {
-  const subtree = pattern.endsWith('/**');
-  return { ref: r, path: subtree ? pattern.slice(0, -3) : pattern, subtree, on };
+  return { ref: r, path: sandboxFiles.ruledPath(pattern), folder: pattern.endsWith('/**'), on };
 }
 
 function egress(file: NetworkPolicyFile): EgressRuleIr[] {

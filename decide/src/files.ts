@@ -1,5 +1,5 @@
-/** File rules: what `filesystem` and `process.exec` say of a path as the sandbox sees it. The kernel enforces; this explains, and names the rule of a hold. */
-import type { FileOp, RuleRef } from '@nemoclaw/contract';
+/** File rules: what `filesystem` and `process.exec` say of a path as the sandbox sees it, by the contract's one resolution. The kernel enforces; this names the rule of a hold. */
+import { sandboxFiles, type FileOp, type RuleRef } from '@nemoclaw/contract';
 import type { FileRuleIr, PolicyIr } from './ir.ts';
 
 export interface FileVerdict {
@@ -8,64 +8,81 @@ export interface FileVerdict {
   readonly reason: string;
 }
 
-/** Whether the rule's object is `path`, or above it. */
-export function covers(rule: { readonly path: string; readonly subtree: boolean }, path: string): boolean {
-  return path === rule.path || (rule.subtree && path.startsWith(`${rule.path}/`));
-}
+const { canonical, isBelow, isShown, ownDevices, privateFolders, scratch, specialPlaces, workspace } = sandboxFiles;
 
 /** Whether an operation on `path` can touch something the rule is about: also from above, when a folder is moved or removed. */
 function touches(rule: FileRuleIr, path: string, op: FileOp): boolean {
-  return covers(rule, path) || ((op === 'delete' || op === 'rename') && rule.path.startsWith(`${path}/`));
+  return isBelow(path, rule.path) || ((op === 'delete' || op === 'rename') && isBelow(rule.path, path));
 }
 
-/** What every sandbox has, read-only. */
-export const viewFolders = ['/usr', '/bin', '/sbin', '/lib', '/lib64', '/etc', '/opt', '/proc', '/dev'] as const;
-/** Private to the sandbox, writable, gone with it. */
-export const privateFolders = ['/tmp', '/home', '/dev/shm'] as const;
-const below = (folders: readonly string[], path: string): boolean => folders.some((f) => path === f || path.startsWith(`${f}/`));
+const patterns = (rules: readonly FileRuleIr[]): string[] => rules.map((rule) => (rule.folder ? `${rule.path}/**` : rule.path));
 
-/** The verdict on one path; `path` is absolute and resolved. */
+interface Resolved {
+  readonly rules: sandboxFiles.FileRules;
+  /** What stays where it is: mounts of its own. */
+  readonly fixed: ReadonlySet<string>;
+  readonly exec: { readonly allow: readonly string[]; readonly escalate: readonly string[] };
+  refOf(rule: string): RuleRef;
+}
+const resolved = new WeakMap<PolicyIr['files'], Resolved>();
+
+function resolve(files: PolicyIr['files']): Resolved {
+  const known = resolved.get(files);
+  if (known) return known;
+  const rules = sandboxFiles.rulesOf({ level: files.workspaceWritable ? 'workspace' : 'read-only', readOnly: patterns(files.readOnly), readWrite: patterns(files.readWrite), deny: patterns(files.deny) });
+  const refs = new Map([...files.readOnly, ...files.readWrite, ...files.deny, ...files.execAllow].map((rule) => [rule.ref.id, rule.ref]));
+  const own: Resolved = {
+    rules,
+    fixed: new Set([workspace, ...scratch, ...privateFolders(rules), ...specialPlaces(rules).map((place) => place.path)]),
+    exec: { allow: patterns(files.execAllow), escalate: patterns(files.execEscalate) },
+    refOf: (rule) => refs.get(rule) ?? { id: rule === 'view' ? 'filesystem.view' : rule.split(':')[0] ?? rule },
+  };
+  resolved.set(files, own);
+  return own;
+}
+
+/** The verdict on one path; `path` is absolute and, but for the links of the sandbox's root (/bin, /lib …), resolved. */
 export function decideFile(ir: PolicyIr, path: string, op: FileOp): FileVerdict {
-  const rules = ir.files;
-  if (!isPlainPath(path)) {
-    return { verdict: 'deny', refs: [{ id: 'filesystem.default' }], reason: 'The path is not absolute and plain.' };
-  }
-  const denied = rules.deny.find((r) => touches(r, path, op));
+  if (!isPlainPath(path)) return { verdict: 'deny', refs: [{ id: 'filesystem.default' }], reason: 'The path is not absolute and plain.' };
+  const at = canonical(path);
+  const denied = ir.files.deny.find((r) => touches(r, at, op));
   if (denied) return { verdict: 'deny', refs: [denied.ref], reason: `The policy denies this path (${denied.ref.id}).` };
-  const open = openFor(ir, path, op);
+  const open = openFor(ir, at, op);
   if (open.verdict === 'deny') return open;
-  const asked = rules.escalate.find((r) => r.on.includes(op) && touches(r, path, op)) ?? (op === 'exec' ? rules.execEscalate.find((r) => covers(r, path)) : undefined);
+  const asked = ir.files.escalate.find((r) => r.on.includes(op) && touches(r, at, op)) ?? (op === 'exec' ? ir.files.execEscalate.find((r) => isBelow(at, r.path)) : undefined);
   return asked ? { verdict: 'escalate', refs: [asked.ref], reason: `A person decides on this ${op} (${asked.ref.id}).` } : open;
 }
 
 /** Whether the path lies open for the operation before deny and escalate rules are asked. */
 export function inView(ir: PolicyIr, path: string, op: FileOp): boolean {
-  return isPlainPath(path) && openFor(ir, path, op).verdict === 'allow';
+  return isPlainPath(path) && openFor(ir, canonical(path), op).verdict === 'allow';
 }
 
 function isPlainPath(path: string): boolean {
   return path === '/' || (path.startsWith('/') && path.split('/').slice(1).every((s) => s !== '' && s !== '.' && s !== '..'));
 }
 
-function openFor(ir: PolicyIr, path: string, op: FileOp): FileVerdict {
-  const rules = ir.files;
-  const allow = (ref: RuleRef, reason: string): FileVerdict => ({ verdict: 'allow', refs: [ref], reason });
-  if (op === 'exec' && rules.execAllow.length > 0) {
-    const rule = rules.execAllow.find((r) => covers(r, path));
-    return rule ? allow(rule.ref, 'The program may be run.') : { verdict: 'deny', refs: [{ id: 'process.exec.default' }], reason: 'The program is not among those that may be run.' };
+const absent: FileVerdict = { verdict: 'deny', refs: [{ id: 'filesystem.default' }], reason: 'This does not exist in the sandbox.' };
+
+function openFor(ir: PolicyIr, at: string, op: FileOp): FileVerdict {
+  const own = resolve(ir.files);
+  const entry = op === 'create' || op === 'delete' || op === 'rename';
+  // a name is made, moved or taken away in the folder that holds it
+  const place = entry ? at.slice(0, Math.max(1, at.lastIndexOf('/'))) : at;
+  const grant = own.rules.grantAt(place);
+  if (grant === undefined || !isShown(place, own.rules)) return absent;
+  const ref = grant.rule === 'view' && grant.access === 'write' ? { id: 'filesystem.private' } : own.refOf(grant.rule);
+  const allow = (reason: string): FileVerdict => ({ verdict: 'allow', refs: [ref], reason });
+  const deny = (reason: string): FileVerdict => ({ verdict: 'deny', refs: [ref], reason });
+  if (op === 'exec') {
+    const exec = sandboxFiles.execRuleAt(own.exec, at);
+    if (exec.allowed) return exec.rule === 'view' ? allow('Every program may be run.') : { verdict: 'allow', refs: [own.refOf(exec.rule)], reason: 'The program may be run.' };
+    return exec.rule === 'view' ? deny('There are no programs.') : { verdict: 'deny', refs: [{ id: 'process.exec.default' }], reason: 'The program is not among those that may be run.' };
   }
-  const write = rules.readWrite.find((r) => covers(r, path));
-  const read = rules.readOnly.find((r) => covers(r, path));
-  // of two lists that name a path, the nearer one is meant; of the same path, the stricter
-  if (write && (read === undefined || write.path.length > read.path.length)) return allow(write.ref, 'The policy lets this be written.');
   // a Unix socket may be connected to where its folder is read-only: nothing in the folder changes
-  const reading = op === 'read' || op === 'exec' || op === 'connect';
-  if (read) return reading ? allow(read.ref, 'The policy lets this be read.') : { verdict: 'deny', refs: [read.ref], reason: `This is read-only (${read.ref.id}).` };
-  if (below(['/workspace'], path)) {
-    if (reading || (ir.files.workspaceWritable && path !== '/workspace')) return allow({ id: 'isolation.filesystem' }, 'This is the workspace.');
-    return { verdict: 'deny', refs: [{ id: 'isolation.filesystem' }], reason: path === '/workspace' ? 'The workspace itself stays where it is.' : 'The workspace is read-only.' };
-  }
-  if (below(privateFolders, path)) return allow({ id: 'filesystem.private' }, 'This belongs to the sandbox alone.');
-  if (reading && below(viewFolders, path)) return allow({ id: 'filesystem.view' }, 'Every sandbox may read this.');
-  return { verdict: 'deny', refs: [{ id: 'filesystem.default' }], reason: below(viewFolders, path) ? 'This is read-only in every sandbox.' : 'This does not exist in the sandbox.' };
+  if (op === 'read' || op === 'connect') return allow('This may be read.');
+  if (op === 'write' && ownDevices.includes(at)) return allow('Every sandbox has this device.');
+  if (grant.access !== 'write') return grant.rule === 'view' ? { verdict: 'deny', refs: absent.refs, reason: 'This is read-only in every sandbox.' } : deny(`This is read-only (${ref.id}).`);
+  if ((op === 'delete' || op === 'rename') && own.fixed.has(at)) return deny('This stays where it is.');
+  return allow('This may be written.');
 }

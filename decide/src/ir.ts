@@ -52,9 +52,10 @@ export interface ActionIr {
 
 export interface FileRuleIr {
   readonly ref: RuleRef;
-  /** Absolute path; `subtree`: and everything below. */
+  /** Absolute path without the links of the sandbox's root, and everything below it. */
   readonly path: string;
-  readonly subtree: boolean;
+  /** The policy wrote `dir/**`. */
+  readonly folder: boolean;
   /** Operations that wait for a person; [] for other kinds of rules. */
   readonly on: readonly FileOp[];
 }

@@ -13,3 +13,4 @@ export * from './folder.ts';
 export * from './lint.ts';
 export * from './unenforced.ts';
 export { foreignNotes, type ForeignNote } from './foreign.ts';
+export * as sandboxFiles from './sandbox-files.ts';

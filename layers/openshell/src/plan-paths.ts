@@ -1,15 +1,7 @@
 /** The paths of a policy, sorted into what the sandbox's root is built from. Patterns are a path or `dir/**`. */
+import { sandboxFiles } from '@nemoclaw/contract';
 
-export const workspace = '/workspace';
-export const home = '/home/agent';
-/** Private and writable in every sandbox; gone with it. */
-export const scratch = ['/tmp', home, '/dev/shm'] as const;
-
-/** `/a/b/**` and `/a/b` both name `/a/b`. */
-export const rootOf = (pattern: string): string => (pattern.endsWith('/**') ? pattern.slice(0, -3) : pattern);
-
-/** True if `path` is `root` or below it. */
-export const isBelow = (path: string, root: string): boolean => path === root || path.startsWith(root === '/' ? '/' : `${root}/`);
+export const { workspace, home, scratch, rootOf, isBelow } = sandboxFiles;
 
 /** Folders strictly between `root` and `path`, outermost first. */
 export function between(root: string, path: string): string[] {
