@@ -1,15 +1,8 @@
 /** Benchmark `policy.decide`: one policy of 1,000 rules, a mix of requests, every thousandth rule of them decided by Cedar too. Run it directly to print the figures as JSON. */
-import { approvalPolicySchema, catalogueSchema, emptyHistory, networkPolicySchema, sandboxPolicySchema, unlabelled, type ActionRequest } from '@nemoclaw/contract';
+import { approvalPolicySchema, catalogueSchema, emptyHistory, networkPolicySchema, sandboxPolicySchema, unlabelled, type ActionRequest, type Figure } from '@nemoclaw/contract';
 import { compilePolicy } from './compile.ts';
 import { decide } from './decide.ts';
 import { resolveHttp, resolveTool, type CompiledPolicy } from './policy.ts';
-
-export interface Figure {
-  readonly p50: number;
-  readonly p99: number;
-  readonly unit: string;
-  readonly n: number;
-}
 
 /** 500 egress rules, 200 permissions, 200 catalogue actions, 100 triggers: 1,000 rules. */
 export function thousandRules(): CompiledPolicy {

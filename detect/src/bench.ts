@@ -1,14 +1,8 @@
 /** Measures the scanner: throughput on generated traffic, precision and recall on generated labels. */
+import type { Figure } from '@nemoclaw/contract';
 import { score } from './evaluate.ts';
 import { generateDocuments } from './generate.ts';
 import { scan } from './scan.ts';
-
-export interface Figure {
-  readonly p50: number;
-  readonly p99: number;
-  readonly unit: string;
-  readonly n: number;
-}
 
 /** `pii.throughput` in MB/s (`p99` is the slow end) over 100 KB buffers of mixed prose, JSON and log lines; `pii.precision` and `pii.recall` 0 to 1. */
 export function benchDetect(rounds = 60): Readonly<Record<'pii.throughput' | 'pii.precision' | 'pii.recall', Figure>> {

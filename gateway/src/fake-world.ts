@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { duplexPair, PassThrough, type Duplex } from 'node:stream';
-import { encodeFrame, FrameDecoder, type AuditSink, type CreateResult, type GatewayToWorker, type LayerOp, type LedgerEvent, type Registration, type Released, type SandboxConfig, type SeenReport, type Store } from '@nemoclaw/contract';
+import { encodeFrame, FrameDecoder, NemoError, type AuditSink, type CreateResult, type ErrorCode, type GatewayToWorker, type LayerOp, type LedgerEvent, type Registration, type Released, type SandboxConfig, type SeenReport, type Store } from '@nemoclaw/contract';
 import { toOcsf } from '@nemoclaw/ledger';
 import { createIntermediate, createRootCa } from '@nemoclaw/network-policy';
 import type { Backend, ExecRequest, OcsfRecord, RecordReader, Started } from './backend.ts';
@@ -352,3 +352,10 @@ export async function makeWorld(options: { readonly files?: Readonly<Record<stri
   world.worker = new FakeWorker(world.gateway);
   return world;
 }
+
+/** For assert.rejects: a NemoError with this code. */
+export const refusal = (code: ErrorCode) => (error: unknown): boolean => {
+  assert.ok(error instanceof NemoError, String(error));
+  assert.equal(error.code, code, error.message);
+  return true;
+};

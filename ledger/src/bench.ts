@@ -7,15 +7,8 @@ import { join } from 'node:path';
 import { tmpdir } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import type { LedgerEvent } from '@nemoclaw/contract';
+import type { LedgerEvent, Figure } from '@nemoclaw/contract';
 import { LinkSink } from './link-sink.ts';
-
-export interface Figure {
-  readonly p50: number;
-  readonly p99: number;
-  readonly unit: string;
-  readonly n: number;
-}
 
 /** `ledger.append` in µs (time `emit` takes, 5,000 events a second in bursts of ten), `ledger.commit` in ms (until durable, one at a time). */
 export async function benchLedger(n = 20_000, commits = 500): Promise<Readonly<Record<'ledger.append' | 'ledger.commit', Figure>>> {

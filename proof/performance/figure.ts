@@ -1,16 +1,8 @@
 /** What a measurement gives: percentiles in a unit, and the same of other programs in the same run. */
+import type { Figure, Percentiles } from '@nemoclaw/contract';
 import { bounds, verdict } from './targets.ts';
 
-export interface Percentiles {
-  readonly p50: number;
-  readonly p99: number;
-}
-export interface Figure extends Percentiles {
-  readonly unit: string;
-  readonly n: number;
-  /** By name, in the same unit. `plain` is the thing itself, without any sandbox. */
-  readonly peers?: Readonly<Record<string, Percentiles>>;
-}
+export type { Figure, Percentiles };
 export type Figures = Readonly<Record<string, Figure>>;
 
 const rounded = (value: number): number => Number(value.toPrecision(4));

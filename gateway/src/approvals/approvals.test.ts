@@ -1,8 +1,8 @@
 /** Questions to a human: decided once, on record before the effect, denied by default, and never by a worker. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { loadBundle, NemoError, unlabelled, type ActionRequest, type ErrorCode, type HoldRequestWire, type SyscallHold } from '@nemoclaw/contract';
-import { blueprintFiles, makeWorld, type World } from '../fake-world.ts';
+import { loadBundle, unlabelled, type ActionRequest, type HoldRequestWire, type SyscallHold } from '@nemoclaw/contract';
+import { blueprintFiles, makeWorld, refusal, type World } from '../fake-world.ts';
 import { setPolicy } from '../policy/change.ts';
 import { createSandbox } from '../sandboxes/create.ts';
 import { stopSandbox } from '../sandboxes/life.ts';
@@ -23,11 +23,6 @@ function inWorld(body: (world: World, live: LiveSandbox) => Promise<void>, files
     }
   };
 }
-const refusal = (code: ErrorCode) => (error: unknown): boolean => {
-  assert.ok(error instanceof NemoError, String(error));
-  assert.equal(error.code, code, error.message);
-  return true;
-};
 
 function toolRequest(live: LiveSandbox, to = 'dana@customer.example'): ActionRequest {
   const named = live.inForce.resolveTool('email_send', new Map<string, unknown>([['to', to], ['subject', 'Hello']]));

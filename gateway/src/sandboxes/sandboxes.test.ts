@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { NemoError, reservedNames, type CreateSandbox, type ErrorCode } from '@nemoclaw/contract';
-import { blueprintFiles, FakeWorker, makeWorld, type World } from '../fake-world.ts';
+import { reservedNames, type CreateSandbox } from '@nemoclaw/contract';
+import { blueprintFiles, FakeWorker, makeWorld, refusal, type World } from '../fake-world.ts';
 import { setPolicy } from '../policy/change.ts';
 import { createSandbox } from './create.ts';
 import { destroySandbox, startSandbox, stopSandbox } from './life.ts';
@@ -22,11 +22,6 @@ function inWorld(body: (world: World) => Promise<void>, files: Record<string, st
     }
   };
 }
-const refusal = (code: ErrorCode) => (error: unknown): boolean => {
-  assert.ok(error instanceof NemoError, String(error));
-  assert.equal(error.code, code, error.message);
-  return true;
-};
 const make = (world: World, name = 'helper', more: Partial<Parameters<typeof createSandbox>[1]> = {}) => createSandbox(world.gateway.house, { name, blueprint: 'support', ...more }, uid);
 
 /** Nothing of a sandbox is anywhere. */

@@ -6,18 +6,10 @@ import { connect as connectTcp } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { connect as connectTls } from 'node:tls';
 import type { TLSSocket } from 'node:tls';
+import type { Figure } from '@nemoclaw/contract';
 import type { ProxyPlan, Ready } from './bench-roles.ts';
 import { askAddress } from './testing-egress.ts';
 
-/** `p50`, `p99` in `unit` over `n` measurements; single figures stand in `p50`. */
-export interface Figure {
-  readonly p50: number;
-  readonly p99: number;
-  readonly unit: string;
-  readonly n: number;
-  /** The same of something else in the same run. */
-  readonly peers?: Readonly<Record<string, { readonly p50: number; readonly p99: number }>>;
-}
 const host = 'api.bench.test';
 const roles = fileURLToPath(new URL('bench-roles.ts', import.meta.url));
 const responseBytes = 1024;

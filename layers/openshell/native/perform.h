@@ -159,6 +159,8 @@ int caller_folder(pid_t tid, int dirfd);
 int caller_folder_id(pid_t tid, int dirfd, struct folder_id *id);
 /* O_PATH on any descriptor of the caller; -1 with errno. */
 int caller_descriptor(pid_t tid, int fd);
+/* A number of /proc/TID/status, which follows `name` ("\nTgid:"), in `base`; -1: it is not known. */
+long caller_status(pid_t tid, const char *name, int base);
 unsigned caller_umask(pid_t tid);
 int folder_id(int fd, const char *name, struct folder_id *id);
 /* The folder that `path` led to from `base` a moment ago, into `place`; and to remember it. */

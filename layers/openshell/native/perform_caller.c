@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -127,17 +128,20 @@ int caller_descriptor(pid_t tid, int number) {
   return error ? -1 : fd;
 }
 
-unsigned caller_umask(pid_t tid) {
-  char link[40], text[512];
+long caller_status(pid_t tid, const char *name, int base) {
+  char link[40], text[1024];
   text_format(link, sizeof link, "/proc/%d/status", tid);
   int fd = open(link, O_RDONLY | O_CLOEXEC);
   ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
   if (fd >= 0) close(fd);
   text[n > 0 ? n : 0] = 0;
-  const char *line = strstr(text, "Umask:");
-  unsigned mask = 077; /* where it is not known, nobody else gets anything */
-  if (line) (void)sscanf(line, "Umask: %o", &mask);
-  return mask & 0777;
+  const char *line = strstr(text, name);
+  return line ? strtol(line + strlen(name), NULL, base) : -1;
+}
+
+unsigned caller_umask(pid_t tid) {
+  long mask = caller_status(tid, "\nUmask:", 8);
+  return mask < 0 ? 077 /* nobody else gets anything */ : (unsigned)mask & 0777;
 }
 
 void operation_thread_end(void) {

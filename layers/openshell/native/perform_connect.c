@@ -17,21 +17,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static pid_t group_of(pid_t tid) {
-  char link[40], text[1024];
-  int group = 0;
-  text_format(link, sizeof link, "/proc/%d/status", tid);
-  int fd = open(link, O_RDONLY | O_CLOEXEC);
-  ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-  if (fd >= 0) close(fd);
-  text[n > 0 ? n : 0] = 0;
-  const char *line = strstr(text, "\nTgid:");
-  return line && sscanf(line, "\nTgid: %d", &group) == 1 ? group : -1;
-}
-
 /* Threads share their descriptors; one that does not is refused, since its number may mean another socket. */
 static int take_socket(pid_t tid, int number) {
-  pid_t group = group_of(tid);
+  pid_t group = (pid_t)caller_status(tid, "\nTgid:", 10);
   if (group != tid && syscall(SYS_kcmp, tid, group, 2 /* KCMP_FILES */, 0, 0) != 0) {
     errno = EPERM;
     return -1;

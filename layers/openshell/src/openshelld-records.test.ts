@@ -1,12 +1,13 @@
 /** Registering workspaces and signing checkpoints with a real openshelld: what is refused, what survives. */
 import assert from 'node:assert/strict';
 import { createPublicKey, verify } from 'node:crypto';
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { LedgerEvent, Registration } from '@nemoclaw/contract';
+import { folderOf, refusalOf } from './openshelld-test-folders.ts';
 import { TestInstance, testUids } from './openshelld-test-instance.ts';
 import type { TestService } from './openshelld-test-instance.ts';
 
@@ -17,18 +18,8 @@ describe('registering workspaces', root, () => {
   let instance: TestInstance;
   let gateway: TestService;
   let home: string;
-  const make = (name: string, uid: number, mode = 0o755): string => {
-    const path = join(home, name);
-    mkdirSync(path, { recursive: true });
-    chmodSync(path, mode);
-    chownSync(path, uid, uid);
-    return path;
-  };
-  const refusal = async (path: string, uid?: number): Promise<string> => {
-    const reply = await instance.register(path, uid);
-    assert.equal(reply.ok, false, path);
-    return reply.ok ? '' : reply.code;
-  };
+  const make = (name: string, uid: number, mode?: number): string => folderOf(home, name, uid, mode);
+  const refusal = (path: string, uid?: number): Promise<string> => refusalOf(instance, path, uid);
   before(async () => {
     instance = await TestInstance.start({ roles: ['ledger', 'gateway'] });
     gateway = await instance.service('gateway');

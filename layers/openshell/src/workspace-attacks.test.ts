@@ -1,11 +1,12 @@
 /** What a person, or a plan, might try with a workspace: other people's folders, links, swaps, mounts, floods. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { encodeRegister, type LaunchPlan } from '@nemoclaw/contract';
+import { folderOf, refusalOf } from './openshelld-test-folders.ts';
 import { TestInstance, testUids, type TestService } from './openshelld-test-instance.ts';
 
 const spec = 'isolation: { network: restricted, filesystem: workspace, syscalls: standard }';
@@ -17,18 +18,8 @@ describe('attacks with workspaces', { skip: process.getuid?.() === 0 ? false : '
   let home: string;
   let made = 0;
   const mounted: string[] = [];
-  const make = (name: string, uid: number, mode = 0o755): string => {
-    const path = join(home, name);
-    mkdirSync(path, { recursive: true });
-    chmodSync(path, mode);
-    chownSync(path, uid, uid);
-    return path;
-  };
-  const refusal = async (path: string, uid?: number): Promise<string> => {
-    const reply = await instance.register(path, uid);
-    assert.equal(reply.ok, false, path);
-    return reply.ok ? '' : reply.code;
-  };
+  const make = (name: string, uid: number, mode?: number): string => folderOf(home, name, uid, mode);
+  const refusal = (path: string, uid?: number): Promise<string> => refusalOf(instance, path, uid);
   const bind = (from: string, to: string): string => {
     mkdirSync(to, { recursive: true });
     execFileSync('mount', ['--bind', from, to]);

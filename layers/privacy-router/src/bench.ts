@@ -1,16 +1,8 @@
 /** Benchmarks `router.added`, `router.added.100k` and `router.rate`: client, router, provider and ledger are four processes on this machine. Run it directly to print the figures as JSON. */
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import type { Figure } from '@nemoclaw/contract';
 import { BenchClient, chatRequest } from './bench-client.ts';
-
-export interface Figure {
-  readonly p50: number;
-  readonly p99: number;
-  readonly unit: string;
-  readonly n: number;
-  /** The same measured of something else in the same run. */
-  readonly peers?: Readonly<Record<string, { readonly p50: number; readonly p99: number }>>;
-}
 
 const file = fileURLToPath(new URL('./bench-process.ts', import.meta.url));
 

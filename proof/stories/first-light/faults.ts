@@ -6,16 +6,9 @@ import { until, type Instance } from '../../harness/instance.ts';
 import { Company } from './company.ts';
 import { LiveStream } from './live-stream.ts';
 import { unadmittedGaps } from './record-gaps.ts';
+import type { Scene } from './scene.ts';
 import { killService, pidsOf, type Service } from './services.ts';
 import { curl, statusOf, Terminal } from './terminal.ts';
-
-interface Scene {
-  readonly instance: Instance;
-  readonly check: Checks;
-  readonly company: Company;
-  readonly terminal: Terminal;
-  readonly workspace: string;
-}
 
 const backWithin = 5000;
 const performedWithin = 1000;

@@ -4,16 +4,8 @@ import { join } from 'node:path';
 import type { Checks } from '../../harness/checks.ts';
 import { checkout, run, type Instance } from '../../harness/instance.ts';
 import { Company } from './company.ts';
+import type { Scene } from './scene.ts';
 import { curl, statusOf, Terminal, type Approval, type Grant } from './terminal.ts';
-
-interface Scene {
-  readonly instance: Instance;
-  readonly check: Checks;
-  readonly company: Company;
-  readonly terminal: Terminal;
-  /** The sandbox's workspace, as the host sees it. */
-  readonly workspace: string;
-}
 
 export async function holds(instance: Instance, check: Checks): Promise<void> {
   const company = await Company.open('desk.example');

@@ -1,4 +1,5 @@
 /* Hostile threads against what openshelld does in locked folders: race-locks CALL HOW ROUNDS, in a workspace with ok/ (free) and prod/ (writing and creating are asked about, and denied). Prints how often prod/ was changed. */
+#include "race.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -12,47 +13,10 @@
 #include <time.h>
 #include <unistd.h>
 
-static char path[64] = "ok///f";
-static volatile int over;
-static int folder;
-
-static void pause_a_little(void) {
-  for (volatile int i = 0; i < (rand() & 2047); i++) continue;
-}
-
-static void *flip(void *unused) {
-  while (!over) {
-    memcpy(path, "prod/f", 7);
-    pause_a_little();
-    memcpy(path, "ok///f", 7);
-    pause_a_little();
-  }
-  return unused;
-}
-
-static void *swap(void *unused) {
-  while (!over) {
-    if (symlink("prod", "next") == 0 && rename("next", "link") < 0) unlink("next");
-    if (symlink("ok", "next") == 0 && rename("next", "link") < 0) unlink("next");
-  }
-  return unused;
-}
-
 static void *storm(void *unused) {
   while (!over) {
     rename("ok", "was");
     rename("was", "ok");
-  }
-  return unused;
-}
-
-static void *redirect(void *unused) {
-  int ok = open("ok", O_RDONLY | O_DIRECTORY), prod = open("prod", O_RDONLY | O_DIRECTORY);
-  while (!over) {
-    dup2(prod, folder);
-    pause_a_little();
-    dup2(ok, folder);
-    pause_a_little();
   }
   return unused;
 }

@@ -1,4 +1,5 @@
 /* Hostile threads against openshelld's file operations: race MODE ROUNDS, in a workspace with ok/ and prod/. Prints how often something in prod/ was deleted, and for `time` percentiles in microseconds. */
+#include "race.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -10,46 +11,9 @@
 #include <time.h>
 #include <unistd.h>
 
-static char path[64];
-static volatile int over;
-static int folder;
-
 static void make(const char *name) {
   int fd = open(name, O_CREAT | O_WRONLY, 0600);
   if (fd >= 0) close(fd);
-}
-
-static void pause_a_little(void) {
-  for (volatile int i = 0; i < (rand() & 2047); i++) continue;
-}
-
-static void *flip(void *unused) {
-  while (!over) {
-    memcpy(path, "prod/f", 7);
-    pause_a_little();
-    memcpy(path, "ok///f", 7);
-    pause_a_little();
-  }
-  return unused;
-}
-
-static void *swap(void *unused) {
-  while (!over) {
-    if (symlink("prod", "next") == 0 && rename("next", "link") < 0) unlink("next");
-    if (symlink("ok", "next") == 0 && rename("next", "link") < 0) unlink("next");
-  }
-  return unused;
-}
-
-static void *redirect(void *unused) {
-  int ok = open("ok", O_PATH | O_DIRECTORY), prod = open("prod", O_PATH | O_DIRECTORY);
-  while (!over) {
-    dup2(prod, folder);
-    pause_a_little();
-    dup2(ok, folder);
-    pause_a_little();
-  }
-  return unused;
 }
 
 static int compare(const void *a, const void *b) {
