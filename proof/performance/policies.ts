@@ -32,7 +32,7 @@ metadata: { name: bench }
 spec:
   isolation: { network: restricted, filesystem: workspace, syscalls: standard }
   resources: { maxMemory: 2Gi, maxCPU: 2, maxPids: 256, maxOpenFiles: 4096 }
-${ruled ? '  filesystem: { escalate: [{ path: "/workspace/archive/**", on: [delete, rename] }] }\n' : ''}`;
+${ruled ? '  filesystem: { escalate: [{ path: "/workspace/archive/**", on: [delete, rename, write, create] }] }\n' : ''}`;
 }
 
 /** File name -> text of the blueprint `bench` (no rule about files), or `bench-ruled` (deleting in /workspace/archive asks). */

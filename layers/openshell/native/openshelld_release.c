@@ -1,5 +1,6 @@
 /* Checks workspaces when sandboxes give them back, and tells what was found. The check itself is a process of the folder's owner. */
 #include "openshelld_release.h"
+#include "openshelld_json.h"
 #include "openshelld_store.h"
 #include "openshelld_text.h"
 #include "protect.h"
@@ -59,12 +60,10 @@ static const char *text_in(json_t *object, const char *key) {
   return text ? text : "";
 }
 
-static json_t *read_fd(int fd) { return fd >= 0 && lseek(fd, 0, SEEK_SET) == 0 ? json_loadfd(fd, 0, NULL) : NULL; }
-
 static json_t *read_file(const char *id) {
   char path[300];
   int fd = !config.alone && file_of(id, path, sizeof path) ? open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC) : -1;
-  json_t *json = read_fd(fd);
+  json_t *json = json_read_whole(fd);
   if (fd >= 0) close(fd);
   return json;
 }
@@ -79,7 +78,7 @@ static void keep_file(const struct release *r) {
   char path[300];
   json_t *all = config.alone ? NULL : json_pack("{s:s,s:O}", "sandbox", r->id, "released", r->released);
   int fd = all && file_of(r->id, path, sizeof path) ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600) : -1;
-  if (fd >= 0 && (json_dumpfd(all, fd, JSON_COMPACT) != 0 || fsync(fd) < 0)) log_line("what %s left could not be kept: %s", r->id, strerror(errno));
+  if (fd >= 0 && (json_write_whole(fd, all) != 0 || fsync(fd) < 0)) log_line("what %s left could not be kept: %s", r->id, strerror(errno));
   if (fd >= 0) close(fd);
   json_decref(all);
 }
@@ -203,7 +202,7 @@ static void note_label(struct release *r, const char *label) {
   json_object_set_new(r->manifest, "label", json_string(label));
   if (config.alone || !file_of(r->id, path, sizeof path) || !text_format(new, sizeof new, "%s.new", path)) return;
   int fd = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-  if (fd < 0 || json_dumpfd(r->manifest, fd, JSON_COMPACT) != 0 || rename(new, path) < 0) log_line("the manifest of %s: %s", r->id, strerror(errno));
+  if (fd < 0 || json_write_whole(fd, r->manifest) != 0 || rename(new, path) < 0) log_line("the manifest of %s: %s", r->id, strerror(errno));
   if (fd >= 0) close(fd);
 }
 
@@ -257,7 +256,7 @@ void release_begin(struct sandbox *s, const char *why) {
   r->ended = why != NULL;
   text_format(r->why, sizeof r->why, "%s", why ? why : "");
   text_format(r->registration, sizeof r->registration, "%s", s->registration);
-  if (s->registration[0]) r->manifest = s->manifest >= 0 ? read_fd(s->manifest) : read_file(s->id);
+  if (s->registration[0]) r->manifest = s->manifest >= 0 ? json_read_whole(s->manifest) : read_file(s->id);
   if (s->manifest >= 0) close(s->manifest);
   s->manifest = -1;
   /* Nothing was written: it ended before it could start anything. */

@@ -1,5 +1,6 @@
 /* The registered workspaces themselves. */
 #include "registry.h"
+#include "openshelld_json.h"
 #include "openshelld_config.h"
 #include "openshelld_store.h"
 #include "openshelld_text.h"
@@ -71,7 +72,7 @@ void registry_adopt(const int *fds, int count) {
   json_t *description = NULL;
   const char *id, *path;
   json_int_t uid, gid;
-  if (count == 2 && lseek(fds[1], 0, SEEK_SET) == 0) description = json_loadfd(fds[1], 0, NULL);
+  if (count == 2) description = json_read_whole(fds[1]);
   bool kept = description && json_unpack(description, "{s:s,s:I,s:I,s:s}", "id", &id, "uid", &uid, "gid", &gid, "path", &path) == 0 && append(id, (uid_t)uid, (gid_t)gid, path, fds[0]);
   for (int i = kept ? 1 : 0; i < count; i++) close(fds[i]);
   json_decref(description);

@@ -122,7 +122,10 @@ static void *memory_of(int map) {
   uint32_t value, entries;
   char name[BPF_OBJ_NAME_LEN];
   shape_of(map, &value, &entries, name);
-  return mmap(NULL, (size_t)value * entries, PROT_READ | PROT_WRITE, MAP_SHARED, maps[map], 0);
+  void *memory = mmap(NULL, (size_t)value * entries, PROT_READ | PROT_WRITE, MAP_SHARED, maps[map], 0);
+  /* Tens of thousands of pages, of which no child needs one: copying their table was most of what a fork cost (madvise(2)). */
+  if (memory != MAP_FAILED) (void)madvise(memory, (size_t)value * entries, MADV_DONTFORK);
+  return memory;
 }
 
 static int map_memory(void) {
@@ -133,6 +136,8 @@ static int map_memory(void) {
   consumer = mmap(NULL, (size_t)page, PROT_READ | PROT_WRITE, MAP_SHARED, maps[EVENTS], 0);
   producer = mmap(NULL, (size_t)page + 2 * RING_BYTES, PROT_READ, MAP_SHARED, maps[EVENTS], page);
   used = calloc(slot_count, sizeof *used);
+  if (consumer != MAP_FAILED) (void)madvise(consumer, (size_t)page, MADV_DONTFORK);
+  if (producer != MAP_FAILED) (void)madvise(producer, (size_t)page + 2 * RING_BYTES, MADV_DONTFORK);
   if (!used || slots == MAP_FAILED || counts == MAP_FAILED || filters == MAP_FAILED || consumer == MAP_FAILED || producer == MAP_FAILED) return -1;
   for (uint32_t i = 0; i < SEEN_PLACES; i++)
     if ((uint32_t)slots[i] > 0 && (uint32_t)slots[i] <= slot_count) used[(uint32_t)slots[i] - 1] = true;
