@@ -37,13 +37,6 @@ export async function createSandbox(house: House, input: CreateSandbox, uid: num
     // compile
     const inForce = await phases.time('compile', () => house.compile(folder, 1));
 
-    // certificates: the root's key never leaves this process
-    const ca = await phases.time('certificates', (): CaRecord => {
-      const names = [...inForce.interceptNames];
-      const root = house.certificates.root(input.name, house.clock.now());
-      return { root, intermediate: house.certificates.intermediate(root, names, house.clock.now()), names };
-    });
-
     const id = `${input.name}-${house.ids.next('').replace(/[^0-9a-z]/g, '').slice(0, 8)}`;
     const record: SandboxRecord = {
       id,
@@ -74,7 +67,19 @@ export async function createSandbox(house: House, input: CreateSandbox, uid: num
     try {
       providerPlans(providers, (provider) => house.secrets.keyOf(id, provider)); // a missing key is found before anything is made
 
-      const live = await phases.time('store', () => store(house, record, policy, ca, folder, inForce));
+      // The record is asked to keep it first, and the certificates are made meanwhile: the root's key never leaves this process.
+      const onRecord = putOnRecord(house, record);
+      onRecord.catch(() => undefined); // whoever waits for it hears of it
+      const ca = await phases.time('certificates', (): CaRecord => {
+        const names = [...inForce.interceptNames];
+        const root = house.certificates.root(input.name, house.clock.now());
+        return { root, intermediate: house.certificates.intermediate(root, names, house.clock.now()), names };
+      });
+
+      const live = await phases.time('store', async () => {
+        await onRecord;
+        return store(house, record, policy, ca, folder, inForce);
+      });
       try {
         await bringUp(house, live, hostFacts, phases);
       } catch (error) {
@@ -90,7 +95,8 @@ export async function createSandbox(house: House, input: CreateSandbox, uid: num
   });
 }
 
-async function store(house: House, record: SandboxRecord, policy: PolicyRecord, ca: CaRecord, bundle: LiveSandbox['bundle'], inForce: LiveSandbox['inForce']): Promise<LiveSandbox> {
+/** Rejects where the record does not take it: then nothing may be made. */
+async function putOnRecord(house: House, record: SandboxRecord): Promise<void> {
   await house.audit.commit(
     gatewayEvent(house.clock.now(), record.id, `The sandbox ${record.name} is being made from the blueprint ${record.blueprint.name} ${record.blueprint.version}.`, {
       activity: 1,
@@ -99,6 +105,9 @@ async function store(house: House, record: SandboxRecord, policy: PolicyRecord, 
   ).catch((cause: unknown) => {
     throw new NemoError('NEMO_E_RECORD', { what: 'The sandbox was not made, because it could not be put on record.', cause });
   });
+}
+
+async function store(house: House, record: SandboxRecord, policy: PolicyRecord, ca: CaRecord, bundle: LiveSandbox['bundle'], inForce: LiveSandbox['inForce']): Promise<LiveSandbox> {
   try {
     await house.store.put(keys.name(record.name), { id: record.id }, 0);
   } catch (error) {
