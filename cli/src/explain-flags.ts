@@ -11,12 +11,16 @@ export function explainFlags() {
     body: text('Its body, as JSON', 'json'),
     connect: text('A connection', 'host:port'),
     action: text('An action of the catalogue', 'name'),
+    file: text('A file of the sandbox', 'path'),
+    op: text('What is done with it: read (default), write, create, mkdir, delete, rename, link, truncate, chmod, exec, connect', 'operation'),
+    to: text('The new name, with --op rename or link', 'path'),
   };
 }
 export function explainExamples(): string {
   return [
     'nemoclaw policy explain my-assistant --tool email_send --args \'{"to":"a@b.example"}\'',
     'nemoclaw policy explain my-assistant --url https://api.example.com/v1/x --method POST',
+    'nemoclaw policy explain my-assistant --file /workspace/notes --op delete',
     'nemoclaw my-assistant policy explain --connect smtp.company.com:587',
   ].join('\n');
 }

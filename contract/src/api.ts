@@ -330,12 +330,18 @@ export const eventsQuerySchema = z.object({
 });
 
 /** POST /v1/policy/explain -> {decision, policyVersion}: what would be decided, by the sandbox's policy; changes nothing and puts nothing on record. */
+/** What can be asked of a file: see `ExplainQuery` in layers/openshell. */
+export const explainOps = ['read', 'write', 'create', 'mkdir', 'delete', 'rename', 'link', 'truncate', 'chmod', 'exec', 'connect'] as const;
+const insidePath = z.string().max(4096).refine((path) => path === '/' || (path.startsWith('/') && path.split('/').slice(1).every((name) => name !== '' && name !== '.' && name !== '..')), 'A path of the sandbox is absolute, without . or ..');
+
 export const explainSchema = z.strictObject({
   sandbox: z.string(),
   request: z.discriminatedUnion('kind', [
     z.strictObject({ kind: z.literal('tool'), tool: z.string().max(256), arguments: z.record(z.string(), z.unknown()).default({}) }),
     z.strictObject({ kind: z.literal('http'), method: z.string().max(32).default('GET'), url: z.string().max(8192), body: z.record(z.string(), z.unknown()).default({}) }),
     z.strictObject({ kind: z.literal('connect'), host: z.string().max(253), port: z.number().int().min(1).max(65_535) }),
+    /** An operation on a file of the sandbox; `toPath` with rename and link alone. */
+    z.strictObject({ kind: z.literal('file'), op: z.enum(explainOps), path: insidePath, toPath: insidePath.optional() }),
     z.strictObject({ kind: z.literal('action'), action: z.string().max(256), params: z.record(z.string(), z.unknown()).default({}) }),
   ]),
 });

@@ -9,6 +9,7 @@ import { toOcsf } from '@nemoclaw/ledger';
 import { createIntermediate, createRootCa } from '@nemoclaw/network-policy';
 import type { Backend, ExecRequest, OcsfRecord, RecordReader, Started } from './backend.ts';
 import { openGateway, type Gateway } from './compose.ts';
+import { explain } from '@nemoclaw/openshell';
 import { compileWithDecide } from './policy/engine.ts';
 import { Secrets } from './sandboxes/secrets.ts';
 import { MemoryStore } from './store/memory-store.ts';
@@ -325,6 +326,7 @@ export async function makeWorld(options: { readonly files?: Readonly<Record<stri
       compile: compileWithDecide,
       certificates: { root: createRootCa, intermediate: createIntermediate },
       plan: (request) => ({ plan: request, env: ['PATH=/usr/bin', ...request.env], cwd: '/workspace', notes: [], label: { level: request.policy.spec.filesystem.labels[0]?.level ?? 'public', rules: ['filesystem.labels[0]'] } }),
+      explainFile: (policy, _found, query) => explain(policy, 'B', query),
       redact: (text) => text.replaceAll('hunter2', '[redacted]'),
       people: () => world.people,
     });

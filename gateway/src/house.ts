@@ -1,5 +1,6 @@
 /** What the parts of the gateway are made of and share; built once from ports, so that tests run the whole of it in one process. */
 import type { AuditSink, Clock, Ids, SandboxPolicy, Sensitivity, Store } from '@nemoclaw/contract';
+import type { ExplainQuery, Explanation } from '@nemoclaw/openshell';
 import type { ApprovalDesk } from './approvals/desk.ts';
 import type { Backend, RecordReader } from './backend.ts';
 import type { KeyedLock } from './keyed-lock.ts';
@@ -61,6 +62,8 @@ export interface Ports {
   readonly compile: Compile;
   readonly certificates: CertificateMaker;
   plan(request: PlanRequest): Plan;
+  /** What the kernel answers to an operation on a file, by the policy and what openshelld said of the host. */
+  explainFile(policy: SandboxPolicy, hostFacts: Readonly<Record<string, unknown>>, query: ExplainQuery): Explanation;
   /** Masks secrets and personal data in text. */
   redact(text: string): string;
   /** How many people may decide approvals. */

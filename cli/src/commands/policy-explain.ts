@@ -14,10 +14,13 @@ export interface ExplainFlags extends CommonFlags {
   readonly body?: string;
   readonly connect?: string;
   readonly action?: string;
+  readonly file?: string;
+  readonly op?: string;
+  readonly to?: string;
 }
 
 export async function run(this: CliContext, flags: ExplainFlags, named?: string): Promise<void> {
-  const question: Explain = { sandbox: named ?? this.sandbox, request: requestFrom(flags) };
+  const question: Explain = { sandbox: named ?? this.sandbox, request: await requestFrom(flags) };
   const answer = await call<Explained>(this, 'POST', '/v1/policy/explain', question);
   if (flags.json) return sayJson(this, answer);
   const word = { allow: 'Allowed', deny: 'Denied', escalate: 'Waiting' }[answer.verdict];
@@ -28,15 +31,23 @@ export async function run(this: CliContext, flags: ExplainFlags, named?: string)
   say(this, lines.join('\n'));
 }
 
-function requestFrom(flags: ExplainFlags): Explain['request'] {
-  const given = (['tool', 'url', 'connect', 'action'] as const).filter((name) => flags[name] !== undefined);
-  if (given.length !== 1) throw new Failure('NEMO_E_USAGE', { what: 'Say one thing to explain.', fix: 'Give one of --tool, --url, --connect or --action.' });
+async function requestFrom(flags: ExplainFlags): Promise<Explain['request']> {
+  const given = (['tool', 'url', 'connect', 'action', 'file'] as const).filter((name) => flags[name] !== undefined);
+  if (given.length !== 1) throw new Failure('NEMO_E_USAGE', { what: 'Say one thing to explain.', fix: 'Give one of --tool, --url, --connect, --action or --file.' });
   if (flags.tool !== undefined) return { kind: 'tool', tool: flags.tool, arguments: object(flags.args, '--args') };
   if (flags.url !== undefined) return { kind: 'http', method: (flags.method ?? 'GET').toUpperCase(), url: flags.url, body: object(flags.body, '--body') };
+  if (flags.file !== undefined) return { kind: 'file', op: await operation(flags.op ?? 'read'), path: flags.file, ...(flags.to === undefined ? {} : { toPath: flags.to }) };
   if (flags.action !== undefined) return { kind: 'action', action: flags.action, params: object(flags.args, '--args') };
   const [, host, port] = /^(.+):(\d{1,5})$/.exec(flags.connect ?? '') ?? [];
   if (host === undefined || port === undefined) throw new Failure('NEMO_E_USAGE', { what: '--connect needs host:port.' });
   return { kind: 'connect', host, port: Number(port) };
+}
+
+async function operation(word: string): Promise<Extract<Explain['request'], { kind: 'file' }>['op']> {
+  const { explainOps } = await import('@nemoclaw/contract');
+  const op = explainOps.find((one) => one === word);
+  if (op === undefined) throw new Failure('NEMO_E_USAGE', { what: `${word} is not an operation.`, fix: `It is one of ${explainOps.join(', ')}.` });
+  return op;
 }
 
 function object(json: string | undefined, flag: string): Record<string, unknown> {

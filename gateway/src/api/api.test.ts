@@ -244,6 +244,10 @@ describe('routes', () => {
     assert.equal((await ask({ kind: 'http', method: 'PUT', url: 'https://warehouse.acme.example/x' })).verdict, 'escalate');
     assert.equal((await ask({ kind: 'connect', host: 'example.org', port: 443 })).verdict, 'deny');
     assert.equal((await ask({ kind: 'action', action: 'billing.refund' })).verdict, 'deny');
+    const file = await ask({ kind: 'file', op: 'read', path: '/root/x' });
+    assert.deepEqual([file.verdict, file.rules[0]?.id, /view.*ENOENT/.test(file.reason)], ['deny', 'view', true]);
+    assert.deepEqual(await Promise.all(([['read', '/bin/ls'], ['write', '/bin/ls'], ['write', '/tmp/x'], ['delete', '/workspace/archive/a']] as const).map(async ([op, path]) => (await ask({ kind: 'file', op, path })).verdict)), ['allow', 'deny', 'allow', 'escalate']);
+    for (const request of [{ kind: 'file', op: 'rename', path: '/tmp/a' }, { kind: 'file', op: 'read', path: '/tmp/a', toPath: '/tmp/b' }, { kind: 'file', op: 'read', path: 'tmp' }, { kind: 'file', op: 'read', path: '/tmp/../root' }, { kind: 'file', op: 'read', path: '/tmp//x' }]) assert.equal(code(await api.call('POST', '/v1/policy/explain', { sandbox: 'helper', request })), 'NEMO_E_BODY', JSON.stringify(request));
     assert.equal(api.world.record.events.length, before);
   }));
 });

@@ -21,7 +21,7 @@ import { destroySandbox, startSandbox, stopSandbox } from '../sandboxes/life.ts'
 import { sandboxView, type LiveSandbox } from '../sandboxes/live.ts';
 import { findTask, taskView } from '../tasks/task-store.ts';
 import { eventStream, eventsPage } from './events.ts';
-import { explain } from './explain.ts';
+import { explain, explainFile } from './explain.ts';
 import { doctorView, statusView } from './host-view.ts';
 import { metricSamples } from './metric-samples.ts';
 import type { Peer } from './peers.ts';
@@ -120,7 +120,8 @@ export function routes(house: House): Hono<Env> {
   app.put('/v1/sandboxes/:name/policy', async (c) => c.json(await setPolicy(house, c.req.param('name'), await body(c, putPolicySchema), c.env.peer.uid)));
   app.post('/v1/policy/explain', async (c) => {
     const asked = await body(c, explainSchema);
-    return c.json(explain(house.sandboxes.must(asked.sandbox), asked.request));
+    const live = house.sandboxes.must(asked.sandbox);
+    return c.json(asked.request.kind === 'file' ? await explainFile(house, live, asked.request) : explain(live, asked.request));
   });
 
   app.get('/v1/tasks/:id', async (c) => {

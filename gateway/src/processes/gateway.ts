@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { redact } from '@nemoclaw/detect';
 import { LinkSink } from '@nemoclaw/ledger';
 import { createIntermediate, createRootCa } from '@nemoclaw/network-policy';
-import { closeFd, ControlChannel, OpenshelldClient, peerCred, planFor, readHostFacts, startingLabel, type OpenshelldNews } from '@nemoclaw/openshell';
+import { closeFd, ControlChannel, explain, OpenshelldClient, peerCred, planFor, readHostFacts, startingLabel, type OpenshelldNews } from '@nemoclaw/openshell';
 import { serveApi } from '../api/server.ts';
 import { systemClock, systemIds } from '../clock.ts';
 import { openGateway, type Gateway } from '../compose.ts';
@@ -64,6 +64,10 @@ async function main(env: NodeJS.ProcessEnv): Promise<void> {
         hostname: request.hostname,
       });
       return { plan, env: plan.env, cwd: plan.cwd, notes: plan.notes, label: startingLabel(request.policy, hostFacts.bindRoots) };
+    },
+    explainFile: (policy, found, query) => {
+      const { tier, gpu } = policyFacts(found);
+      return explain(policy, tier, query, { ...hostFacts, gpu });
     },
     redact: (text) => redact(text, secrets.all()),
     people: () => countPeople(operators),

@@ -1,12 +1,12 @@
 /** Answers "would this be allowed?" from the policy alone, as the kernel answers it in a tier. */
-import type { EscalateOp as AnyOp, PlanLock, SandboxPolicy } from '@nemoclaw/contract';
+import { explainOps, type EscalateOp as AnyOp, type PlanLock, type SandboxPolicy } from '@nemoclaw/contract';
 import { fileRules, isShown, ownDevices, privateFolders, ruledPath, pinRoot, specialPlaces, canonical, type FileRules, type Ruled } from './file-rules.ts';
 import { execRuleAt } from './exec-rules.ts';
 import type { HostFacts } from './host-facts.ts';
 import { lockedPlaces } from './plan-escalate.ts';
 import { between, isBelow, scratch, workspace } from './plan-paths.ts';
 
-export const explainOps = ['read', 'write', 'create', 'mkdir', 'delete', 'rename', 'link', 'truncate', 'chmod', 'exec', 'connect'] as const;
+export { explainOps };
 export type ExplainOp = (typeof explainOps)[number];
 
 /**

@@ -18,6 +18,7 @@ export { loadSandboxPolicy, NemoError, type Approver, type LedgerEvent, type San
 export { main as openshellMain } from './cli.ts';
 export { explain, explainOps } from './explain.ts';
 export type { ExplainHost, ExplainLayer, ExplainOp, ExplainQuery, Explanation } from './explain.ts';
+export { ruleRef } from './record-rules.ts';
 export { startingLabel } from './starting-label.ts';
 export type { StartingLabel } from './starting-label.ts';
 export { levels, type Level } from './levels.ts';
