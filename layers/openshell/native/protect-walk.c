@@ -169,7 +169,9 @@ static int in_git_directory(struct walk *w, const char *path, const char *name, 
 
 static int judge(struct walk *w, const struct folder *folder, const struct entries *e, const char *name, unsigned char type, const char *path, const char *folded_folder) {
   char folded[256];
-  bool repository = folder->path[0] == '\0' || e->git, git_directory = w->rules->git && e->head && (e->objects || e->common), lock = false;
+  bool repository = folder->path[0] == '\0' || e->git, lock = false;
+  /* Also one that is none yet: `git init` keeps what it finds there. */
+  bool git_directory = w->rules->git && ((e->head && (e->objects || e->common)) || strcmp(folded_folder, ".git") == 0);
   if (folder->path[0] == '\0' && strcmp(name, PROTECT_QUARANTINE) == 0) {
     w->list->quarantine = true;
     return 0;

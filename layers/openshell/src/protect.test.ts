@@ -89,6 +89,8 @@ const planted: readonly (readonly [title: string, script: string, leaves: string
   ['settings that include others', 'git init -q new; git -C new config include.path ../evil', 'new/.git/config'],
   ['settings in a continued line', 'git init -q new; printf \'[core]\\n\\tbare = \\\\\\n[core] fsmonitor = x\\n\' >>new/.git/config', 'new/.git/config'],
   ['a remote helper', 'git init -q new; git -C new remote add origin "ext::sh -c touch%20x"', 'new/.git/config'],
+  ['a repository that is not one yet', 'mkdir -p new/.git; git init -q other; cp other/.git/config new/.git/config; git -C new config -f .git/config core.fsmonitor x', 'new/.git/config'],
+  ['hooks of a repository that is not one yet', 'mkdir -p new/.git/hooks; echo x >new/.git/hooks/pre-commit', 'new/.git/hooks/pre-commit'],
   ['a remote helper in pieces', `git init -q new; printf '[remote "origin"]\\n\\turl = ext:"":sh -c x\\n' >>new/.git/config`, 'new/.git/config'],
   ['an option where a name is expected', `git init -q new; printf '[branch "x"]\\n\\tremote = ""--upload-pack=x\\n' >>new/.git/config`, 'new/.git/config'],
   ['a work tree that ends before it seems to', `git init -q new; printf '[core]\\n\\tworktree = ../../..#/a/b/c/d\\n' >>new/.git/config`, 'new/.git/config'],
