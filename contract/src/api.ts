@@ -2,20 +2,6 @@
 import { z } from 'zod';
 import { errorTable, type ErrorCode } from './errors.ts';
 
-/** Words of the command line; none of them can name a sandbox. */
-export const reservedNames: ReadonlySet<string> = new Set([
-  'onboard', 'list', 'status', 'doctor', 'up', 'down', 'version', 'help', 'run', 'exec', 'connect', 'logs', 'stop', 'start', 'pause', 'resume',
-  'destroy', 'rebuild', 'diff', 'commit', 'discard', 'snapshot', 'policy', 'approvals', 'inference', 'audit', 'blueprint', 'top', 'console', 'node', 'sandbox', 'all', 'none', 'demo',
-]);
-const namePattern = /^[a-z][a-z0-9-]{0,31}$/;
-
-/** Why `name` cannot name a sandbox, one sentence; undefined if it can. */
-export function nameProblem(name: string): string | undefined {
-  if (!namePattern.test(name)) return 'A name starts with a small letter and has at most 32 small letters, digits and dashes.';
-  if (reservedNames.has(name)) return `'${name}' is a word of the command line.`;
-  return undefined;
-}
-
 export const errorBodySchema = z.object({
   error: z.object({
     code: z.string(),
@@ -174,149 +160,6 @@ export const policyAppliedSchema = z.object({
 });
 export type PolicyApplied = z.infer<typeof policyAppliedSchema>;
 
-// ---- exec and run (WebSocket)
-
-/** First text frame of WS /v1/sandboxes/:name/exec. `agent: true` starts the sandbox's own agent (its TUI) instead of argv. */
-export const execStartSchema = z.strictObject({
-  argv: z.array(z.string()).max(1024).default([]),
-  agent: z.boolean().default(false),
-  env: z.record(z.string(), z.string()).default({}),
-  /** Inside the sandbox; '' is the workspace (or home). */
-  cwd: z.string().default(''),
-  tty: z.strictObject({ rows: z.number().int().min(1).max(10_000), cols: z.number().int().min(1).max(10_000) }).nullable().default(null),
-});
-export type ExecStart = z.input<typeof execStartSchema>;
-
-/** First text frame of WS /v1/sandboxes/:name/run. */
-export const runStartSchema = z.union([
-  z.strictObject({ task: z.string().min(1).max(64 * 1024) }),
-  /** Goes on listening to a task of ours that outlived a restart of the gateway, by its id. */
-  z.strictObject({ attach: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/) }),
-]);
-export type RunStart = z.infer<typeof runStartSchema>;
-
-/** Text frames client -> gateway after the first. Binary frames: one byte stream id (0), then bytes of stdin. */
-export const execClientFrameSchema = z.discriminatedUnion('t', [
-  z.strictObject({ t: z.literal('resize'), rows: z.number().int().min(1).max(10_000), cols: z.number().int().min(1).max(10_000) }),
-  z.strictObject({ t: z.literal('signal'), signal: z.number().int().min(1).max(64) }),
-  z.strictObject({ t: z.literal('eof') }),
-]);
-export type ExecClientFrame = z.infer<typeof execClientFrameSchema>;
-
-/** Stream ids of binary frames: the first byte says whose bytes follow. A terminal has only stdout. */
-export const streamId = { stdin: 0, stdout: 1, stderr: 2 } as const;
-
-/** The words shown to people, one vocabulary everywhere. */
-export const shownVerdicts = ['Allowed', 'Denied', 'Waiting', 'Approved', 'Rejected', 'Expired', 'Withdrawn'] as const;
-export type ShownVerdict = (typeof shownVerdicts)[number];
-
-export const taskRowSchema = z.object({
-  time: z.number(),
-  /** Verb and object; agent-supplied text in it is escaped. */
-  what: z.string(),
-  verdict: z.enum(shownVerdicts),
-  /** Rule id, or '' where none is named. */
-  rule: z.string(),
-  /** `network.yaml:7`, or ''. */
-  at: z.string(),
-  layer: z.string(),
-  /** How many equal events this row stands for. */
-  count: z.number(),
-  approvalId: z.string(),
-});
-export const taskTableSchema = z.object({
-  rows: z.array(taskRowSchema),
-  totals: z.record(z.enum(shownVerdicts), z.number()),
-  /** True when the record could not be read whole. */
-  incomplete: z.boolean(),
-});
-export type TaskTable = z.infer<typeof taskTableSchema>;
-
-/** Text frames gateway -> client. exec ends with `exit`; run ends with `done`; both may end with `error`. */
-export const execServerFrameSchema = z.discriminatedUnion('t', [
-  z.object({ t: z.literal('started'), execId: z.string(), pid: z.number(), taskId: z.string() }),
-  /** Something a person should know while it runs, e.g. an approval waits. */
-  z.object({ t: z.literal('notice'), text: z.string(), approvalId: z.string() }),
-  z.object({ t: z.literal('exit'), code: z.number().nullable(), signal: z.string().nullable() }),
-  z.object({ t: z.literal('done'), code: z.number(), taskId: z.string(), table: taskTableSchema }),
-  z.object({ t: z.literal('error'), error: errorBodySchema.shape.error }),
-]);
-export type ExecServerFrame = z.infer<typeof execServerFrameSchema>;
-
-/** GET /v1/tasks/:id */
-export const taskViewSchema = z.object({
-  id: z.string(),
-  sandbox: z.string(),
-  state: z.enum(['running', 'ended', 'interrupted']),
-  /** The task as given, redacted. */
-  text: z.string(),
-  sha256: z.string(),
-  startedAt: z.number(),
-  endedAt: z.number().nullable(),
-  code: z.number().nullable(),
-  by: z.number(),
-  table: taskTableSchema,
-});
-export type TaskView = z.infer<typeof taskViewSchema>;
-
-// ---- approvals
-
-export const approvalStates = ['waiting', 'approved', 'rejected', 'expired', 'withdrawn', 'granted'] as const;
-export const approvalCardSchema = z.object({
-  /** Verb and object, first on every card. */
-  summary: z.string(),
-  chips: z.object({ sensitivity: z.string(), reversibility: z.string(), scope: z.string(), compliance: z.string() }),
-  who: z.object({ sandbox: z.string(), agent: z.string(), role: z.string(), task: z.string() }),
-  why: z.string(),
-  rule: z.object({ id: z.string(), at: z.string() }),
-  /** The exact request, masked where secret; shown folded, boxed as quoted. */
-  detail: z.string(),
-  /** What an approval lets happen, exactly. */
-  creates: z.string(),
-  deadline: z.number(),
-  defaultAction: z.literal('deny'),
-  /** e.g. "single operator". */
-  notices: z.array(z.string()),
-});
-export const approvalViewSchema = z.object({
-  id: z.string(),
-  sandbox: z.string(),
-  state: z.enum(approvalStates),
-  kind: z.enum(['tool', 'http', 'syscall']),
-  action: z.string(),
-  task: z.string(),
-  createdAt: z.number(),
-  deadline: z.number(),
-  decidedAt: z.number().nullable(),
-  /** `uid:1000`, `demo rule`, `timeout`, `policy`; '' while waiting. */
-  by: z.string(),
-  reason: z.string(),
-  /** True while somebody still holds the request; false: an approval becomes a one-shot grant. */
-  held: z.boolean(),
-  /** What became of it, e.g. `performed`; '' until known. */
-  effect: z.string(),
-  card: approvalCardSchema,
-});
-export type ApprovalView = z.infer<typeof approvalViewSchema>;
-
-/** POST /v1/approvals/:id/decision -> ApprovalView; a second decision is a conflict that names the first. */
-export const decideApprovalSchema = z.strictObject({ verdict: z.enum(['approve', 'deny']), reason: z.string().max(2000).default('') });
-export type DecideApproval = z.input<typeof decideApprovalSchema>;
-
-/** GET /v1/approvals/grants */
-export const grantViewSchema = z.object({
-  id: z.string(),
-  sandbox: z.string(),
-  approvalId: z.string(),
-  action: z.string(),
-  summary: z.string(),
-  by: z.string(),
-  createdAt: z.number(),
-  expiresAt: z.number(),
-  state: z.enum(['unused', 'used', 'expired']),
-});
-export type GrantView = z.infer<typeof grantViewSchema>;
-
 // ---- events, explain, blueprints
 
 /** One event of GET /v1/events: as SSE (`id:` = sequence) with follow=1, else JSON {events, next}. `event` is the OCSF form the record keeps. */
@@ -329,11 +172,11 @@ export const eventsQuerySchema = z.object({
   follow: z.enum(['0', '1']).default('0'),
 });
 
-/** POST /v1/policy/explain -> {decision, policyVersion}: what would be decided, by the sandbox's policy; changes nothing and puts nothing on record. */
 /** What can be asked of a file: see `ExplainQuery` in layers/openshell. */
 export const explainOps = ['read', 'write', 'create', 'mkdir', 'delete', 'rename', 'link', 'truncate', 'chmod', 'exec', 'connect'] as const;
 const insidePath = z.string().max(4096).refine((path) => path === '/' || (path.startsWith('/') && path.split('/').slice(1).every((name) => name !== '' && name !== '.' && name !== '..')), 'A path of the sandbox is absolute, without . or ..');
 
+/** POST /v1/policy/explain -> {decision, policyVersion}: what would be decided, by the sandbox's policy; changes nothing and puts nothing on record. */
 export const explainSchema = z.strictObject({
   sandbox: z.string(),
   request: z.discriminatedUnion('kind', [

@@ -1,6 +1,8 @@
 /** Door of `contract`: every word two rooms share. */
 export * from './agent-text.ts';
 export * from './api.ts';
+export * from './api-approvals.ts';
+export * from './api-runs.ts';
 export * from './control.ts';
 export * from './decision.ts';
 export * from './errors.ts';
@@ -13,4 +15,5 @@ export * from './plan.ts';
 export * from './ports.ts';
 export * from './policy/index.ts';
 export * from './register.ts';
+export * from './sandbox-name.ts';
 export * from './seen.ts';

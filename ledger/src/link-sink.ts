@@ -38,6 +38,10 @@ const flushMs = 1000;
 /** Largest single event; beyond it only its words are kept. */
 const maxEvent = 256 * 1024;
 
+/**
+ * An audit sink over a link to the ledger. Events are numbered, kept until the ledger has them, and sent again over the next link if this one ends. What does
+ * not fit into the buffer is refused, counted, and said on record as soon as there is room.
+ */
 export class LinkSink implements AuditSink {
   readonly #options: LinkSinkOptions;
   readonly #max: number;

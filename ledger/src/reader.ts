@@ -15,6 +15,7 @@ export interface TailQuery {
   readonly limit: number;
 }
 
+/** Reads what is on record: the newest events from memory, older ones from the segments, each as the record keeps it. */
 export class LedgerReader {
   readonly #writer: LedgerWriter;
 

@@ -64,6 +64,7 @@ interface Waiting {
   reject(error: OpenshelldError): void;
 }
 
+/** The requests of contract/src/control.ts as promises. Each rejects with an OpenshelldError that has openshelld’s own code, `send` (nothing was sent) or `reset` (it restarted before it answered). */
 export class OpenshelldClient {
   readonly #port: ControlPort;
   readonly #hello: Hello;
