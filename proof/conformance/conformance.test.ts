@@ -27,6 +27,12 @@ test('0 disagreements between explain and the kernel in 2,000 operations', { ...
   judge(sums, 2000);
 });
 
+test('0 disagreements where a person is asked before programs start', { ...(process.env['NEMOCLAW_GUEST'] === '1' ? { skip: 'for machines without tier A' } : root), timeout: 300_000 }, async (t) => {
+  const sums = await compareAll({ seed: seed + 2, policies: 20, operations: 50, asked: ['exec', 'exec', 'delete', 'create', 'read'], execRules: true }, withDaemon);
+  t.diagnostic(`tier ${sums.tier}: ${sums.operations} operations, ${JSON.stringify(sums.verdicts)}`);
+  judge(sums, 800);
+});
+
 test('0 disagreements in 2,000 operations of a plain user, in tier C', { ...root, timeout: 300_000 }, async (t) => {
   const sums = await compareAll({ seed: seed + 1, ...amount, asked: [], execRules: false }, asPlainUser(plainUid));
   t.diagnostic(`tier ${sums.tier}: ${sums.operations} operations, ${JSON.stringify(sums.verdicts)}`);

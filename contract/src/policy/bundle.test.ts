@@ -67,10 +67,8 @@ test('a required tier that the host lacks is refused, also with best effort', ()
 });
 
 const unprovided: readonly (readonly [string, RegExp])[] = [
-  ['process: { exec: { escalate: [/usr/bin/ssh] } }', /process\.exec\.escalate/],
   ['resources: { gpuAccess: full }', /gpuAccess/],
   ['resources: { maxDisk: 1Gi }\n  filesystem: { readWrite: [/workspace] }', /maxDisk/],
-  ['filesystem: { escalate: [{ path: /workspace/a/**, on: [exec] }] }', /hold the start of a program/],
 ];
 for (const [line, words] of unprovided) {
   test(`${line} is an error unless best effort, and said in any case`, () => {
@@ -82,6 +80,14 @@ for (const [line, words] of unprovided) {
     assert.match(unenforced(lenient, { tier: 'B' }).join('\n'), words);
   });
 }
+
+test('rules on starting programs hold where openshelld is root, and a plain user is told what happens instead', () => {
+  const policy = loadSandboxPolicy(`${head}  process: { exec: { escalate: [/usr/bin/ssh] } }\n  filesystem: { escalate: [{ path: /workspace/a/**, on: [exec] }] }\n`, 's.yaml');
+  for (const tier of ['A', 'B'] as const) assert.deepEqual(unenforced(policy, { tier }), []);
+  checkHost(policy, { tier: 'B' });
+  checkHost(policy, { tier: 'C' });
+  assert.match(unenforced(policy, { tier: 'C' }).join('\n'), /process\.exec\.escalate: without root[^]*filesystem\.escalate\[0\]: without root/);
+});
 
 test('system calls are recorded in full where openshelld is root, and a plain user is told that they are not', () => {
   const policy = loadSandboxPolicy(`${head}  auditLog: { syscalls: full }\n`, 's.yaml');

@@ -67,11 +67,11 @@ function gaps(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolici
   const spec = policy.spec;
   for (const note of [...foreignNotes(policy), ...(others.network === undefined ? [] : foreignNotes(others.network))]) out.push({ ...note, stricter: true });
   const gap = (path: Path, text: string): number => out.push({ text, where: whereOf(policy, ['spec', ...path]) });
-  if (spec.process.exec.escalate.length > 0 && facts.tier !== 'A') gap(['process', 'exec', 'escalate'], 'process.exec.escalate: this version cannot hold the start of a program.');
+  const withoutRoot = (path: Path, text: string): number => out.push({ text, where: whereOf(policy, ['spec', ...path]), stricter: true });
+  if (spec.process.exec.escalate.length > 0 && facts.tier === 'C') withoutRoot(['process', 'exec', 'escalate'], 'process.exec.escalate: without root nobody can be asked before a program starts; what it names is out of sight.');
   if (spec.resources.gpuAccess === 'full' && (facts.gpu ?? []).length === 0) gap(['resources', 'gpuAccess'], 'resources.gpuAccess: full: no GPU device can be shown here: one that the host permits (`gpu` in host.yaml), that is there, and that agents may open (mode 666; without root: that you may open).');
   spec.filesystem.escalate.forEach((rule, index) => {
-    const other = rule.on.filter((op) => op === 'exec');
-    if (other.length > 0 && facts.tier !== 'A') gap(['filesystem', 'escalate', index, 'on'], `filesystem.escalate[${index}]: this version cannot hold the start of a program.`);
+    if (rule.on.includes('exec') && facts.tier === 'C') withoutRoot(['filesystem', 'escalate', index, 'on'], `filesystem.escalate[${index}]: without root nobody can be asked before a program starts; what it names is out of sight.`);
   });
   const unlessAsked = (path: Path, text: string): number => out.push({ text, where: whereOf(policy, ['spec', ...path]), unasked: !isStated(policy, ['spec', ...path]) });
   if (facts.limits?.memory === false) unlessAsked(['resources', 'maxMemory'], 'resources.maxMemory: no control group can be used here, so that only the memory of each process is limited, not of all together.');

@@ -1,6 +1,7 @@
 /* Asked system calls that wait until a person has answered, or their deadline has come. */
 #include "holds.h"
 #include "holds_record.h"
+#include "holds_starts.h"
 #include "lsm_holds.h"
 #include "openshelld_store.h"
 #include "openshelld_text.h"
@@ -142,7 +143,7 @@ int holds_prepare(struct sandbox *sandbox, json_t *escalate, int calls) {
 }
 
 int holds_change(struct sandbox *sandbox, json_t *escalate) {
-  if (!sandbox->asker) return json_array_size(escalate) == 0 ? 0 : -1; /* the kernel asks about nothing here */
+  if (!sandbox->asker) return starts_only(escalate) ? 0 : -1; /* the kernel asks about nothing here */
   struct hold_rules *rules = rules_make(&sandbox->view, escalate);
   if (!rules) return -1;
   rules_free(atomic_exchange(&sandbox->asker->other_rules, rules));
@@ -290,7 +291,7 @@ static void perform(struct sandbox *sandbox, struct hold *hold, struct shared_sl
 
 void asked_hold_answer(struct service *service, json_t *message, json_int_t id) {
   const char *name = "", *hold_id = "", *verdict = "";
-  if (lsm_holds_answer(service, message, id)) return;
+  if (lsm_holds_answer(service, message, id) || starts_answer(service, message, id)) return;
   (void)json_unpack(message, "{s:s,s:s,s:s}", "sandbox", &name, "holdId", &hold_id, "verdict", &verdict);
   struct sandbox *sandbox = sandbox_find(name);
   struct hold *hold = sandbox ? take(sandbox, 0, hold_id) : NULL;

@@ -16,6 +16,7 @@
 static struct {
   pid_t pid;
   uint32_t id;
+  int report; /* -1 once it runs; before, a person may be asked whether it may, and others do not wait for that */
 } running[RUNNING_MAX];
 static size_t running_count;
 
@@ -75,21 +76,29 @@ static void start(int sock, char *packet, size_t length, int *fds) {
   if (pid == 0) become(&r, cwd[0], argv, envp, fds, pipe_ends[1]);
   if (error == 0 && pid < 0) error = errno;
   if (pipe_ends[1] >= 0) close(pipe_ends[1]);
-  if (error == 0) {
-    ssize_t n;
-    while ((n = read(pipe_ends[0], &error, sizeof error)) < 0 && errno == EINTR) continue;
-    if (n == 0) error = 0; /* closed by a successful exec */
-  }
-  if (pipe_ends[0] >= 0) close(pipe_ends[0]);
   free(argv);
   free(envp);
   if (error != 0) {
+    if (pipe_ends[0] >= 0) close(pipe_ends[0]);
     tell(sock, INIT_FAILED, r.id, 0, 0, 0, error);
     return;
   }
   running[running_count].pid = pid;
-  running[running_count++].id = r.id;
-  tell(sock, INIT_STARTED, r.id, pid, 0, 0, 0);
+  running[running_count].id = r.id;
+  running[running_count++].report = pipe_ends[0];
+}
+
+/* Its report has come, or it ended before: the pipe is closed by a successful exec. */
+static void settle(int sock, size_t i) {
+  int error = 0;
+  ssize_t n;
+  while ((n = read(running[i].report, &error, sizeof error)) < 0 && errno == EINTR) continue;
+  close(running[i].report);
+  running[i].report = -1;
+  if (n == (ssize_t)sizeof error && error != 0) {
+    tell(sock, INIT_FAILED, running[i].id, 0, 0, 0, error);
+    running[i] = running[--running_count]; /* reaped like any other child */
+  } else tell(sock, INIT_STARTED, running[i].id, running[i].pid, 0, 0, 0);
 }
 
 static void pass_signal(const struct init_request *r) {
@@ -104,6 +113,11 @@ static void reap(int sock) {
   while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
     for (size_t i = 0; i < running_count; i++) {
       if (running[i].pid != pid) continue;
+      if (running[i].report >= 0) {
+        size_t before = running_count;
+        settle(sock, i);
+        if (running_count < before) break;
+      }
       int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
       tell(sock, INIT_EXITED, running[i].id, pid, signal ? 128 + signal : WEXITSTATUS(status), signal, 0);
       running[i] = running[--running_count];
@@ -123,8 +137,22 @@ _Noreturn void init_run(int sock) {
   if (children < 0) _exit(1);
   while (waitpid(-1, NULL, WNOHANG) > 0) continue; /* the probe's */
   for (;;) {
-    struct pollfd wait[2] = {{sock, POLLIN, 0}, {children, POLLIN, 0}};
-    if (poll(wait, 2, -1) < 0 && errno != EINTR) _exit(1);
+    static struct pollfd wait[2 + RUNNING_MAX];
+    nfds_t polled = 2;
+    wait[0] = (struct pollfd){sock, POLLIN, 0};
+    wait[1] = (struct pollfd){children, POLLIN, 0};
+    for (size_t i = 0; i < running_count; i++)
+      if (running[i].report >= 0) wait[polled++] = (struct pollfd){running[i].report, POLLIN, 0};
+    if (poll(wait, polled, -1) < 0) {
+      if (errno != EINTR) _exit(1);
+      continue;
+    }
+    for (nfds_t k = 2; k < polled; k++)
+      for (size_t i = 0; wait[k].revents && i < running_count; i++)
+        if (running[i].report == wait[k].fd) {
+          settle(sock, i);
+          break;
+        }
     if (wait[1].revents & POLLIN) {
       struct signalfd_siginfo ignored;
       while (read(children, &ignored, sizeof ignored) > 0) continue;

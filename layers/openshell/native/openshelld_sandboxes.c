@@ -1,5 +1,6 @@
 /* The table of sandboxes and what the gateway asks of them. */
 #include "lsm_holds.h"
+#include "holds_starts.h"
 #include "lsm_kernel.h"
 #include "openshelld_lsm.h"
 #include "openshelld_devices.h"
@@ -209,6 +210,7 @@ void sandbox_gone(struct sandbox *s, const char *why) {
   }
   sweep(s->id);
   holds_drop(s);
+  starts_drop(s);
   lsm_end(s);
   execs_drop(s);
   struct service *worker = service_find(s->worker);
@@ -269,6 +271,7 @@ static void tell_now(struct timer *timer) {
     json_array_append_new(list, json_pack("{s:s,s:i,s:I,s:o}", "sandbox", s->id, "init", (int)s->init, "uid", (json_int_t)s->uid, "execs", execs_names(s)));
     holds_list(s, holds);
     lsm_holds_list(s, holds);
+    starts_list(s, holds);
   }
   for (int i = 0; i < service_count; i++)
     if (services[i].role == ROLE_WORKER) json_array_append_new(workers, json_string(services[i].name));

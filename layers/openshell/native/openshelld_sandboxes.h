@@ -56,6 +56,7 @@ struct sandbox {
   struct asker *asker; /* answers its asked calls; NULL where no rule asks */
   struct hold *holds;
   struct lsm_hold *asked_by_kernel;
+  struct start *starts; /* programs that wait, in tier B */
   struct lsm_armed *armed; /* its rules in the kernel, in tier A */
   struct timer tally, refusals;
   int64_t refusals_next;

@@ -1,5 +1,6 @@
 /* The channel to each shim: started with a plan, or found again after a restart of openshelld. */
 #include "lsm_holds.h"
+#include "holds_starts.h"
 #include "openshelld_lsm.h"
 #include "openshelld_alone.h"
 #include "launch.h"
@@ -179,7 +180,7 @@ static void message_from(struct sandbox *s, json_t *message, struct packet *pack
   else if (strcmp(t, "gone") == 0) {
     const char *why = json_string_value(json_object_get(message, "why"));
     sandbox_gone(s, s->state == SANDBOX_ENDING ? NULL : why ? why : "unknown");
-  } else (void)execs_message(s, t, message);
+  } else if (!starts_message(s, t, message, packet)) (void)execs_message(s, t, message);
 }
 
 static void channel_ready(struct watch *watch, uint32_t events) {

@@ -1,5 +1,6 @@
 /* A running sandbox under other rules: what a person is asked about, and the limits. */
 #include "cgroup.h"
+#include "holds_starts.h"
 #include "openshelld_sandboxes.h"
 #include "openshelld_store.h"
 #include "seen_watch.h"
@@ -20,6 +21,10 @@ void asked_update(struct service *service, json_t *message, json_int_t id) {
   if (good) json_array_foreach(escalate, i, rule) good = good && json_is_string(json_object_get(rule, "path")) && json_is_array(json_object_get(rule, "on"));
   if (!good) {
     reply_error(service, id, "protocol", "sandbox.update needs escalate and limits");
+    return;
+  }
+  if (!s->armed && !starts_same(s->escalate, escalate)) {
+    reply_error(service, id, "protocol", "rules on starting programs stay as they were at the start");
     return;
   }
   struct cgroup group;

@@ -1,5 +1,6 @@
 /* The shim's loop: openshelld, init, refused and asked system calls, the end. Started by openshelld with its packet socket as descriptor 3. */
 #include "shim.h"
+#include "shim_starts.h"
 #include "init.h"
 #include "openshelld_text.h"
 
@@ -80,6 +81,7 @@ static void accept_openshelld(void) {
   int count = shim_fds(fds);
   shim_tell(shim_describe("hello"), fds, count);
   shim_calls_resend();
+  shim_starts_resend();
   const char *id;
   json_t *record;
   json_object_foreach(shim.asked_by_kernel, id, record) shim_tell(json_pack("{s:s,s:s,s:O}", "t", "lsm.held", "id", id, "record", record), NULL, 0);
@@ -121,7 +123,7 @@ static void openshelld_ready(void) {
   } else if (strcmp(t, "destroy") == 0) {
     shim.over = true;
     shim.why = "destroyed";
-  } else if (!shim_calls_message(t, message, &packet)) {
+  } else if (!shim_calls_message(t, message, &packet) && !shim_starts_message(t, message)) {
     (void)shim_exec_message(t, message);
   }
   json_decref(message);
@@ -142,8 +144,9 @@ int main(int argc, char **argv) {
   signal(SIGPIPE, SIG_IGN);
   channel_init(&shim.daemon, 3);
   if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || shim_launch() < 0) return 1;
-  if (shim_calls_open() < 0 || listen_for_openshelld() < 0 || drop_privileges() < 0) {
-    shim_tell(json_pack("{s:s,s:s,s:s}", "t", "failed", "code", "internal", "error", strerror(errno)), NULL, 0);
+  char err[300] = "";
+  if (shim_calls_open() < 0 || listen_for_openshelld() < 0 || shim_starts_open(err, sizeof err) < 0 || drop_privileges() < 0 || shim_starts_keep() < 0) {
+    shim_tell(json_pack("{s:s,s:s,s:s}", "t", "failed", "code", err[0] ? "host" : "internal", "error", err[0] ? err : strerror(errno)), NULL, 0);
     shim.why = "shim";
     end();
     return 1;
@@ -158,22 +161,25 @@ int main(int argc, char **argv) {
     shim.why = "openshelld went away";
   }
   while (!shim.over) {
-    struct pollfd polled[5] = {{shim.sandbox.pidfd, POLLIN, 0},
+    struct pollfd polled[6] = {{shim.sandbox.pidfd, POLLIN, 0},
                                {shim_calls_fd(), POLLIN, 0},
                                {shim.sandbox.exec_fd, POLLIN, 0},
                                {shim.daemon.fd, (short)(POLLIN | (shim.daemon.first ? POLLOUT : 0)), 0},
-                               {shim.listening, POLLIN, 0}};
-    if (poll(polled, 5, shim_timeout_wait(shim_calls_wait())) < 0 && errno != EINTR) break;
+                               {shim.listening, POLLIN, 0},
+                               {shim_starts_fd(), POLLIN, 0}};
+    if (poll(polled, 6, shim_starts_wait(shim_timeout_wait(shim_calls_wait()))) < 0 && errno != EINTR) break;
     if (polled[2].revents) shim_init_ready();
     if (polled[0].revents) {
       shim.over = true;
       shim.why = "init ended";
     }
+    if (polled[5].revents & POLLIN) shim_starts_ready();
     if (polled[1].revents & POLLIN) shim_notify_ready();
     if (polled[3].revents & POLLOUT) (void)channel_flush(&shim.daemon);
     if (polled[3].revents & ~POLLOUT && shim.daemon.fd >= 0) openshelld_ready();
     if (polled[4].revents) accept_openshelld();
     shim_calls_tick();
+    shim_starts_tick();
     shim_timeout_tick();
     if (shim.alone && shim.daemon.fd < 0 && !shim.over) {
       shim.over = true;

@@ -4,9 +4,10 @@
  *   openshelld -> shim   launch {sandbox, uid, plan, instance, worker, holdMs, bindRoots, devices, testing, alone, workspaceUid, workspaceGid, limits, socket} fds [workspace, manifest, layer?]?   once, on descriptor 3
  *                        exec {n, execId, argv, env, cwd, tty}  fds [stdin, stdout, stderr, kept stdout, kept stderr] or with tty [slave, kept master]
  *                        exec.fds {n, execId}   exec.signal {execId, signal}   exec.resize {execId, rows, cols}   exec.done {execId}   freeze {n, frozen}   rules {escalate}
- *                        attached {worker, pid}   overtime.taken {}   held {nid, deadline, record} fds [parent, other parent?]   unheld {nid}   lsm.held {id, record}   lsm.unheld {id}   keep {} fds [objects that have rules]   destroy {}
- *   shim -> openshelld   ready {…} or failed {code, error}, then nothing more is said on descriptor 3's behalf; on every later connection first hello {…}, held …, lsm.held …, synced {}
+ *                        attached {worker, pid}   overtime.taken {}   held {nid, deadline, record} fds [parent, other parent?]   unheld {nid}   lsm.held {id, record}   lsm.unheld {id}   start.answer {n, allow}   keep {} fds [objects that have rules]   destroy {}
+ *   shim -> openshelld   ready {…} or failed {code, error}, then nothing more is said on descriptor 3's behalf; on every later connection first hello {…}, held …, start.held …, lsm.held …, synced {}
  *                        exec.started {n, pid}   exec.failed {n, errno}   exec.exited {execId, code, signal}   answer {n, ok} fds   refused {counts}   overtime {ms}   ended {nid, why: timeout | agent-gone}   gone {why}
+ *                        start.held {n, tid, rule, deadline, again} fds [file]   start.ended {n, why: performed | denied | timeout | agent-gone}   start.would {tid, rule} fds [file], where a policy only watches
  * `ready` and `hello` carry fds [calls, notify, tcp, udp, pts, twin …], as many as `fds` names; `calls` is shim_shared.h's memory.
  */
 #pragma once

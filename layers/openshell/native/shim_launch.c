@@ -1,6 +1,7 @@
 /* Making the sandbox: limits, cgroup, launch; and saying what came of it. */
 #include "openshelld_text.h"
 #include "shim.h"
+#include "shim_starts.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -44,7 +45,7 @@ static int launch(json_t *message, int workspace, int manifest, int layer) {
   const char *mode = json_string_value(json_object_get(plan, "mode"));
   shim.monitor = mode && strcmp(mode, "monitor") == 0;
   shim.no_tcp = json_is_true(json_object_get(json_object_get(plan, "landlock"), "handleTcp"));
-  shim.asks = json_array_size(shim.escalate) > 0;
+  shim.asks = json_is_object(shim.lsm) ? json_array_size(shim.escalate) > 0 : shim_rules_by_calls(shim.escalate);
   json_t *list = json_object_get(message, "bindRoots");
   for (size_t i = 0; i < json_array_size(list) && i < 16; i++) roots[i] = json_string_value(json_array_get(list, i));
   list = json_object_get(message, "devices");

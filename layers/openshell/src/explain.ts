@@ -1,7 +1,7 @@
 /** Answers "would this be allowed?" from the policy alone, as the kernel answers it in a tier. */
 import { explainOps, type EscalateOp as AnyOp, type PlanLock, type SandboxPolicy } from '@nemoclaw/contract';
 import { fileRules, isShown, ownDevices, privateFolders, ruledPath, pinRoot, specialPlaces, canonical, type FileRules, type Ruled } from './file-rules.ts';
-import { execRuleAt } from './exec-rules.ts';
+import { execRuleAt, startRules, withStartsDenied } from './exec-rules.ts';
 import type { HostFacts } from './host-facts.ts';
 import { lockedPlaces } from './plan-escalate.ts';
 import { between, isBelow, scratch, workspace } from './plan-paths.ts';
@@ -22,8 +22,8 @@ export interface ExplainQuery {
   readonly toPath?: string;
 }
 
-/** Who answers first: what is not in the view, a mount's attributes, the uid's rights, Landlock, the system call filter, BPF LSM, the network namespace. */
-export type ExplainLayer = 'view' | 'mounts' | 'uid' | 'landlock' | 'seccomp' | 'lsm' | 'netns';
+/** Who answers first: what is not in the view, a mount's attributes, the uid's rights, Landlock, the system call filter, BPF LSM, the kernel's question before a program's file is opened, the network namespace. */
+export type ExplainLayer = 'view' | 'mounts' | 'uid' | 'landlock' | 'seccomp' | 'lsm' | 'fanotify' | 'netns';
 
 export interface Explanation {
   readonly verdict: 'allow' | 'deny' | 'escalate';
@@ -145,6 +145,13 @@ function escalation(c: Context, { op, path, toPath }: ExplainQuery): string | un
   }
 }
 
+/** In tier B: opening what a rule on starting programs names, in any way; a loader or a copy needs no more than to read it. */
+function askedToOpen(c: Context, { op, path }: ExplainQuery): string | undefined {
+  if (c.tier !== 'B' || !(['read', 'write', 'create', 'exec'] as const).some((one) => one === op)) return undefined;
+  const at = c.real(path);
+  return startRules(c.policy).find((rule) => isBelow(at, c.real(rule.path)) || isBelow(path, rule.path))?.rule;
+}
+
 /** The errno for what is denied and exists as an empty, closed, read-only thing; below it nothing can be named. */
 function denied(op: ExplainOp, rule: Ruled, path: string, parentWritable: boolean): Explanation {
   const inside = path !== rule.path;
@@ -238,6 +245,11 @@ function oneName(c: Context, { op, path }: ExplainQuery): Explanation {
  * Without the host's facts, what `filesystem.readOnly` names counts as shown where the usual bind roots hold it.
  */
 export function explain(policy: SandboxPolicy, tier: 'A' | 'B' | 'C', query: ExplainQuery, host: ExplainHost = {}): Explanation {
+  if (tier === 'C' && startRules(policy).length > 0) {
+    const closed = withStartsDenied(policy, (path) => host.program?.(path)?.path ?? path);
+    const answer = explain(closed.policy, tier, query, host);
+    return { ...answer, rule: closed.ruleOf(answer.rule) };
+  }
   const c = contextOf(policy, tier, host);
   const q: ExplainQuery = { op: query.op, path: canonical(query.path), ...(query.toPath === undefined ? {} : { toPath: canonical(query.toPath) }) };
   const gone = callsOf[q.op].every((name) => policy.spec.syscalls.deny.includes(name));
@@ -247,8 +259,13 @@ export function explain(policy: SandboxPolicy, tier: 'A' | 'B' | 'C', query: Exp
   if (denial !== undefined && !two) return denied(q.op, denial, q.path, entry(c, q.path) === undefined);
   const toDenial = q.toPath === undefined ? undefined : c.rules.denialAt(q.toPath);
   if (denial === undefined && toDenial === undefined) {
-    const question = escalation(c, q) ?? (q.op === 'exec' ? execRuleAt(policy, q.path, c.real).asked : undefined);
-    if (question !== undefined && q.op === 'exec' && tier === 'C') return deny(question, 'landlock', 'EACCES');
+    const opening = askedToOpen(c, q);
+    const question = (opening !== undefined && q.op === 'exec' ? undefined : escalation(c, q)) ?? (q.op === 'exec' && tier === 'A' ? execRuleAt(policy, q.path, c.real).asked : undefined);
+    if (question === undefined && opening !== undefined) {
+      // The kernel asks last, when everything else lets it be opened.
+      const refusal = oneName(c, q);
+      return refusal.verdict === 'deny' ? refusal : { verdict: 'escalate', rule: opening, layer: 'fanotify', errno: 'EPERM' };
+    }
     if (question !== undefined && q.op === 'link' && tier !== 'A') {
       // Before anybody is asked it is seen that there can be no such link.
       const link = twoNames(c, q);

@@ -1,6 +1,7 @@
 /** What a person is asked about, as parts of the plan: rules for openshelld, locked places with their twins, calls that the filter hands over. */
 import { NemoError, type EscalateOp, type EscalateRule, type PlanLock, type SandboxPolicy, type ViewStep } from '@nemoclaw/contract';
 import { askedCalls } from './asked-calls.ts';
+import { startRules } from './exec-rules.ts';
 import { pinRoot, ruledPath, type FileRules } from './file-rules.ts';
 import { between, isBelow, workspace } from './plan-paths.ts';
 import { removalCalls } from './seccomp-calls.ts';
@@ -82,11 +83,13 @@ export function escalationOf(policy: SandboxPolicy, rules: FileRules, options: {
     const programs = spec.process.exec.escalate.map((pattern): EscalateRule => ({ path: ruledPath(pattern), on: ['exec'] }));
     return { escalate: [...files, ...programs, ...byName], locks: [], steps: [], removals: false, calls: named.rules, notes: [], refused: [], refusedHidden: [] };
   }
+  // The shim hears the kernel's questions about programs (fanotify), wherever they lie.
+  const starts = startRules(policy).map(({ path }): EscalateRule => ({ path, on: ['exec'] }));
   if (spec.mode === 'monitor') {
     const calls = new Map<string, CallRule>(asked.length === 0 ? [] : [...[...removalCalls, ...changing].map((name) => [name, 'refuse'] as const), ['open', opening(1, hidden.length > 0)], ['openat', opening(2, hidden.length > 0)]]);
     if (asked.some((rule) => rule.on.includes('connect'))) calls.set('connect', 'refuse');
     for (const [name, rule] of named.rules) calls.set(name, rule);
-    return { escalate: [...asked.map(({ path, on }) => ({ path, on })), ...byName], locks: [], steps: [], removals: false, calls, notes: [], refused: [], refusedHidden: [] };
+    return { escalate: [...asked.map(({ path, on }) => ({ path, on })), ...byName, ...starts], locks: [], steps: [], removals: false, calls, notes: [], refused: [], refusedHidden: [] };
   }
   const places = asked.filter((rule) => rule.on.some((op) => locking.includes(op)) && rules.denialAt(rule.path) === undefined);
   const locks = lockedPlaces(policy, rules);
@@ -114,7 +117,7 @@ export function escalationOf(policy: SandboxPolicy, rules: FileRules, options: {
   if (places.some((rule) => rule.on.includes('connect'))) calls.set('connect', 'refuse');
   for (const [name, rule] of named.rules) calls.set(name, rule);
   return {
-    escalate: [...asked.map(({ path, on }) => ({ path, on })), ...byName],
+    escalate: [...asked.map(({ path, on }) => ({ path, on })), ...byName, ...starts],
     locks,
     steps: [...pins(paths, rules, !options.hasWorkspace), ...twins, ...shut],
     removals: asked.length > 0,

@@ -1,6 +1,7 @@
 /** From a SandboxPolicy and what this host has to a LaunchPlan. */
 import { NemoError, type LandlockRule, type LaunchPlan, type LayerSwitch, type PlanLimits, type ProtectPlan, type SandboxPolicy, type WorkspacePlan } from '@nemoclaw/contract';
 import { execPlan, type ExecPlan } from './exec-plan.ts';
+import { startRules, withStartsDenied } from './exec-rules.ts';
 import type { HostFacts } from './host-facts.ts';
 import { rights } from './landlock-rights.ts';
 import { escalationOf } from './plan-escalate.ts';
@@ -137,11 +138,14 @@ function limitsFor(resources: SandboxPolicy['spec']['resources'], host: HostFact
  * The plan for one sandbox. Pure.
  * Throws NemoError: NEMO_E_PLAN_PATH (a path that cannot be shown), NEMO_E_PLAN_SYSCALL (a name that cannot be allowed or denied).
  */
-export function planFor(policy: SandboxPolicy, host: HostFacts, options: PlanOptions): LaunchPlan {
+export function planFor(given: SandboxPolicy, host: HostFacts, options: PlanOptions): LaunchPlan {
+  // Only root sees a start in time, and somebody must be there to answer.
+  const closed = options.escalations === 'refuse' || host.tier === 'C';
+  const policy = closed ? withStartsDenied(given, (path) => host.program?.(path)?.path ?? path).policy : given;
   const spec = policy.spec;
   const sorted = sortPaths(policy, host);
   const escalation = escalationOf(policy, sorted.rules, { ...options, inKernel: host.tier === 'A' });
-  sorted.notes.push(...escalation.notes);
+  sorted.notes.push(...escalation.notes, ...(closed ? startRules(given).map(({ path, rule }) => `${rule} ${path} is out of sight: nobody can be asked here before a program starts.`) : []));
   const shown = [
     ...(host.nodeFolder === null ? [] : [{ path: '/opt/node/bin', source: host.nodeFolder, optional: false }]),
     ...(options.agents ?? []).map((a) => ({ path: `/opt/${a.name}`, source: a.source, optional: false })),
@@ -180,7 +184,7 @@ export function planFor(policy: SandboxPolicy, host: HostFacts, options: PlanOpt
     limits: limitsFor(spec.resources, host),
     protect,
     audit: spec.auditLog.syscalls,
-    recordRules: recordRules(policy, { bindRoots: host.bindRoots, program: host.program, ...(host.gpu && { gpu: host.gpu }) }),
+    recordRules: recordRules(given, { bindRoots: host.bindRoots, program: host.program, ...(host.gpu && { gpu: host.gpu }) }),
     escalate: escalation.escalate,
     locks: escalation.locks,
     lsm: host.tier === 'A' ? lsmPlan({ policy, rules: sorted.rules, escalate: escalation.escalate, programs, protect, privateFolders: sorted.privateFolders }) : null,

@@ -9,6 +9,7 @@ const words: Readonly<Record<string, string>> = {
   network: 'isolation.network',
   seccomp: 'syscalls',
   lsm: 'filesystem and process.exec (tier A keeps its questions, too)',
+  starts: 'process.exec.escalate and filesystem.escalate on exec',
   identity: 'process.user',
   openFiles: 'resources.maxOpenFiles',
   processBytes: 'resources.maxMemory (no control group here)',
@@ -25,8 +26,9 @@ function changeless({ memoryBytes: _memory, cpuMillis: _cpu, pids: _pids, ...oth
 }
 
 function fixedParts(plan: LaunchPlan): Map<string, string> {
-  const { escalate: _asked, notes: _notes, recordRules: _names, limits, ...rest } = plan;
-  return new Map(Object.entries({ ...rest, ...changeless(limits) }).map(([name, value]) => [name, JSON.stringify(value)]));
+  const { escalate, notes: _notes, recordRules: _names, limits, ...rest } = plan;
+  const starts = escalate.filter((rule) => rule.on.includes('exec')).map((rule) => rule.path);
+  return new Map(Object.entries({ ...rest, starts, ...changeless(limits) }).map(([name, value]) => [name, JSON.stringify(value)]));
 }
 
 /**

@@ -19,9 +19,11 @@ function ruleOf(policy: SandboxPolicy, hold: SyscallHold, path: string | undefin
     const where = whereOf(policy, ['spec', ...at]);
     return { id, ...(where ? { file: where.file, line: where.line } : {}) };
   };
-  const file = filesystem.escalate.findIndex((rule) => rootOf(rule.path) === path && rule.on.some((op) => op === hold.op));
+  // Opening a program's file in any way is asked about by the rule on starting it.
+  const opens = hold.op === 'read' || hold.op === 'write';
+  const file = filesystem.escalate.findIndex((rule) => rootOf(rule.path) === path && rule.on.some((op) => op === hold.op || (op === 'exec' && opens)));
   if (file >= 0) return place(`filesystem.escalate[${file}]`, ['filesystem', 'escalate', file]);
-  const exec = hold.op === 'exec' ? process.exec.escalate.findIndex((pattern) => rootOf(pattern) === path) : -1;
+  const exec = hold.op === 'exec' || opens ? process.exec.escalate.findIndex((pattern) => rootOf(pattern) === path) : -1;
   if (exec >= 0) return place(`process.exec.escalate[${exec}]`, ['process', 'exec', 'escalate', exec]);
   const call = hold.op === 'call' ? syscalls.escalate.indexOf(hold.syscall.split(' ')[0] ?? '') : -1;
   if (call >= 0) return place(`syscalls.escalate[${call}]`, ['syscalls', 'escalate', call]);
