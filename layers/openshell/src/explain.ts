@@ -145,11 +145,25 @@ function escalation(c: Context, { op, path, toPath }: ExplainQuery): string | un
   }
 }
 
+function startRuleAt(c: Context, path: string): string | undefined {
+  const at = c.real(path);
+  return startRules(c.policy).find((rule) => isBelow(at, c.real(rule.path)) || isBelow(path, rule.path))?.rule;
+}
+
+/** In tier B, in a locked place: openshelld asks before it opens or changes what a rule on starting programs names. */
+function askedInLock(c: Context, { op, path }: ExplainQuery): string | undefined {
+  const lock = c.tier === 'B' ? c.locks.find((one) => isBelow(path, one.path)) : undefined;
+  const opens = op === 'write' || op === 'truncate' || op === 'chmod' || (op === 'read' && lock?.hidden === true);
+  return lock !== undefined && opens ? startRuleAt(c, path) : undefined;
+}
+
 /** In tier B: opening what a rule on starting programs names, in any way; a loader or a copy needs no more than to read it. */
 function askedToOpen(c: Context, { op, path }: ExplainQuery): string | undefined {
   if (c.tier !== 'B' || !(['read', 'write', 'create', 'exec'] as const).some((one) => one === op)) return undefined;
-  const at = c.real(path);
-  return startRules(c.policy).find((rule) => isBelow(at, c.real(rule.path)) || isBelow(path, rule.path))?.rule;
+  const lock = c.locks.find((one) => isBelow(path, one.path));
+  // There openshelld opens it, and asks by itself; a file that it makes is new.
+  if (lock !== undefined && (op === 'write' || op === 'create' || (op === 'read' && lock.hidden))) return undefined;
+  return startRuleAt(c, path);
 }
 
 /** The errno for what is denied and exists as an empty, closed, read-only thing; below it nothing can be named. */
@@ -260,7 +274,7 @@ export function explain(policy: SandboxPolicy, tier: 'A' | 'B' | 'C', query: Exp
   const toDenial = q.toPath === undefined ? undefined : c.rules.denialAt(q.toPath);
   if (denial === undefined && toDenial === undefined) {
     const opening = askedToOpen(c, q);
-    const question = (opening !== undefined && q.op === 'exec' ? undefined : escalation(c, q)) ?? (q.op === 'exec' && tier === 'A' ? execRuleAt(policy, q.path, c.real).asked : undefined);
+    const question = (opening !== undefined && q.op === 'exec' ? undefined : (escalation(c, q) ?? askedInLock(c, q))) ?? (q.op === 'exec' && tier === 'A' ? execRuleAt(policy, q.path, c.real).asked : undefined);
     if (question === undefined && opening !== undefined) {
       // The kernel asks last, when everything else lets it be opened.
       const refusal = oneName(c, q);

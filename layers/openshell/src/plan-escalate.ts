@@ -83,8 +83,9 @@ export function escalationOf(policy: SandboxPolicy, rules: FileRules, options: {
     const programs = spec.process.exec.escalate.map((pattern): EscalateRule => ({ path: ruledPath(pattern), on: ['exec'] }));
     return { escalate: [...files, ...programs, ...byName], locks: [], steps: [], removals: false, calls: named.rules, notes: [], refused: [], refusedHidden: [] };
   }
-  // The shim hears the kernel's questions about programs (fanotify), wherever they lie.
-  const starts = startRules(policy).map(({ path }): EscalateRule => ({ path, on: ['exec'] }));
+  // The shim hears the kernel's questions about programs (fanotify), wherever they lie; in a locked place openshelld opens files, and asks the same.
+  const locked = spec.mode === 'monitor' ? [] : lockedPlaces(policy, rules);
+  const starts = startRules(policy).map(({ path }): EscalateRule => ({ path, on: locked.some((lock) => isBelow(path, lock.path) || isBelow(lock.path, path)) ? ['exec', 'read', 'write'] : ['exec'] }));
   if (spec.mode === 'monitor') {
     const calls = new Map<string, CallRule>(asked.length === 0 ? [] : [...[...removalCalls, ...changing].map((name) => [name, 'refuse'] as const), ['open', opening(1, hidden.length > 0)], ['openat', opening(2, hidden.length > 0)]]);
     if (asked.some((rule) => rule.on.includes('connect'))) calls.set('connect', 'refuse');
