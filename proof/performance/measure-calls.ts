@@ -14,7 +14,7 @@ interface Call {
   readonly figure: string;
   /** Calls per block; five blocks a place. */
   readonly count: number;
-  /** The figure of the same call where a rule asks about deleting and renaming elsewhere: it then takes another way. */
+  /** The figure of the same call where a rule asks about the same elsewhere: it then takes another way. Opening to read is not asked about, and takes none. */
   readonly ruled?: string;
 }
 const all: readonly Call[] = [

@@ -35,7 +35,7 @@ spec:
 ${ruled ? '  filesystem: { escalate: [{ path: "/workspace/archive/**", on: [delete, rename, write, create] }] }\n' : ''}`;
 }
 
-/** File name -> text of the blueprint `bench` (no rule about files), or `bench-ruled` (deleting in /workspace/archive asks). */
+/** File name -> text of the blueprint `bench` (no rule about files), or `bench-ruled` (deleting, renaming, writing and making in /workspace/archive asks). */
 export function blueprintFiles(ports: UpstreamPorts, ruled: boolean): Record<string, string> {
   return {
     'blueprint.yaml': `apiVersion: nemoclaw.dev/v1
