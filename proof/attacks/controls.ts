@@ -1,8 +1,9 @@
 /** What must keep working in the sandbox in which the attacks fail. */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadSandboxPolicy } from '@nemoclaw/contract';
 import { launchAlone, planFor, readHostFacts } from '@nemoclaw/openshell';
+import { policyFactsOf, readLaunchFacts } from '../../layers/openshell/src/launch-facts.ts';
 import type { Checks } from '../harness/checks.ts';
 import { standardSpec } from './table.ts';
 
@@ -45,16 +46,26 @@ const list: readonly Control[] = [
   { title: 'timers, epoll, inotify', command: node("const fs=require('fs'); const w=fs.watch('/workspace',()=>{w.close();console.log('noticed')}); setTimeout(()=>fs.writeFileSync('/workspace/noticed','x'),20)"), out: /^noticed$/m },
 ];
 
+/** In nobody's range: the plain user of tier C. */
+const person = { uid: 0x7a300000, gid: 0x7a300000 };
+
 export async function controls(check: Checks): Promise<void> {
-  check.section('what must keep working in the same sandbox');
-  const host = readHostFacts({ nodeBinary: process.execPath });
+  await controlsOf(check, 'B');
+  await controlsOf(check, 'C');
+}
+
+async function controlsOf(check: Checks, tier: 'B' | 'C'): Promise<void> {
+  check.section(`what must keep working in the same sandbox, tier ${tier}`);
+  const facts = readHostFacts({ nodeBinary: process.execPath });
+  const host = tier === 'C' ? { ...facts, limits: policyFactsOf(readLaunchFacts(person)).limits } : facts;
   const policy = loadSandboxPolicy(`apiVersion: openshell.nvidia.com/v1\nkind: SandboxPolicy\nmetadata: { name: attacked }\nspec: { ${standardSpec} }\n`, 'attacked.yaml');
   const plan = planFor(policy, host, { hasWorkspace: true, escalations: 'refuse' });
   for (const { title, command, code = 0, out, left } of list) {
     const workspace = mkdtempSync('/tmp/nca-workspace-');
     mkdirSync(join(workspace, 'vault')); // what the policy denies lies in it
+    if (tier === 'C') for (const path of ['', 'vault']) chownSync(join(workspace, path), person.uid, person.gid);
     try {
-      const result = await launchAlone(plan, { command, workspace, bindRoots: host.bindRoots, stdio: 'pipe' });
+      const result = await launchAlone(plan, { command, workspace, bindRoots: host.bindRoots, stdio: 'pipe', ...(tier === 'C' ? { as: person } : {}) });
       const file = left === undefined || (existsSync(join(workspace, left[0])) && left[1].test(readFileSync(join(workspace, left[0]), 'utf8')));
       check.that(title, result.code === code && out.test(result.stdout.trim()) && file, { code: result.code, out: result.stdout, err: result.stderr });
     } finally {

@@ -1,6 +1,7 @@
 /** Runs the table: without a sandbox, in one, and in one with a layer switched off at a time. */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
 import { checkHost, loadSandboxPolicy, NemoError, unenforced, type LayerSwitch, type SandboxPolicy } from '@nemoclaw/contract';
 import { launchAlone, planFor, readHostFacts } from '@nemoclaw/openshell';
 import type { Checks } from '../harness/checks.ts';
@@ -79,11 +80,11 @@ async function judge(world: World, attack: Attack, check: Checks): Promise<void>
 }
 
 /** All attacks, or those with an id in `only`. Gives the folders it made and removed again. */
-export async function kernelLayers(check: Checks, tries: string, only: readonly string[], onInterrupt: (clean: () => void) => void): Promise<string[]> {
+export async function kernelLayers(check: Checks, tries: string, only: readonly string[], onInterrupt: (clean: () => void | Promise<void>) => void): Promise<string[]> {
   check.section('attacks on the kernel layers: real without a sandbox, stopped in one, and each layer is needed');
   const queue = attacks.filter((attack) => only.length === 0 || only.includes(attack.id));
   const worlds = [0, 1].map((lane) => new World(tries, firstUid + lane));
-  onInterrupt(() => worlds.forEach((world) => world.close()));
+  onInterrupt(async () => void (await Promise.all(worlds.map((world) => world.close()))));
   try {
     await Promise.all(worlds.map((world) => world.open()));
     await Promise.all(
@@ -96,7 +97,7 @@ export async function kernelLayers(check: Checks, tries: string, only: readonly 
       }),
     );
   } finally {
-    worlds.forEach((world) => world.close());
+    await Promise.all(worlds.map((world) => world.close()));
   }
   const made = worlds.flatMap((world) => [world.hidden, world.scratch, world.shown, world.beside]);
   if (only.length > 0) return made;
@@ -109,6 +110,8 @@ export async function kernelLayers(check: Checks, tries: string, only: readonly 
 
 /** The program of the attempts, built once outside. Throws if there is no compiler. */
 export function buildTries(to: string): void {
-  const built = spawnSync('gcc', ['-O1', '-static', '-Wall', '-Wextra', '-Werror', '-o', to, new URL('native/tries.c', import.meta.url).pathname], { encoding: 'utf8' });
+  const folder = new URL('native', import.meta.url).pathname;
+  const sources = readdirSync(folder).filter((name) => name.endsWith('.c')).map((name) => `${folder}/${name}`);
+  const built = spawnSync('gcc', ['-O1', '-static', '-Wall', '-Wextra', '-Werror', '-o', to, ...sources], { encoding: 'utf8' });
   if (built.status !== 0) throw new Error(`the attempts do not build: ${built.stderr}`);
 }

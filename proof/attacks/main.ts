@@ -1,4 +1,4 @@
-/** `npm run attacks`: attacks from inside a sandbox, judged by what the world shows. Arguments: parts (kernel, services, controls, race, data-plane, two-sandboxes, record) or ids of kernel attacks to run alone. */
+/** `npm run attacks`: attacks from inside a sandbox, judged by what the world shows. Arguments: parts (kernel, more, services, controls, race, data-plane, two-sandboxes, record) or ids of kernel attacks to run alone. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Checks } from '../harness/checks.ts';
@@ -7,6 +7,7 @@ import { controls } from './controls.ts';
 import { dataPlane } from './data-plane/index.ts';
 import { twoSandboxes } from './data-plane/two-sandboxes.ts';
 import { buildTries, kernelLayers } from './kernel-layers.ts';
+import { larger } from './more/judge.ts';
 import { race } from './race.ts';
 import { record } from './record/index.ts';
 import { serviceLayers } from './service-layers.ts';
@@ -21,7 +22,7 @@ if (process.getuid?.() !== 0) {
   process.exit(1);
 }
 const wanted = process.argv.slice(2);
-const parts = ['kernel', 'services', 'controls', 'race', 'data-plane', 'two-sandboxes', 'record'];
+const parts = ['kernel', 'more', 'services', 'controls', 'race', 'data-plane', 'two-sandboxes', 'record'];
 const ids = wanted.filter((word) => !parts.includes(word));
 const part = (name: string): boolean => wanted.length === 0 || wanted.includes(name);
 const check = new Checks();
@@ -40,6 +41,7 @@ try {
   const tries = join(folder, 'tries');
   buildTries(tries);
   if (part('kernel') || ids.length > 0) names.push(...(await kernelLayers(check, tries, ids, onInterrupt)));
+  if (part('more') || ids.length > 0) names.push(...(await larger(check, tries, ids, onInterrupt)));
   if (part('controls')) await check.step('controls', () => controls(check));
   if (part('race')) race(check);
   if (part('services')) await check.step('services', () => serviceLayers(check, tries, (instance) => {

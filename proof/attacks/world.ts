@@ -2,11 +2,18 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { createSocket, type Socket as Datagrams } from 'node:dgram';
+import { once } from 'node:events';
 import { chmodSync, chownSync, closeSync, constants, copyFileSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type AddressInfo, type Server } from 'node:net';
 import { join } from 'node:path';
 
 const word = (): string => randomBytes(12).toString('hex');
+
+/** What every workspace has of a project: names that its owner's programs obey. */
+const project: Readonly<Record<string, string>> = {
+  '.git/HEAD': 'ref: refs/heads/main\n', '.git/config': '[core]\n\trepositoryformatversion = 0\n', '.git/hooks/pre-commit.sample': '#!/bin/sh\n',
+  '.vscode/settings.json': '{}\n', '.claude/settings.json': '{}\n', '.github/workflows/build.yml': 'on: push\n', 'AGENTS.md': 'Be kind.\n', 'src/main.c': 'int main(void) { return 0; }\n',
+};
 
 /** What an attempt left in the world. */
 export interface Seen {
@@ -15,6 +22,8 @@ export interface Seen {
   readonly loot: string;
   /** Everything that arrived at a listener outside. */
   readonly heard: string;
+  /** How the sandbox's command ended, as a shell reports it. */
+  readonly code?: number | undefined;
 }
 
 /** One host. Folders: `hidden` (/run, in no view), `scratch` (/tmp, others' in every view), `shown` (/opt, read-only in the view at the same path). */
@@ -39,12 +48,17 @@ export class World {
   #heard = '';
   #port = 0;
   #datagramPort = 0;
+  #six = 0;
   #back = 0;
   #pipe = -1;
   /** Type and bytes of the handle of `beside`/secret; writing to the file does not change them. */
   #handle: string[] = [];
   #caller: NodeJS.Timeout | undefined;
   readonly #abstract = `nca-${word()}`;
+  /** What is offered to all by the kernel's own means; it stays for the world's life. */
+  readonly shared = word();
+  readonly #sharedKey = `0x6e${randomBytes(3).toString('hex')}`;
+  readonly #sharedName = `nca-${word()}`;
 
   constructor(tries: string, uid: number) {
     this.tries = tries;
@@ -58,7 +72,7 @@ export class World {
     // Both ends, so that opening does not wait and nothing is lost.
     this.#pipe = openSync(join(this.shown, 'pipe'), constants.O_RDWR | constants.O_NONBLOCK);
     const hear = (data: Buffer): void => void (this.#heard += data.toString('latin1'));
-    const serve = async (at: { port: 0; host: '127.0.0.1' } | { path: string }): Promise<Server> => {
+    const serve = async (at: { port: 0; host: '127.0.0.1' | '::1' } | { path: string }): Promise<Server> => {
       const server = createServer((socket) => socket.on('data', hear).on('error', () => socket.destroy()));
       await new Promise<void>((ready) => server.listen(at, ready));
       this.#servers.push(server);
@@ -70,9 +84,13 @@ export class World {
     await serve({ path: join(this.shown, 'root.sock') });
     chmodSync(join(this.shown, 'root.sock'), 0o600);
     await serve({ path: `\0${this.#abstract}` });
+    copyFileSync(this.tries, join(this.shown, 'become'));
+    chmodSync(join(this.shown, 'become'), 0o4755);
+    await this.#helper(this.tries, ['offer_shared', this.#sharedKey, this.#sharedName, this.shared]);
     const datagrams = createSocket('udp4').on('message', hear);
     await new Promise<void>((ready) => datagrams.bind(0, '127.0.0.1', ready));
     this.#datagramPort = datagrams.address().port;
+    this.#six = ((await serve({ port: 0, host: '::1' })).address() as AddressInfo).port;
     this.#datagrams.push(datagrams);
     // A free port for the attacker to listen at.
     const free = createServer();
@@ -84,12 +102,20 @@ export class World {
     await this.#startNamedDatagrams(hear);
   }
 
+  /** A program beside us that says when it is ready, and ends with its stdin. */
+  async #helper(program: string, args: readonly string[], hear: (data: Buffer) => void = () => undefined): Promise<void> {
+    const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.#helpers.push(child);
+    await new Promise<void>((ready, failed) => {
+      child.stdout.once('data', () => ready()).on('data', hear);
+      child.once('exit', (code) => failed(new Error(`${program} ${args[0] ?? ''} ended with ${code}`)));
+    });
+  }
+
   /** Node has no datagram Unix sockets; a few lines of Python hear them. */
   async #startNamedDatagrams(hear: (data: Buffer) => void): Promise<void> {
-    const script = 'import os,socket,sys\ns=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM)\ns.bind(sys.argv[1]); os.chmod(sys.argv[1],0o666); print("up",flush=True)\nwhile True: print(s.recv(100).decode(),flush=True)';
-    const child = spawn('/usr/bin/python3', ['-c', script, join(this.hidden, 'datagram.sock')], { stdio: ['ignore', 'pipe', 'inherit'] });
-    this.#helpers.push(child);
-    await new Promise<void>((ready) => child.stdout.on('data', (data: Buffer) => (hear(data), ready())));
+    const script = 'import os,socket,sys\ns=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM)\ns.bind(sys.argv[1]); os.chmod(sys.argv[1],0o666)\na=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM); a.bind("\\0"+sys.argv[2]+"-d")\np=socket.socket(socket.AF_UNIX,socket.SOCK_SEQPACKET); p.bind("\\0"+sys.argv[2]+"-p"); p.listen(9)\nprint("up",flush=True)\nimport select\nwhile True:\n for r in select.select([s,a,p,0],[],[])[0]:\n  if r == 0: sys.exit()\n  print((r.accept()[0] if r is p else r).recv(100).decode(),flush=True)';
+    await this.#helper('/usr/bin/python3', ['-c', script, join(this.hidden, 'datagram.sock'), this.#abstract], hear);
   }
 
   /** New secrets, a new workspace, a new neighbour; nothing of the attempt before is left. `owner`: whose workspace it is. */
@@ -101,6 +127,7 @@ export class World {
     this.#drainPipe();
     writeFileSync(join(this.hidden, 'secret'), this.secret, { mode: 0o644 });
     writeFileSync(join(this.beside, 'secret'), this.secret, { mode: 0o600 });
+    rmSync(join(this.shown, 'root-only'), { force: true });
     writeFileSync(join(this.shown, 'root-only'), this.secret, { mode: 0o600 });
     rmSync(join(this.shown, 'open'), { force: true });
     writeFileSync(join(this.shown, 'open'), 'as it was');
@@ -112,9 +139,11 @@ export class World {
     this.workspace = mkdtempSync('/tmp/nca-workspace-');
     for (const folder of ['keys', 'vault', 'vault/deep', 'fixed']) mkdirSync(join(this.workspace, folder));
     for (const file of ['keys/secret', 'vault/deep/secret', 'fixed/file']) writeFileSync(join(this.workspace, file), this.secret);
+    for (const folder of ['.git', '.git/hooks', '.git/refs', '.git/objects', '.vscode', '.claude', '.github', '.github/workflows', 'src']) mkdirSync(join(this.workspace, folder));
+    for (const [file, text] of Object.entries(project)) writeFileSync(join(this.workspace, file), text);
     copyFileSync(this.tries, join(this.workspace, 'tries'));
     chmodSync(join(this.workspace, 'tries'), 0o755);
-    for (const path of ['', 'keys', 'vault', 'vault/deep', 'fixed', 'keys/secret', 'vault/deep/secret', 'fixed/file', 'tries']) chownSync(join(this.workspace, path), owner, owner);
+    for (const path of ['', ...readdirSync(this.workspace, { recursive: true, encoding: 'utf8' })]) chownSync(join(this.workspace, path), owner, owner);
     this.neighbour = spawn('/usr/bin/sleep', ['600'], { uid: this.uid, gid: this.uid, stdio: 'ignore', env: { NEIGHBOUR: this.secret } });
     let calls = 0;
     this.#caller = setInterval(() => {
@@ -127,7 +156,7 @@ export class World {
   variables(workspace: string): Record<string, string> {
     return {
       W: workspace, TRY: `${workspace}/tries`, HIDDEN: this.hidden, SCRATCH: this.scratch, SHOWN: this.shown, TOKEN: this.token, PORT: String(this.#port), DATAGRAMS: String(this.#datagramPort),
-      BACK: String(this.#back), ABSTRACT: this.#abstract, NEIGHBOUR: String(this.neighbour?.pid ?? 0), HANDLE_TYPE: this.#handle[0] ?? '', HANDLE: this.#handle[1] ?? '',
+      BACK: String(this.#back), ABSTRACT: this.#abstract, KEY: this.#sharedKey, NAME: this.#sharedName, SIX: String(this.#six), UID_: String(this.uid), NEIGHBOUR: String(this.neighbour?.pid ?? 0), HANDLE_TYPE: this.#handle[0] ?? '', HANDLE: this.#handle[1] ?? '',
     };
   }
 
@@ -136,7 +165,7 @@ export class World {
     await new Promise((next) => setTimeout(next, ms));
     this.#drainPipe();
     const loot = join(this.workspace, 'loot');
-    return { world: this, loot: existsSync(loot) ? readFileSync(loot, 'utf8') : '', heard: this.#heard };
+    return { world: this, code: undefined, loot: existsSync(loot) ? readFileSync(loot, 'utf8') : '', heard: this.#heard };
   }
 
   get neighbourLives(): boolean {
@@ -159,12 +188,15 @@ export class World {
     this.workspace = '';
   }
 
-  close(): void {
+  /** Resolves when nothing is left of it. */
+  async close(): Promise<void> {
     this.clear();
+    const ended = this.#helpers.map((helper) => (helper.exitCode === null && helper.signalCode === null ? once(helper, 'exit') : undefined));
     if (this.#pipe >= 0) closeSync(this.#pipe);
     this.#pipe = -1;
     for (const server of [...this.#servers, ...this.#datagrams]) server.close();
-    for (const helper of this.#helpers) helper.kill('SIGKILL');
+    for (const helper of this.#helpers) helper.stdin?.end(); // then they take away what they made
     for (const folder of [this.hidden, this.scratch, this.shown, this.beside]) rmSync(folder, { recursive: true, force: true });
+    await Promise.all(ended);
   }
 }

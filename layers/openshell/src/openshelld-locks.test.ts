@@ -1,5 +1,7 @@
 /** Held writes, creations and readings: asked for every way in, done by openshelld on approval as the agent, on what was shown, and on nothing else. */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -198,10 +200,15 @@ print(e(lambda: os.link('prod/a', 'ok/alias')), e(lambda: os.rename('prod', 'ok/
     const pipe = await held(`os.open('prod/pipe', os.O_WRONLY)`, '/workspace/prod/pipe');
     await answer(pipe.hold, 'allow');
     assert.equal(await pipe.out, 'ENXIO');
-    const lease = await held(`(__import__('signal').signal(29, 1), __import__('fcntl').fcntl(os.open('prod/a', os.O_RDONLY), 1024, 0), put('prod/a', 'l'))[2]`, '/workspace/prod/a');
+    // An agent cannot take a lease; others on the host can.
+    const script = "import fcntl,os,signal,sys,time\nsignal.signal(29,1)\nf=os.open(sys.argv[1],os.O_RDONLY)\nfcntl.fcntl(f,1024,0)\nprint('held',flush=True)\ntime.sleep(60)";
+    const holder = spawn('/usr/bin/python3', ['-c', script, join(folder, 'prod/a')], { stdio: ['ignore', 'pipe', 'inherit'] });
+    await once(holder.stdout, 'data');
+    const lease = await held(`put('prod/a', 'l')`, '/workspace/prod/a');
     const before = performance.now();
     await answer(lease.hold, 'allow');
     assert.match(await lease.out, /^(EAGAIN|EWOULDBLOCK|ok)$/);
     assert.ok(performance.now() - before < 10_000);
+    holder.kill('SIGKILL');
   });
 });

@@ -16,7 +16,7 @@ export interface CallGroup {
 
 /** What node, python, git, gcc and a shell need. Nothing here reaches past what uid, mounts, Landlock and namespaces allow. */
 const minimal: readonly Omit<CallGroup, 'level'>[] = [
-  { name: 'descriptors', why: 'Every program reads and writes what it has opened; opening is decided by mounts and Landlock.', calls: 'read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek close close_range dup dup2 dup3 fcntl flock' },
+  { name: 'descriptors', why: 'Every program reads and writes what it has opened; opening is decided by mounts and Landlock.', calls: 'read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek close close_range dup dup2 dup3 flock' },
   { name: 'durability', why: 'Databases and git wait until their files are on disk.', calls: 'fsync fdatasync syncfs sync sync_file_range' },
   { name: 'looking at files', why: 'Shells, interpreters and compilers look for files; what is not in the view is not there.', calls: 'stat fstat lstat newfstatat statx statfs fstatfs access faccessat faccessat2 readlink readlinkat getcwd chdir fchdir getdents getdents64 umask' },
   { name: 'names', why: 'git and package managers make, move and remove files; mounts and Landlock decide where.', calls: 'mkdir mkdirat link linkat symlink symlinkat unlink unlinkat rmdir rename renameat renameat2' },
@@ -100,6 +100,8 @@ const tested: Readonly<Record<string, CallRule>> = {
   socketpair: { arg: 0, equals: [AF_UNIX], then: 'allow', else: 'refuse' },
   // TIOCSTI and TIOCLINUX type into the terminal of whoever is attached.
   ioctl: { arg: 1, equals: [0x5412, 0x541c], then: 'refuse', else: 'allow' },
+  // F_SETLEASE: whoever opens a file of the workspace from outside, its owner's editor too, would wait until the lease is given up, for 45 s.
+  fcntl: { arg: 1, equals: [1024], then: 'refuse', else: 'allow' },
   // Not on others: init has the same uid and must keep its limits.
   prlimit64: { arg: 0, equals: [0], then: 'allow', else: { arg: 2, wide: true, equals: [0], then: 'allow', else: 'refuse' } },
 };

@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
+#include "attempt.h"
 
 static char **arg; /* arg[0] is the first argument after the name */
 
@@ -212,6 +213,13 @@ int main(int argc, char **argv) {
     if (strcmp(argv[1], all[i].name) != 0 || argc != 2 + all[i].arguments) continue;
     arg = argv + 2;
     int failed = all[i].run();
+    if (failed) fprintf(stderr, "%s: %s\n", argv[1], strerror(errno));
+    return failed != 0;
+  }
+  for (const struct attempt *one = __start_attempts; argc > 1 && one < __stop_attempts; one++) {
+    if (strcmp(argv[1], one->name) != 0 || argc < 2 + one->arguments) continue;
+    int failed = one->run(argv + 2);
+    fflush(stdout);
     if (failed) fprintf(stderr, "%s: %s\n", argv[1], strerror(errno));
     return failed != 0;
   }

@@ -1,0 +1,133 @@
+/** Judges the larger table: once without a sandbox, once in B, once in B without the layers that an entry names, once in C as a plain user. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { checkHost, layerSwitches, loadSandboxPolicy, NemoError, unenforced, type PolicyHostFacts, type SandboxPolicy } from '@nemoclaw/contract';
+import { launchAlone, planFor, readHostFacts, type AloneOptions, type HostFacts } from '@nemoclaw/openshell';
+import { policyFactsOf, readLaunchFacts } from '../../../layers/openshell/src/launch-facts.ts';
+import type { Checks } from '../../harness/checks.ts';
+import { switches, without, type Switch } from '../attack.ts';
+import { standardSpec } from '../table.ts';
+import { World } from '../world.ts';
+import type { Attempt, Layer, Tier } from './attempt.ts';
+import { attempts } from './index.ts';
+
+/** In nobody's range. */
+const firstUid = 0x7a100000;
+const host = readHostFacts({ nodeBinary: process.execPath });
+const settleMs = 20;
+/** What a plain user has here; the same for all. */
+const rootless = policyFactsOf(readLaunchFacts({ uid: firstUid, gid: firstUid }));
+
+export interface Outcome {
+  readonly won: boolean;
+  readonly said: string;
+}
+
+export function policyOf(attempt: Attempt, more = ''): SandboxPolicy {
+  const spec = [standardSpec, attempt.spec, more].filter((part) => part !== undefined && part !== '').join(', ');
+  return loadSandboxPolicy(`apiVersion: openshell.nvidia.com/v1\nkind: SandboxPolicy\nmetadata: { name: attacked }\nspec: { ${spec} }\n`, 'attacked.yaml');
+}
+
+/** Runs it and watches. `run` resolves to the exit code, as a shell reports it, and what was said. */
+export async function watch(world: World, attempt: Attempt, run: () => Promise<{ readonly code: number | undefined; readonly said: string }>): Promise<Outcome> {
+  let seen = false;
+  const { during } = attempt;
+  const timer = during === undefined ? undefined : setInterval(() => (seen ||= during(world)), 10);
+  try {
+    const { code, said } = await run();
+    const outlives = attempt.id.startsWith('outlive');
+    return { won: attempt.won({ ...(await world.look(outlives ? 450 : settleMs)), code }) || seen, said: `${said.trim().slice(0, 300)}` };
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+async function plainly(world: World, attempt: Attempt): Promise<Outcome> {
+  const uid = attempt.plain === 'root' ? 0 : world.uid;
+  world.reset(uid);
+  return watch(world, attempt, async () => {
+    const child = spawn('/bin/sh', ['-c', attempt.attempt], { uid, gid: uid, cwd: world.workspace, env: { PATH: '/usr/bin:/bin', ...world.variables(world.workspace) }, stdio: ['ignore', 'pipe', 'pipe'] });
+    let said = '';
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (data: Buffer) => (said += data.toString()));
+    await once(child, 'exit');
+    return { code: undefined, said };
+  });
+}
+
+export const isSwitch = (layer: Layer): layer is Switch => ([...switches, ...layerSwitches] as readonly string[]).includes(layer);
+
+export async function confined(world: World, attempt: Attempt, tier: 'B' | 'C', off: readonly Layer[] = []): Promise<Outcome> {
+  const here: HostFacts = tier === 'C' ? { ...host, limits: rootless.limits } : host;
+  const who: Partial<AloneOptions> = tier === 'C' ? { as: { uid: world.uid, gid: world.uid } } : { uid: world.uid };
+  world.reset(tier === 'C' ? world.uid : 0);
+  return watch(world, attempt, async () => {
+    const env = Object.entries(world.variables('/workspace')).map(([key, value]) => `${key}=${value}`);
+    const plan = without(planFor(policyOf(attempt), here, { hasWorkspace: true, escalations: 'refuse', env, agents: [{ name: world.shown.slice('/opt/'.length), source: world.shown }] }), off.filter(isSwitch));
+    const result = await launchAlone(plan, { command: ['/bin/sh', '-c', attempt.attempt], workspace: world.workspace, bindRoots: host.bindRoots, stdio: 'pipe', testing: off.length > 0, ...who });
+    if (result.report === undefined) throw new Error(`${attempt.id}: the sandbox did not start in tier ${tier}${off.length > 0 ? ` without ${off.join(', ')}` : ''}: ${result.stderr}`);
+    return { code: result.code, said: result.stdout + result.stderr };
+  });
+}
+
+/** What a policy is told in this tier; throws if it is told nothing of the kind, or is not refused. */
+function checkAdmitted(attempt: Attempt, sentence: RegExp, facts: PolicyHostFacts): string | undefined {
+  const policy = policyOf(attempt);
+  try {
+    checkHost(policy, facts);
+    return 'the policy is not refused';
+  } catch (error) {
+    if (!(error instanceof NemoError) || error.code !== 'NEMO_E_POLICY_NEEDS') throw error;
+  }
+  return unenforced(policy, facts).some((line) => sentence.test(line)) ? undefined : 'nobody is told';
+}
+
+const describe = (layers: readonly Layer[]): string => layers.join(', ');
+
+async function judge(world: World, attempt: Attempt, check: Checks): Promise<void> {
+  const wrong: string[] = [];
+  const expect = (where: string, expected: boolean, { won, said }: Outcome): void => {
+    if (won !== expected) wrong.push(`${where}: ${won ? 'it WORKED' : 'it did not work'}${said === '' ? '' : ` (${said})`}`);
+  };
+  let lacking = attempt.plain === 'never';
+  if (!lacking) {
+    const plain = await plainly(world, attempt);
+    lacking = attempt.mayLack !== undefined && !plain.won;
+    if (!lacking) expect(`without a sandbox, as ${attempt.plain}`, true, plain);
+  }
+  expect('in tier B', false, await confined(world, attempt, 'B'));
+  if (!lacking && attempt.by.every(isSwitch)) expect(`in tier B without ${describe(attempt.by)}`, true, await confined(world, attempt, 'B', attempt.by));
+  const admitted = attempt.admitted?.C;
+  // Where a plain user has a control group of their own, the limit holds.
+  const works = admitted !== undefined && !rootless.limits.memory;
+  expect('in tier C', works, await confined(world, attempt, 'C'));
+  if (works) {
+    const told = checkAdmitted(attempt, admitted, rootless);
+    if (told !== undefined) wrong.push(told);
+  }
+  const words = lacking ? (attempt.plain === 'never' ? 'only refused' : `not to be had here without a sandbox (${attempt.mayLack ?? ''}): only refused`) : `stopped by ${describe(attempt.by)}`;
+  check.that(`${attempt.id}: ${attempt.title} [${words}${works ? '; in C it WORKS, and a policy that relies on it is refused' : ''}]`, wrong.length === 0, wrong.join('\n'));
+}
+
+/** All of the larger table, or those with an id in `only`; several worlds side by side. Gives the folders it made and removed again. */
+export async function larger(check: Checks, tries: string, only: readonly string[], onInterrupt: (clean: () => void | Promise<void>) => void): Promise<string[]> {
+  check.section('the larger table: without a sandbox, in B, in B without the layers named, in C as a plain user');
+  const queue = attempts.filter((attempt) => only.length === 0 || only.includes(attempt.id));
+  const worlds = [0, 1, 2].map((lane) => new World(tries, firstUid + lane));
+  onInterrupt(async () => void (await Promise.all(worlds.map((world) => world.close()))));
+  try {
+    await Promise.all(worlds.map((world) => world.open()));
+    await Promise.all(
+      worlds.map(async (world) => {
+        for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+          const attempt = next;
+          await check.step(attempt.id, () => judge(world, attempt, check));
+        }
+      }),
+    );
+  } finally {
+    await Promise.all(worlds.map((world) => world.close()));
+  }
+  return worlds.flatMap((world) => [world.hidden, world.scratch, world.shown, world.beside]);
+}
+
+export type { Tier };
