@@ -118,8 +118,8 @@ export class World {
     await this.#helper('/usr/bin/python3', ['-c', script, join(this.hidden, 'datagram.sock'), this.#abstract], hear);
   }
 
-  /** New secrets, a new workspace, a new neighbour; nothing of the attempt before is left. `owner`: whose workspace it is. */
-  reset(owner: number): void {
+  /** New secrets, a new workspace, a new neighbour; nothing of the attempt before is left. `owner`: whose workspace it is; `ofProject`: it has what a project has. */
+  reset(owner: number, ofProject = false): void {
     this.clear();
     this.token = word();
     this.secret = word();
@@ -139,8 +139,7 @@ export class World {
     this.workspace = mkdtempSync('/tmp/nca-workspace-');
     for (const folder of ['keys', 'vault', 'vault/deep', 'fixed']) mkdirSync(join(this.workspace, folder));
     for (const file of ['keys/secret', 'vault/deep/secret', 'fixed/file']) writeFileSync(join(this.workspace, file), this.secret);
-    for (const folder of ['.git', '.git/hooks', '.git/refs', '.git/objects', '.vscode', '.claude', '.github', '.github/workflows', 'src']) mkdirSync(join(this.workspace, folder));
-    for (const [file, text] of Object.entries(project)) writeFileSync(join(this.workspace, file), text);
+    if (ofProject) this.#addProject();
     copyFileSync(this.tries, join(this.workspace, 'tries'));
     chmodSync(join(this.workspace, 'tries'), 0o755);
     for (const path of ['', ...readdirSync(this.workspace, { recursive: true, encoding: 'utf8' })]) chownSync(join(this.workspace, path), owner, owner);
@@ -150,6 +149,11 @@ export class World {
       if ((calls += 1) > 100) return;
       const socket = connect(this.#back, '127.0.0.1', () => undefined).on('data', (data: Buffer) => (this.#heard += data.toString('latin1'))).on('error', () => socket.destroy());
     }, 25);
+  }
+
+  #addProject(): void {
+    for (const folder of ['.git', '.git/hooks', '.git/refs', '.git/objects', '.vscode', '.claude', '.github', '.github/workflows', 'src']) mkdirSync(join(this.workspace, folder));
+    for (const [file, text] of Object.entries(project)) writeFileSync(join(this.workspace, file), text);
   }
 
   /** The variables an attempt is written with. `workspace`: where it is for the attacker. */

@@ -44,7 +44,7 @@ export async function watch(world: World, attempt: Attempt, run: () => Promise<{
 
 async function plainly(world: World, attempt: Attempt): Promise<Outcome> {
   const uid = attempt.plain === 'root' ? 0 : world.uid;
-  world.reset(uid);
+  world.reset(uid, true);
   return watch(world, attempt, async () => {
     const child = spawn('/bin/sh', ['-c', attempt.attempt], { uid, gid: uid, cwd: world.workspace, env: { PATH: '/usr/bin:/bin', ...world.variables(world.workspace) }, stdio: ['ignore', 'pipe', 'pipe'] });
     let said = '';
@@ -59,7 +59,7 @@ export const isSwitch = (layer: Layer): layer is Switch => ([...switches, ...lay
 export async function confined(world: World, attempt: Attempt, tier: 'B' | 'C', off: readonly Layer[] = []): Promise<Outcome> {
   const here: HostFacts = tier === 'C' ? { ...host, limits: rootless.limits } : host;
   const who: Partial<AloneOptions> = tier === 'C' ? { as: { uid: world.uid, gid: world.uid } } : { uid: world.uid };
-  world.reset(tier === 'C' ? world.uid : 0);
+  world.reset(tier === 'C' ? world.uid : 0, true);
   return watch(world, attempt, async () => {
     const env = Object.entries(world.variables('/workspace')).map(([key, value]) => `${key}=${value}`);
     const plan = without(planFor(policyOf(attempt), here, { hasWorkspace: true, escalations: 'refuse', env, agents: [{ name: world.shown.slice('/opt/'.length), source: world.shown }] }), off.filter(isSwitch));

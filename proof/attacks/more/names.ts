@@ -4,16 +4,16 @@ import { join } from 'node:path';
 import { inScratch, inWorkspace, isThere, type Attempt } from './attempt.ts';
 
 const old: readonly Attempt[] = [
-  { id: 'hook', title: 'leave a git hook', plain: 'user', by: ['protect'], attempt: 'echo $TOKEN >$W/.git/hooks/post-checkout; chmod 755 $W/.git/hooks/post-checkout', won: inWorkspace('.git/hooks/post-checkout') },
-  { id: 'hook-renamed', title: 'leave one by making the git directory anew', plain: 'user', by: ['protect'], attempt: 'cd $W && mv .git old && cp -r old .git && echo $TOKEN >.git/hooks/post-checkout', won: inWorkspace('.git/hooks/post-checkout') },
-  { id: 'hook-folder', title: 'replace the folder of the hooks by a link', plain: 'user', by: ['protect'], attempt: 'mkdir $W/h; echo $TOKEN >$W/h/post-checkout; rm -r $W/.git/hooks; ln -s ../h $W/.git/hooks', won: inWorkspace('.git/hooks/post-checkout') },
-  { id: 'git-setting', title: 'name a program in the git settings', plain: 'user', by: ['protect'], attempt: 'cd $W && git config core.fsmonitor $TOKEN', won: inWorkspace('.git/config') },
-  { id: 'git-setting-moved', title: 'rename other settings over them', plain: 'user', by: ['protect'], attempt: 'printf "[core]\\n\\tpager = $TOKEN\\n" >$W/c; mv -f $W/c $W/.git/config', won: inWorkspace('.git/config') },
-  { id: 'editor-task', title: 'add a task to the editor\'s folder', plain: 'user', by: ['protect'], attempt: 'echo $TOKEN >$W/.vscode/tasks.json', won: inWorkspace('.vscode/tasks.json') },
-  { id: 'editor-exchanged', title: 'exchange the editor\'s folder with another in one step', plain: 'user', by: ['protect'], attempt: 'mkdir $W/v; echo $TOKEN >$W/v/tasks.json; $TRY exchange $W/v $W/.vscode /dev/null', won: inWorkspace('.vscode/tasks.json') },
-  { id: 'agent-setting', title: 'give the next agent a hook', plain: 'user', by: ['protect'], attempt: 'echo $TOKEN >>$W/.claude/settings.json', won: inWorkspace('.claude/settings.json') },
-  { id: 'instructions', title: 'give the next agent instructions', plain: 'user', by: ['protect'], attempt: 'echo $TOKEN >>$W/AGENTS.md || { rm -f $W/AGENTS.md; echo $TOKEN >$W/AGENTS.md; }', won: inWorkspace('AGENTS.md') },
-  { id: 'workflow', title: 'give the build machine a job', plain: 'user', by: ['protect'], attempt: 'mv $W/.github $W/g; mkdir -p $W/.github/workflows; echo $TOKEN >$W/.github/workflows/build.yml', won: inWorkspace('.github/workflows/build.yml') },
+  { id: 'kept-hook', title: 'leave a git hook', plain: 'user', by: ['protect'], attempt: 'echo $TOKEN >$W/.git/hooks/post-checkout; chmod 755 $W/.git/hooks/post-checkout', won: inWorkspace('.git/hooks/post-checkout') },
+  { id: 'kept-hook-renamed', title: 'leave one by making the git directory anew', plain: 'user', by: ['protect'], attempt: 'cd $W && mv .git old && cp -r old .git && echo $TOKEN >.git/hooks/post-checkout', won: inWorkspace('.git/hooks/post-checkout') },
+  { id: 'kept-hook-folder', title: 'replace the folder of the hooks by a link', plain: 'user', by: ['protect'], attempt: 'mkdir $W/h; echo $TOKEN >$W/h/post-checkout; rm -r $W/.git/hooks; ln -s ../h $W/.git/hooks', won: inWorkspace('.git/hooks/post-checkout') },
+  { id: 'kept-git-setting', title: 'name a program in the git settings', plain: 'user', by: ['protect'], attempt: 'cd $W && git config core.fsmonitor $TOKEN', won: inWorkspace('.git/config') },
+  { id: 'kept-git-setting-moved', title: 'rename other settings over them', plain: 'user', by: ['protect'], attempt: 'printf "[core]\\n\\tpager = $TOKEN\\n" >$W/c; mv -f $W/c $W/.git/config', won: inWorkspace('.git/config') },
+  { id: 'kept-editor-task', title: 'add a task to the editor\'s folder', plain: 'user', by: ['protect'], attempt: 'echo $TOKEN >$W/.vscode/tasks.json', won: inWorkspace('.vscode/tasks.json') },
+  { id: 'kept-editor-exchanged', title: 'exchange the editor\'s folder with another in one step', plain: 'user', by: ['protect'], attempt: 'mkdir $W/v; echo $TOKEN >$W/v/tasks.json; $TRY exchange $W/v $W/.vscode /dev/null', won: inWorkspace('.vscode/tasks.json') },
+  { id: 'kept-agent-setting', title: 'give the next agent a hook', plain: 'user', by: ['protect'], attempt: 'echo $TOKEN >>$W/.claude/settings.json', won: inWorkspace('.claude/settings.json') },
+  { id: 'kept-instructions', title: 'give the next agent instructions', plain: 'user', by: ['protect'], attempt: 'echo $TOKEN >>$W/AGENTS.md || { rm -f $W/AGENTS.md; echo $TOKEN >$W/AGENTS.md; }', won: inWorkspace('AGENTS.md') },
+  { id: 'kept-workflow', title: 'give the build machine a job', plain: 'user', by: ['protect'], attempt: 'mv $W/.github $W/g; mkdir -p $W/.github/workflows; echo $TOKEN >$W/.github/workflows/build.yml', won: inWorkspace('.github/workflows/build.yml') },
 ];
 
 /** Names that were not there: nothing can be mounted on them, so B and C look when the workspace is given back. */
