@@ -123,7 +123,7 @@ export interface LsmRule {
   readonly askSelf: readonly LsmRight[];
   /** Holds for the name, too: whatever is made there later is under the rule. The folder that has the name needs a rule. */
   readonly named: boolean;
-  /** `protectedNames` may not be made or changed below it. */
+  /** Protected names may not be made or changed below it. */
   readonly protect: boolean;
   /** Index in `escalate`, for a person to see; null: none. */
   readonly escalate: number | null;
@@ -134,8 +134,13 @@ export interface LsmPlan {
   readonly rules: readonly LsmRule[];
   /** For what lies below no rule: pipes, files in memory. */
   readonly elsewhere: { readonly deny: readonly LsmRight[]; readonly ask: readonly LsmRight[] };
-  /** A name, or `folder/name`; at most 27 bytes a part. */
+  /** A name, or `folder/name`, at any depth below a rule with `protect`; at most 27 bytes a part. At most 63 of all lists have a folder. */
   readonly protectedNames: readonly string[];
+  /** The same, directly in the place of the rule with `protect`. */
+  readonly topNames: readonly string[];
+  /** `folder/name` that may not be made anywhere below folders named in `hooksBelow`. */
+  readonly hooks: readonly string[];
+  readonly hooksBelow: readonly string[];
   /** Below folders of these names nothing is protected. */
   readonly unprotectedFolders: readonly string[];
   /** Address families of which sockets may be made, AF_*. */

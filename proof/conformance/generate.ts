@@ -83,7 +83,7 @@ const onNames = fc.record({ op: fc.constantFrom(...ops), from: anywhere, to: any
 function named({ op, from, to, folder }: { op: ExplainOp; from: string; to: string; folder: boolean }, index: number): Operation {
   const two = op === 'rename' || op === 'link';
   const isFolder = folder && from.startsWith('/workspace') && (op === 'delete' || op === 'rename' || op === 'chmod');
-  return { op, path: `${from}/n${index}`, ...(two ? { toPath: `${to}/t${index}` } : {}), needs: isFolder ? 'folder' : needs[op] };
+  return { op, path: `${from}/n${index}`, ...(two ? { toPath: `${to}/t${index}` } : {}), ...(op === 'connect' && from.startsWith('/workspace') ? { listener: 'outside' as const } : {}), needs: isFolder ? 'folder' : needs[op] };
 }
 
 /** What rules name, and what is of every sandbox: only operations that leave the world as it is, whatever comes of them. */

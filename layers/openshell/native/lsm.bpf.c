@@ -20,6 +20,7 @@
 #define RENAME_EXCHANGE 2u
 #define S_IFMT 0170000
 #define S_IFDIR 0040000
+#define S_IFLNK 0120000
 #define S_IFCHR 0020000
 #define S_IFBLK 0060000
 #define PROT_EXEC 4
@@ -38,7 +39,7 @@ static __always_inline void need_name(struct question *q, struct lsm_sandbox *sa
   need(q, found, rights);
   if (found->self) {
     struct found folder = {0};
-    walk(sandbox, (uint64_t)BPF_CORE_READ((struct dentry *)d, d_parent), mnt, 0, &folder);
+    walk(sandbox, (uint64_t)BPF_CORE_READ((struct dentry *)d, d_parent), mnt, NAMES_NOT, &folder);
     need(q, &folder, rights);
   }
 }
@@ -58,7 +59,7 @@ int lsm_file_open(unsigned long long *ctx) {
   if (flags & FMODE_EXEC) rights = LSM_EXEC;
   if (!rights) return 0;
   begin(&q, rights & LSM_EXEC ? LSM_EXEC : rights & LSM_WRITE ? LSM_WRITE : LSM_READ);
-  walk(sandbox, d, mnt, rights & LSM_WRITE, &found);
+  walk(sandbox, d, mnt, rights & LSM_WRITE ? NAMES_EXACT : NAMES_NOT, &found);
   need(&q, &found, rights);
   if (flags & FMODE_EXEC) q.ask = 0; /* asked once, when it is the program */
   if (!q.deny && !q.ask) return 0;
@@ -67,14 +68,14 @@ int lsm_file_open(unsigned long long *ctx) {
   return result(answer(sandbox, &q, d, mnt, 0));
 }
 
-__noinline int make(uint64_t dir, uint64_t d) {
+__noinline int make(uint64_t dir, uint64_t d, uint32_t names) {
   struct lsm_sandbox *sandbox = caller();
   if (!sandbox) return 0;
   uint64_t mnt = (uint64_t)BPF_CORE_READ((struct path *)dir, mnt);
   struct question q;
   struct found found = {0};
   begin(&q, LSM_CREATE);
-  walk(sandbox, d, mnt, 1, &found);
+  walk(sandbox, d, mnt, names, &found);
   need(&q, &found, LSM_CREATE);
   if (!q.deny && !q.ask) return 0;
   about(&q, d);
@@ -89,7 +90,7 @@ __noinline int take_away(uint64_t dir, uint64_t d) {
   struct question q;
   struct found found = {0};
   begin(&q, LSM_DELETE);
-  walk(sandbox, d, mnt, 1, &found);
+  walk(sandbox, d, mnt, NAMES_EXACT, &found);
   need_name(&q, sandbox, &found, d, mnt, LSM_DELETE);
   if (!q.deny && !q.ask) return 0;
   about(&q, d);
@@ -101,14 +102,14 @@ int lsm_path_unlink(unsigned long long *ctx) { return result(take_away(arg(ctx, 
 SEC("lsm/path_rmdir")
 int lsm_path_rmdir(unsigned long long *ctx) { return result(take_away(arg(ctx, 0), arg(ctx, 1))); }
 SEC("lsm/path_mkdir")
-int lsm_path_mkdir(unsigned long long *ctx) { return result(make(arg(ctx, 0), arg(ctx, 1))); }
+int lsm_path_mkdir(unsigned long long *ctx) { return result(make(arg(ctx, 0), arg(ctx, 1), NAMES_EXACT)); }
 SEC("lsm/path_symlink")
-int lsm_path_symlink(unsigned long long *ctx) { return result(make(arg(ctx, 0), arg(ctx, 1))); }
+int lsm_path_symlink(unsigned long long *ctx) { return result(make(arg(ctx, 0), arg(ctx, 1), NAMES_LINK)); }
 SEC("lsm/path_mknod")
 int lsm_path_mknod(unsigned long long *ctx) {
   __u32 kind = (__u32)ctx[2] & S_IFMT;
   if (kind == S_IFCHR || kind == S_IFBLK) return refuse_caller(LSM_DEVICE, kind);
-  return result(make(arg(ctx, 0), arg(ctx, 1)));
+  return result(make(arg(ctx, 0), arg(ctx, 1), NAMES_EXACT));
 }
 
 /* A second name would put the content under another rule: what the first one forbids, it must forbid too. */
@@ -120,9 +121,9 @@ int lsm_path_link(unsigned long long *ctx) {
   struct question q;
   struct found from = {0}, to = {0};
   begin(&q, LSM_CREATE);
-  walk(sandbox, d, mnt, 1, &to);
+  walk(sandbox, d, mnt, NAMES_EXACT, &to);
   need(&q, &to, LSM_CREATE);
-  walk(sandbox, old, mnt, 1, &from);
+  walk(sandbox, old, mnt, NAMES_EXACT, &from);
   from.deny &= ~(to.deny | to.ask);
   from.ask &= ~(to.deny | to.ask);
   need(&q, &from, CONTENT);
@@ -131,17 +132,6 @@ int lsm_path_link(unsigned long long *ctx) {
   q.key.to_dir = BPF_CORE_READ((struct dentry *)d, d_parent, d_inode, i_ino);
   if (!q.deny) name_key(&q, d, 0);
   return result(answer(sandbox, &q, d, mnt, old));
-}
-
-/* A folder called `.git` that is moved here or away takes the protected names in it along. */
-__noinline int is_protected_parent(struct lsm_sandbox *sandbox, uint64_t entry) {
-  if (!sandbox || !(sandbox->flags & LSM_NAMES)) return 0;
-  struct dentry *d = OBJECT(dentry, entry);
-  struct lsm_name_key name = {.sandbox = sandbox->id};
-  if (d->d_name.len >= LSM_PROTECTED) return 0;
-  bpf_probe_read_kernel_str(name.name, sizeof name.name, d->d_name.name);
-  struct lsm_name *known = bpf_map_lookup_elem(&protected_names, &name);
-  return known && known->parent;
 }
 
 SEC("lsm/path_rename")
@@ -155,9 +145,11 @@ int lsm_path_rename(unsigned long long *ctx) {
   struct inode *moved = BPF_CORE_READ((struct dentry *)from_name, d_inode), *replaced = BPF_CORE_READ((struct dentry *)to_name, d_inode);
   __u32 exchange = (__u32)ctx[4] & RENAME_EXCHANGE;
   if (!moved) return 0; /* the kernel says ENOENT */
+  __u32 kind = BPF_CORE_READ(moved, i_mode) & S_IFMT;
+  __u32 names = exchange || kind == S_IFDIR ? NAMES_FOLDER : kind == S_IFLNK ? NAMES_LINK : NAMES_EXACT;
   begin(&q, LSM_RENAME);
-  walk(sandbox, from_name, mnt, 1, &from);
-  walk(sandbox, to_name, mnt, 1, &to);
+  walk(sandbox, from_name, mnt, names, &from);
+  walk(sandbox, to_name, mnt, names, &to);
   __u32 crosses = from.index != to.index || from.deny != to.deny || from.ask != to.ask;
   need_name(&q, sandbox, &from, from_name, mnt, crosses ? LSM_RENAME | LSM_DELETE : LSM_RENAME);
   need_name(&q, sandbox, &to, to_name, mnt, LSM_RENAME | (crosses ? LSM_CREATE : 0) | (replaced ? LSM_DELETE : 0));
@@ -173,11 +165,6 @@ int lsm_path_rename(unsigned long long *ctx) {
       need(&q, &content, CONTENT);
       need(&q, &from, LSM_CREATE);
     }
-  }
-  __u32 folder = exchange || (BPF_CORE_READ(moved, i_mode) & S_IFMT) == S_IFDIR;
-  if (folder && (is_protected_parent(sandbox, from_name) || is_protected_parent(sandbox, to_name))) {
-    q.deny |= LSM_RENAME;
-    q.reason = LSM_REASON_NAME;
   }
   if (!q.deny && !q.ask) return 0;
   if (!q.deny && !(q.ask & ~LSM_DELETE)) q.key.op = LSM_DELETE;
@@ -198,7 +185,7 @@ __noinline int change(uint64_t d, uint64_t mnt, uint32_t asks) {
   struct question q;
   struct found found = {0};
   begin(&q, LSM_WRITE);
-  walk(sandbox, d, mnt, 1, &found);
+  walk(sandbox, d, mnt, NAMES_EXACT, &found);
   if (!found.known && found.reason == LSM_REASON_RULE) return 0; /* sockets, pipes */
   need(&q, &found, LSM_WRITE);
   if (!asks) q.ask = 0;
@@ -246,7 +233,7 @@ int lsm_exec(unsigned long long *ctx) {
   struct question q;
   struct found found = {0};
   begin(&q, LSM_EXEC);
-  walk(sandbox, d, mnt, 0, &found);
+  walk(sandbox, d, mnt, NAMES_NOT, &found);
   need(&q, &found, LSM_EXEC);
   if (!q.deny && !q.ask) return 0;
   about(&q, d);
@@ -261,7 +248,7 @@ __noinline int map_program(uint64_t file) {
   struct question q;
   struct found found = {0};
   begin(&q, LSM_MAP);
-  walk(sandbox, d, mnt, 0, &found);
+  walk(sandbox, d, mnt, NAMES_NOT, &found);
   need(&q, &found, LSM_MAP);
   q.deny |= q.ask;
   if (!q.deny) return 0;

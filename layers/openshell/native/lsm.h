@@ -10,7 +10,7 @@ typedef __u64 uint64_t;
 #endif
 
 /* Changed whenever a map's layout or meaning changes: pins of another number are not taken over. */
-#define LSM_ABI 1
+#define LSM_ABI 2
 #define LSM_SANDBOXES 4096
 #define LSM_RULES 65536
 #define LSM_NAME 64        /* of a name that a rule waits for, with its 0 */
@@ -54,7 +54,8 @@ struct lsm_rule_key {
   uint64_t ino;
 };
 #define LSM_RULE_NAMES 1u   /* some names directly below have rules of their own */
-#define LSM_RULE_PROTECT 2u /* protected names below it may not be made or changed */
+#define LSM_RULE_PROTECT 2u /* protected names below it may not be made or changed; the search for names goes up to here */
+#define LSM_RULE_WORKSPACE 4u /* called so where a path is told, whatever mount it was reached by */
 struct lsm_rule {
   uint32_t deny, ask, flags;
   uint32_t ask_self; /* asked for the object itself, not below it */
@@ -71,11 +72,15 @@ struct lsm_name_key {
   uint32_t sandbox;
   char name[LSM_PROTECTED];
 };
-/* `.envrc` is protected alone; of `.git/hooks` the first name is parent and the second child of one bit. */
+/* `.envrc` is protected alone; of `.config/mise` the first name is parent and the second child of one bit. */
+#define LSM_NAME_ALONE 1u
+#define LSM_NAME_TOP 2u   /* alone, but only in the folder that has LSM_RULE_PROTECT */
+#define LSM_NAME_ENDS 4u  /* below a folder of this name nothing is protected */
+#define LSM_NAME_HOLDS 8u /* the pairs of `deep` count below a folder of this name only */
 struct lsm_name {
   uint64_t parent, child;
-  uint32_t alone;
-  uint32_t ends; /* below a folder of this name nothing is protected */
+  uint64_t deep, top; /* of parent: pairs that count below a folder that holds them; pairs whose folder lies in the one with LSM_RULE_PROTECT */
+  uint32_t flags, pad;
 };
 
 /* What is done to what, by which thread: a question and its grant have the same key. */

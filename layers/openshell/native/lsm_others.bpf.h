@@ -48,20 +48,19 @@ int BPF_PROG(lsm_socket_sendmsg, struct socket *socket) {
   /* Pairs of Unix sockets are how a command's input and output may come in. */
   return sk && sk->__sk_common.skc_family != AF_UNIX ? own_socket(sk) : 0;
 }
-/* The other end: by its name in a folder, whoever listens there; without one it must be of the sandbox's own network. */
+/* The other end must be of the sandbox's own network, or be asked about by its name in a folder. */
 __noinline int reach(uint64_t other) {
   struct lsm_sandbox *sandbox = caller();
   if (!sandbox) return 0;
   uint64_t d = (uint64_t)BPF_CORE_READ((struct unix_sock *)other, path.dentry), mnt = (uint64_t)BPF_CORE_READ((struct unix_sock *)other, path.mnt);
   struct question q;
   struct found found = {0};
-  if (!d) {
-    uint32_t netns = BPF_CORE_READ((struct sock *)other, __sk_common.skc_net.net, ns.inum);
-    return netns == sandbox->netns ? 0 : refuse_with(sandbox, LSM_SEND, AF_UNIX);
-  }
+  uint32_t outside = BPF_CORE_READ((struct sock *)other, __sk_common.skc_net.net, ns.inum) != sandbox->netns;
+  if (!d) return outside ? refuse_with(sandbox, LSM_SEND, AF_UNIX) : 0;
   begin(&q, LSM_REACH);
-  walk(sandbox, d, mnt, 0, &found);
+  walk(sandbox, d, mnt, NAMES_NOT, &found);
   need(&q, &found, LSM_REACH);
+  if (outside && !q.ask) q.deny |= LSM_REACH;
   if (!q.deny && !q.ask) return 0;
   about(&q, d);
   return answer(sandbox, &q, d, mnt, 0);

@@ -102,6 +102,7 @@ static int put(const struct work *work, json_t *item, size_t index, bool names) 
   if (!path || path[0] != '/' || !rights_of(json_object_get(item, "deny"), &rule.deny) || !rights_of(json_object_get(item, "ask"), &rule.ask)) return fail(work, "malformed rule for", path ? path : "?", 0);
   rule.ask &= ~rule.deny;
   if (json_is_true(json_object_get(item, "protect"))) rule.flags |= LSM_RULE_PROTECT;
+  if (strcmp(path, "/workspace") == 0) rule.flags |= LSM_RULE_WORKSPACE;
   if (!rights_of(json_object_get(item, "askSelf"), &rule.ask_self)) return fail(work, "malformed rule for", path, 0);
   json_t *shown = json_object_get(item, "escalate");
   if (json_is_integer(shown)) rule.index = (uint32_t)json_integer_value(shown);
@@ -119,44 +120,75 @@ static int put(const struct work *work, json_t *item, size_t index, bool names) 
   return put_rule(work, &key, rule, true);
 }
 
-/* `.envrc`, or `.git/hooks`: a name in a folder of that name. */
-static int protect(const struct work *work, json_t *list, json_t *free_folders) {
+/* All names, with what is known of each. */
+struct names {
+  size_t count, pairs;
   struct {
     struct lsm_name_key key;
     struct lsm_name value;
   } known[2 * NAMES_MAX];
-  size_t count = 0, i, pairs = 0;
+};
+
+static struct lsm_name *name_of(const struct work *work, struct names *all, const char *name, size_t length) {
+  struct lsm_name_key key = {.sandbox = work->target->id};
+  size_t k = 0;
+  if (length == 0 || length >= sizeof key.name || memchr(name, '/', length)) {
+    (void)fail(work, "too long or empty a protected name:", name, 0);
+    return NULL;
+  }
+  memcpy(key.name, name, length);
+  while (k < all->count && memcmp(&all->known[k].key, &key, sizeof key) != 0) k++;
+  if (k == all->count) {
+    if (k == 2 * NAMES_MAX) {
+      (void)fail(work, "too many", "protected names", 0);
+      return NULL;
+    }
+    all->known[k].key = key;
+    all->known[all->count++].value = (struct lsm_name){0};
+  }
+  return &all->known[k].value;
+}
+
+/* A list of the plan: `.envrc`, or `.config/mise`, a name in a folder of that name. `alone` for the former; of the latter `deep` or `top`. */
+static int add_names(const struct work *work, struct names *all, json_t *list, uint32_t alone, bool deep, bool top) {
+  size_t i;
   json_t *item;
-  if (json_array_size(list) + json_array_size(free_folders) > NAMES_MAX) return fail(work, "too many", "protected names", 0);
+  if (!json_is_array(list)) return fail(work, "malformed", "protected names", 0);
   json_array_foreach(list, i, item) {
     const char *text = json_string_value(item), *slash = text ? strchr(text, '/') : NULL;
-    const char *part[2] = {text, slash ? slash + 1 : NULL};
-    size_t length[2] = {slash ? (size_t)(slash - text) : text ? strlen(text) : 0, slash ? strlen(slash + 1) : 0};
-    if (!text || (slash && strchr(slash + 1, '/'))) return fail(work, "not one or two names:", text ? text : "?", 0);
-    for (int p = 0; p < (slash ? 2 : 1); p++) {
-      struct lsm_name_key key = {.sandbox = work->target->id};
-      if (length[p] == 0 || length[p] >= sizeof key.name) return fail(work, "too long or empty a protected name:", text, 0);
-      memcpy(key.name, part[p], length[p]);
-      size_t k = 0;
-      while (k < count && memcmp(&known[k].key, &key, sizeof key) != 0) k++;
-      if (k == count) {
-        known[count].key = key;
-        known[count++].value = (struct lsm_name){0};
-      }
-      if (!slash) known[k].value.alone = 1;
-      else if (p == 0) known[k].value.parent |= 1ull << pairs;
-      else known[k].value.child |= 1ull << pairs;
+    struct lsm_name *first = text ? name_of(work, all, text, slash ? (size_t)(slash - text) : strlen(text)) : NULL;
+    if (!first) return text ? -1 : fail(work, "malformed", "protected names", 0);
+    if (!slash) {
+      if (!alone) return fail(work, "not two names:", text, 0);
+      first->flags |= alone;
+      continue;
     }
-    if (slash && ++pairs > 63) return fail(work, "too many", "protected names in folders", 0);
+    struct lsm_name *second = name_of(work, all, slash + 1, strlen(slash + 1));
+    if (!second) return -1;
+    if (all->pairs > 63) return fail(work, "too many", "protected names in folders", 0);
+    uint64_t bit = 1ull << all->pairs++;
+    first->parent |= bit;
+    second->child |= bit;
+    if (deep) first->deep |= bit;
+    if (top) first->top |= bit;
   }
-  json_array_foreach(free_folders, i, item) {
-    struct lsm_name_key key = {.sandbox = work->target->id};
-    struct lsm_name value = {.ends = 1};
-    if (!json_is_string(item) || !text_format(key.name, sizeof key.name, "%s", json_string_value(item)) || bpf_map_update_elem(lsm_map(LSM_PROTECTED_MAP), &key, &value, BPF_ANY) < 0) return fail(work, "malformed", "unprotectedFolders", 0);
-  }
-  for (i = 0; i < count; i++)
-    if (bpf_map_update_elem(lsm_map(LSM_PROTECTED_MAP), &known[i].key, &known[i].value, BPF_ANY) < 0) return fail(work, "protected names", "do not fit", errno);
   return 0;
+}
+
+static int protect(const struct work *work, json_t *lsm, bool *some) {
+  struct names *all = calloc(1, sizeof *all);
+  json_t *holder = json_object_get(lsm, "hooksBelow");
+  int result = !all ? fail(work, "no", "memory", 0) : 0;
+  if (result == 0) result = add_names(work, all, json_object_get(lsm, "protectedNames"), LSM_NAME_ALONE, false, false);
+  if (result == 0) result = add_names(work, all, json_object_get(lsm, "topNames"), LSM_NAME_TOP, false, true);
+  if (result == 0) result = add_names(work, all, json_object_get(lsm, "hooks"), 0, true, false);
+  *some = result == 0 && all->count > 0;
+  if (result == 0) result = add_names(work, all, json_object_get(lsm, "unprotectedFolders"), LSM_NAME_ENDS, false, false);
+  if (result == 0) result = add_names(work, all, holder, LSM_NAME_HOLDS, false, false);
+  for (size_t i = 0; result == 0 && i < all->count; i++)
+    if (bpf_map_update_elem(lsm_map(LSM_PROTECTED_MAP), &all->known[i].key, &all->known[i].value, BPF_ANY) < 0) result = fail(work, "protected names", "do not fit", errno);
+  free(all);
+  return result;
 }
 
 /* Every key of a map begins with the sandbox's number. */
@@ -183,9 +215,10 @@ static void sweep_all(uint32_t id) {
 
 static int arm(const struct work *work, json_t *lsm) {
   struct lsm_sandbox sandbox = {.id = work->target->id, .netns = work->target->netns};
-  json_t *list = json_object_get(lsm, "rules"), *elsewhere = json_object_get(lsm, "elsewhere"), *names = json_object_get(lsm, "protectedNames"), *item;
+  json_t *list = json_object_get(lsm, "rules"), *elsewhere = json_object_get(lsm, "elsewhere"), *item;
+  bool names;
   size_t i;
-  if (!json_is_array(list) || json_array_size(list) == 0 || json_array_size(list) > RULES_MAX || !json_is_array(names)) return fail(work, "malformed", "plan", 0);
+  if (!json_is_array(list) || json_array_size(list) == 0 || json_array_size(list) > RULES_MAX) return fail(work, "malformed", "plan", 0);
   if (!rights_of(json_object_get(elsewhere, "deny"), &sandbox.elsewhere_deny) || !rights_of(json_object_get(elsewhere, "ask"), &sandbox.elsewhere_ask)) return fail(work, "malformed", "elsewhere", 0);
   json_array_foreach(json_object_get(lsm, "families"), i, item) {
     json_int_t family = json_integer_value(item);
@@ -193,10 +226,10 @@ static int arm(const struct work *work, json_t *lsm) {
     sandbox.families |= 1ull << family;
   }
   if (json_is_true(json_object_get(lsm, "monitor"))) sandbox.flags |= LSM_MONITOR;
-  if (json_array_size(names) > 0) sandbox.flags |= LSM_NAMES;
   json_array_foreach(list, i, item) if (put(work, item, i, false) < 0) return -1;
   json_array_foreach(list, i, item) if (put(work, item, i, true) < 0) return -1;
-  if (protect(work, names, json_object_get(lsm, "unprotectedFolders")) < 0) return -1;
+  if (protect(work, lsm, &names) < 0) return -1;
+  if (names) sandbox.flags |= LSM_NAMES;
   return bpf_map_update_elem(lsm_map(LSM_SANDBOX_MAP), &work->target->cgroup, &sandbox, BPF_ANY) < 0 ? fail(work, "the control group", "takes no policy", errno) : 0;
 }
 

@@ -70,7 +70,7 @@ __noinline int tell(struct lsm_sandbox *sandbox, struct question *q, uint64_t d,
     return 0;
   }
   fill(event, sandbox, q, verdict);
-  if (d) tell_path(&event->path, d, mnt);
+  if (d) tell_path(&event->path, d, mnt, sandbox);
   bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);
   return 0;
 }
@@ -96,10 +96,10 @@ __noinline int ask(struct lsm_sandbox *sandbox, struct question *q, uint64_t d, 
     return refuse(sandbox, q, d, mnt);
   }
   fill(&event->event, sandbox, q, LSM_ASKED);
-  tell_path(&event->event.path, d, mnt);
+  tell_path(&event->event.path, d, mnt, sandbox);
   event->to.count = 0;
   event->to.cut = 0;
-  if (to) tell_path(&event->to, to, mnt);
+  if (to) tell_path(&event->to, to, mnt, sandbox);
   count(LSM_COUNT_ASKED);
   if (bpf_send_signal_thread(SIGSTOP) != 0) {
     bpf_ringbuf_discard(event, 0);

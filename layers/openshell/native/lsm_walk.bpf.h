@@ -34,27 +34,38 @@ static __always_inline void take_rule(struct found *out, const struct lsm_rule *
 /* As numbers, so that one round through the loop looks to the verifier like every other. */
 struct climb {
   uint64_t d, mnt, below, first, children;
-  uint32_t sandbox, names, hit, ended;
+  uint32_t sandbox, names, hit, at_top, pending, ended;
   struct found found;
 };
+/* How names are looked at. What is in a folder that is moved, or behind a link, could have any name. */
+#define NAMES_NOT 0u
+#define NAMES_EXACT 1u
+#define NAMES_FOLDER 2u
+#define NAMES_LINK 3u
 
-/* Protected names: `.envrc` alone, or `hooks` below `.git`. */
+/* Protected names: `.envrc` alone, `mise` below `.config`, or `hooks/pre-commit` anywhere below `.git`. */
 static __always_inline void look_at_name(struct climb *c, struct dentry *d) {
   struct lsm_name_key name = {.sandbox = c->sandbox};
   uint64_t parts = 0;
+  c->at_top = 0;
   if (d->d_name.len < LSM_PROTECTED) {
     bpf_probe_read_kernel_str(name.name, sizeof name.name, d->d_name.name);
     struct lsm_name *known = bpf_map_lookup_elem(&protected_names, &name);
     if (known) {
-      if (known->ends) c->hit = 0;
-      if (known->alone || known->parent & c->children) c->hit = 1;
+      uint64_t both = known->parent & c->children;
+      uint32_t flags = known->flags;
+      if (flags & LSM_NAME_ENDS) c->hit = c->pending = 0;
+      if (both & known->deep) c->pending = 1;
+      if (flags & LSM_NAME_ALONE || both & ~(known->deep | known->top) || (flags & LSM_NAME_HOLDS && (c->pending || c->names == NAMES_LINK))) c->hit = 1;
+      if (flags & LSM_NAME_TOP || both & known->top) c->at_top = 1;
       parts = known->child;
     }
   }
   c->children = parts;
+  if (c->names == NAMES_LINK) c->names = NAMES_EXACT; /* its own name only */
 }
 
-/* True if there is a rule here: the name's, if it has one, else the object's. */
+/* Takes the rule that is here, the name's if it has one, else the object's. True if no more is to be found above: names are looked for up to LSM_RULE_PROTECT. */
 static __always_inline int rule_at(struct climb *c, struct dentry *d) {
   struct inode *inode = d->d_inode;
   if (!inode) return 0;
@@ -62,6 +73,8 @@ static __always_inline int rule_at(struct climb *c, struct dentry *d) {
   struct lsm_rule *rule = bpf_map_lookup_elem(&rules, &key); /* begins with a lsm_rule_key */
   if (!rule) return 0;
   uint32_t flags = rule->flags;
+  if (flags & LSM_RULE_PROTECT && (c->hit || c->at_top)) c->found.reason = LSM_REASON_NAME;
+  if (c->found.known) return flags & LSM_RULE_PROTECT;
   take_rule(&c->found, rule);
   c->found.known = 1;
   if (!c->below) {
@@ -74,13 +87,11 @@ static __always_inline int rule_at(struct climb *c, struct dentry *d) {
       struct lsm_rule *named = bpf_map_lookup_elem(&named_rules, &key);
       if (named) {
         take_rule(&c->found, named);
-        flags = named->flags;
         if (c->below == c->first) c->found.ask |= named->ask_self;
       }
     }
   }
-  if (c->hit && flags & LSM_RULE_PROTECT) c->found.reason = LSM_REASON_NAME;
-  return 1;
+  return !c->names || flags & LSM_RULE_PROTECT;
 }
 
 static long step(uint32_t index, struct climb *c) {
@@ -107,10 +118,12 @@ static long step(uint32_t index, struct climb *c) {
   return 0;
 }
 
-/* `names`: look for protected names on the way. `mount` 0: the file system's own folders only (every mount's root has a rule). */
+/* `names`: how to look for protected names on the way. `mount` 0: the file system's own folders only (every mount's root has a rule). */
 __noinline int walk(struct lsm_sandbox *sandbox, uint64_t start, uint64_t mount, uint32_t names, struct found *out) {
   if (!sandbox || !out) return 0;
-  struct climb c = {.d = start, .first = start, .mnt = mount, .sandbox = sandbox->id, .names = names && sandbox->flags & LSM_NAMES};
+  struct climb c = {.d = start, .first = start, .mnt = mount, .sandbox = sandbox->id, .names = sandbox->flags & LSM_NAMES ? names : NAMES_NOT};
+  if (names >= NAMES_FOLDER) c.children = ~0ull;
+  c.pending = names == NAMES_FOLDER;
   c.found.deny = sandbox->elsewhere_deny;
   c.found.ask = sandbox->elsewhere_ask;
   c.found.index = ~0u;
@@ -121,8 +134,9 @@ __noinline int walk(struct lsm_sandbox *sandbox, uint64_t start, uint64_t mount,
 }
 
 /* The object's names for a person, innermost first, up to the process's root. */
-__noinline int tell_path(struct lsm_path *out, uint64_t start, uint64_t mount) {
-  if (!out) return 0;
+__noinline int tell_path(struct lsm_path *out, uint64_t start, uint64_t mount, struct lsm_sandbox *sandbox) {
+  if (!out || !sandbox) return 0;
+  struct lsm_rule_key key = {.sandbox = sandbox->id};
   struct dentry *d = OBJECT(dentry, start);
   struct vfsmount *mnt = OBJECT(vfsmount, mount); /* of none: reads as no mount */
   struct dentry *root = OBJECT(dentry, BPF_CORE_READ(bpf_get_current_task_btf(), fs, root.dentry));
@@ -145,6 +159,19 @@ __noinline int tell_path(struct lsm_path *out, uint64_t start, uint64_t mount) {
       return 0;
     }
     if (!mount && i >= 2) return 0;
+    /* A socket's listener may have come by a mount of its own. */
+    struct inode *inode = d->d_inode;
+    if (inode) {
+      key.dev = inode->i_sb->s_dev;
+      key.ino = inode->i_ino;
+      struct lsm_rule *rule = bpf_map_lookup_elem(&rules, &key);
+      if (rule && rule->flags & LSM_RULE_WORKSPACE) {
+        __builtin_memcpy(out->names[i], "workspace", 10);
+        out->cut = 0;
+        out->count = i + 1;
+        return 0;
+      }
+    }
     bpf_probe_read_kernel_str(out->names[i], LSM_PART, d->d_name.name);
     d = parent;
   }

@@ -20,6 +20,8 @@ export interface ExplainQuery {
   readonly path: string;
   /** rename, link: the new name. */
   readonly toPath?: string;
+  /** connect: who listens there; a process of the same sandbox, if left out. */
+  readonly listener?: 'sandbox' | 'outside';
 }
 
 /** Who answers first: what is not in the view, a mount's attributes, the uid's rights, Landlock, the system call filter, BPF LSM, the kernel's question before a program's file is opened, the network namespace. */
@@ -229,7 +231,7 @@ function twoNames(c: Context, { op, path, toPath }: ExplainQuery): Explanation {
 const inDev = (c: Context, path: string): boolean =>
   path === '/dev' || ['/dev/pts', '/dev/shm'].some((folder) => isBelow(path, folder)) || ['ptmx', 'fd', 'stdin', 'stdout', 'stderr'].some((name) => path === `/dev/${name}`) || c.devices.some((device) => isBelow(device, path));
 
-function oneName(c: Context, { op, path }: ExplainQuery): Explanation {
+function oneName(c: Context, { op, path, listener }: ExplainQuery): Explanation {
   const grant = c.rules.grantAt(path);
   const rule = grant?.rule ?? 'view';
   if (op === 'create' || op === 'mkdir' || op === 'delete') {
@@ -243,6 +245,8 @@ function oneName(c: Context, { op, path }: ExplainQuery): Explanation {
   if (!c.shown(path) || (isBelow(path, '/dev') && !inDev(c, path))) return deny('view', 'view', 'ENOENT');
   const out = hiddenBy(c, path);
   if (out !== undefined && (op === 'exec' || op === 'connect')) return deny(out, 'mounts', 'EACCES');
+  // A name in the workspace is no way out in tier A; in the others it is what the workspace's owner has put there.
+  if (op === 'connect' && listener === 'outside' && c.tier === 'A') return deny('view', 'lsm', 'EPERM');
   if (op === 'read' || op === 'connect' || (op === 'write' && c.devices.includes(path))) return allow(rule);
   if (op === 'exec') {
     const exec = execRuleAt(c.policy, path, c.real);
@@ -265,7 +269,7 @@ export function explain(policy: SandboxPolicy, tier: 'A' | 'B' | 'C', query: Exp
     return { ...answer, rule: closed.ruleOf(answer.rule) };
   }
   const c = contextOf(policy, tier, host);
-  const q: ExplainQuery = { op: query.op, path: canonical(query.path), ...(query.toPath === undefined ? {} : { toPath: canonical(query.toPath) }) };
+  const q: ExplainQuery = { op: query.op, path: canonical(query.path), ...(query.listener === undefined ? {} : { listener: query.listener }), ...(query.toPath === undefined ? {} : { toPath: canonical(query.toPath) }) };
   const gone = callsOf[q.op].every((name) => policy.spec.syscalls.deny.includes(name));
   if (gone) return deny('syscalls.deny', 'seccomp', 'EPERM');
   const two = q.op === 'rename' || q.op === 'link';
@@ -287,7 +291,7 @@ export function explain(policy: SandboxPolicy, tier: 'A' | 'B' | 'C', query: Exp
     }
     if (question !== undefined && tier === 'A') {
       // The kernel asks where the operation would begin: what a mount, an owner or Landlock refuses does not come so far.
-      const refusal = two ? twoNames(c, q) : oneName(c, q);
+      const refusal = two ? twoNames(c, q) : oneName(c, { ...q, listener: 'sandbox' });
       if (refusal.verdict === 'deny') return refusal;
     }
     if (question !== undefined) return { verdict: 'escalate', rule: question, layer: tier === 'A' ? 'lsm' : 'seccomp', errno: 'EPERM' };

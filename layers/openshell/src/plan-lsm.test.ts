@@ -62,5 +62,15 @@ test('protected names that fit are prevented in the workspace, but not below nod
   for (const name of ['.mine', '.envrc', '.github/agents']) assert.ok(lsm?.protectedNames.includes(name), name);
   assert.ok(!lsm?.protectedNames.includes('a-name-that-is-much-too-long-for-the-map'));
   assert.deepEqual(lsm?.unprotectedFolders, ['node_modules']);
-  assert.ok(at(lsm, '/workspace/x').protect && !at(lsm, '/tmp/x').protect);
+  assert.deepEqual(lsm?.rules.filter((one) => one.protect).map((one) => one.path), ['/workspace']);
+  // What is read only where work begins, and what git starts by itself: not its folder, which `git init` makes.
+  for (const name of ['.npmrc', '.github/workflows']) assert.ok(lsm?.topNames.includes(name) && !lsm.protectedNames.includes(name), name);
+  assert.ok(lsm?.hooks.includes('hooks/pre-commit') && lsm.hooksBelow.includes('.git'));
+});
+
+test('there is never more of names in folders than the kernel has bits for', () => {
+  const { lsm } = planOf(`filesystem: { protect: { add: [${Array.from({ length: 60 }, (_, i) => `folder${i}/name`).join(', ')}] } }`);
+  const pairs = [lsm?.protectedNames, lsm?.topNames, lsm?.hooks].flatMap((list) => list ?? []).filter((name) => name.includes('/'));
+  assert.equal(pairs.length, 63);
+  assert.ok(lsm?.hooks.includes('hooks/pre-commit'));
 });

@@ -1,5 +1,5 @@
 /** Tier A's part of a plan: rules on subtrees that the kernel looks up by object, the nearest one counts. */
-import type { EscalateRule, LsmPlan, LsmRight, LsmRule, ProtectPlan, SandboxPolicy } from '@nemoclaw/contract';
+import type { EscalateRule, LsmPlan, LsmRight, LsmRule, ProtectedName, ProtectPlan, SandboxPolicy } from '@nemoclaw/contract';
 import type { ExecPlan } from './exec-plan.ts';
 import { withoutPrograms } from './exec-rules.ts';
 import type { FileRules } from './file-rules.ts';
@@ -11,6 +11,8 @@ const all: readonly LsmRight[] = ['read', ...changes, 'exec', 'map', 'connect'];
 const families = [1, 2, 10, 16];
 /** With its 0 a part of a protected name has 28 bytes in the kernel's map. */
 const partMax = 27;
+/** Pairs `folder/name` of all lists have a bit each there. */
+const pairsMax = 63;
 
 const parentOf = (path: string): string => path.slice(0, Math.max(1, path.lastIndexOf('/')));
 const isRight = (op: string): op is LsmRight => (all as readonly string[]).includes(op);
@@ -73,10 +75,26 @@ function places(input: LsmInput): string[] {
   return [...out].sort();
 }
 
-/** Names of one or two parts; longer ones and those of repositories only are found when the workspace is given back. */
-function protectedNames(protect: ProtectPlan | null): string[] {
+/** What git starts by itself (githooks(5)). `git init` makes their folder with samples, which have other names; only these cannot be made. */
+const hookNames = [
+  ...['applypatch-msg', 'pre-applypatch', 'post-applypatch', 'pre-commit', 'pre-merge-commit', 'prepare-commit-msg', 'commit-msg', 'post-commit', 'pre-rebase', 'post-checkout', 'post-merge', 'pre-push'],
+  ...['pre-receive', 'update', 'proc-receive', 'post-receive', 'post-update', 'reference-transaction', 'push-to-checkout', 'pre-auto-gc', 'post-rewrite', 'sendemail-validate', 'fsmonitor-watchman'],
+  ...['p4-changelist', 'p4-prepare-changelist', 'p4-post-changelist', 'p4-pre-submit', 'post-index-change'],
+];
+
+/**
+ * Names that may not be made while the sandbox runs. What the kernel cannot tell by names (longer ones, repositories made later, settings of git,
+ * git directories of another name) is found when the workspace is given back.
+ */
+function protectedNames(protect: ProtectPlan | null): Pick<LsmPlan, 'protectedNames' | 'topNames' | 'hooks' | 'hooksBelow' | 'unprotectedFolders'> {
   const fits = (path: string): boolean => path.split('/').length <= 2 && path.split('/').every((part) => Buffer.byteLength(part) <= partMax);
-  return (protect?.names ?? []).filter((one) => one.scope === 'everywhere' && fits(one.path)).map((one) => one.path);
+  const of = (scope: ProtectedName['scope']): string[] => (protect?.names ?? []).filter((one) => one.scope === scope && fits(one.path)).map((one) => one.path);
+  const git = protect?.git === true;
+  const repository = of('repository');
+  let pairs = repository.filter((path) => path.includes('/')).length + (git ? hookNames.length : 0);
+  const everywhere = of('everywhere').filter((path) => !path.includes('/') || (pairs += 1) <= pairsMax);
+  const some = git || everywhere.length + repository.length > 0;
+  return { protectedNames: everywhere, topNames: repository, hooks: git ? hookNames.map((name) => `hooks/${name}`) : [], hooksBelow: git ? ['.git'] : [], unprotectedFolders: some ? ['node_modules'] : [] };
 }
 
 /** Pure. */
@@ -84,6 +102,7 @@ export function lsmPlan(input: LsmInput): LsmPlan {
   const { escalate, privateFolders } = input;
   const writableRoots = [...scratch, ...privateFolders, workspace];
   const names = protectedNames(input.protect);
+  const some = names.unprotectedFolders.length > 0;
   const rules = places(input).map((path): LsmRule => {
     const deny = deniedAt(input, path);
     const { ask, index } = askedAt(input, path);
@@ -96,10 +115,10 @@ export function lsmPlan(input: LsmInput): LsmPlan {
       ask: ask.filter((right) => !deny.includes(right)),
       askSelf: moves >= 0 && inside && !deny.includes('rename') ? ['rename'] : [],
       named: inside && parentOf(path) !== '/',
-      protect: names.length > 0 && isBelow(path, workspace),
+      protect: some && path === workspace,
       escalate: index ?? (moves >= 0 ? moves : null),
     };
   });
   const closed: LsmRight[] = input.programs === undefined ? [] : ['exec', 'map'];
-  return { rules, elsewhere: { deny: closed, ask: [] }, protectedNames: names, unprotectedFolders: names.length > 0 ? ['node_modules'] : [], families, monitor: input.policy.spec.mode === 'monitor' };
+  return { rules, elsewhere: { deny: closed, ask: [] }, ...names, families, monitor: input.policy.spec.mode === 'monitor' };
 }

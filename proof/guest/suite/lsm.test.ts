@@ -39,6 +39,28 @@ test('a policy that requires tier A starts, and the kernel decides beside the ot
   }
 });
 
+/** `-`: works, as with no protection. What git does by itself goes on; what would be started for the owner cannot be made, carried in with a folder, or put behind a link. */
+const atNames = [
+  '- git init -q fresh && test -f fresh/.git/hooks/pre-commit.sample', '- git -C fresh -c user.email=a@b -c user.name=a commit -q --allow-empty -m one', '- git -C fresh worktree add -q ../tree -b other', '- git clone -q fresh copy', '- git -C fresh gc -q',
+  'touch fresh/.git/hooks/pre-commit', 'mv fresh/.git/hooks/pre-commit.sample fresh/.git/hooks/pre-commit', 'ln fresh/.git/hooks/pre-commit.sample fresh/.git/hooks/post-checkout', 'ln -s ../../x fresh/.git/hooks/post-commit', 'mkdir -p fresh/.git/modules/m/hooks && touch fresh/.git/modules/m/hooks/post-merge',
+  '- mkdir -p kit/hooks made && touch kit/hooks/pre-commit', 'mv kit fresh/.git/modules/k', 'mv kit/hooks fresh/.git/own', 'mv kit made/.git', 'ln -s ../kit made/.git', 'mv fresh/.git fresh/moved', 'rm -rf fresh/.git/hooks; ln -s ../../kit/hooks fresh/.git/hooks',
+  '- mkdir .github && touch .github/CODEOWNERS', 'mkdir .github/workflows', '- mkdir -p flows/workflows', 'mv flows/workflows .github/workflows', 'ln -s flows .github/workflows', 'mv .github moved', '- mkdir sub && touch sub/.npmrc', 'touch .npmrc', 'mv sub/.npmrc .npmrc', 'ln -s sub/.npmrc .bashrc',
+  'mkdir -p sub/.config/mise', 'ln -s ../kit sub/.vscode', '- mkdir src && mkdir src/hooks && touch src/hooks/update && mv src/hooks src/uses',
+];
+
+test('protected names that are not there yet cannot be made in any way, and git goes on working', { timeout: 180_000 }, async () => {
+  const workspace = folder();
+  try {
+    await using sandbox = await createSandbox(policy('requires: [tier-a]'), { workspace });
+    const lines = atNames.map((line, i) => `(${line.replace(/^- /, '')}) >/tmp/said 2>&1 && echo "${i} 0" || echo "${i} 1 $(head -c 200 /tmp/said | tr '\n' ' ')"`);
+    const { stdout } = await (await sandbox.exec(['/bin/sh', '-c', `export HOME=/tmp; cd /workspace\n${lines.join('\n')}`])).output();
+    const ended = stdout.trim().split('\n');
+    atNames.forEach((line, i) => assert.equal(ended[i]?.split(' ')[1], line.startsWith('- ') ? '0' : '1', `${line}: ${ended[i]}`));
+  } finally {
+    rmSync(workspace, { recursive: true, force: true });
+  }
+});
+
 /** Answers every question by `verdict`, and remembers them. */
 function answering(verdict: 'allow' | 'deny' | 'never', asked: string[]): Approver {
   return {
