@@ -1,5 +1,5 @@
 #!/bin/sh
-# npm test: bootstrap, lint and types, every *.test.ts, then attacks, stories and the guest with BPF LSM; closes with `N passed, N failed`.
+# npm test: bootstrap, lint and types, every *.test.ts, then attacks, workloads, faults, stories and the guest with BPF LSM; closes with `N passed, N failed`.
 set -u
 cd "$(dirname "$0")/.."
 ./nemoclaw --bootstrap || { echo '0 passed, 1 failed'; exit 1; }
@@ -40,7 +40,7 @@ if [ "$code" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
 failed=$((failed + bad))
 
 untested=
-for folder in attacks stories guest; do
+for folder in attacks workloads faults stories guest; do
   if [ -f "proof/$folder/main.ts" ]; then
     echo "==> $folder"
     counted sh proof/run.sh "$folder"

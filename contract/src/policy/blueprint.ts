@@ -15,7 +15,7 @@ export const blueprintSchema = z.strictObject({
   /** Rules and network policies are for this role. */
   role: z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, 'A role has small letters, digits and dashes'),
   agent: z.strictObject({
-    kind: z.enum(['pi', 'shell']),
+    kind: z.enum(['pi', 'opencode', 'shell']),
     extension: inFolder.optional(),
     env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'This is not the name of an environment variable'), z.string().max(4096)).default({}),
   }),

@@ -6,7 +6,7 @@ export * from './catalogue.ts';
 export * from './inference.ts';
 export * from './network.ts';
 export * from './sandbox.ts';
-export { whereOf, sourceKey, type Path, type SourceMap } from './source.ts';
+export { isStated, whereOf, sourceKey, type Path, type SourceMap } from './source.ts';
 export type { Loaded } from './issue.ts';
 export { nearest } from './nearest.ts';
 export * from './folder.ts';

@@ -1,5 +1,5 @@
 /** From a SandboxPolicy and what this host has to a LaunchPlan. */
-import { NemoError, type LandlockRule, type LaunchPlan, type LayerSwitch, type PlanLimits, type ProtectPlan, type SandboxPolicy, type WorkspacePlan } from '@nemoclaw/contract';
+import { isStated, NemoError, type LandlockRule, type LaunchPlan, type LayerSwitch, type PlanLimits, type ProtectPlan, type SandboxPolicy, type WorkspacePlan } from '@nemoclaw/contract';
 import { execPlan, type ExecPlan } from './exec-plan.ts';
 import { startRules, withStartsDenied } from './exec-rules.ts';
 import type { HostFacts } from './host-facts.ts';
@@ -121,14 +121,18 @@ function placesOf(rules: FileRules, refused: readonly string[], hidden: readonly
   return [...policyPlaces, ...more.map((path) => ({ path, what: 'freeze' as const, folder: true, aroundWritable: true })), ...out.map((path) => ({ path, what: 'mask' as const, folder: true, aroundWritable: rules.grantAt(path)?.access === 'write' }))].map((one) => ({ ...one, root: pinRoot(one.path, rules) }));
 }
 
+/** V8 sets 512 MiB aside for the code of each thread that runs JavaScript, and RLIMIT_DATA counts it untouched: room for a main thread and seven workers, where the policy names no limit. */
+const setAside = 4 * 2 ** 30;
+
 /** What the host cannot limit is not asked for: the launcher refuses a limit that does not hold. `checkHost` has said what is missing. */
-function limitsFor(resources: SandboxPolicy['spec']['resources'], host: HostFacts): PlanLimits {
+function limitsFor(policy: SandboxPolicy, host: HostFacts): PlanLimits {
+  const { resources } = policy.spec;
   const { memory, cpu } = host.limits ?? { memory: true, cpu: true };
   return {
     openFiles: resources.maxOpenFiles,
     pids: resources.maxPids,
     memoryBytes: memory ? resources.maxMemory : 0,
-    ...(memory ? {} : { processBytes: resources.maxMemory }),
+    ...(memory ? {} : { processBytes: resources.maxMemory + (isStated(policy, ['spec', 'resources', 'maxMemory']) ? 0 : setAside) }),
     cpuMillis: cpu ? Math.round(resources.maxCPU * 1000) : 0,
     ...(resources.timeout === undefined ? {} : { timeoutMs: resources.timeout }),
   };
@@ -181,7 +185,7 @@ export function planFor(given: SandboxPolicy, host: HostFacts, options: PlanOpti
     landlock: { rules: landlockRules(sorted, escalation.removals, sorted.binds.map((b) => b.path), programs, [...escalation.refusedHidden, ...escalation.locks.filter((lock) => lock.hidden).map((lock) => lock.path)], devices), handleTcp: spec.isolation.network === 'none' },
     seccomp: { level, filter: seccompFilter({ level, allow: spec.syscalls.allow, deny: spec.syscalls.deny, removalsAsked: escalation.removals, asked: escalation.calls, onlyNamedPrograms: programs !== undefined }) },
     identity: { seen: spec.process.user ?? null },
-    limits: limitsFor(spec.resources, host),
+    limits: limitsFor(policy, host),
     protect,
     audit: spec.auditLog.syscalls,
     recordRules: recordRules(given, { bindRoots: host.bindRoots, program: host.program, ...(host.gpu && { gpu: host.gpu }) }),
