@@ -1,9 +1,10 @@
 /** Each hook of tier A by itself: the other layers are switched off, and in monitor mode, where the kernel's program lets through what it would refuse, the same is not refused. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { loadSandboxPolicy, type LayerSwitch } from '@nemoclaw/contract';
 import { createSandbox } from '@nemoclaw/openshell';
 
@@ -87,5 +88,48 @@ describe('hooks of tier A', { timeout: 240_000 }, () => {
     const { codes, text } = await tries(level.replace('filesystem: workspace', 'filesystem: ephemeral'), 0, []);
     for (const name of fileHooks) assert.ok(refused(codes.get(name)), `${name} is not refused: ${codes.get(name)}\n${text}`);
     for (const name of fileHooks.map((one) => `free_${one}`)) assert.equal(codes.get(name), 0, `${name}\n${text}`);
+  });
+
+  test('a question that finds no place in the ring is a denial, and is counted', async () => {
+    const folder = workspace(1000);
+    /** The child asks again whenever it is woken; each question takes a place that a stopped openshelld does not free. */
+    const code = `
+import os, signal
+pid = os.fork()
+if pid == 0:
+    try: os.unlink('/workspace/free/f')
+    except OSError as e: os._exit(e.errno)
+    os._exit(0)
+asked = 0
+while True:
+    _, status = os.waitpid(pid, os.WUNTRACED)
+    if not os.WIFSTOPPED(status): break
+    asked += 1
+    os.kill(pid, signal.SIGCONT)
+f = open('/workspace/told', 'w'); f.write('%d %d' % (asked, os.WEXITSTATUS(status))); f.close(); os.rename('/workspace/told', '/workspace/result')`;
+    try {
+      await using sandbox = await createSandbox(policy(`${level}, filesystem: { escalate: [{ path: /workspace/free/**, on: [delete] }] }`), { workspace: folder, approver: async (request) => ({ verdict: 'deny', approvalId: request.holdId, by: 'test', reason: '' }) });
+      const children = readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').trim().split(' ');
+      const daemons = children.filter((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('openshelld\0--alone')).map(Number);
+      const command = await sandbox.exec(['/usr/bin/python3', '-c', `input()\n${code}`]);
+      for (const pid of daemons) process.kill(pid, 'SIGSTOP');
+      const result = join(folder, 'result');
+      try {
+        assert.ok(daemons.length > 0);
+        command.stdin.end('\n');
+        for (let tries = 0; tries < 1200 && !existsSync(result); tries += 1) await sleep(100);
+      } finally {
+        for (const pid of daemons) process.kill(pid, 'SIGCONT');
+      }
+      const told = readFileSync(result, 'utf8');
+      const [asked, errno] = told.split(' ').map(Number);
+      assert.equal(errno, 1, told);
+      assert.ok((asked ?? 0) > 100, told);
+      await command.output();
+      assert.ok(existsSync(join(folder, 'free/f')));
+      for await (const event of sandbox.events()) if (/too many questions at once/.test(JSON.stringify(event))) break;
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 });
