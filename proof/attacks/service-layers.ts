@@ -132,9 +132,10 @@ async function kernelOnRecord(attacked: Attacked): Promise<void> {
   check.section('the record names the layer that refused');
   const attempts: readonly { layer: string; what: string; argv: string[]; word: string }[] = [
     { layer: 'view', what: 'reading /etc/shadow', argv: ['/usr/bin/cat', '/etc/shadow'], word: 'shadow' },
-    { layer: 'view', what: 'changing a read-only file', argv: ['/bin/sh', '-c', 'echo x >>/workspace/fixed/file'], word: 'fixed/file' },
+    { layer: 'mounts', what: 'changing a read-only file', argv: ['/bin/sh', '-c', 'echo x >>/workspace/fixed/file'], word: 'fixed/file' },
     { layer: 'uid', what: 'giving a file to root', argv: ['/bin/sh', '-c', 'touch /tmp/mine && chown 0:0 /tmp/mine'], word: '/tmp/mine' },
-    { layer: 'landlock', what: 'running a program of /usr/sbin', argv: ['/bin/sh', '-c', '/usr/sbin/nologin'], word: 'nologin' },
+    { layer: 'mounts', what: 'running a program of /usr/sbin', argv: ['/bin/sh', '-c', '/usr/sbin/nologin'], word: 'nologin' },
+    { layer: 'landlock', what: 'making a file where everybody could', argv: ['/bin/sh', '-c', 'echo x >/dev/.probe/kept'], word: 'probe/kept' },
     { layer: 'seccomp', what: 'making a user namespace', argv: ['/workspace/tries', 'user_namespace'], word: 'unshare' },
     { layer: 'netns', what: 'connecting past the proxy by IPv6', argv: ['/usr/bin/python3', '-c', 'import socket; socket.create_connection(("2001:db8::1", 80), 3)'], word: 'connect' },
   ];
