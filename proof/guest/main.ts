@@ -12,7 +12,7 @@ import { GuestUnavailable } from './unavailable.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { shell: { type: 'string' }, with: { type: 'string', multiple: true, default: [] }, seconds: { type: 'string', default: '480' }, append: { type: 'string', default: '' } },
+  options: { shell: { type: 'string' }, with: { type: 'string', multiple: true, default: [] }, seconds: { type: 'string', default: '1500' }, append: { type: 'string', default: '' } },
 });
 const folder = mkdtempSync(join(tmpdir(), 'nemoclaw-guest-'));
 const begun = performance.now();
