@@ -82,6 +82,13 @@ export class WorkerSandbox {
     });
   }
 
+  /** What a gateway prepared is not for its successor to switch to, which may count to the same version. */
+  forgetPrepared(): Promise<void> {
+    return this.#next(async () => {
+      this.#prepared = undefined;
+    });
+  }
+
   /** Puts what was prepared in force. Rejects, leaving the former one, where nothing of this version was. */
   switch(version: number): Promise<void> {
     return this.#next(async () => {

@@ -248,6 +248,18 @@ test('what is prepared is not in force before the switch; only the version prepa
   assert.equal(await addressOf('api.test'), undefined);
 });
 
+test('what one gateway prepared, the next cannot switch to', async () => {
+  rig.control({ t: 'attach', sandbox: 'sbx_1' }, [10, 11]);
+  await rig.configure(gateway, config(allowAll()));
+  gateway.send({ t: 'prepare', config: config(nobody(), 2) });
+  await new Promise((done) => setTimeout(done, 50));
+  gateway = await rig.link('gateway') as unknown as Far<WorkerToGateway>;
+  gateway.send({ t: 'switch', sandbox: 'sbx_1', version: 2 });
+  const answer = await gateway.until((message) => message.t === 'configured' && message.version === 2);
+  assert.match(answer.t === 'configured' ? (answer.error ?? '') : '', /not prepared/);
+  assert.equal((await fetchIt('GET', '/x')).status, 200);
+});
+
 test('a held request waits for the gateway, is committed, then goes out', async () => {
   rig.control({ t: 'attach', sandbox: 'sbx_1' }, [10, 11]);
   await rig.configure(gateway, config(askPost()));

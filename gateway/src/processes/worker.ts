@@ -74,7 +74,10 @@ class DataPlane implements Worker {
   /** Over a new link everything is told again; open questions only after their sandbox was configured over it. */
   #fresh(): void {
     this.#told.clear();
-    for (const id of this.#sandboxes.keys()) this.#toRepeat.add(id);
+    for (const [id, sandbox] of this.#sandboxes) {
+      this.#toRepeat.add(id);
+      void sandbox.forgetPrepared();
+    }
   }
 
   #hello(): void {

@@ -97,7 +97,13 @@ export class SqliteStore implements Store {
 
   #foldWhenQuiet(): void {
     clearTimeout(this.#fold);
-    this.#fold = setTimeout(() => this.#db.exec('PRAGMA wal_checkpoint(PASSIVE)'), quietMs);
+    this.#fold = setTimeout(() => {
+      try {
+        this.#db.exec('PRAGMA wal_checkpoint(PASSIVE)');
+      } catch {
+        // A full disk: the log keeps what was committed, and is folded after a later write.
+      }
+    }, quietMs);
     this.#fold.unref();
   }
 
