@@ -5,8 +5,21 @@ import { scan } from './scan.ts';
 
 /** The text with each finding replaced by `[redacted:TYPE]`. `keep`: types that stay. */
 export function redact(text: string, known: Known = [], keep?: ReadonlySet<FindingType>): string {
+  let out = text;
+  // What stood beside a masked value may be one by itself now, so it is looked at again until nothing is left.
+  for (let round = 0; round < rounds; round += 1) {
+    const masked = maskOnce(out, known, keep);
+    if (masked === out) break;
+    out = masked;
+  }
+  return out;
+}
+
+// Each round uses up text that was not a mask before; three are the most ever seen, and a bound is a bound.
+const rounds = 8;
+
+function maskOnce(text: string, known: Known, keep: ReadonlySet<FindingType> | undefined): string {
   const findings = scan(text, { known });
-  if (findings.length === 0) return text;
   let out = '';
   let from = 0;
   for (const { type, start, end } of findings) {
@@ -14,5 +27,5 @@ export function redact(text: string, known: Known = [], keep?: ReadonlySet<Findi
     out += `${text.slice(from, start)}[redacted:${type}]`;
     from = end;
   }
-  return out + text.slice(from);
+  return from === 0 ? text : out + text.slice(from);
 }

@@ -87,6 +87,10 @@ test('a generated value inside any plain text is found, in strings and in bytes 
   );
 });
 
+test('a value that only shows once its neighbour is masked is masked too', () => {
+  assert.equal(redact('4111111111111111)411111111111111118'), '[redacted:credit-card])[redacted:credit-card]');
+});
+
 test('any text at all: no throw, findings in order, inside the text, without overlap; nothing sure is left after redacting', () => {
   const piece = fc.oneof(
     fc.string({ unit: 'binary' }),
