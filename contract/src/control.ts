@@ -110,6 +110,9 @@ export type ToOpenshelld =
   | Hello
   // ledger
   | { readonly t: 'sign'; readonly id: number; readonly count: number; readonly head: string; readonly why: 'interval' | 'commit' | 'stop' }
+  // worker
+  /** A connection to a port on the loopback of a sandbox attached to the asking worker. Reply fds: [socket, perhaps still connecting]. Errors: no-sandbox, refused (nothing listens there), internal. */
+  | { readonly t: 'ingress.connect'; readonly id: number; readonly sandbox: string; readonly port: number }
   // gateway
   /** `plan` is the LaunchPlan of contract/src/plan.ts; `registration` names the workspace, or '' for none. Reply result: CreateResult. */
   | { readonly t: 'sandbox.create'; readonly id: number; readonly sandbox: string; readonly plan: unknown; readonly registration: string; readonly worker: string }

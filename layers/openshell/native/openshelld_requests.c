@@ -95,6 +95,7 @@ static const struct {
     {"exec.attach", 1 << ROLE_GATEWAY, asked_exec_attach},
     {"exec.signal", 1 << ROLE_GATEWAY, asked_exec_signal},
     {"exec.resize", 1 << ROLE_GATEWAY, asked_exec_resize},
+    {"ingress.connect", 1 << ROLE_WORKER, asked_ingress},
     {"hold.answer", 1 << ROLE_GATEWAY, asked_hold_answer},
 };
 

@@ -102,6 +102,9 @@ void execs_tell_ends(struct sandbox *sandbox);
 json_t *execs_names(const struct sandbox *sandbox);
 void execs_drop(struct sandbox *sandbox);
 
+/* openshelld_ingress.c */
+void asked_ingress(struct service *service, json_t *message, json_int_t id);
+
 /* openshelld_alone.c: for the one program of alone mode */
 void asked_workspace_register(struct service *service, json_t *message, json_int_t id, const int *fds, int count);
 

@@ -146,6 +146,13 @@ export class OpenshelldClient {
     return (await this.#ask({ t: 'seen', sandbox })).result as SeenReport;
   }
 
+  /** A worker's: a connection to a port on the loopback of a sandbox attached to it, as a descriptor that belongs to the caller. Rejects with `no-sandbox` or `refused`. */
+  async ingressConnect(sandbox: string, port: number): Promise<number> {
+    const [fd] = (await this.#ask({ t: 'ingress.connect', sandbox, port })).fds;
+    if (fd === undefined) throw new OpenshelldError('protocol', 'a connection came without its descriptor');
+    return fd;
+  }
+
   async host(): Promise<HostReport> {
     return (await this.#ask({ t: 'host' })).result as HostReport;
   }

@@ -16,6 +16,8 @@ export type HubOrder =
   | { readonly id: number; readonly op: 'auto'; readonly verdict: 'allow' | 'deny' | null }
   /** Tries to read a file and to signal a process; '' or the error's code, for each. */
   | { readonly id: number; readonly op: 'reach'; readonly path: string; readonly pid: number }
+  /** Connects into a sandbox, says `text`, and gives back what comes until the end. */
+  | { readonly id: number; readonly op: 'into'; readonly sandbox: string; readonly port: number; readonly text: string }
   | { readonly id: number; readonly op: 'attachRead'; readonly sandbox: string; readonly execId: string };
 /** service -> test */
 export type HubNews =
@@ -115,6 +117,13 @@ async function obey(order: HubOrder): Promise<unknown> {
       return null;
     case 'reach':
       return { read: codeOf(() => readFileSync(order.path)), signal: codeOf(() => process.kill(order.pid, 0)) };
+    case 'into': {
+      const socket = new Socket({ fd: await client.ingressConnect(order.sandbox, order.port), readable: true, writable: true });
+      socket.end(order.text);
+      let heard = '';
+      for await (const part of socket) heard += String(part);
+      return heard;
+    }
     case 'attachRead': {
       const attached = await client.execAttach(order.sandbox, order.execId);
       return { count: attached.fds.length, first: await new Promise((resolve) => read(attached.fds[0] ?? -1).socket.once('data', (data) => resolve(data.toString()))) };

@@ -26,6 +26,7 @@ static const struct {
     {"sandbox.freeze", "{s:s,s:I,s:s,s:b}|t id sandbox frozen"},
     {"sandbox.destroy", "{s:s,s:I,s:s}|t id sandbox"},
     {"hold.answer", "{s:s,s:I,s:s,s:s,s:s}|t id sandbox holdId verdict"},
+    {"ingress.connect", "{s:s,s:I,s:s,s:i}|t id sandbox port"},
     {"host", "{s:s,s:I}|t id"},
     {"workspaces", "{s:s,s:I}|t id"},
     {"seen", "{s:s,s:I,s:s}|t id sandbox"},
