@@ -55,6 +55,7 @@ export const policyWords: Readonly<Record<string, Readonly<Record<string, string
     'networkPolicy.egress.allow[].ca': 'File name of one more trust anchor (PEM) for the host’s certificate.',
     'networkPolicy.egress.allow[].tls': '`intercept`: requests are read. `passthrough`: only name and port are decided.',
     'networkPolicy.egress.allow[].as': 'The action that a request counts as where the catalogue knows none.',
+    'networkPolicy.egress.allow[].accepts': '`restricted`: also a sandbox that can read what is labelled restricted sends here without a question.',
     'networkPolicy.egress.escalate[]': 'A person is asked. Fields as in `allow`; `query` matches when one of its parameters occurs.',
     'networkPolicy.egress.deny[]': 'Refused, whatever allows it. `domain` (also `*`), `methods`, `ports`, `paths`, `query`, `binaries`.',
     'networkPolicy.ingress.allow[].source': 'Who may call in. Nothing is served to the outside in this version.',

@@ -75,6 +75,7 @@ function egress(file: NetworkPolicyFile): EgressRuleIr[] {
         ca: rule.ca ?? '',
         tls: rule.tls ?? '',
         as: rule.as ?? '',
+        accepts: rule.accepts ?? '',
       };
     }),
   );
@@ -90,7 +91,7 @@ function egressOf(file: NetworkPolicyFile | undefined, open: RuleRef | undefined
   return [...named, ...read.map((domain): EgressRuleIr => ({ ...everywhere({ ...open, id: `${open.id}:${domain}` }), domain, ports: [80, 443], tls: 'intercept' })), everywhere(open)];
 }
 function everywhere(r: RuleRef): EgressRuleIr {
-  return { ref: r, effect: 'allow', domain: '*', ports: [], methods: [], paths: [], addresses: [], ca: '', tls: 'passthrough', as: '' };
+  return { ref: r, effect: 'allow', domain: '*', ports: [], methods: [], paths: [], addresses: [], ca: '', tls: 'passthrough', as: '', accepts: '' };
 }
 
 function action(given: Catalogue['actions'][number], r: RuleRef): ActionIr {

@@ -6,6 +6,7 @@ import { decideConnect, decideHttp, decideName, type EgressVerdict } from './egr
 import { factsOf } from './facts.ts';
 import { decideFile } from './files.ts';
 import { canonicalHost } from './hosts.ts';
+import { withLabel } from './label-egress.ts';
 import { plansOf, viewOf, type CompiledPolicy } from './policy.ts';
 
 /** One surface's word; the strictest of all is the decision. */
@@ -97,10 +98,10 @@ function network(policy: CompiledPolicy, request: ActionRequest): EgressVerdict 
   const resource = request.resource;
   const none = policy.ir.networkNone;
   if (none !== null) return { verdict: 'deny', refs: [none], reason: 'This sandbox has no network.', rule: undefined };
-  if (resource.kind === 'http') return decideHttp(policy.egress, canonicalHost(resource.host), viewOf(resource));
+  if (resource.kind === 'http') return withLabel(request.history, decideHttp(policy.egress, canonicalHost(resource.host), viewOf(resource)));
   if (resource.kind !== 'host') return { verdict: 'deny', refs: [], reason: '', rule: undefined };
   const host = canonicalHost(resource.host);
-  return request.source === 'dns' ? decideName(policy.egress, host) : decideConnect(policy.egress, host, resource.port);
+  return request.source === 'dns' ? decideName(policy.egress, host) : withLabel(request.history, decideConnect(policy.egress, host, resource.port));
 }
 
 function networkPart(verdict: EgressVerdict): Part {

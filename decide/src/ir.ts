@@ -19,6 +19,8 @@ export interface EgressRuleIr {
   readonly tls: 'intercept' | 'passthrough' | '';
   /** Action a matching request counts as, or ''. */
   readonly as: string;
+  /** The highest label of a sandbox that may send here without a question, where it is more than `confidential`. */
+  readonly accepts: 'restricted' | '';
 }
 
 export interface NamedRuleIr {

@@ -1,11 +1,12 @@
 /** One policy version ready to decide: the IR and the indexes built from it. Immutable, free of I/O. */
-import type { ActionRequest, Resource } from '@nemoclaw/contract';
+import type { ActionRequest, History, Resource } from '@nemoclaw/contract';
 import { buildActions, type ActionPlan, type ActionTable, type Resolved } from './actions.ts';
 import { sliceOf, warm, type CedarSlice } from './cedar.ts';
 import { buildEgress, decideHttp, type EgressGroup, type HttpView } from './egress.ts';
 import { looseSegments, strictSegments } from './glob.ts';
 import { canonicalHost, type HostIndex } from './hosts.ts';
 import type { PolicyIr } from './ir.ts';
+import { withLabel } from './label-egress.ts';
 import { networkView, type NetworkView } from './network.ts';
 
 export interface CompiledPolicy {
@@ -67,10 +68,10 @@ export function resolveHttp(policy: CompiledPolicy, resource: Http, body: Readon
   return as === '' ? undefined : policy.actions.nameHttp(as, resource, body);
 }
 
-/** Whether the body must be read before the request can be decided: a rule wants attributes of it, or an approval would have to bind to it. */
-export function needsBody(policy: CompiledPolicy, resource: Http): boolean {
+/** Whether the body must be read before the request of a sandbox with this history can be decided: a rule wants attributes of it, or an approval would have to bind to it. */
+export function needsBody(policy: CompiledPolicy, resource: Http, history?: History): boolean {
   const host = canonicalHost(resource.host);
-  const network = decideHttp(policy.egress, host, viewOf(resource));
+  const network = withLabel(history, decideHttp(policy.egress, host, viewOf(resource)));
   if (network.verdict === 'deny' || policy.ir.networkNone !== null) return false;
   const plans = httpPlans(policy, resource, host, network.rule?.ir.as ?? '');
   if (plans.some((plan) => plan.deniedBy !== undefined || plan.allowedBy === undefined)) return false;

@@ -1,4 +1,4 @@
-/** `npm run attacks`: attacks from inside a sandbox, judged by what the world shows. Arguments: parts (kernel, more, services, controls, race, data-plane, two-sandboxes, record) or ids of kernel attacks to run alone. */
+/** `npm run attacks`: attacks from inside a sandbox, judged by what the world shows. Arguments: parts (kernel, more, services, controls, race, data-plane, two-sandboxes, labels, record) or ids of kernel attacks to run alone. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Checks } from '../harness/checks.ts';
@@ -7,6 +7,7 @@ import { controls } from './controls.ts';
 import { dataPlane } from './data-plane/index.ts';
 import { twoSandboxes } from './data-plane/two-sandboxes.ts';
 import { buildTries, kernelLayers } from './kernel-layers.ts';
+import { labelled } from './labelled.ts';
 import { larger } from './more/judge.ts';
 import { race } from './race.ts';
 import { record } from './record/index.ts';
@@ -22,7 +23,7 @@ if (process.getuid?.() !== 0) {
   process.exit(1);
 }
 const wanted = process.argv.slice(2);
-const parts = ['kernel', 'more', 'services', 'controls', 'race', 'data-plane', 'two-sandboxes', 'record'];
+const parts = ['kernel', 'more', 'services', 'controls', 'race', 'data-plane', 'two-sandboxes', 'labels', 'record'];
 const ids = wanted.filter((word) => !parts.includes(word));
 const part = (name: string): boolean => wanted.length === 0 || wanted.includes(name);
 const check = new Checks();
@@ -50,6 +51,10 @@ try {
   }));
   if (part('data-plane')) await check.step('data plane', () => dataPlane(check));
   if (part('two-sandboxes')) await check.step('two sandboxes', () => twoSandboxes(check));
+  if (part('labels')) await check.step('labels', () => labelled(check, (instance) => {
+    names.push(instance.root);
+    onInterrupt(() => instance.destroy());
+  }));
   if (part('record')) await check.step('record', () => record(check));
 } finally {
   rmSync(folder, { recursive: true, force: true });

@@ -27,6 +27,8 @@ const upstream = {
   tls: z.enum(['intercept', 'passthrough']).optional(),
   /** The action that a matching request counts as, where the catalogue knows none. */
   as: action.optional(),
+  /** `restricted`: also a sandbox that can read what is labelled restricted may send here without being asked about each request. */
+  accepts: z.literal('restricted').optional(),
 };
 
 const allowRule = z.strictObject({ domain: allowedDomain, ...conditions, ...upstream });

@@ -77,8 +77,12 @@ export class Core {
     const { ports, config } = this;
     return {
       sandbox: ports.sandbox, role: config.role, task: config.task, source, action: '', resource, params: noParams, labels: unlabelled, provenance: noProvenance,
-      history: ports.history?.() ?? emptyHistory,
+      history: this.history,
     };
+  }
+
+  get history(): History {
+    return this.ports.history?.() ?? emptyHistory;
   }
 
   /** Decides; whatever goes wrong is a denial, and so is everything while nothing can be recorded. */

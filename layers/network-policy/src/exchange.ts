@@ -103,7 +103,7 @@ export class Exchange implements Reconsidered {
       return;
     }
     const encoded = checked.contentEncoding !== '' && checked.contentEncoding !== 'identity';
-    const needed = checked.hasBody && (checked.paths.some((path) => judge.needsBody(this.#resource(checked, path))) || (encoded && judge.scan && !secrets.empty));
+    const needed = checked.hasBody && (checked.paths.some((path) => judge.needsBody(this.#resource(checked, path), this.#core.history)) || (encoded && judge.scan && !secrets.empty));
     if (needed) void this.#collect(checked).catch((error: unknown) => this.#broken(error));
     else this.#settle(checked);
   }

@@ -1,5 +1,5 @@
 /** What the proxy asks of the policy in force; the one seam between this room and `decide`. */
-import type { ActionLabels, ActionRequest, Decider, Decision, Resource } from '@nemoclaw/contract';
+import type { ActionLabels, ActionRequest, Decider, Decision, History, Resource } from '@nemoclaw/contract';
 import { needsBody, requestKey, resolveHttp } from '@nemoclaw/decide';
 import type { CompiledPolicy } from '@nemoclaw/decide';
 
@@ -13,7 +13,7 @@ export interface Judge {
   handling(host: string, port: number): Handling;
   /** Whether what leaves is searched for the sandbox's own secrets. */
   readonly scan: boolean;
-  needsBody(resource: HttpResource): boolean;
+  needsBody(resource: HttpResource, history: History): boolean;
   action(resource: HttpResource, body: ReadonlyMap<string, unknown>): { readonly action: string; readonly params: ReadonlyMap<string, unknown>; readonly labels: ActionLabels } | undefined;
   decide(request: ActionRequest): Decision;
   key(request: ActionRequest): string;
@@ -27,7 +27,7 @@ export function judgeOf(policy: () => CompiledPolicy, decider: Decider): Judge {
     get scan() {
       return policy().network.inspection.scanForPII;
     },
-    needsBody: (resource) => needsBody(policy(), resource),
+    needsBody: (resource, history) => needsBody(policy(), resource, history),
     action: (resource, body) => resolveHttp(policy(), resource, body),
     decide: (request) => decider.decide(request),
     key: requestKey,
