@@ -25,13 +25,7 @@ export interface Sums {
   readonly refused: number;
   readonly verdicts: Readonly<Record<'allow' | 'deny' | 'escalate', number>>;
   readonly disagreements: readonly Disagreement[];
-  /** Refusals whose errno was not the explained one, and was when the same operations were done again in a new sandbox. */
-  readonly once: readonly Disagreement[];
 }
-
-/** Refused, and said to be refused: only why is told differently. */
-const shut = ({ said, did }: Disagreement): boolean => said.verdict === 'deny' && !did.asked && did.errno !== null;
-const same = (a: Disagreement, b: Disagreement): boolean => a.operation.op === b.operation.op && a.operation.path === b.operation.path && a.operation.toPath === b.operation.toPath;
 
 /** Cases in `lanes` at a time. */
 export async function compareAll(wanted: Parameters<typeof casesOf>[0], ground: Ground, lanes = 2): Promise<Sums> {
@@ -41,19 +35,8 @@ export async function compareAll(wanted: Parameters<typeof casesOf>[0], ground: 
     const built = buildPrograms(folder);
     const queue = casesOf(wanted);
     const results: Compared[] = [];
-    const once: Disagreement[] = [];
     const lane = async (): Promise<void> => {
-      for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-        const first = await compare(next, built, ground);
-        if (first.disagreements.length === 0 || !first.disagreements.every(shut)) {
-          results.push(first);
-          continue;
-        }
-        // A crowded machine was seen to give another errno once in many thousand refusals: what counts is what is so again.
-        const second = await compare(next, built, ground);
-        once.push(...first.disagreements.filter((one) => !second.disagreements.some((other) => same(one, other))));
-        results.push(second);
-      }
+      for (let next = queue.shift(); next !== undefined; next = queue.shift()) results.push(await compare(next, built, ground));
     };
     await Promise.all(Array.from({ length: lanes }, lane));
     const sum = (verdict: 'allow' | 'deny' | 'escalate'): number => results.reduce((total, one) => total + one.verdicts[verdict], 0);
@@ -64,7 +47,6 @@ export async function compareAll(wanted: Parameters<typeof casesOf>[0], ground: 
       refused: results.filter((one) => one.refused !== undefined).length,
       verdicts: { allow: sum('allow'), deny: sum('deny'), escalate: sum('escalate') },
       disagreements: results.flatMap((one) => one.disagreements),
-      once,
     };
   } finally {
     rmSync(folder, { recursive: true, force: true });

@@ -16,7 +16,6 @@ const amount = guest ? { policies: 10, operations: 200 } : { policies: 40, opera
 const plainUid = 64_989;
 
 function judge(sums: Sums, atLeast: number): void {
-  assert.ok(sums.once.length <= 2, `too many refusals with an errno of their own: ${sums.once.map(shown).join('\n')}`);
   assert.deepEqual(sums.disagreements.map(shown), []);
   assert.ok(sums.operations >= atLeast, `${sums.operations} operations of ${sums.policies} policies, ${sums.refused} refused`);
   const verdicts = sums.tier === 'C' ? (['allow', 'deny'] as const) : (['allow', 'deny', 'escalate'] as const);

@@ -8,7 +8,6 @@ const { values } = parseArgs({ options: { seed: { type: 'string', default: '1' }
 const begun = performance.now();
 const sums = await compareAll({ seed: Number(values.seed), policies: Number(values.policies), operations: Number(values.operations), asked: values.asked.split(',').filter(Boolean) as AskedOp[], execRules: values.exec }, values.plain === undefined ? withDaemon : asPlainUser(Number(values.plain)));
 for (const one of sums.disagreements) console.log(shown(one));
-for (const one of sums.once) console.log(`only once: ${shown(one)}`);
 console.log(`tier ${sums.tier}: ${sums.operations} operations of ${sums.policies} policies (${sums.refused} refused), ${JSON.stringify(sums.verdicts)}, ${((performance.now() - begun) / 1000).toFixed(1)} s`);
 console.log(`\n${sums.operations - sums.disagreements.length} passed, ${sums.disagreements.length} failed`);
 process.exitCode = sums.disagreements.length === 0 && sums.operations > 0 ? 0 : 1;

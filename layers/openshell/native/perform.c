@@ -98,8 +98,28 @@ static int unlock(struct operation *op, const struct view *view) {
   return op->to.lock >= 0 ? place_unlock(&op->to, view, false) : 0;
 }
 
+static uint64_t mount_of(int fd, const char *name) {
+  struct statx found;
+  return statx(fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | (name[0] ? 0 : AT_EMPTY_PATH), STATX_MNT_ID, &found) < 0 ? 0 : found.stx_mnt_id;
+}
+
+/* link(2) makes no name in another mount, also of the same file system: nobody is asked in vain. */
+static bool in_two_mounts(const struct operation *op) {
+  uint64_t object = mount_of(op->from.parent, op->from.name), folder = mount_of(op->to.parent, "");
+  return object && folder && object != folder;
+}
+
+/* What lies over a denied file: nobody is asked about it. 0: it is another thing. */
+static int denied(const struct operation *op) {
+  if (op->from.special || !op->from.exists || !op->from.mount || op->from.mode & 0777) return 0;
+  return op->is.kind == DO_OPEN ? EACCES : EROFS;
+}
+
 static int look(struct operation *op, const struct view *view, int errors[2], bool always) {
-  if (!operation_removes(op)) return concerns_a_lock(op, view, errors, always);
+  if (!operation_removes(op)) {
+    int error = concerns_a_lock(op, view, errors, always);
+    return error || op->is.kind == DO_LINK ? error : denied(op);
+  }
   if (errors[0]) return errors[0];
   if (op->is.kind == DO_RENAME && errors[1] && (errors[1] != ENOENT || op->to.parent < 0 || op->is.flags & RENAME_EXCHANGE)) return errors[1];
   const struct place *places[2] = {&op->from, op->is.kind == DO_RENAME ? &op->to : NULL};
@@ -145,6 +165,7 @@ int operation_read(struct operation *op, const struct view *view, const struct s
   uint64_t id = call->id;
   int errors[2] = {0, 0};
   pid_t tid = (pid_t)call->pid;
+  kept_sweep();
   begin(op);
   if (call->data.nr == SYS_connect) {
     int failed = connect_read(op, view, call, notify, always);
@@ -166,6 +187,7 @@ int operation_read(struct operation *op, const struct view *view, const struct s
   if (!error) error = look(op, view, errors, always);
   if (error == OPERATION_CONTINUE && always) error = errors[0] ? errors[0] : errors[1] ? errors[1] : EPERM;
   if (!error && view->lock_count > 0 && !op->from.special && !op->to.special) error = unlock(op, view);
+  if (!error && op->is.kind == DO_LINK && in_two_mounts(op)) error = EXDEV;
   if (error == ESTALE) error = EAGAIN; /* moved by someone outside meanwhile */
   if (error) operation_close(op);
   return error;

@@ -166,5 +166,7 @@ int folder_id(int fd, const char *name, struct folder_id *id);
 /* The folder that `path` led to from `base` a moment ago, into `place`; and to remember it. */
 bool kept_parent(struct place *place, const struct view *view, const struct folder_id *base, const char *path);
 void keep_parent(struct place *place, const struct view *view, const struct folder_id *base, const char *path);
+/* Between two operations: closes what was forgotten during the last. */
+void kept_sweep(void);
 /* Gives back what this thread remembered. */
 void operation_thread_end(void);

@@ -29,6 +29,9 @@ static _Thread_local struct kept {
   char path[200];
 } kept[KEPT];
 static _Thread_local unsigned moves_known;
+/* Forgotten while an operation may still have them: another thread could be given a closed one's number, for another folder. */
+static _Thread_local int given_up[KEPT + 8];
+static _Thread_local int given_up_count;
 
 static void caller_forget(void) {
   if (caller.fd >= 0) close(caller.fd);
@@ -83,9 +86,15 @@ static int get_id(const char *name, void *out) {
 
 int caller_folder_id(pid_t tid, int dirfd, struct folder_id *id) { return of_caller(tid, dirfd, get_id, id); }
 
+/* An operation looks up two names at most, so that no more than all of them and a few new ones are forgotten in it. */
 static void drop(struct kept *k) {
-  if (k->uid != 0) close(k->fd);
+  if (k->uid == 0 || given_up_count == KEPT + 8) return;
+  given_up[given_up_count++] = k->fd;
   k->uid = 0;
+}
+
+void kept_sweep(void) {
+  while (given_up_count > 0) close(given_up[--given_up_count]);
 }
 
 static struct kept *slot(const struct view *view, const struct folder_id *base, const char *path) {
@@ -111,6 +120,7 @@ void keep_parent(struct place *place, const struct view *view, const struct fold
   /* Full until it is old: the other place of this operation may be what is there. */
   if (strlen(path) >= sizeof k->path || (k->uid != 0 && boottime_ms() < k->until)) return;
   drop(k);
+  if (k->uid != 0) return;
   *k = (struct kept){.uid = view->uid, .base = *base, .in = place->in, .until = boottime_ms() + KEEP_MS, .fd = place->parent};
   memcpy(k->path, path, strlen(path) + 1);
   place->kept = true;
@@ -146,5 +156,7 @@ unsigned caller_umask(pid_t tid) {
 
 void operation_thread_end(void) {
   caller_forget();
+  kept_sweep();
   for (int i = 0; i < KEPT; i++) drop(&kept[i]);
+  kept_sweep();
 }

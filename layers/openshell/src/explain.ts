@@ -68,8 +68,6 @@ interface Context {
   readonly rules: FileRules;
   /** Every mount point, outer ones first. */
   readonly mounts: readonly string[];
-  /** Those of them that only keep a folder from being moved; where openshelld works there are none. */
-  readonly pins: readonly string[];
   /** Places that are read-only or out of sight, where openshelld works for the agent when a person has said yes; none in tier A. */
   readonly locks: readonly PlanLock[];
   /** Device nodes of the sandbox. */
@@ -93,7 +91,7 @@ function contextOf(policy: SandboxPolicy, tier: Context['tier'], host: ExplainHo
   const shownDevices = policy.spec.resources.gpuAccess === 'full' ? (host.gpu ?? []) : [];
   const devices = [...ownDevices, ...shownDevices];
   mounts.push(...places, ...pins, ...shownDevices);
-  return { policy, tier, rules, locks, pins, mounts: [...new Set(mounts)].sort(), devices, shown: (path) => isShown(path, rules, host.bindRoots), real: (path) => host.program?.(path)?.path ?? path };
+  return { policy, tier, rules, locks, mounts: [...new Set(mounts)].sort(), devices, shown: (path) => isShown(path, rules, host.bindRoots), real: (path) => host.program?.(path)?.path ?? path };
 }
 
 const mountOf = (mounts: readonly string[], path: string): string => mounts.findLast((point) => isBelow(path, point)) ?? '/';
@@ -210,8 +208,7 @@ function twoNames(c: Context, { op, path, toPath }: ExplainQuery): Explanation {
   if (target?.errno === 'ENOENT') return target;
   // link(2) looks at the new name's mount before it compares the two, rename(2) after.
   const daemon = op === 'link' && c.locks.some((lock) => isBelow(toPath, lock.path));
-  const points = daemon ? c.mounts.filter((point) => !c.pins.includes(point)) : c.mounts;
-  const same = mountOf(points, op === 'link' ? path : parentOf(path)) === mountOf(points, parentOf(toPath));
+  const same = mountOf(c.mounts, op === 'link' ? path : parentOf(path)) === mountOf(c.mounts, parentOf(toPath));
   const crossing = same ? undefined : deny(fromDenied?.rule ?? toDenied?.rule ?? rule, 'mounts', 'EXDEV');
   const source = op === 'link' ? undefined : entry(c, path);
   const exists = op === 'link' && toDenied !== undefined ? denied('create', toDenied, toPath, true) : undefined;
