@@ -2,6 +2,7 @@
 import type { ActionRequest, Approver, AuditSink, Clock, Decision, Ids } from '@nemoclaw/contract';
 import { emptyHistory, unlabelled } from '@nemoclaw/contract';
 import type { History, Resource, SandboxConfig } from '@nemoclaw/contract';
+import type { Hooks } from './hooks.ts';
 import { KnownSecrets } from './known-secrets.ts';
 import type { Judge } from './judge.ts';
 import type { Seen } from './records.ts';
@@ -52,6 +53,7 @@ export interface Ports {
 
 export class Core {
   readonly ports: Ports;
+  readonly hooks: Hooks;
   config: EgressConfig;
   secrets: KnownSecrets;
   readonly open = new Set<Reconsidered>();
@@ -61,8 +63,9 @@ export class Core {
   buffered = 0;
   readonly counts = { requests: 0, allowed: 0, denied: 0, held: 0, refused: 0, bytesIn: 0, bytesOut: 0, handshakes: 0, connections: 0 };
 
-  constructor(ports: Ports, config: EgressConfig) {
+  constructor(ports: Ports, hooks: Hooks, config: EgressConfig) {
     this.ports = ports;
+    this.hooks = hooks;
     this.config = config;
     this.secrets = secretsOf(config);
     this.#life = ports.ids.next('net');

@@ -13,15 +13,18 @@ import { Core, defaultLimits, refusal } from './core.ts';
 import type { EgressConfig, Limits } from './core.ts';
 import { DnsResponder } from './dns-server.ts';
 import { Exchange } from './exchange.ts';
+import type { Hooks } from './hooks.ts';
 import { judgeOf } from './judge.ts';
 import type { Judge } from './judge.ts';
 import { connectionRecord } from './records.ts';
 import { checkRequest, isProblem } from './request-check.ts';
 import type { Place } from './request-check.ts';
+import { standardHooks } from './standard-hooks.ts';
 import { isSynthetic, SyntheticAddresses } from './synthetic.ts';
 import { TokenBucket } from './token-bucket.ts';
 import { Upstreams } from './upstreams.ts';
 import type { Resolve } from './upstreams.ts';
+import { Http1Wire } from './wire-http1.ts';
 
 export type LocalHandler = (req: IncomingMessage, res: ServerResponse) => void;
 /** Address and port that a captured connection was made to. */
@@ -44,6 +47,8 @@ export interface JudgedEgressOptions {
   /** False while the record takes no events: then nothing is let through. */
   readonly recording?: () => boolean;
   readonly limits?: Partial<Limits>;
+  /** By default the standard hooks. */
+  readonly hooks?: Hooks;
   readonly resolve?: Resolve;
   /** By default what the kernel says: with tproxy the local end is the original destination. */
   readonly destination?: Destination;
@@ -125,7 +130,7 @@ class SandboxEgress implements Egress {
     const { judge, clock, audit, ids, sandbox, local } = options;
     const limits = { ...defaultLimits, ...options.limits };
     const upstreams = new Upstreams({ resolve: options.resolve ?? resolveBySystem, clock, pins: options.config.upstreams, connections: limits.upstreamConnections });
-    this.#core = new Core({ sandbox, judge, approver: options.approver, audit, clock, ids, upstreams, limits, history: options.history, recording: options.recording }, options.config);
+    this.#core = new Core({ sandbox, judge, approver: options.approver, audit, clock, ids, upstreams, limits, history: options.history, recording: options.recording }, options.hooks ?? standardHooks, options.config);
     this.#contexts = new TlsContexts(options.config.ca, clock);
     this.#dns = new DnsResponder({
       sandbox, audit, clock, ids, synthetic: this.#synthetic, perSecond: limits.questionsPerSecond,
@@ -234,22 +239,24 @@ class SandboxEgress implements Egress {
     const socket = req.socket;
     this.#busy.set(socket, (this.#busy.get(socket) ?? 0) + 1);
     res.once('close', () => this.#idle(socket));
+    const wire = new Http1Wire(req, res, expects);
     const local = this.#options.local.get(place.name);
     if (!local) {
-      new Exchange(this.#core, place, req, res, expects).run();
+      new Exchange(this.#core, place, wire).run();
       return;
     }
     const checked = checkRequest(req, place);
     if (isProblem(checked)) {
-      answerJson(req, res, checked.status, { error: checked.code, reason: checked.why, layer: 'proxy' }, { connection: 'close' });
+      wire.distrust();
+      answerJson(wire, checked.status, { error: checked.code, reason: checked.why, layer: 'proxy' });
       return;
     }
-    if (expects) res.writeContinue();
+    wire.goOn();
     req.url = checked.target;
     try {
       local(req, res);
     } catch {
-      answerJson(req, res, 500, { error: 'internal', reason: 'the request failed here', layer: 'router' });
+      answerJson(wire, 500, { error: 'internal', reason: 'the request failed here', layer: 'router' });
     }
   }
 

@@ -1,21 +1,28 @@
-/** One request from check to answer: decided, held if a person has to be asked, forwarded or refused, and recorded. */
+/**
+ * One request from check to answer, whatever its wire: decided, held if a person has to be asked, forwarded or refused, and recorded.
+ * Other parts do not change this file; they put a hook into standard-hooks.ts (hooks.ts says what each kind sees and may do):
+ * check -> [beforeDecision reads a held body] -> decision -> approval -> [limits] -> record -> [outgoing bytes] -> upstream -> [incoming head and bytes] -> answer.
+ */
 import { hash } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ActionRequest, Decision, HoldOutcome } from '@nemoclaw/contract';
 import { answerJson, denialBody } from './answers.ts';
-import { decodeBody, readAttributes } from './body-attributes.ts';
+import { decodeBody } from './body-attributes.ts';
 import type { Core, Reconsidered } from './core.ts';
 import { refusal } from './core.ts';
 import { insertCredentials } from './credentials.ts';
 import { holdDetail, holdSummary } from './hold-card.ts';
+import { Stopped } from './hooks.ts';
+import type { ByteTransform, HttpMessage, Passing } from './hooks.ts';
 import { authority, stricter } from './judge.ts';
 import type { HttpResource } from './judge.ts';
-import { collectBody, OutgoingBody, SecretInBody } from './outgoing-body.ts';
+import { collectBody, OutgoingBody } from './outgoing-body.ts';
 import { httpRecord } from './records.ts';
 import { Relay } from './relay.ts';
 import { checkRequest, isProblem } from './request-check.ts';
 import type { CheckedRequest, Place, Problem } from './request-check.ts';
+import { secretFound } from './standard-hooks.ts';
 import { AddressRefused } from './upstreams.ts';
+import type { Wire } from './wire.ts';
 
 interface Judged {
   readonly request: ActionRequest;
@@ -26,10 +33,8 @@ const safe = new Set(['GET', 'HEAD', 'OPTIONS']);
 export class Exchange implements Reconsidered {
   readonly #core: Core;
   readonly #place: Place;
-  readonly #req: IncomingMessage;
-  readonly #res: ServerResponse;
+  readonly #wire: Wire;
   readonly #correlation: string;
-  #expects: boolean;
   #state: 'deciding' | 'held' | 'forwarding' | 'done' = 'deciding';
   #checked: CheckedRequest | undefined;
   #judged: Judged | undefined;
@@ -37,16 +42,17 @@ export class Exchange implements Reconsidered {
   /** The body without its content encoding: what a person is shown. */
   #readable: Buffer | undefined;
   #attributes: ReadonlyMap<string, unknown> = new Map();
+  #message: HttpMessage | undefined;
+  /** A hook wants a person asked, whatever the policy says. */
+  #escalate: Decision | undefined;
   #approved = false;
   #withdraw: AbortController | undefined;
   #relay: Relay | undefined;
 
-  constructor(core: Core, place: Place, req: IncomingMessage, res: ServerResponse, expects: boolean) {
+  constructor(core: Core, place: Place, wire: Wire) {
     this.#core = core;
     this.#place = place;
-    this.#req = req;
-    this.#res = res;
-    this.#expects = expects;
+    this.#wire = wire;
     this.#correlation = core.correlation();
   }
 
@@ -54,7 +60,7 @@ export class Exchange implements Reconsidered {
   run(): void {
     this.#core.counts.requests += 1;
     this.#core.open.add(this);
-    this.#res.on('close', this.#closed);
+    this.#wire.onClose(this.#closed);
     try {
       this.#check();
     } catch (error) {
@@ -75,17 +81,17 @@ export class Exchange implements Reconsidered {
     }
     if (now.decision.verdict === 'allow' || (now.decision.verdict === 'escalate' && this.#approved)) return;
     // The answer comes before the stop, which would be taken for a failure of the upstream.
-    if (!this.#res.headersSent) this.#deny(now.decision, 'ended by the new policy');
+    if (!this.#wire.headSent) this.#deny(now.decision, 'ended by the new policy');
     else {
       this.#record('deny', 'ended by the new policy', now.decision);
       this.#finish();
-      this.#res.destroy();
+      this.#wire.cut();
     }
     this.#relay?.stop(new Error('the policy changed'));
   }
 
   #check(): void {
-    const checked = checkRequest(this.#req, this.#place);
+    const checked = checkRequest(this.#wire.fields, this.#place);
     if (isProblem(checked)) {
       this.#refuse(checked);
       return;
@@ -98,51 +104,51 @@ export class Exchange implements Reconsidered {
       this.#deny(inserted, 'a credential placeholder is out of place');
       return;
     }
-    if (judge.scan && !secrets.empty && this.#leaks(checked)) {
-      this.#deny(this.#leak('the URL or a header'), 'a secret of this sandbox is in the URL or a header');
-      return;
+    if (judge.scan && !secrets.empty && this.#leaks(checked)) throw secretFound(this.#passing(checked), 'the URL or a header');
+    if (checked.hasBody) {
+      const passing = this.#passing(checked);
+      if (this.#core.hooks.beforeDecision.some((reader) => reader.needs(passing))) {
+        void this.#collect(checked, passing).catch((error: unknown) => this.#broken(error));
+        return;
+      }
     }
-    const encoded = checked.contentEncoding !== '' && checked.contentEncoding !== 'identity';
-    const needed = checked.hasBody && (checked.paths.some((path) => judge.needsBody(this.#resource(checked, path), this.#core.history)) || (encoded && judge.scan && !secrets.empty));
-    if (needed) void this.#collect(checked).catch((error: unknown) => this.#broken(error));
-    else this.#settle(checked);
+    this.#settle(checked);
+  }
+
+  #passing(checked: CheckedRequest): Passing {
+    const resource = (path: string): HttpResource => this.#resource(checked, path);
+    const judged = (): Judged | undefined => this.#judged;
+    return { core: this.#core, place: this.#place, checked, correlation: this.#correlation, resource, get judged() { return judged(); } };
   }
 
   /** Reads the body first, because the decision depends on it. */
-  async #collect(checked: CheckedRequest): Promise<void> {
+  async #collect(checked: CheckedRequest, passing: Passing): Promise<void> {
     const core = this.#core;
     const { bodyBytes, bufferedBytes } = core.ports.limits;
     const size = checked.length ?? bodyBytes;
-    if (size > bodyBytes || core.buffered + size > bufferedBytes) {
-      this.#deny(refusal(core.config.version, 'proxy.body-too-large', `The policy depends on the body of this request, and it is larger than ${bodyBytes} bytes.`, 'Send a smaller body.'), 'the body is too large to decide on');
-      return;
-    }
+    const tooLarge = (): Stopped => new Stopped(refusal(core.config.version, 'proxy.body-too-large', `The policy depends on the body of this request, and it is larger than ${bodyBytes} bytes.`, 'Send a smaller body.'), 'the body is too large to decide on');
+    if (size > bodyBytes || core.buffered + size > bufferedBytes) throw tooLarge();
     core.buffered += size;
-    this.#res.once('close', () => { core.buffered -= size; });
-    this.#goOn();
-    const body = await collectBody(this.#req, bodyBytes);
+    this.#wire.onClose(() => { core.buffered -= size; });
+    this.#wire.goOn();
+    const body = await collectBody(this.#wire.body, bodyBytes);
     if (this.#state !== 'deciding') return;
-    if (body === undefined) {
-      this.#deny(refusal(core.config.version, 'proxy.body-too-large', `The policy depends on the body of this request, and it is larger than ${bodyBytes} bytes.`, 'Send a smaller body.'), 'the body is too large to decide on');
-      return;
-    }
+    if (body === undefined) throw tooLarge();
     const readable = decodeBody(body, checked.contentEncoding, bodyBytes * 4);
-    if (readable === undefined) {
-      this.#deny(refusal(core.config.version, 'proxy.body-encoding', 'The content encoding of the body cannot be undone, so it cannot be checked.', 'Send the body without a content encoding.'), 'the body cannot be decoded');
-      return;
-    }
-    if (core.ports.judge.scan && core.secrets.inBytes(readable)) {
-      this.#deny(this.#leak('the body'), 'a secret of this sandbox is in the body');
-      return;
-    }
-    const read = readAttributes(readable, checked.contentType);
-    if (read.state === 'ambiguous') {
-      this.#deny(refusal(core.config.version, 'proxy.body-ambiguous', `The policy depends on the body of this request, and ${read.why}.`, 'Send a body that every parser reads alike.'), read.why);
-      return;
-    }
+    if (readable === undefined) throw new Stopped(refusal(core.config.version, 'proxy.body-encoding', 'The content encoding of the body cannot be undone, so it cannot be checked.', 'Send the body without a content encoding.'), 'the body cannot be decoded');
     this.#body = body;
     this.#readable = readable;
-    this.#attributes = read.attributes;
+    const attributes = new Map<string, unknown>();
+    for (const reader of core.hooks.beforeDecision) {
+      const reading = reader.read(passing, readable, this.#body);
+      const read = reading instanceof Promise ? await reading : reading;
+      if (this.#state !== 'deciding') return;
+      for (const [name, value] of read?.attributes ?? []) attributes.set(name, value);
+      this.#message = read?.message ?? this.#message;
+      this.#body = read?.body ?? this.#body;
+      this.#escalate = read?.escalate ?? this.#escalate;
+    }
+    this.#attributes = attributes;
     this.#settle(checked);
   }
 
@@ -161,6 +167,7 @@ export class Exchange implements Reconsidered {
       const judged = this.#judgePath(checked, path);
       strictest = strictest ? stricter(strictest, judged) : judged;
     }
+    if (strictest?.decision.verdict === 'allow' && this.#escalate) return { request: strictest.request, decision: this.#escalate };
     return strictest ?? { request: this.#core.request('http', { kind: 'none' }), decision: refusal(this.#core.config.version, 'error', 'the request has no path', '') };
   }
 
@@ -186,7 +193,8 @@ export class Exchange implements Reconsidered {
 
   #resource(checked: CheckedRequest, path: string): HttpResource {
     const { name, port, tls } = this.#place;
-    return { kind: 'http', host: name, port, method: checked.method, path, query: checked.query, tls };
+    const resource: HttpResource = { kind: 'http', host: name, port, method: checked.method, path, query: checked.query, tls };
+    return this.#message === undefined ? resource : { ...resource, ...{ message: this.#message } };
   }
 
   async #hold(judged: Judged, checked: CheckedRequest): Promise<void> {
@@ -221,7 +229,7 @@ export class Exchange implements Reconsidered {
     else if (outcome.verdict === 'deny') this.#deny({ ...judged.decision, verdict: 'deny', decidedBy: 'approval', reason: outcome.reason, hint: 'A person refused this request. Do not try it again; tell the user.' }, `rejected by ${outcome.by}`, { approvalId: outcome.approvalId });
     else if (outcome.verdict === 'waiting') {
       this.#record('escalate', 'still waiting for approval', judged.decision, { approvalId: outcome.approvalId });
-      answerJson(this.#req, this.#res, 503, { status: 'waiting', approvalId: outcome.approvalId, rule: judged.decision.rules[0]?.id ?? 'default', reason: judged.decision.reason, hint: 'Send the identical request again later; it passes once after approval.' }, { 'retry-after': '30' });
+      answerJson(this.#wire, 503, { status: 'waiting', approvalId: outcome.approvalId, rule: judged.decision.rules[0]?.id ?? 'default', reason: judged.decision.reason, hint: 'Send the identical request again later; it passes once after approval.' }, { 'retry-after': '30' });
       this.#finish();
     } else this.#deny({ ...judged.decision, verdict: 'deny', reason: outcome.reason, hint: 'Nobody could be asked. Try again later.' }, 'nobody could be asked');
   }
@@ -232,6 +240,12 @@ export class Exchange implements Reconsidered {
     this.#state = 'forwarding';
     this.#judged = judged;
     this.#approved = approved;
+    try {
+      for (const hook of core.hooks.limits) hook.admit(this.#passing(checked));
+    } catch (error) {
+      this.#broken(error);
+      return;
+    }
     core.counts.allowed += 1;
     const event = httpRecord(core.seen(this.#correlation), this.#place, checked.method, checked.paths[0] ?? '', approved ? 'approved' : 'allow', message, judged.decision, approvalId === '' ? {} : { approvalId });
     if (approved || (judged.decision.action !== '' && judged.decision.intent.reversibility === 'irreversible' && !safe.has(checked.method))) {
@@ -252,38 +266,77 @@ export class Exchange implements Reconsidered {
 
   #dispatch(checked: CheckedRequest): void {
     const core = this.#core;
+    const { hooks } = core;
     const { name, port, tls } = this.#place;
+    const passing = this.#passing(checked);
     const headers = ['host', authority(this.#place), ...checked.headers];
     const inserted = this.#insert(checked, headers);
     if ('verdict' in inserted) {
       this.#deny(inserted, 'a credential placeholder is out of place');
       return;
     }
-    this.#goOn();
-    const watch = core.ports.judge.scan && !core.secrets.empty ? core.secrets.watch() : undefined;
-    const body = !checked.hasBody ? null : (this.#body ?? new OutgoingBody(this.#req, watch));
-    if (body && checked.length === undefined && Buffer.isBuffer(body)) headers.push('content-length', String(body.length));
-    const relay = new Relay(this.#req, this.#res, inserted.used, {
-      started: () => undefined,
+    const limit = this.#bodyLimit(checked, passing);
+    this.#wire.goOn();
+    let body: Buffer | OutgoingBody | null = null;
+    if (this.#body) body = this.#body;
+    else if (checked.hasBody) {
+      const transforms: ByteTransform[] = limit ? [limit] : [];
+      for (const hook of hooks.outgoing) {
+        const transform = hook.open(passing);
+        if (!transform) continue;
+        transforms.push(transform);
+        if (hook.changesLength) dropLength(headers);
+      }
+      body = new OutgoingBody(this.#wire, transforms);
+    }
+    if (Buffer.isBuffer(body) && (checked.length === undefined || checked.length !== body.length)) {
+      dropLength(headers);
+      headers.push('content-length', String(body.length));
+    }
+    const relay = new Relay(this.#wire, inserted.used, (head) => hooks.incoming.flatMap((hook) => hook.open(passing, head) ?? []), {
       data: (bytes) => { core.counts.bytesIn += bytes; },
       ended: () => {
         core.counts.bytesOut += Buffer.isBuffer(body) ? body.length : (body?.bytes ?? 0);
         this.#finish();
       },
-      failed: (error, headSent) => this.#failed(error, headSent),
+      failed: (error) => this.#failed(error),
     });
     this.#relay = relay;
     core.ports.upstreams.pool(name, port, tls).dispatch({ path: checked.target, method: checked.method as 'GET', headers, body }, relay);
   }
 
-  #failed(error: Error, headSent: boolean): void {
+  /** What counts a streamed body against the smallest limit; throws where its length is known to be over it. */
+  #bodyLimit(checked: CheckedRequest, passing: Passing): ByteTransform | undefined {
+    let least: { readonly bytes: number; readonly decision: Decision } | undefined;
+    for (const hook of this.#core.hooks.limits) {
+      const limit = hook.maxBody?.(passing);
+      if (limit && (!least || limit.bytes < least.bytes)) least = limit;
+    }
+    if (!least) return undefined;
+    const { bytes, decision } = least;
+    const over = (): Stopped => new Stopped(decision, `the body is larger than ${bytes} bytes`, 413);
+    if ((this.#body?.length ?? checked.length ?? 0) > bytes) throw over();
+    let sent = 0;
+    return {
+      next: (chunk) => {
+        sent += chunk.length;
+        if (sent > bytes) throw over();
+        return chunk;
+      },
+      end: () => nothing,
+    };
+  }
+
+  #failed(error: Error): void {
     if (this.#state === 'done') return;
-    if (error instanceof SecretInBody) this.#deny(this.#leak('the body'), 'a secret of this sandbox is in the body');
+    if (error instanceof Stopped) this.#stop(error);
     else if (error instanceof AddressRefused) this.#deny(refusal(this.#core.config.version, 'network.addresses', error.message, 'Ask the operator to name the address in the network policy (`addresses`).'), 'the name leads to an address that is not allowed');
     else {
+      const { headSent } = this.#wire;
       this.#record('allow', `the upstream failed: ${failure(error)}`, this.#judged?.decision, { error: failure(error) });
-      if (!headSent) answerJson(this.#req, this.#res, 502, { error: 'upstream_failed', reason: failure(error), hint: 'The request was allowed, but the other side could not be reached or answered wrongly.' });
       this.#finish();
+      if (headSent) this.#wire.cut();
+      else answerJson(this.#wire, 502, { error: 'upstream_failed', reason: failure(error), hint: 'The request was allowed, but the other side could not be reached or answered wrongly.' });
     }
   }
 
@@ -310,51 +363,52 @@ export class Exchange implements Reconsidered {
     return secrets.inText(text);
   }
 
-  #leak(where: string): Decision {
-    return refusal(this.#core.config.version, 'inspection.scanForPII', `A secret of this sandbox stands in ${where}.`, 'Secrets are put in outside the sandbox; never send one yourself.');
-  }
-
-  /** Answers `Expect: 100-continue`, once, after the policy let the request pass this far. */
-  #goOn(): void {
-    if (!this.#expects) return;
-    this.#expects = false;
-    this.#res.writeContinue();
-  }
-
-  #deny(decision: Decision, message: string, more: Readonly<Record<string, unknown>> = {}): void {
+  #deny(decision: Decision, message: string, more: Readonly<Record<string, unknown>> = {}, status = 403, headers: Readonly<Record<string, string>> = {}): void {
     this.#core.counts.denied += 1;
     this.#record('deny', message, decision, more);
     this.#finish();
-    answerJson(this.#req, this.#res, 403, { ...denialBody(decision), ...more });
+    answerJson(this.#wire, status, { ...denialBody(decision), ...more }, headers);
+  }
+
+  /** A hook refused. */
+  #stop(stopped: Stopped): void {
+    this.#deny(stopped.decision, stopped.message, {}, stopped.status, stopped.headers);
+    this.#relay?.stop(stopped);
   }
 
   #refuse(problem: Problem): void {
     const core = this.#core;
     core.counts.refused += 1;
     const decision = refusal(core.config.version, `proxy.${problem.code}`, `${problem.why}.`, 'Send a plain, unambiguous request.');
-    core.ports.audit.emit(httpRecord(core.seen(this.#correlation), this.#place, this.#req.method ?? '', this.#req.url ?? '', 'deny', problem.why, decision));
+    const { method = '', url = '' } = this.#wire.fields;
+    core.ports.audit.emit(httpRecord(core.seen(this.#correlation), this.#place, method, url, 'deny', problem.why, decision));
     this.#finish();
     // Whatever follows on this connection is not trusted either.
-    answerJson(this.#req, this.#res, problem.status, { error: problem.code, rule: `proxy.${problem.code}`, reason: problem.why, layer: 'proxy' }, { connection: 'close' });
+    this.#wire.distrust();
+    answerJson(this.#wire, problem.status, { error: problem.code, rule: `proxy.${problem.code}`, reason: problem.why, layer: 'proxy' });
   }
 
   #unavailable(reason: string): void {
     this.#record('deny', reason, this.#judged?.decision);
-    answerJson(this.#req, this.#res, 503, { error: 'unavailable', reason, layer: 'proxy' }, { 'retry-after': '5' });
+    answerJson(this.#wire, 503, { error: 'unavailable', reason, layer: 'proxy' }, { 'retry-after': '5' });
     this.#finish();
   }
 
   #broken(error: unknown): void {
     if (this.#state === 'done') return;
+    if (error instanceof Stopped) {
+      this.#stop(error);
+      return;
+    }
     this.#record('deny', 'failed inside the proxy', refusal(this.#core.config.version, 'error', 'The proxy failed on this request.', ''), { error: failure(error) });
     this.#finish();
-    answerJson(this.#req, this.#res, 500, { error: 'internal', rule: 'error', reason: 'the proxy failed on this request', layer: 'proxy' });
+    answerJson(this.#wire, 500, { error: 'internal', rule: 'error', reason: 'the proxy failed on this request', layer: 'proxy' });
     this.#relay?.stop(new Error('failed inside the proxy'));
   }
 
   #record(verdict: 'allow' | 'deny' | 'escalate', message: string, decision: Decision | undefined, more: Readonly<Record<string, unknown>> = {}): void {
     const core = this.#core;
-    core.ports.audit.emit(httpRecord(core.seen(this.#correlation), this.#place, this.#req.method ?? '', this.#checked?.paths[0] ?? '', verdict, message, decision, more));
+    core.ports.audit.emit(httpRecord(core.seen(this.#correlation), this.#place, this.#wire.fields.method ?? '', this.#checked?.paths[0] ?? '', verdict, message, decision, more));
   }
 
   #live(state: 'held' | 'forwarding'): boolean {
@@ -374,6 +428,12 @@ export class Exchange implements Reconsidered {
     this.#withdraw?.abort();
     this.#relay?.stop(new Error('the client went away'));
   };
+}
+
+const nothing = Buffer.alloc(0);
+
+function dropLength(headers: string[]): void {
+  for (let i = headers.length - 2; i >= 0; i -= 2) if (headers[i]?.toLowerCase() === 'content-length') headers.splice(i, 2);
 }
 
 function failure(error: unknown): string {

@@ -1,21 +1,19 @@
-/** The body of a request on its way out: follows the client's pace, and stops dead when a known secret shows. */
-import type { IncomingMessage } from 'node:http';
+/** The body of a request on its way out: follows the client's pace, and stops dead when a transform says so. */
 import { Readable } from 'node:stream';
-import type { SecretWatch } from './known-secrets.ts';
-
-/** A secret was found in the body; the request must not be completed. */
-export class SecretInBody extends Error {}
+import type { ByteTransform } from './hooks.ts';
+import type { Wire } from './wire.ts';
 
 /** A stream of its own, so that its end or failure never closes the client's connection. */
 export class OutgoingBody extends Readable {
-  readonly #from: IncomingMessage;
-  readonly #watch: SecretWatch | undefined;
+  readonly #wire: Wire;
+  readonly #transforms: readonly ByteTransform[];
   bytes = 0;
 
-  constructor(from: IncomingMessage, watch: SecretWatch | undefined) {
+  constructor(wire: Wire, transforms: readonly ByteTransform[]) {
     super({ highWaterMark: 64 * 1024 });
-    this.#from = from;
-    this.#watch = watch;
+    this.#wire = wire;
+    this.#transforms = transforms;
+    const from = wire.body;
     from.on('data', this.#take);
     from.once('end', this.#finish);
     from.once('close', this.#gone);
@@ -23,39 +21,60 @@ export class OutgoingBody extends Readable {
   }
 
   override _read(): void {
-    this.#from.resume();
+    this.#wire.body.resume();
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    this.#from.off('data', this.#take);
-    this.#from.off('end', this.#finish);
-    this.#from.off('close', this.#gone);
+    const from = this.#wire.body;
+    from.off('data', this.#take);
+    from.off('end', this.#finish);
+    from.off('close', this.#gone);
     done(error);
   }
 
   readonly #take = (chunk: Buffer): void => {
     this.bytes += chunk.length;
-    const passed = this.#watch ? this.#watch.next(chunk) : chunk;
-    if (passed === undefined) {
-      this.destroy(new SecretInBody('the body holds a secret of this sandbox'));
-      return;
-    }
-    if (passed.length > 0 && !this.push(passed)) this.#from.pause();
+    this.#guarded(() => {
+      let passed = chunk;
+      for (const transform of this.#transforms) passed = transform.next(passed);
+      if (passed.length > 0 && !this.push(passed)) this.#wire.body.pause();
+    });
   };
 
   readonly #finish = (): void => {
-    const rest = this.#watch?.rest();
-    if (rest && rest.length > 0) this.push(rest);
-    this.push(null);
+    this.#guarded(() => {
+      const rest = endThrough(this.#transforms);
+      if (rest.length > 0) this.push(rest);
+      this.push(null);
+    });
   };
 
   readonly #gone = (): void => {
-    if (!this.#from.complete) this.destroy(new Error('the client went away'));
+    if (!this.#wire.complete()) this.destroy(new Error('the client went away'));
   };
+
+  #guarded(step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      this.destroy(error instanceof Error ? error : new Error('a transform failed'));
+    }
+  }
+}
+
+/** What all transforms still hold, each one's rest led through those after it. */
+export function endThrough(transforms: readonly ByteTransform[]): Buffer {
+  let rest: Buffer = Buffer.alloc(0);
+  for (const transform of transforms) {
+    const passed = rest.length > 0 ? transform.next(rest) : rest;
+    const last = transform.end();
+    rest = passed.length > 0 ? (last.length > 0 ? Buffer.concat([passed, last]) : passed) : last;
+  }
+  return rest;
 }
 
 /** Reads a whole body of at most `limit` bytes; undefined if it is longer or the client goes away. */
-export function collectBody(from: IncomingMessage, limit: number): Promise<Buffer | undefined> {
+export function collectBody(from: Readable, limit: number): Promise<Buffer | undefined> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     let size = 0;

@@ -1,34 +1,35 @@
 /** Carries one upstream response to the client as it comes: own head, same bytes, same pace. */
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Dispatcher } from 'undici';
-import { endAfterUpload, uploaded } from './answers.ts';
 import { maskCredentials } from './credentials.ts';
 import type { Credential } from './credentials.ts';
+import type { AnswerHead, ByteTransform } from './hooks.ts';
+import { endThrough } from './outgoing-body.ts';
+import type { Wire } from './wire.ts';
 
 const dropped = new Set(['connection', 'keep-alive', 'proxy-connection', 'proxy-authenticate', 'te', 'trailer', 'transfer-encoding', 'upgrade', 'alt-svc', 'http2-settings']);
 
 export interface RelayEvents {
-  started(status: number): void;
   data(bytes: number): void;
   ended(): void;
-  /** Before the head went out nothing was sent to the client; after it, its connection is cut. */
-  failed(error: Error, headSent: boolean): void;
+  /** The answer cannot be completed; whoever is told ends it. */
+  failed(error: Error): void;
 }
 
 export class Relay implements Dispatcher.DispatchHandler {
-  readonly #req: IncomingMessage;
-  readonly #res: ServerResponse;
+  readonly #wire: Wire;
   readonly #masked: readonly Credential[];
+  readonly #open: (head: AnswerHead) => readonly ByteTransform[];
   readonly #events: RelayEvents;
   #controller: Dispatcher.DispatchController | undefined;
+  #transforms: readonly ByteTransform[] = [];
   #done = false;
-  #wrote = false;
   #stopped: Error | undefined;
 
-  constructor(req: IncomingMessage, res: ServerResponse, masked: readonly Credential[], events: RelayEvents) {
-    this.#req = req;
-    this.#res = res;
+  /** `open`: what looks at the head of the final answer, and at its bytes. */
+  constructor(wire: Wire, masked: readonly Credential[], open: (head: AnswerHead) => readonly ByteTransform[], events: RelayEvents) {
+    this.#wire = wire;
     this.#masked = masked;
+    this.#open = open;
     this.#events = events;
   }
 
@@ -44,46 +45,57 @@ export class Relay implements Dispatcher.DispatchHandler {
   }
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
-    // Interim answers (100, 103) carry nothing the client has to have.
+    // Other interim answers (100) carry nothing the client has to have.
     if (status < 200) return;
-    const res = this.#res;
-    if (res.destroyed) {
+    if (this.#wire.gone) {
       controller.abort(new Error('the client went away'));
       return;
     }
-    const headers = responseHeaders(controller.rawHeaders, this.#masked);
-    if (!uploaded(this.#req)) headers.push('connection', 'close');
-    this.#events.started(status);
-    res.sendDate = false;
-    res.writeHead(status, headers);
-    // Head and what came with it go out in one write. A stream may take long to its first byte: its head does not wait for it.
-    res.cork();
-    process.nextTick(() => {
-      if (res.destroyed || res.writableEnded) return;
-      if (!this.#wrote) res.flushHeaders();
-      res.uncork();
+    const head = { status, headers: responseHeaders(controller.rawHeaders, this.#masked) };
+    this.#guarded(controller, () => {
+      this.#transforms = this.#open(head);
+      this.#wire.head(head.status, head.headers);
     });
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.#events.data(chunk.length);
-    this.#wrote = true;
-    if (this.#res.write(chunk)) return;
-    controller.pause();
-    this.#res.once('drain', () => controller.resume());
+    this.#guarded(controller, () => {
+      let passed = chunk;
+      for (const transform of this.#transforms) passed = transform.next(passed);
+      if (passed.length === 0 || this.#wire.write(passed)) return;
+      controller.pause();
+      this.#wire.onDrain(() => controller.resume());
+    });
   }
 
-  onResponseEnd(): void {
-    this.#done = true;
-    endAfterUpload(this.#req, this.#res);
-    this.#events.ended();
+  onResponseEnd(controller: Dispatcher.DispatchController): void {
+    this.#guarded(controller, () => {
+      const rest = this.#transforms.length > 0 ? endThrough(this.#transforms) : undefined;
+      if (rest && rest.length > 0) this.#wire.write(rest);
+      this.#done = true;
+      this.#wire.end();
+      this.#events.ended();
+    });
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    if (this.#done) return;
     this.#done = true;
-    const headSent = this.#res.headersSent;
-    if (headSent) this.#res.destroy();
-    this.#events.failed(error, headSent);
+    this.#events.failed(error);
+  }
+
+  /** A failure in here ends this exchange and its upstream request, nothing else. */
+  #guarded(controller: Dispatcher.DispatchController, step: () => void): void {
+    if (this.#done) return;
+    try {
+      step();
+    } catch (thrown) {
+      const error = thrown instanceof Error ? thrown : new Error('the answer could not be passed on');
+      this.#done = true;
+      this.#events.failed(error);
+      controller.abort(error);
+    }
   }
 }
 

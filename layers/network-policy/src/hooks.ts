@@ -1,0 +1,111 @@
+/**
+ * Where other parts hook into an exchange, whatever its wire. A hook is an object in the list of standard-hooks.ts; hooks of one kind run in the order of that list.
+ * `beforeDecision`: reads the held body (already without its content encoding) into what the policy decides by, and may replace it or refuse.
+ * `outgoing`: bytes of a body that is passed on as it comes. `incoming`: head and bytes of the answer. `limits`: after the decision, before anything is sent.
+ * `messages`: each WebSocket message, both ways. Whatever a hook throws is a denial: `Stopped` with its own decision, anything else as a failure of the proxy.
+ */
+import type { ActionRequest, Decision } from '@nemoclaw/contract';
+import type { Core } from './core.ts';
+import type { HttpResource } from './judge.ts';
+import type { CheckedRequest, Place } from './request-check.ts';
+
+/** What an application protocol said, as the policy is asked about it. */
+export type HttpMessage = HttpResource extends { readonly message?: infer M } ? NonNullable<M> : never;
+
+/** One request as hooks see it. */
+export interface Passing {
+  readonly core: Core;
+  readonly place: Place;
+  readonly checked: CheckedRequest;
+  readonly correlation: string;
+  /** What the policy is asked for one reading of the path. */
+  resource(path: string): HttpResource;
+  /** Set once the policy has decided. */
+  readonly judged: { readonly request: ActionRequest; readonly decision: Decision } | undefined;
+}
+
+/** Thrown by a hook: the request ends with this decision. `message` is for the record, in plain words, without payload. */
+export class Stopped extends Error {
+  readonly decision: Decision;
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  constructor(decision: Decision, message: string, status = 403, headers: Readonly<Record<string, string>> = {}) {
+    super(message);
+    this.decision = decision;
+    this.status = status;
+    this.headers = headers;
+  }
+}
+
+/** What a body means. */
+export interface Reading {
+  /** Joins the attributes that a decision may ask for. */
+  readonly attributes?: ReadonlyMap<string, unknown>;
+  /** What an application protocol said; `resource.message` of the request that is decided. */
+  readonly message?: HttpMessage;
+  /** Is sent instead of the body that came, in the same content encoding. */
+  readonly body?: Buffer;
+  /** The request is held for a person, with this reason, even where the policy allows it. */
+  readonly escalate?: Decision;
+}
+
+export interface BodyReader {
+  /** Whether the decision needs the whole body. Cheap: asked for every request with a body. */
+  needs(passing: Passing): boolean;
+  /** Called for every held body. `readable`: without its content encoding; `raw`: as it came. Throws `Stopped` to refuse. */
+  read(passing: Passing, readable: Buffer, raw: Buffer): Reading | undefined | Promise<Reading | undefined>;
+}
+
+/** Works on bytes as they pass. Bytes that are given back have left; what must not leave is kept until it is judged. */
+export interface ByteTransform {
+  /** What may go on now, possibly nothing. Throws `Stopped` to end the request. */
+  next(chunk: Buffer): Buffer;
+  /** What was kept, at the end. */
+  end(): Buffer;
+}
+
+export interface OutgoingHook {
+  /** Undefined: nothing to do for this request. Only asked where the body is streamed; a held one was seen by the body readers. */
+  open(passing: Passing): ByteTransform | undefined;
+  /** Whether `open` may change the length of the body: then it is sent without one. */
+  readonly changesLength?: boolean;
+}
+
+/** The head of an answer; hooks may change both. */
+export interface AnswerHead {
+  status: number;
+  /** Name, value, name, value… */
+  headers: string[];
+}
+
+export interface IncomingHook {
+  /** May change the head. Undefined: the bytes pass as they are. Whoever changes the length takes `content-length` out of the head. */
+  open(passing: Passing, head: AnswerHead): ByteTransform | undefined;
+}
+
+export interface LimitHook {
+  /** Called once for every request that may pass, after the decision (and the approval). Throws `Stopped` to refuse, e.g. with 429. */
+  admit(passing: Passing): void;
+  /** Bytes of the request body at most; undefined: no limit. A longer body is refused, with 413 where nothing was answered yet. */
+  maxBody?(passing: Passing): { readonly bytes: number; readonly decision: Decision } | undefined;
+}
+
+/** One WebSocket message, whole. */
+export interface SocketMessage {
+  readonly from: 'client' | 'server';
+  readonly binary: boolean;
+  readonly data: Buffer;
+}
+
+export interface MessageHook {
+  /** Undefined: the messages of this connection are not looked at. The function gives what is passed on, or undefined to drop the message; throws `Stopped` to close with 1008. */
+  open(passing: Passing): ((message: SocketMessage) => Buffer | undefined) | undefined;
+}
+
+export interface Hooks {
+  readonly beforeDecision: readonly BodyReader[];
+  readonly outgoing: readonly OutgoingHook[];
+  readonly incoming: readonly IncomingHook[];
+  readonly limits: readonly LimitHook[];
+  readonly messages: readonly MessageHook[];
+}

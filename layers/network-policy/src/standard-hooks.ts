@@ -1,0 +1,55 @@
+/** The hooks of every exchange, in the order in which they run. */
+import { readAttributes } from './body-attributes.ts';
+import { refusal } from './core.ts';
+import { Stopped } from './hooks.ts';
+import type { BodyReader, Hooks, OutgoingHook, Passing } from './hooks.ts';
+
+/** The denial for a secret of the sandbox that was found in `where`. */
+export function secretFound(passing: Passing, where: string): Stopped {
+  const decision = refusal(passing.core.config.version, 'inspection.scanForPII', `A secret of this sandbox stands in ${where}.`, 'Secrets are put in outside the sandbox; never send one yourself.');
+  return new Stopped(decision, `a secret of this sandbox is in ${where}`);
+}
+
+const watches = ({ core }: Passing): boolean => core.ports.judge.scan && !core.secrets.empty;
+
+/** The sandbox's own secrets in a held body; an encoded one is held for it. */
+const ownSecretsHeld: BodyReader = {
+  needs: (passing) => passing.checked.contentEncoding !== '' && passing.checked.contentEncoding !== 'identity' && watches(passing),
+  read: (passing, readable) => {
+    if (passing.core.ports.judge.scan && passing.core.secrets.inBytes(readable)) throw secretFound(passing, 'the body');
+    return undefined;
+  },
+};
+
+const ownSecretsStreamed: OutgoingHook = {
+  open: (passing) => {
+    if (!watches(passing)) return undefined;
+    const watch = passing.core.secrets.watch();
+    return {
+      next: (chunk) => {
+        const passed = watch.next(chunk);
+        if (passed === undefined) throw secretFound(passing, 'the body');
+        return passed;
+      },
+      end: () => watch.rest(),
+    };
+  },
+};
+
+/** Fields of JSON and forms, for rules and catalogue entries that look at them. */
+const attributes: BodyReader = {
+  needs: (passing) => passing.checked.paths.some((path) => passing.core.ports.judge.needsBody(passing.resource(path), passing.core.history)),
+  read: (passing, readable) => {
+    const read = readAttributes(readable, passing.checked.contentType);
+    if (read.state === 'read') return { attributes: read.attributes };
+    throw new Stopped(refusal(passing.core.config.version, 'proxy.body-ambiguous', `The policy depends on the body of this request, and ${read.why}.`, 'Send a body that every parser reads alike.'), read.why);
+  },
+};
+
+export const standardHooks: Hooks = {
+  beforeDecision: [ownSecretsHeld, attributes],
+  outgoing: [ownSecretsStreamed],
+  incoming: [],
+  limits: [],
+  messages: [],
+};
