@@ -137,7 +137,7 @@ async function kernelOnRecord(attacked: Attacked): Promise<void> {
     { layer: 'mounts', what: 'running a program of /usr/sbin', argv: ['/bin/sh', '-c', '/usr/sbin/nologin'], word: 'nologin' },
     { layer: 'landlock', what: 'making a file where everybody could', argv: ['/bin/sh', '-c', 'echo x >/dev/.probe/kept'], word: 'probe/kept' },
     { layer: 'seccomp', what: 'making a user namespace', argv: ['/workspace/tries', 'user_namespace'], word: 'unshare' },
-    { layer: 'netns', what: 'connecting past the proxy by IPv6', argv: ['/usr/bin/python3', '-c', 'import socket; socket.create_connection(("2001:db8::1", 80), 3)'], word: 'connect' },
+    { layer: 'netns', what: 'connecting to every machine of the link', argv: ['/usr/bin/python3', '-c', 'import socket; socket.create_connection(("ff02::1", 80), 3)'], word: 'connect' },
   ];
   for (const { layer, what, argv, word } of attempts) {
     const result = await attacked.inside(...argv);

@@ -6,6 +6,7 @@ import { readClientHello } from './client-hello.ts';
 import type { TlsContexts } from './contexts.ts';
 import type { Core } from './core.ts';
 import { refusal } from './core.ts';
+import { serveDnsStream } from './dns-stream.ts';
 import { connectionRecord } from './records.ts';
 import type { Place } from './request-check.ts';
 import { Splice } from './splice.ts';
@@ -17,10 +18,13 @@ export interface CaptureOptions {
   readonly handshakes: TokenBucket;
   /** Whether we answer this name ourselves. */
   readonly isLocal: (name: string) => boolean;
+  /** A question over TCP: the answer, or undefined where none is given. */
+  readonly dns: (packet: Buffer) => Buffer | undefined;
   /** A connection that speaks HTTP from its next byte on. */
   readonly http: (socket: Socket, place: Place) => void;
 }
 
+const dnsPort = 53;
 // How long a client on a raw port may stay silent before the server is taken to speak first.
 const serverFirstMs = 150;
 // TLS alerts: fatal, unrecognized_name and access_denied (RFC 8446 §6).
@@ -32,6 +36,11 @@ const tlsHandshake = 0x16;
 export function capture(options: CaptureOptions, socket: Socket, name: string | undefined, port: number): void {
   const { core } = options;
   socket.on('error', () => undefined);
+  // Whatever resolver was meant, as over UDP.
+  if (port === dnsPort) {
+    serveDnsStream(socket, options.dns, core.ports.limits.idleMs);
+    return;
+  }
   if (name === undefined) {
     refuse(core, socket, { name: 'unknown', port, tls: false }, 'proxy.unknown-address', 'no name belongs to this address');
     return;

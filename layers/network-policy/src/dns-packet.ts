@@ -1,7 +1,10 @@
 /** The wire form of the few DNS messages we read and write (RFC 1035, 6891). Pure. */
 
-export const recordType = { a: 1, aaaa: 28, svcb: 64, https: 65, any: 255 } as const;
-export const responseCode = { ok: 0, formatError: 1, nameError: 3, notImplemented: 4, refused: 5 } as const;
+export const recordType = { a: 1, ptr: 12, aaaa: 28, opt: 41, svcb: 64, https: 65, any: 255 } as const;
+/** `badVersion` is an extended code: its upper bits travel in the OPT record (RFC 6891 §6.1.3). */
+export const responseCode = { ok: 0, formatError: 1, nameError: 3, notImplemented: 4, refused: 5, badVersion: 16 } as const;
+/** What we say we take over UDP (RFC 6891 §6.2.5); no answer of ours comes near it. */
+const payloadSize = 1232;
 
 export interface DnsQuery {
   readonly id: number;
@@ -13,6 +16,16 @@ export interface DnsQuery {
   readonly opcode: number;
   /** The question section exactly as it came: answers repeat its spelling. */
   readonly question: Buffer;
+  /** The EDNS version asked with; undefined: without EDNS. */
+  readonly edns: number | undefined;
+  /** The question can be read, what follows it cannot. */
+  readonly malformed: boolean;
+}
+
+/** One resource record about the name of the question: its type and data. */
+export interface Answer {
+  readonly type: number;
+  readonly data: Buffer;
 }
 
 /** Reads a query with exactly one question; undefined for anything that gets no answer at all. */
@@ -36,27 +49,49 @@ export function readQuery(packet: Buffer): DnsQuery | undefined {
     at += size;
   }
   if (at + 4 > packet.length) return undefined;
+  const edns = readEdns(packet, at + 4, packet.readUInt16BE(10));
   return {
-    id: packet.readUInt16BE(0), recursionDesired: (flags & 0x0100) !== 0, opcode: (flags >> 11) & 15,
+    id: packet.readUInt16BE(0), recursionDesired: (flags & 0x0100) !== 0, opcode: (flags >> 11) & 15, edns: edns === 'malformed' ? undefined : edns, malformed: edns === 'malformed',
     name: labels.join('.'), type: packet.readUInt16BE(at), class: packet.readUInt16BE(at + 2), question: packet.subarray(12, at + 4),
   };
 }
 
-/** An answer to `query`: with `address` one A record of that IPv4 address and `ttl` seconds, else none. */
-export function writeAnswer(query: DnsQuery, code: number, address?: string, ttl = 30): Buffer {
-  const answer = address === undefined ? Buffer.alloc(0) : Buffer.alloc(16);
-  if (address !== undefined) {
-    answer.writeUInt16BE(0xc00c, 0);
-    answer.writeUInt16BE(recordType.a, 2);
-    answer.writeUInt16BE(1, 4);
-    answer.writeUInt32BE(ttl, 6);
-    answer.writeUInt16BE(4, 10);
-    address.split('.').forEach((part, i) => answer.writeUInt8(Number(part), 12 + i));
-  }
+/** The EDNS version out of the additional section, which may hold one OPT record of the root and nothing else. */
+function readEdns(packet: Buffer, at: number, records: number): number | undefined | 'malformed' {
+  if (records === 0) return at === packet.length ? undefined : 'malformed';
+  if (records > 1 || at + 11 > packet.length || packet[at] !== 0 || packet.readUInt16BE(at + 1) !== recordType.opt) return 'malformed';
+  return at + 11 + packet.readUInt16BE(at + 9) === packet.length ? packet[at + 6] : 'malformed';
+}
+
+/** An answer to `query` with `answers`, each good for `ttl` seconds; with an OPT record where the question had one. */
+export function writeAnswer(query: DnsQuery, code: number, answers: readonly Answer[] = [], ttl = 30): Buffer {
   const head = Buffer.alloc(12);
   head.writeUInt16BE(query.id, 0);
-  head.writeUInt16BE(0x8080 | (query.recursionDesired ? 0x0100 : 0) | (query.opcode << 11) | code, 2);
+  head.writeUInt16BE(0x8080 | (query.recursionDesired ? 0x0100 : 0) | (query.opcode << 11) | (code & 15), 2);
   head.writeUInt16BE(1, 4);
-  head.writeUInt16BE(address === undefined ? 0 : 1, 6);
-  return Buffer.concat([head, query.question, answer]);
+  head.writeUInt16BE(answers.length, 6);
+  const records = answers.map(({ type, data }) => {
+    const fixed = Buffer.alloc(12);
+    // The name is the one of the question, which stands right after the head.
+    fixed.writeUInt16BE(0xc00c, 0);
+    fixed.writeUInt16BE(type, 2);
+    fixed.writeUInt16BE(1, 4);
+    fixed.writeUInt32BE(ttl, 6);
+    fixed.writeUInt16BE(data.length, 10);
+    return Buffer.concat([fixed, data]);
+  });
+  if (query.edns !== undefined) {
+    head.writeUInt16BE(1, 10);
+    const opt = Buffer.alloc(11);
+    opt.writeUInt16BE(recordType.opt, 1);
+    opt.writeUInt16BE(payloadSize, 3);
+    opt.writeUInt8(code >> 4, 5);
+    records.push(opt);
+  }
+  return Buffer.concat([head, query.question, ...records]);
+}
+
+/** A name (lower case, labels of 1 to 63 bytes) as record data. */
+export function nameData(name: string): Buffer {
+  return Buffer.concat([...name.split('.').map((label) => Buffer.concat([Buffer.from([label.length]), Buffer.from(label, 'latin1')])), Buffer.from([0])]);
 }

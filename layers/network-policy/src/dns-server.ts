@@ -2,9 +2,12 @@
 import { createSocket } from 'node:dgram';
 import type { Socket } from 'node:dgram';
 import type { AuditSink, Clock, Decision, Ids } from '@nemoclaw/contract';
-import { readQuery, recordType, responseCode, writeAnswer } from './dns-packet.ts';
-import type { DnsQuery } from './dns-packet.ts';
+import { isIP } from 'node:net';
+import { addressBytes, reverseAddress } from './address-bytes.ts';
+import { nameData, readQuery, recordType, responseCode, writeAnswer } from './dns-packet.ts';
+import type { Answer, DnsQuery } from './dns-packet.ts';
 import { dnsRecord } from './records.ts';
+import { sixOf } from './synthetic.ts';
 import type { SyntheticAddresses } from './synthetic.ts';
 import { TokenBucket } from './token-bucket.ts';
 
@@ -20,6 +23,8 @@ export interface DnsOptions {
   readonly ids: Ids;
   /** Questions answered per second; the rest is dropped. */
   readonly perSecond: number;
+  /** Whether the sandbox has IPv6: names get such an address too, and an inherited socket is one for both families. */
+  readonly six: boolean;
 }
 
 const ttlSeconds = 30;
@@ -43,9 +48,10 @@ export class DnsResponder {
     return this.#socket?.address().port ?? 0;
   }
 
-  /** Serves on an inherited, bound UDP descriptor, or on an address. */
+  /** Serves on an inherited, bound UDP descriptor, or on an address. Rejects where the descriptor is of the other family. */
   serve(source: { readonly fd: number } | { readonly host: string; readonly port: number }): Promise<void> {
-    const socket = createSocket('udp4');
+    const type = ('fd' in source ? this.#options.six : isIP(source.host) === 6) ? 'udp6' : 'udp4';
+    const socket = createSocket(type);
     this.#socket = socket;
     socket.on('message', (packet, from) => {
       const answer = this.answer(packet);
@@ -56,7 +62,9 @@ export class DnsResponder {
       socket.bind('fd' in source ? source : { address: source.host, port: source.port }, () => {
         socket.off('error', reject);
         socket.on('error', () => undefined);
-        resolve();
+        // Answers could not be sent, and the sandbox would wait for each.
+        if (socket.address().family !== (type === 'udp6' ? 'IPv6' : 'IPv4')) reject(new Error('the DNS socket is of the other family'));
+        else resolve();
       });
     });
   }
@@ -74,22 +82,41 @@ export class DnsResponder {
     }
     const query = readQuery(packet);
     if (!query) return undefined;
+    if (query.malformed) return writeAnswer(query, responseCode.formatError);
     if (query.opcode !== 0) return writeAnswer(query, responseCode.notImplemented);
+    if (query.edns !== undefined && query.edns !== 0) return writeAnswer(query, responseCode.badVersion);
     if (query.class !== 1) return this.#refuse(query, responseCode.refused, 'only the internet class is answered');
+    const reverse = query.type === recordType.ptr ? reverseAddress(query.name) : undefined;
+    if (reverse !== undefined) return this.#giveName(query, reverse);
+    // An address is not looked up: to be asked for one as a name is a mistake or a trick.
+    if (isIP(query.name) !== 0) return this.#refuse(query, responseCode.nameError, 'an address is not a name');
     if (!this.#options.allowed(query.name)) {
       const decision = this.#options.explain(query.name);
       return this.#refuse(query, responseCode.nameError, decision.reason, decision);
     }
-    if (query.type === recordType.aaaa) return this.#give(query, undefined);
-    if (query.type !== recordType.a) return this.#refuse(query, responseCode.refused, 'only addresses are answered');
-    const address = this.#options.synthetic.addressOf(query.name);
-    if (address === undefined) return this.#refuse(query, responseCode.refused, 'this sandbox has asked for too many names');
-    return this.#give(query, address);
+    return this.#giveAddress(query);
   }
 
-  #give(query: DnsQuery, address: string | undefined): Buffer {
+  #giveAddress(query: DnsQuery): Buffer {
+    const { synthetic, six } = this.#options;
+    // Service bindings (with their keys for encrypted hellos) do not exist here; a browser then asks for plain addresses.
+    if (query.type === recordType.https || query.type === recordType.svcb || (query.type === recordType.aaaa && !six)) return this.#give(query, []);
+    // One kind of record is a whole answer to ANY (RFC 8482 §4.1).
+    if (query.type !== recordType.a && query.type !== recordType.aaaa && query.type !== recordType.any) return this.#refuse(query, responseCode.refused, 'only addresses are answered');
+    const address = synthetic.addressOf(query.name);
+    if (address === undefined) return this.#refuse(query, responseCode.refused, 'this sandbox has asked for too many names');
+    return this.#give(query, query.type === recordType.aaaa ? [{ type: recordType.aaaa, data: sixOf(address) }] : [{ type: recordType.a, data: addressBytes(address) ?? Buffer.alloc(4) }]);
+  }
+
+  /** Only our own addresses have names, and loopback. */
+  #giveName(query: DnsQuery, address: string): Buffer {
+    const name = address === '::1' || address.startsWith('127.') ? 'localhost' : this.#options.synthetic.nameOf(address);
+    return name === undefined ? this.#refuse(query, responseCode.nameError, 'no name belongs to this address') : this.#give(query, [{ type: recordType.ptr, data: nameData(name) }]);
+  }
+
+  #give(query: DnsQuery, answers: readonly Answer[]): Buffer {
     this.answered += 1;
-    return writeAnswer(query, responseCode.ok, address, ttlSeconds);
+    return writeAnswer(query, responseCode.ok, answers, ttlSeconds);
   }
 
   #refuse(query: DnsQuery, code: number, why: string, decision?: Decision): Buffer {

@@ -1,5 +1,6 @@
 /** The egress of one sandbox: its captured TCP, its DNS, and every decision on what leaves. */
 import { lookup } from 'node:dns/promises';
+import { existsSync } from 'node:fs';
 import { createServer as createHttp } from 'node:http';
 import type { IncomingMessage, Server as HttpServer, ServerResponse } from 'node:http';
 import { createServer } from 'node:net';
@@ -52,6 +53,8 @@ export interface JudgedEgressOptions {
   readonly resolve?: Resolve;
   /** By default what the kernel says: with tproxy the local end is the original destination. */
   readonly destination?: Destination;
+  /** Whether the sandbox has IPv6. By default: if the sockets are inherited, and the kernel has it. */
+  readonly ipv6?: boolean;
 }
 
 export type SocketSource = { readonly fd: number } | { readonly host: string; readonly port: number };
@@ -133,13 +136,13 @@ class SandboxEgress implements Egress {
     this.#core = new Core({ sandbox, judge, approver: options.approver, audit, clock, ids, upstreams, limits, history: options.history, recording: options.recording }, options.hooks ?? standardHooks, options.config);
     this.#contexts = new TlsContexts(options.config.ca, clock);
     this.#dns = new DnsResponder({
-      sandbox, audit, clock, ids, synthetic: this.#synthetic, perSecond: limits.questionsPerSecond,
+      sandbox, audit, clock, ids, synthetic: this.#synthetic, perSecond: limits.questionsPerSecond, six: options.ipv6 ?? ('fd' in options.dns && existsSync('/proc/net/if_inet6')),
       allowed: (name) => local.has(name) || judge.nameAllowed(name),
       explain: (name) => this.#core.decide(this.#core.request('dns', { kind: 'host', host: name, port: 443 })),
     });
     this.#http = this.#createHttp(limits);
     const handshakes = new TokenBucket(clock, limits.handshakesPerSecond, limits.handshakesPerSecond);
-    const captured = { core: this.#core, contexts: this.#contexts, handshakes, isLocal: (name: string) => local.has(name), http: (socket: Socket, place: Place) => this.#serve(socket, place) };
+    const captured = { core: this.#core, contexts: this.#contexts, handshakes, isLocal: (name: string) => local.has(name), dns: (packet: Buffer) => this.#dns.answer(packet), http: (socket: Socket, place: Place) => this.#serve(socket, place) };
     this.#tcp = 'server' in options.tcp ? options.tcp.server : createServer({ noDelay: true });
     this.#tcp.removeAllListeners('connection');
     this.#tcp.on('connection', (socket: Socket) => {

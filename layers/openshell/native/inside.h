@@ -68,7 +68,10 @@ int view_build(const struct plan *plan, const struct launch_in *in, int workspac
 int binds_open(const struct plan *plan, const struct launch_in *in, int *fds, struct fault *f);
 
 int network_up(const struct plan *plan, int listeners[2], struct fault *f);
-int nftables_capture(uint16_t tcp_port, uint32_t tcp_address, uint16_t dns_port, struct fault *f);
+int network_loopback(struct fault *f);
+/* Routes, sockets and rules in the network namespace we are in. `again`: it may have routes and our former rules already. */
+int network_capture(int listeners[2], bool again, struct fault *f);
+int nftables_capture(int family, uint16_t tcp_port, uint16_t dns_port, bool again, struct fault *f);
 int netlink_exchange(int protocol, const void *message, size_t length); /* 0 or -errno */
 
 int limits_set(const struct plan *plan, struct fault *f);

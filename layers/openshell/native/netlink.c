@@ -10,7 +10,6 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
-#define LISTEN_ADDRESS 0xc0000201u /* 192.0.2.1, documentation range: the listener is not reachable as 127.0.0.1 */
 #define LISTEN_PORT 15001
 #define DNS_PORT 53
 
@@ -96,42 +95,61 @@ int netlink_exchange(int protocol, const void *message, size_t length) {
   return result;
 }
 
-/* `local 0.0.0.0/0 dev lo src 127.0.0.1`: every IPv4 address is ours, so that nothing is ever routed out. */
-static int every_address_local(void) {
+/* `local 0.0.0.0/0 dev lo src 127.0.0.1`, and `local ::/0 dev lo src ::1`: every address is ours, so that nothing is ever routed out. */
+static int every_address_local(int family) {
   struct batch b = {.length = 0};
-  struct rtmsg route = {.rtm_family = AF_INET, .rtm_table = RT_TABLE_LOCAL, .rtm_type = RTN_LOCAL, .rtm_scope = RT_SCOPE_HOST, .rtm_protocol = RTPROT_BOOT};
+  struct rtmsg route = {.rtm_family = (unsigned char)family, .rtm_table = RT_TABLE_LOCAL, .rtm_type = RTN_LOCAL, .rtm_scope = RT_SCOPE_HOST, .rtm_protocol = RTPROT_BOOT};
   uint32_t loopback = 1, source = htonl(INADDR_LOOPBACK);
-  batch_begin(&b, RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE, &route, sizeof route);
+  batch_begin(&b, RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, &route, sizeof route);
   batch_attr(&b, RTA_OIF, &loopback, sizeof loopback);
-  batch_attr(&b, RTA_PREFSRC, &source, sizeof source);
+  if (family == AF_INET) batch_attr(&b, RTA_PREFSRC, &source, sizeof source);
+  else batch_attr(&b, RTA_PREFSRC, &in6addr_loopback, sizeof in6addr_loopback);
   batch_end(&b);
   return netlink_exchange(NETLINK_ROUTE, b.bytes, b.length);
 }
 
-static int bound(int type, uint32_t address, uint16_t port, bool transparent) {
-  int one = 1, sock = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+/* One socket for both families; IPv4 alone where the kernel has no IPv6. */
+static int bound(int family, int type, uint16_t port) {
+  int one = 1, zero = 0, sock = socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (sock < 0) return -1;
-  struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(address)};
-  if ((transparent && setsockopt(sock, SOL_IP, IP_TRANSPARENT, &one, sizeof one) != 0) || bind(sock, (void *)&at, sizeof at) != 0 || (type == SOCK_STREAM && listen(sock, 1024) != 0)) {
-    int e = errno;
-    close(sock);
-    errno = e;
-    return -1;
-  }
-  return sock;
+  struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(port)};
+  struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+  bool failed = family == AF_INET6 && setsockopt(sock, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero) != 0;
+  if (type == SOCK_STREAM) failed = failed || setsockopt(sock, SOL_IP, IP_TRANSPARENT, &one, sizeof one) != 0 || setsockopt(sock, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0;
+  failed = failed || bind(sock, family == AF_INET6 ? (void *)&six : (void *)&four, family == AF_INET6 ? sizeof six : sizeof four) != 0 || (type == SOCK_STREAM && listen(sock, 1024) != 0);
+  if (!failed) return sock;
+  int e = errno;
+  close(sock);
+  errno = e;
+  return -1;
 }
 
-int network_up(const struct plan *plan, int listeners[2], struct fault *f) {
+int network_loopback(struct fault *f) {
   struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
   int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (sock < 0) return fault(f, "network", errno, "network: socket");
   int failed = ioctl(sock, SIOCSIFFLAGS, &lo) != 0 ? errno : 0;
   close(sock);
-  if (failed) return fault(f, "network", failed, "network: loopback up");
-  if (!plan->capture) return 0;
-  int e = every_address_local();
-  if (e != 0) return fault(f, "network", -e, "network: local route");
-  if ((listeners[0] = bound(SOCK_STREAM, LISTEN_ADDRESS, LISTEN_PORT, true)) < 0) return fault(f, "network", errno, "network: tcp listener");
-  if ((listeners[1] = bound(SOCK_DGRAM, INADDR_LOOPBACK, DNS_PORT, false)) < 0) return fault(f, "network", errno, "network: dns socket");
-  return nftables_capture(LISTEN_PORT, LISTEN_ADDRESS, DNS_PORT, f);
+  return failed ? fault(f, "network", failed, "network: loopback up") : 0;
+}
+
+int network_capture(int listeners[2], bool again, struct fault *f) {
+  int e, family = AF_INET6;
+  if (!again && (e = every_address_local(AF_INET)) != 0) return fault(f, "network", -e, "network: local route");
+  if ((listeners[0] = bound(family, SOCK_STREAM, LISTEN_PORT)) < 0 && errno == EAFNOSUPPORT) listeners[0] = bound(family = AF_INET, SOCK_STREAM, LISTEN_PORT);
+  if (listeners[0] < 0) return fault(f, "network", errno, "network: tcp listener");
+  if ((listeners[1] = bound(family, SOCK_DGRAM, DNS_PORT)) < 0) return fault(f, "network", errno, "network: dns socket");
+  if (nftables_capture(AF_INET, LISTEN_PORT, DNS_PORT, again, f) != 0) return -1;
+  /* In front of a namespace that has other routes, the rules stand before everything is led to them. */
+  if (again && (e = every_address_local(AF_INET)) != 0) return fault(f, "network", -e, "network: local route");
+  if (family == AF_INET) return 0;
+  if (nftables_capture(AF_INET6, LISTEN_PORT, DNS_PORT, again, f) != 0) return -1;
+  e = every_address_local(AF_INET6);
+  /* EACCES: a person turned IPv6 off in this namespace, so that it leads nowhere. */
+  return e != 0 && e != -EACCES && e != -EEXIST ? fault(f, "network", -e, "network: local route of IPv6") : 0;
+}
+
+int network_up(const struct plan *plan, int listeners[2], struct fault *f) {
+  if (network_loopback(f) != 0) return -1;
+  return plan->capture ? network_capture(listeners, false, f) : 0;
 }

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 struct batch {
-  _Alignas(8) unsigned char bytes[8192];
+  _Alignas(8) unsigned char bytes[12288];
   size_t length, message; /* `message`: start of the current one */
   size_t nested[8];
   int depth;

@@ -1,4 +1,4 @@
-/* One nftables batch: new TCP connections to our listener, DNS to our socket, everything else refused at once. */
+/* One nftables batch for each of IPv4 and IPv6: new TCP connections to our listener, DNS to our socket, everything else refused at once. */
 #include "inside.h"
 #include "netlink.h"
 #include <arpa/inet.h>
@@ -11,8 +11,20 @@
 #define TABLE "nemoclaw"
 #define MESSAGE(type) ((uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | (type)))
 
+/* What differs between the families; one batch at a time is built. */
+static struct {
+  uint8_t family;
+  uint32_t destination, length; /* of the address in the network header */
+  const unsigned char *own;     /* loopback */
+  size_t loopback;              /* bytes of it that all of loopback share */
+  unsigned char unreachable;    /* ICMP code */
+} ip;
+
+static const unsigned char own4[4] = {127, 0, 0, 1};
+static const unsigned char own6[16] = {[15] = 1};
+
 static void begin(struct batch *b, int type, uint16_t flags) {
-  struct nfgenmsg header = {.nfgen_family = NFPROTO_IPV4, .version = NFNETLINK_V0};
+  struct nfgenmsg header = {.nfgen_family = ip.family, .version = NFNETLINK_V0};
   batch_begin(b, MESSAGE(type), flags, &header, sizeof header);
 }
 
@@ -100,9 +112,8 @@ static void verdict(struct batch *b, int code) {
 }
 
 static void to_loopback(struct batch *b, size_t bytes) {
-  static const unsigned char address[4] = {127, 0, 0, 1};
-  load(b, NFT_PAYLOAD_NETWORK_HEADER, 16, (uint32_t)bytes);
-  equals(b, address, bytes);
+  load(b, NFT_PAYLOAD_NETWORK_HEADER, ip.destination, (uint32_t)bytes);
+  equals(b, ip.own, bytes);
 }
 
 static void protocol(struct batch *b, unsigned char number) {
@@ -127,37 +138,50 @@ static void first_packet(struct batch *b) {
   equals(b, &syn, 1);
 }
 
-static void capture_tcp(struct batch *b, uint32_t address, uint16_t port) {
-  uint32_t to = htonl(address);
+static void to_port(struct batch *b, uint16_t port) {
   uint16_t at = htons(port);
+  load(b, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2);
+  equals(b, &at, sizeof at);
+}
+
+/* To the listener, whatever the address; the packet keeps it. */
+static void to_listener(struct batch *b, uint16_t port) {
+  uint16_t at = htons(port);
+  immediate(b, NFT_REG_2, &at, sizeof at);
+  expression(b, "tproxy");
+  batch_u32(b, NFTA_TPROXY_FAMILY, ip.family);
+  batch_u32(b, NFTA_TPROXY_REG_PORT, NFT_REG_2);
+  expression_end(b);
+  verdict(b, NF_ACCEPT);
+}
+
+static void capture_tcp(struct batch *b, uint16_t port, uint16_t dns_port) {
+  rule(b, "in"); /* questions over TCP, also to an address of loopback */
+  protocol(b, IPPROTO_TCP);
+  first_packet(b);
+  to_port(b, dns_port);
+  to_listener(b, port);
+  rule_end(b);
   rule(b, "in");
-  to_loopback(b, 1);
+  to_loopback(b, ip.loopback);
   verdict(b, NF_ACCEPT);
   rule_end(b);
   rule(b, "in");
   protocol(b, IPPROTO_TCP);
   first_packet(b);
-  immediate(b, NFT_REG_1, &to, sizeof to);
-  immediate(b, NFT_REG_2, &at, sizeof at);
-  expression(b, "tproxy");
-  batch_u32(b, NFTA_TPROXY_FAMILY, NFPROTO_IPV4);
-  batch_u32(b, NFTA_TPROXY_REG_ADDR, NFT_REG_1);
-  batch_u32(b, NFTA_TPROXY_REG_PORT, NFT_REG_2);
-  expression_end(b);
-  verdict(b, NF_ACCEPT);
+  to_listener(b, port);
   rule_end(b);
 }
 
 static void capture_dns(struct batch *b, uint16_t port) {
   uint16_t at = htons(port);
   rule(b, "dns"); /* already ours, no translation needed */
-  to_loopback(b, 4);
+  to_loopback(b, ip.length);
   verdict(b, NFT_RETURN);
   rule_end(b);
   rule(b, "dns");
   protocol(b, IPPROTO_UDP);
-  load(b, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2);
-  equals(b, &at, sizeof at);
+  to_port(b, port);
   immediate(b, NFT_REG_1, &at, sizeof at);
   expression(b, "redir");
   batch_u32(b, NFTA_REDIR_REG_PROTO_MIN, NFT_REG_1);
@@ -165,9 +189,23 @@ static void capture_dns(struct batch *b, uint16_t port) {
   rule_end(b);
 }
 
-static void refuse_rest(struct batch *b) {
+static void reject(struct batch *b, uint32_t type, const unsigned char *code) {
+  expression(b, "reject");
+  batch_u32(b, NFTA_REJECT_TYPE, type);
+  batch_attr(b, NFTA_REJECT_ICMP_CODE, code, 1);
+  expression_end(b);
+}
+
+static void refuse_rest(struct batch *b, uint16_t port) {
+  rule(b, "out"); /* our listener takes what is captured, and nothing that asks for it */
+  to_loopback(b, ip.loopback);
+  protocol(b, IPPROTO_TCP);
+  first_packet(b);
+  to_port(b, port);
+  reject(b, NFT_REJECT_TCP_RST, &ip.unreachable);
+  rule_end(b);
   rule(b, "out");
-  to_loopback(b, 1);
+  to_loopback(b, ip.loopback);
   verdict(b, NF_ACCEPT);
   rule_end(b);
   rule(b, "out");
@@ -175,11 +213,7 @@ static void refuse_rest(struct batch *b) {
   verdict(b, NF_ACCEPT);
   rule_end(b);
   rule(b, "out"); /* reject, not drop, so that QUIC falls back to TCP at once */
-  expression(b, "reject");
-  batch_u32(b, NFTA_REJECT_TYPE, NFT_REJECT_ICMP_UNREACH);
-  unsigned char port_unreachable = 3;
-  batch_attr(b, NFTA_REJECT_ICMP_CODE, &port_unreachable, 1);
-  expression_end(b);
+  reject(b, NFT_REJECT_ICMP_UNREACH, &ip.unreachable);
   rule_end(b);
 }
 
@@ -192,22 +226,36 @@ static void spare_tcp(struct batch *b) {
   rule_end(b);
 }
 
-int nftables_capture(uint16_t tcp_port, uint32_t tcp_address, uint16_t dns_port, struct fault *f) {
+static void table(struct batch *b, int type, uint16_t flags) {
+  begin(b, type, flags);
+  batch_string(b, NFTA_TABLE_NAME, TABLE);
+  batch_end(b);
+}
+
+int nftables_capture(int family, uint16_t tcp_port, uint16_t dns_port, bool again, struct fault *f) {
   struct batch b = {.length = 0};
+  ip.family = family == AF_INET6 ? NFPROTO_IPV6 : NFPROTO_IPV4;
+  ip.destination = family == AF_INET6 ? 24 : 16;
+  ip.length = family == AF_INET6 ? sizeof own6 : sizeof own4;
+  ip.own = family == AF_INET6 ? own6 : own4;
+  ip.loopback = family == AF_INET6 ? sizeof own6 : 1;
+  ip.unreachable = family == AF_INET6 ? 4 : 3; /* port unreachable */
   boundary(&b, NFNL_MSG_BATCH_BEGIN, 0);
-  begin(&b, NFT_MSG_NEWTABLE, NLM_F_CREATE);
-  batch_string(&b, NFTA_TABLE_NAME, TABLE);
-  batch_end(&b);
+  table(&b, NFT_MSG_NEWTABLE, NLM_F_CREATE);
+  if (again) {
+    table(&b, NFT_MSG_DELTABLE, 0);
+    table(&b, NFT_MSG_NEWTABLE, NLM_F_CREATE);
+  }
   chain(&b, "raw", "filter", NF_INET_LOCAL_OUT, -300);
   chain(&b, "in", "filter", NF_INET_PRE_ROUTING, -150);
   chain(&b, "dns", "nat", NF_INET_LOCAL_OUT, -100);
   chain(&b, "out", "filter", NF_INET_LOCAL_OUT, 0);
   spare_tcp(&b);
-  capture_tcp(&b, tcp_address, tcp_port);
+  capture_tcp(&b, tcp_port, dns_port);
   capture_dns(&b, dns_port);
-  refuse_rest(&b);
+  refuse_rest(&b, tcp_port);
   boundary(&b, NFNL_MSG_BATCH_END, NLM_F_ACK);
   if (b.overflow) return fault(f, "internal", 0, "network: batch too long");
   int e = netlink_exchange(NETLINK_NETFILTER, b.bytes, b.length);
-  return e != 0 ? fault(f, "network", -e, "network: nftables") : 0;
+  return e != 0 ? fault(f, "network", -e, "network: nftables for IPv%d", family == AF_INET6 ? 6 : 4) : 0;
 }

@@ -12,12 +12,12 @@
 
 /* Prints where the connection was meant to go, as a worker sees it, and says the same to the agent. */
 static void answer_tcp(int listener) {
-  struct sockaddr_in to;
+  struct sockaddr_in6 to;
   socklen_t length = sizeof to;
-  char text[64], address[INET_ADDRSTRLEN];
+  char text[96], address[INET6_ADDRSTRLEN];
   int connection = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
   if (connection < 0 || getsockname(connection, (void *)&to, &length) != 0) return perror("accept");
-  int n = snprintf(text, sizeof text, "tcp %s:%d\n", inet_ntop(AF_INET, &to.sin_addr, address, sizeof address), ntohs(to.sin_port));
+  int n = snprintf(text, sizeof text, "tcp %s:%d\n", strncmp(inet_ntop(AF_INET6, &to.sin6_addr, address, sizeof address), "::ffff:", 7) == 0 ? address + 7 : address, ntohs(to.sin6_port));
   if (write(connection, text, (size_t)n) != n || write(1, text, (size_t)n) != n) perror("write");
   close(connection);
 }
@@ -25,7 +25,7 @@ static void answer_tcp(int listener) {
 /* Returns each datagram as it came. */
 static void answer_udp(int sock) {
   char text[512];
-  struct sockaddr_in from;
+  struct sockaddr_in6 from;
   socklen_t length = sizeof from;
   ssize_t n = recvfrom(sock, text, sizeof text, 0, (void *)&from, &length);
   if (n < 0 || sendto(sock, text, (size_t)n, 0, (void *)&from, length) != n) return perror("dns");
