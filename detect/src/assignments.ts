@@ -4,6 +4,9 @@ import type { Finding } from './finding.ts';
 
 const keyword =
   /(?:passw(?:or)?d|passwd|pwd|passphrase|secret|api[-_ ]?key|access[-_]?key|secret[-_]?key|private[-_]?key|(?:access|auth|refresh|bearer|api|session|id)[-_]?token|_token|^token|credentials?|client[-_]?secret|account[-_]?key)$/i;
+/** Names that a secret may have, and much else: what stands behind them has to look random. */
+const mayBeSecret = /(?:key|token|auth|sig(?:nature)?)$/i;
+const isPublicName = /(?:public|primary|foreign|partition|sort|cache|storage|object|site|idempotency|map|row|hash)[-_]?key$|(?:csrf|xsrf|next|page|cancel)[-_]?token$/i;
 /** Values that stand for a secret instead of being one. */
 const placeholder =
   /^(?:\$|<|\{|\[redacted|\*{3}|x{4,}|%[({s]|process\.env|os\.environ|env[.[(]|null$|nil$|none$|true$|false$|undefined$|your[-_ ]|example|changeme|placeholder|getenv|string$|str$|required|optional)/i;
@@ -18,8 +21,8 @@ export function assignmentAt(text: string, i: number): Finding | undefined {
   while (start > 0 && p - start < 40 && isNameChar(text.charCodeAt(start - 1))) start -= 1;
   const name = text.slice(start, p + 1);
   if (/^(?:proxy-)?authorization$/i.test(name)) return authorization(text, i + 1);
-  if (!keyword.test(name)) return undefined;
-  return value(text, i);
+  if (keyword.test(name)) return value(text, i, false);
+  return mayBeSecret.test(name) && !isPublicName.test(name) ? value(text, i, true) : undefined;
 }
 
 /** Whether two letters (lower case) can end one of the keywords; decides for nearly all `=` and `:` without a slice. */
@@ -30,6 +33,8 @@ function endsName(last: number, before: number): boolean {
   if (last === 110) return before === 101 || before === 111; // en on
   if (last === 101) return before === 115; // se
   if (last === 108) return before === 97; // al
+  if (last === 104) return before === 116; // th
+  if (last === 103) return before === 105; // ig
   return last === 115 && before === 108; // ls
 }
 
@@ -41,7 +46,8 @@ function isNameChar(c: number): boolean {
   return isAlnum(c) || c === 95 || c === 45;
 }
 
-function value(text: string, i: number): Finding | undefined {
+/** `random`: only what looks like the output of a generator. */
+function value(text: string, i: number, random: boolean): Finding | undefined {
   let p = i + 1;
   const sign = text[i];
   if (text[p] === '=' || text[p] === '>' || text[p] === '~') {
@@ -60,11 +66,24 @@ function value(text: string, i: number): Finding | undefined {
   if (quoted) p += 1;
   const end = quoted ? closing(text, p, quote, escaped) : bare(text, p);
   const found = text.slice(p, end);
+  if (random) return isRandom(found) ? { type: 'secret', start: p, end, confidence: 0.7, kind: 'entropy' } : undefined;
   if (found.length < (quoted ? 4 : 6) || found.length > 512 || placeholder.test(found)) return undefined;
   // `password: please choose one` and `token = nextToken(…)` are prose and code.
   if (!quoted && (!/[\d!@#$%^&*+/~]/.test(found) || /^[\w.]+\(/.test(found))) return undefined;
   if (quoted && /\s/.test(found) && !/\d/.test(found)) return undefined;
   return { type: 'secret', start: p, end, confidence: quoted ? 0.85 : 0.75, kind: 'assignment' };
+}
+
+/** 24 to 256 characters of one encoding's alphabet, digits among letters, and at least 3.5 bits a character (3 for hexadecimal). */
+function isRandom(value: string): boolean {
+  if (value.length < 24 || value.length > 256 || placeholder.test(value)) return false;
+  const hex = /^[0-9a-f]+$/i.test(value);
+  if (!hex && !(/^[A-Za-z0-9+/_%-]+={0,2}$/.test(value) && /\d/.test(value) && /[a-z]/.test(value) && /[A-Z]/.test(value))) return false;
+  const counts = new Map<string, number>();
+  for (const character of value) counts.set(character, (counts.get(character) ?? 0) + 1);
+  let bits = 0;
+  for (const n of counts.values()) bits -= (n / value.length) * Math.log2(n / value.length);
+  return bits >= (hex ? 3 : 3.5);
 }
 
 function closing(text: string, from: number, quote: string, escaped: boolean): number {

@@ -70,6 +70,7 @@ function* forms(value: string): Generator<string> {
   const bytes = Buffer.from(value, 'utf8');
   yield bytes.toString('hex');
   yield bytes.toString('hex').toUpperCase();
+  yield [...value].toReversed().join('');
   for (const shift of [0, 1, 2]) {
     const text = Buffer.concat([Buffer.alloc(shift), bytes])
       .toString('base64')
@@ -81,13 +82,13 @@ function* forms(value: string): Generator<string> {
   }
 }
 
-/** Appends every occurrence to `out`. */
-export function findKnown(text: string, index: NeedleIndex, out: Finding[]): void {
+/** Appends every occurrence that starts from `from` to before `until` to `out`. */
+export function findKnown(text: string, index: NeedleIndex, out: Finding[], from = 0, until = text.length - 1): void {
   if (index.by.size === 0) return;
   const { hit, by } = index;
-  const n = text.length - 1;
-  let a = text.charCodeAt(0) & 255;
-  for (let i = 0; i < n; i += 1) {
+  const n = Math.min(until, text.length - 1);
+  let a = text.charCodeAt(from) & 255;
+  for (let i = from; i < n; i += 1) {
     const b = text.charCodeAt(i + 1) & 255;
     const key = (a << 8) | b;
     a = b;

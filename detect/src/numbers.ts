@@ -13,6 +13,8 @@ export interface Group {
 }
 
 const maxGroups = 14;
+/** Longer runs are no number of any kind. */
+const longestGroup = 64;
 
 /** Reads the run that starts with the digit at `i`, reports what it holds, and returns where it ends. */
 export function numbersAt(text: string, i: number, out: Finding[]): number {
@@ -23,7 +25,7 @@ export function numbersAt(text: string, i: number, out: Finding[]): number {
   let lastStart = i;
   for (;;) {
     const from = p;
-    while (isDigit(text.charCodeAt(p))) p += 1;
+    while (isDigit(text.charCodeAt(p)) && p - from < longestGroup) p += 1;
     digits += p - from;
     lastStart = from;
     count += 1;

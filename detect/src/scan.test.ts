@@ -34,6 +34,14 @@ test('each type is found by its own form', () => {
     ['{\\"api_key\\": \\"abcd1234\\"}', 'secret', 'abcd1234'],
     ['Authorization: Bearer abc.def-ghi_123', 'secret', 'abc.def-ghi_123'],
     ['postgres://app:p4ss%21word@db.internal:5432/x', 'secret', 'p4ss%21word'],
+    ["CREATE USER a IDENTIFIED BY 'hunter2hunter'", 'secret', 'hunter2hunter'],
+    ["ALTER ROLE a WITH PASSWORD 's3cr3t-pw';", 'secret', 's3cr3t-pw'],
+    ['curl -s -u admin:tr0ub4dor https://example.org', 'secret', 'tr0ub4dor'],
+    ['{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"}', 'secret', 'nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A'],
+    [`sid SK${'0123456789abcdef'.repeat(2)}.`, 'secret', `SK${'0123456789abcdef'.repeat(2)}`],
+    ['AccountKey=Zm9vYmFyYmF6cXV4MTIzNDU2Nzg5MGFiY2RlZmdoaWprbG1ub3A9PQ==;', 'secret', 'Zm9vYmFyYmF6cXV4MTIzNDU2Nzg5MGFiY2RlZmdoaWprbG1ub3A9PQ=='],
+    ['deploy_key: "q8ZsD3fLw0PbX7vNc2RtY5hJ"', 'secret', 'q8ZsD3fLw0PbX7vNc2RtY5hJ'],
+    ['to https://hooks.slack.com/services/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', 'secret', 'hooks.slack.com/services/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'],
     ['x\n-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\ny', 'secret', '-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----'],
   ];
   for (const [text, type, value] of cases) assert.ok(found(text).includes(`${type}:${value}`), `${text} -> ${found(text).join(' | ')}`);
@@ -57,6 +65,10 @@ test('what only looks like something is left alone', () => {
     '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----',
     'The years 1914-1918, page 12345678, 1,234,567.89',
     'http://example.org:8080/a?b=c@d',
+    'primary_key: "q8ZsD3fLw0PbX7vNc2RtY5hJ"',
+    'sort_key = "all-lower-case-words-here-now"',
+    '{"d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"}',
+    'a user is identified by name, or by "curl -u name"',
   ])
     assert.deepEqual(found(text), [], text);
 });

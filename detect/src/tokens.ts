@@ -1,5 +1,6 @@
 /** Credentials that are recognised by their own format: a fixed prefix, then a body of known alphabet and length. */
 import { isAlnum } from './characters.ts';
+import { phraseStarts } from './phrases.ts';
 import type { Finding } from './finding.ts';
 
 interface TokenRule {
@@ -12,6 +13,8 @@ interface TokenRule {
   readonly exact?: number;
   /** Upper case and digits only. */
   readonly upper?: true;
+  /** Lower-case hexadecimal digits only, and the word has to end there. */
+  readonly hex?: true;
 }
 
 /** Formats as their issuers document them. */
@@ -51,8 +54,39 @@ const rules: readonly TokenRule[] = [
   { kind: 'databricks', prefix: 'dapi', extra: '', min: 32 },
   { kind: 'brevo', prefix: 'xkeysib-', extra: '-', min: 64 },
   { kind: 'age', prefix: 'AGE-SECRET-KEY-1', extra: '', min: 40, upper: true },
+  { kind: 'twilio', prefix: 'SK', extra: '', min: 32, exact: 32, hex: true },
+  { kind: 'mailgun', prefix: 'key-', extra: '', min: 32, exact: 32, hex: true },
+  { kind: 'square', prefix: 'sq0csp-', extra: '_-', min: 40 },
+  { kind: 'square', prefix: 'EAAAE', extra: '_-', min: 55 },
+  { kind: 'facebook', prefix: 'EAACEdEose0cBA', extra: '', min: 20 },
+  { kind: 'newrelic', prefix: 'NRAK-', extra: '', min: 27, upper: true },
+  { kind: 'postman', prefix: 'PMAK-', extra: '-', min: 50 },
+  { kind: 'pulumi', prefix: 'pul-', extra: '', min: 40, exact: 40, hex: true },
+  { kind: 'doppler', prefix: 'dp.pt.', extra: '', min: 40 },
+  { kind: 'netlify', prefix: 'nfp_', extra: '', min: 36 },
+  { kind: 'supabase', prefix: 'sbp_', extra: '', min: 40, exact: 40, hex: true },
+  { kind: 'planetscale', prefix: 'pscale_', extra: '_-.=', min: 32 },
+  { kind: 'sentry', prefix: 'sntrys_', extra: '_-+/=', min: 60 },
+  { kind: 'sentry', prefix: 'sntryu_', extra: '', min: 64, exact: 64, hex: true },
+  { kind: 'perplexity', prefix: 'pplx-', extra: '', min: 40 },
+  { kind: 'replicate', prefix: 'r8_', extra: '', min: 37 },
+  { kind: 'onepassword', prefix: 'ops_ey', extra: '_-=', min: 60 },
+  { kind: 'dynatrace', prefix: 'dt0c01.', extra: '.', min: 60 },
+  { kind: 'bitbucket', prefix: 'ATBB', extra: '', min: 28 },
+  { kind: 'easypost', prefix: 'EZAK', extra: '', min: 54 },
+  { kind: 'shippo', prefix: 'shippo_live_', extra: '', min: 40, exact: 40, hex: true },
+  { kind: 'sourcegraph', prefix: 'sgp_', extra: '_', min: 40 },
+  { kind: 'notion', prefix: 'ntn_', extra: '', min: 40 },
+  { kind: 'linear', prefix: 'lin_oauth_', extra: '', min: 40 },
+  { kind: 'heroku', prefix: 'HRKU-', extra: '_-', min: 36 },
+  { kind: 'tailscale', prefix: 'tskey-', extra: '-', min: 24 },
+  { kind: 'cohere', prefix: 'co_api_', extra: '', min: 32 },
+  { kind: 'slack-webhook', prefix: 'hooks.slack.com/services/', extra: '/', min: 40 },
   { kind: 'jwt', prefix: 'eyJ', extra: '_-.', min: 40 },
 ];
+
+/** A token is not followed further: no format is longer, and what is looked at must have an end. */
+const longest = 16 * 1024;
 
 /** Rules by their first two characters (7 bits each), for one table look-up per word. */
 const byPair: readonly (readonly TokenRule[] | undefined)[] = (() => {
@@ -66,13 +100,17 @@ const byPair: readonly (readonly TokenRule[] | undefined)[] = (() => {
 
 const hasRule = new Uint8Array(16384);
 for (const [key, list] of byPair.entries()) if (list) hasRule[key] = 1;
+for (const pair of phraseStarts) hasRule[(pair.charCodeAt(0) << 7) | pair.charCodeAt(1)] = 1;
 
-/** The token that starts with the word at `i`, or undefined. `c` is the character there. */
+/** Whether a token or phrase could start with these two characters; decides for nearly all words. */
+export function mayStart(c: number, next: number): boolean {
+  return c < 128 && next < 128 && hasRule[(c << 7) | next] === 1;
+}
+
+/** The token that starts with the word at `i`, or undefined. `c` is the character there; `mayStart` said yes. */
 export function tokenAt(text: string, i: number, c: number): Finding | undefined {
-  const next = text.charCodeAt(i + 1);
-  if (c > 127 || !(next < 128)) return undefined;
-  const key = (c << 7) | next;
-  return hasRule[key] === 1 ? match(text, i, byPair[key] ?? []) : undefined;
+  const rules = byPair[(c << 7) | text.charCodeAt(i + 1)];
+  return rules && match(text, i, rules);
 }
 
 function match(text: string, i: number, candidates: readonly TokenRule[]): Finding | undefined {
@@ -80,7 +118,7 @@ function match(text: string, i: number, candidates: readonly TokenRule[]): Findi
     if (!text.startsWith(rule.prefix, i)) continue;
     const from = i + rule.prefix.length;
     let end = from;
-    while (isBody(text.charCodeAt(end), rule)) end += 1;
+    while (isBody(text.charCodeAt(end), rule) && end - i < longest) end += 1;
     while (end > from && '.-='.includes(text[end - 1] ?? '') && rule.extra.includes('.')) end -= 1;
     const length = end - from;
     if (length < rule.min || (rule.exact !== undefined && (length !== rule.exact || isAlnum(text.charCodeAt(end))))) continue;
@@ -92,6 +130,7 @@ function match(text: string, i: number, candidates: readonly TokenRule[]): Findi
 }
 
 function isBody(c: number, rule: TokenRule): boolean {
+  if (rule.hex === true) return (c >= 48 && c < 58) || (c >= 97 && c < 103);
   if (rule.upper === true) return (c >= 48 && c < 58) || (c >= 65 && c < 91);
   return isAlnum(c) || (c < 128 && rule.extra.includes(String.fromCharCode(c)) && rule.extra !== '');
 }

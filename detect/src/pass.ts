@@ -1,0 +1,77 @@
+/** One way over the text that looks closer only where a character can be part of something; it can stop anywhere and go on with more text. */
+import { ibanAt, ipv6At } from './addresses.ts';
+import { assignmentAt, pemAt, userinfoAt } from './assignments.ts';
+import * as chars from './characters.ts';
+import { emailAt } from './email.ts';
+import type { Finding } from './finding.ts';
+import { numbersAt } from './numbers.ts';
+import { jwkAt, phraseAt } from './phrases.ts';
+import { mayStart, tokenAt } from './tokens.ts';
+
+/** How far a detector may look back from where it starts, and how far ahead: with that much text around it, it says what it would say with all of it. */
+export const lookBack = 4 * 1024;
+export const lookAhead = 17 * 1024;
+
+/** Where the way stands: the next character, and the start of the word it is in, or -1. */
+export interface Position {
+  at: number;
+  word: number;
+}
+
+/** Goes from `position` to `until`, or a little further where something found ends behind it. Appends what it finds, in no strict order. */
+export function pass(text: string, position: Position, until: number, out: Finding[]): void {
+  const classOf = chars.classOf;
+  let word = position.word;
+  const add = (finding: Finding | undefined): number => {
+    if (!finding) return 0;
+    out.push(finding);
+    return finding.end;
+  };
+  let i = position.at;
+  for (; i < until; i += 1) {
+    const c = text.charCodeAt(i);
+    const kind = classOf[c];
+    if (kind === chars.letter) {
+      if (word < 0) {
+        word = i;
+        if (mayStart(c, text.charCodeAt(i + 1))) {
+          const end = add(tokenAt(text, i, c));
+          if (end > 0) {
+            i = end - 1;
+            word = -1;
+            continue;
+          }
+          add(phraseAt(text, i, c));
+        }
+      }
+      // Letters are most of any text, and inside a word nothing starts.
+      while (i + 1 < until && classOf[text.charCodeAt(i + 1)] === chars.letter) i += 1;
+    } else if (kind === chars.digit) {
+      if (word < 0) {
+        i = numbersAt(text, i, out) - 1;
+        word = i;
+      } else if (i - word === 2) {
+        const end = add(ibanAt(text, i));
+        if (end > 0) i = end - 1;
+      }
+    } else {
+      word = -1;
+      if (kind === chars.other) continue;
+      if (kind === chars.at) add(emailAt(text, i));
+      else if (kind === chars.dash) {
+        const end = text.charCodeAt(i + 1) === 45 ? add(pemAt(text, i)) : 0;
+        if (end > 0) i = end - 1;
+      } else {
+        add(assignmentAt(text, i));
+        if (kind === chars.colon) {
+          add(userinfoAt(text, i));
+          add(jwkAt(text, i));
+          const end = add(ipv6At(text, i));
+          if (end > 0) i = end - 1;
+        }
+      }
+    }
+  }
+  position.at = i;
+  position.word = word;
+}
