@@ -8,6 +8,7 @@ export { toCedar, toCedarText } from './cedar-text.ts';
 export { cedarQueries, decideByCedar, type CedarQuery } from './cedar-plain.ts';
 export { canonicalJson } from './canonical.ts';
 export { canonicalHost } from './hosts.ts';
+export { compilePath, matchPath, strictSegments, type PathPattern } from './glob.ts';
 export type { Resolved } from './actions.ts';
 export type { Handling, NetworkView, Upstream } from './network.ts';
 export type { PolicyIr } from './ir.ts';

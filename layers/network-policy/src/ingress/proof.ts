@@ -1,0 +1,34 @@
+/** Checks one caller against one rule. Whatever goes wrong is no proof. */
+import type { Clock } from '@nemoclaw/contract';
+import { HmacCheck } from './hmac.ts';
+import { checkJwt } from './jwt.ts';
+import { checkCertificate } from './mtls.ts';
+import { checkAddress } from './ranges.ts';
+import type { Caller, IngressRule, Unproven } from './rules.ts';
+
+export class ProofCheck {
+  readonly #clock: Clock;
+  readonly #hmac: HmacCheck;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#hmac = new HmacCheck(clock);
+  }
+
+  async check({ proof }: IngressRule, caller: Caller): Promise<Unproven> {
+    try {
+      switch (proof.kind) {
+        case 'hmac':
+          return this.#hmac.check(proof, caller);
+        case 'jwt':
+          return await checkJwt(proof, caller, this.#clock);
+        case 'mtls':
+          return checkCertificate(proof, caller);
+        case 'addresses':
+          return checkAddress(proof, caller);
+      }
+    } catch {
+      return 'the proof could not be checked';
+    }
+  }
+}
