@@ -20,8 +20,10 @@ export { blueprintFiles };
 /** Time stands still until a test moves it. */
 export class FakeClock {
   time = 1_700_000_000_000;
+  /** What somebody set the wall clock ahead. */
+  set = 0;
   now(): number {
-    return this.time;
+    return this.time + this.set;
   }
   monotonic(): number {
     return this.time;

@@ -227,6 +227,31 @@ describe('a holder that is gone', () => {
     assert.deepEqual(world.gateway.house.desk.grants().map((grant) => grant.state), ['expired']);
   }));
 
+  for (const [word, hours] of [['back', -48], ['ahead', 48]] as const) {
+    test(`a wall clock that is set ${word} gives neither a grant nor a question more time`, inWorld(async (world, live) => {
+      const key = live.inForce.key(toolRequest(live));
+      const id = await held(world, live, 'h1', toolRequest(live));
+      await world.restart();
+      await decide(world, id);
+      const open = await held(world, live, 'h2', { ...toolRequest(live), params: new Map([['other', 'x']]) });
+      world.clock.set = hours * 3_600_000;
+      world.clock.time += 15 * 60_000;
+      assert.deepEqual(world.gateway.house.desk.grants().map((grant) => grant.state), ['expired']);
+      assert.equal(await consume(world, live, key, 1), 'no');
+      await assert.rejects(decide(world, open));
+      assert.notEqual(settled(world, open)?.state, 'granted');
+    }));
+  }
+
+  test('of what was made "later" than now, the age is unknown: it is worth nothing after a restart', inWorld(async (world, live) => {
+    const id = await held(world, live, 'h1', toolRequest(live));
+    await world.restart();
+    await decide(world, id);
+    world.clock.set = -3_600_000;
+    await world.restart();
+    assert.equal(await consume(world, live, live.inForce.key(toolRequest(live)), 1), 'no');
+  }));
+
   test('a grant whose use cannot be put on record is not used', inWorld(async (world, live) => {
     const request = toolRequest(live);
     const id = await held(world, live, 'h1', request);

@@ -20,6 +20,7 @@ import { KeyedLock } from '../keyed-lock.ts';
 import { approvalView } from './card.ts';
 import { Grants } from './grants.ts';
 import { approvalKey, approvalRecordSchema, asRequest, isOpen, readKept, type ApprovalRecord, type Kept, type RequestWire } from './record.ts';
+import { Window } from './window.ts';
 
 /** What the desk must know about a sandbox to open a question for it. */
 export interface DeskSandbox {
@@ -69,6 +70,7 @@ export class ApprovalDesk {
   readonly #holders = new Map<string, Answer>();
   /** Questions that the gateway's own policy could reproduce; only these can be allowed by an edit of the policy. */
   readonly #reproduced = new Set<string>();
+  readonly #windows = new Map<string, Window>();
   readonly #lock = new KeyedLock();
 
   constructor(deps: DeskDeps) {
@@ -84,7 +86,7 @@ export class ApprovalDesk {
       const kept = readKept(approvalRecordSchema, entry);
       if (!kept) continue;
       kept.record.held = false;
-      this.#kept.set(kept.record.id, kept);
+      this.#keep(kept);
     }
   }
 
@@ -121,6 +123,7 @@ export class ApprovalDesk {
         await this.#deps.store.delete(approvalKey(kept.record), kept.revision);
         this.#kept.delete(id);
         this.#reproduced.delete(id);
+        this.#windows.delete(id);
       }).catch(() => undefined);
     }
     await this.#grants.forgetOld(sandbox, maxDecided);
@@ -155,7 +158,7 @@ export class ApprovalDesk {
       alsoHttp: hold.kind === 'tool' && sandbox.seenAsHttp(hold.decision.action),
     };
     const kept: Kept<ApprovalRecord> = { record, revision: await this.#deps.store.put(approvalKey(record), record, 0) };
-    this.#kept.set(record.id, kept);
+    this.#keep(kept);
     this.#holders.set(record.id, answer);
     if (decision.verdict === 'escalate') this.#reproduced.add(record.id);
     this.#deps.audit.emit(this.#event(record, `Waiting for a person: ${record.summary}`, 'escalate'));
@@ -251,7 +254,7 @@ export class ApprovalDesk {
     if (!kept) throw new NemoError('NEMO_E_NOT_FOUND', { what: `There is no approval ${safeLine(id, 80)}.`, fix: 'Look at `nemoclaw approvals list`.' });
     return this.#lock.run(id, async () => {
       const { record } = kept;
-      if (isOpen(record.state) && record.deadline <= this.#deps.clock.now()) await this.#settle(kept, 'expired', 'timeout', 'Nobody decided in time.');
+      if (isOpen(record.state) && this.#isOver(id)) await this.#settle(kept, 'expired', 'timeout', 'Nobody decided in time.');
       if (!isOpen(record.state)) {
         throw new NemoError('NEMO_E_DECIDED', { what: `${record.id} is no longer open: it was ${record.state === 'granted' ? 'approved' : record.state} by ${record.by}.`, ...(record.reason ? { why: record.reason } : {}) });
       }
@@ -283,9 +286,8 @@ export class ApprovalDesk {
 
   /** Default deny for everything whose time is over. */
   async sweep(): Promise<void> {
-    const now = this.#deps.clock.now();
     for (const kept of this.#kept.values()) {
-      if (!isOpen(kept.record.state) || kept.record.deadline > now) continue;
+      if (!isOpen(kept.record.state) || !this.#isOver(kept.record.id)) continue;
       await this.#lock.run(kept.record.id, async () => {
         if (isOpen(kept.record.state)) await this.#settle(kept, 'expired', 'timeout', 'Nobody decided in time.');
       });
@@ -372,6 +374,17 @@ export class ApprovalDesk {
   async #save(kept: Kept<ApprovalRecord>, change: Partial<ApprovalRecord>): Promise<void> {
     Object.assign(kept.record, change);
     kept.revision = await this.#deps.store.put(approvalKey(kept.record), kept.record, kept.revision);
+  }
+
+  #keep(kept: Kept<ApprovalRecord>): void {
+    const { id, createdAt, deadline } = kept.record;
+    this.#kept.set(id, kept);
+    this.#windows.set(id, new Window(this.#deps.clock, createdAt, deadline));
+  }
+
+  /** What is not known counts as over. */
+  #isOver(id: string): boolean {
+    return this.#windows.get(id)?.over ?? true;
   }
 
   #find(is: (record: ApprovalRecord) => boolean): Kept<ApprovalRecord> | undefined {

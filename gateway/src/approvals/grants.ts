@@ -3,13 +3,16 @@ import { StoreConflict, type AuditSink, type Clock, type GrantView, type Ids, ty
 import { gatewayEvent } from '../backend.ts';
 import { grantLifetime } from './card.ts';
 import { grantKey, grantRecordSchema, readKept, type ApprovalRecord, type GrantRecord, type Kept } from './record.ts';
+import { Window } from './window.ts';
+
+type KeptGrant = Kept<GrantRecord> & { readonly window: Window };
 
 export class Grants {
   readonly #store: Store;
   readonly #audit: AuditSink;
   readonly #clock: Clock;
   readonly #ids: Ids;
-  readonly #kept = new Map<string, Kept<GrantRecord>>();
+  readonly #kept = new Map<string, KeptGrant>();
 
   constructor(deps: { store: Store; audit: AuditSink; clock: Clock; ids: Ids }) {
     this.#store = deps.store;
@@ -22,7 +25,7 @@ export class Grants {
     for (const entry of await this.#store.list('sandbox/')) {
       if (entry.key.split('/')[2] !== 'grant') continue;
       const kept = readKept(grantRecordSchema, entry);
-      if (kept) this.#kept.set(kept.record.id, kept);
+      if (kept) this.#kept.set(kept.record.id, { ...kept, window: this.#window(kept.record) });
     }
   }
 
@@ -41,10 +44,11 @@ export class Grants {
       expiresAt: now + grantLifetime,
       usedAt: null,
     };
+    const window = this.#window(record);
     return {
       id: record.id,
       write: { op: 'put', key: grantKey(record), value: record, expectedRevision: 0 },
-      made: (revision) => this.#kept.set(record.id, { record, revision }),
+      made: (revision) => this.#kept.set(record.id, { record, revision, window }),
     };
   }
 
@@ -80,12 +84,12 @@ export class Grants {
 
   /** Keys that would pass now, with the approval they came from. */
   unused(sandbox: string): { key: string; approvalId: string }[] {
-    return [...this.#kept.values()].filter(({ record }) => record.sandbox === sandbox && this.#isUsable(record)).map(({ record }) => ({ key: record.key, approvalId: record.approvalId }));
+    return [...this.#kept.values()].filter((kept) => kept.record.sandbox === sandbox && isUsable(kept)).map(({ record }) => ({ key: record.key, approvalId: record.approvalId }));
   }
 
   list(nameOf: (sandbox: string) => string): GrantView[] {
     return [...this.#kept.values()]
-      .map(({ record }): GrantView => ({
+      .map(({ record, window }): GrantView => ({
         id: record.id,
         sandbox: nameOf(record.sandbox),
         approvalId: record.approvalId,
@@ -94,14 +98,14 @@ export class Grants {
         by: record.by,
         createdAt: record.createdAt,
         expiresAt: record.expiresAt,
-        state: record.usedAt !== null ? 'used' : this.#isUsable(record) ? 'unused' : 'expired',
+        state: record.usedAt !== null ? 'used' : isUsable({ record, window }) ? 'unused' : 'expired',
       }))
       .sort((a, b) => b.createdAt - a.createdAt);
   }
 
   /** Removes the oldest used and expired ones of a sandbox, beyond `most`. */
   async forgetOld(sandbox: string, most: number): Promise<void> {
-    const spent = [...this.#kept.values()].filter(({ record }) => record.sandbox === sandbox && !this.#isUsable(record)).sort((a, b) => a.record.createdAt - b.record.createdAt);
+    const spent = [...this.#kept.values()].filter((kept) => kept.record.sandbox === sandbox && !isUsable(kept)).sort((a, b) => a.record.createdAt - b.record.createdAt);
     for (const kept of spent.slice(0, Math.max(0, spent.length - most))) {
       await this.#store.delete(grantKey(kept.record), kept.revision).catch(() => undefined);
       this.#kept.delete(kept.record.id);
@@ -117,11 +121,15 @@ export class Grants {
     }
   }
 
-  #usable(sandbox: string, key: string): Kept<GrantRecord> | undefined {
-    return [...this.#kept.values()].find(({ record }) => record.sandbox === sandbox && record.key === key && this.#isUsable(record));
+  #usable(sandbox: string, key: string): KeptGrant | undefined {
+    return [...this.#kept.values()].find((kept) => kept.record.sandbox === sandbox && kept.record.key === key && isUsable(kept));
   }
 
-  #isUsable(record: GrantRecord): boolean {
-    return record.usedAt === null && record.expiresAt > this.#clock.now();
+  #window({ createdAt, expiresAt }: GrantRecord): Window {
+    return new Window(this.#clock, createdAt, expiresAt);
   }
+}
+
+function isUsable({ record, window }: Pick<KeptGrant, 'record' | 'window'>): boolean {
+  return record.usedAt === null && !window.over;
 }
