@@ -75,7 +75,7 @@ export interface Ground {
 export const withDaemon: Ground = {
   owner: process.getuid?.() ?? 0,
   async run(policy, workspace, command, input, asked) {
-    const sandbox = await createSandbox(policy, { workspace, approver: denier(asked), holdFor: 60_000 });
+    const sandbox = await createSandbox(policy, { workspace, approver: denier(asked) });
     try {
       const running = await sandbox.exec([command]);
       running.stdin.end(input);

@@ -1,7 +1,7 @@
 /** What is said when there is no guest, and that its first root is one. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -33,6 +33,30 @@ test('the archive is one that cpio reads', () => {
   if (listed.error === undefined) assert.deepEqual(listed.stdout.trim().split('\n'), ['modules', 'modules/a']);
   assert.equal(bytes.length % 4, 0);
   assert.ok(bytes.includes('TRAILER!!!'));
+});
+
+test('a failed test is not tried again; a Node that a signal ended is, and both are told', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'nemoclaw-guest-script-'));
+  try {
+    // Stands for node: notes that it ran, ends as it is told.
+    const bin = join(folder, 'bin');
+    mkdirSync(bin);
+    writeFileSync(join(bin, 'node'), `#!/bin/sh\necho x >>${folder}/runs\n[ "$(wc -l <${folder}/runs)" -gt 1 ] && exit 0\nexit "$(cat ${folder}/code)"\n`, { mode: 0o755 });
+    const script = suiteScript([{ files: ['a.test.ts'], only: ["it's one"], not: ['other'] }]).replaceAll('/run/', `${folder}/run/`).replace('cd /nemoclaw', `mkdir -p ${folder}/run`);
+    const result = (code: number): { runs: number; said: string; status: number | null } => {
+      rmSync(join(folder, 'runs'), { force: true });
+      writeFileSync(join(folder, 'code'), String(code));
+      const done = spawnSync('/bin/bash', ['-c', script], { env: { PATH: `${bin}:/usr/bin:/bin` }, encoding: 'utf8' });
+      return { runs: readFileSync(join(folder, 'runs'), 'utf8').length / 2, said: done.stdout, status: done.status };
+    };
+    assert.deepEqual([result(0), result(1)].map(({ runs, status }) => [runs, status]), [[1, 0], [1, 1]]);
+    const crashed = result(134);
+    assert.deepEqual([crashed.runs, crashed.status], [2, 0]);
+    assert.match(crashed.said, /^TRIED AGAIN: node was ended by signal 6$/m);
+    assert.match(script, /--test-name-pattern='it.s one' --test-skip-pattern='other'/);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
 
 test('results come back as one line; a name that a shell would read is refused', () => {

@@ -1,5 +1,6 @@
 /** The guest's three disks (root, checkout, extra files) and its first root. */
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { stripTypeScriptTypes } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { archive, type ArchiveEntry } from './cpio.ts';
 import { baseFiles } from './base-files.ts';
@@ -49,11 +50,22 @@ export function rootDisk(cache: string, now: number): string {
   return keptDisk(cache, 'root', print, (file) => makeDisk(file, 2048, (folder) => fillRoot(folder, files)), now);
 }
 
+/** In place, with every line where it was; see plain.mjs. */
+function withoutTypes(folder: string): void {
+  for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
+    if (!name.endsWith('.ts')) continue;
+    const path = join(folder, name);
+    const text = readFileSync(path, 'utf8');
+    writeFileSync(path, stripTypeScriptTypes(text));
+  }
+}
+
 /** Everything of the checkout but its dependencies and history; made for each boot, in about a second. */
 export function checkoutDisk(file: string): void {
   const rooms = readdirSync(project).filter((name) => !['node_modules', '.git', '.cache'].includes(name) && !name.endsWith('.log'));
   makeDisk(file, 256, (folder) => {
     tool('cp', ['-a', ...rooms, folder], project);
+    withoutTypes(folder);
     mkdirSync(join(folder, 'node_modules'));
   });
 }

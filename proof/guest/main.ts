@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util';
 import { boot, type Ended } from './boot.ts';
 import { cacheFolder, fetchPrograms, kernel } from './fetch.ts';
 import { checkoutDisk, extraDisk, firstRoot, project, rootDisk } from './image.ts';
+import { buildPrograms } from './programs.ts';
 import { resultOf, suiteRuns, suiteScript, type Run } from './suite.ts';
 import { GuestUnavailable } from './unavailable.ts';
 
@@ -15,6 +16,8 @@ const { values, positionals } = parseArgs({
   options: { shell: { type: 'string' }, with: { type: 'string', multiple: true, default: [] }, seconds: { type: 'string', default: '1500' }, append: { type: 'string', default: '' } },
 });
 const folder = mkdtempSync(join(tmpdir(), 'nemoclaw-guest-'));
+// That types are stripped by an experimental function is known.
+process.removeAllListeners('warning').on('warning', (warning) => (warning.name === 'ExperimentalWarning' ? undefined : say(String(warning))));
 const begun = performance.now();
 const since = (): string => `${((performance.now() - begun) / 1000).toFixed(0)} s`;
 const say = (line: string): void => void process.stderr.write(`guest: ${line}\n`);
@@ -23,12 +26,13 @@ async function run(script: string, onLine: (line: string) => void): Promise<Ende
   fetchPrograms();
   const found = kernel();
   // Built here, where it is quick. That it does not build is a failure, not a guest that cannot be had.
-  const made = spawnSync('make', ['-s', '-C', join(project, 'layers/openshell/native'), 'all', 'build/test-capture'], { encoding: 'utf8' });
+  const made = spawnSync('make', ['-s', '-C', join(project, 'layers/openshell/native'), 'all', 'build/test-capture', 'build/test-lsm'], { encoding: 'utf8' });
   if (made.status !== 0) throw new Error(`the native part does not build:\n${made.error?.message ?? made.stderr}`);
   const firstRootFile = firstRoot(cacheFolder, found);
   const disks = [rootDisk(cacheFolder, Date.now()), join(folder, 'checkout.ext4'), join(folder, 'extra.ext4')];
   checkoutDisk(join(folder, 'checkout.ext4'));
-  extraDisk(join(folder, 'extra.ext4'), script, values.with);
+  buildPrograms(join(folder, 'bin'));
+  extraDisk(join(folder, 'extra.ext4'), script, [join(folder, 'bin'), ...values.with]);
   say(`${found.release}, disks ready after ${since()}`);
   return boot({ kernel: found, firstRoot: firstRootFile, disks, console: join(folder, 'console'), seconds: Number(values.seconds), append: values.append, onLine });
 }

@@ -142,7 +142,7 @@ export class TestInstance {
       identities: Object.fromEntries((['gateway', 'worker', 'ledger', 'demo'] as const).map((role) => [role, { uid: testUids[role], gid: testUids[role] }])),
       agentUids: { first: testUids.agents, count: 64 },
       workers: options.workers ?? 1,
-      services: roles.map((role) => ({ name: role, role, argv: ['{node}', '{lib}/layers/openshell/src/openshelld-test-service.ts'], env: { HUB: hub } })),
+      services: roles.map((role) => ({ name: role, role, argv: ['{node}', '{lib}/layers/openshell/src/openshelld-test-service.ts'], env: { HUB: hub, ...(process.env['NODE_OPTIONS'] === undefined ? {} : { NODE_OPTIONS: process.env['NODE_OPTIONS'] }) } })),
       limits: { sandboxes: 16, registrations: 32 },
       holdSeconds: options.holdSeconds ?? 60,
       bindRoots: [...readHostFacts({ nodeBinary: process.execPath }).bindRoots, join(instance.root, 'prefix')],

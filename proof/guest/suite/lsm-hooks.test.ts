@@ -7,6 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { loadSandboxPolicy, type LayerSwitch } from '@nemoclaw/contract';
 import { createSandbox } from '@nemoclaw/openshell';
+import { programs as tools } from './kept.ts';
 
 const off: readonly LayerSwitch[] = ['landlock', 'seccomp', 'uid', 'caps', 'pidns'];
 const policy = (spec: string) => loadSandboxPolicy(`apiVersion: openshell.nvidia.com/v1\nkind: SandboxPolicy\nmetadata: { name: hooks }\nspec: { ${spec} }\n`, 'hooks.yaml');
@@ -24,17 +25,13 @@ const within = ['own_signal', 'own_ptrace', 'own_bind', 'own_sendmsg'];
 const refused = (code: number | undefined): boolean => code === 1 || code === 13;
 
 describe('hooks of tier A', { timeout: 240_000 }, () => {
-  let tools: string;
   let outside: ChildProcess;
 
   before(() => {
-    tools = mkdtempSync('/tmp/hooks-');
-    execFileSync('gcc', ['-static', '-std=gnu11', '-Wall', '-Wextra', '-Werror', '-D_GNU_SOURCE', '-O1', '-o', join(tools, 'hooks'), join(import.meta.dirname, '../native/hooks.c')]);
     outside = spawn('/bin/sleep', ['1000'], { stdio: 'ignore' });
   });
   after(() => {
     outside.kill('SIGKILL');
-    rmSync(tools, { recursive: true, force: true });
   });
 
   function workspace(owner: number): string {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { loadSandboxPolicy } from '@nemoclaw/contract';
 import { createSandbox } from '@nemoclaw/openshell';
+import './kept.ts';
 
 test('a file in a place where only writing is asked about is not moved out unasked', { timeout: 120_000 }, async () => {
   const workspace = mkdtempSync('/tmp/lsm-');

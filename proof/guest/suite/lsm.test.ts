@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { loadSandboxPolicy, type Approver, type HoldRequest } from '@nemoclaw/contract';
 import { createSandbox } from '@nemoclaw/openshell';
+import './kept.ts';
 
 const policy = (spec: string) => loadSandboxPolicy(`apiVersion: openshell.nvidia.com/v1\nkind: SandboxPolicy\nmetadata: { name: lsm }\nspec: { isolation: { network: none, filesystem: workspace }, ${spec} }\n`, 'lsm.yaml');
 
