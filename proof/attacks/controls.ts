@@ -20,7 +20,7 @@ const sh = (script: string): string[] => ['/bin/sh', '-c', script];
 const python = (script: string): string[] => ['/usr/bin/python3', '-c', script];
 const node = (script: string): string[] => ['node', '-e', script];
 
-const list: readonly Control[] = [
+export const controlList: readonly Control[] = [
   { title: 'write and run a script in the workspace', command: sh('printf "#!/bin/sh\\necho ran" >s; chmod +x s; ./s'), out: /^ran$/m, left: ['s', /ran/] },
   { title: 'node, with its thread pool and a worker', command: node("const {Worker}=require('worker_threads'); require('fs').readFile('/etc/hostname',()=>new Worker('require(\"worker_threads\").parentPort.postMessage(7)',{eval:true}).on('message',(n)=>console.log('worker',n)))"), out: /^worker 7$/m },
   { title: 'python', command: python('import json,ssl,sqlite3,hashlib; print("py", sum(range(5)))'), out: /^py 10$/m },
@@ -60,7 +60,7 @@ async function controlsOf(check: Checks, tier: 'B' | 'C'): Promise<void> {
   const host = tier === 'C' ? { ...facts, limits: policyFactsOf(readLaunchFacts(person)).limits } : facts;
   const policy = loadSandboxPolicy(`apiVersion: openshell.nvidia.com/v1\nkind: SandboxPolicy\nmetadata: { name: attacked }\nspec: { ${standardSpec} }\n`, 'attacked.yaml');
   const plan = planFor(policy, host, { hasWorkspace: true, escalations: 'refuse' });
-  for (const { title, command, code = 0, out, left } of list) {
+  for (const { title, command, code = 0, out, left } of controlList) {
     const workspace = mkdtempSync('/tmp/nca-workspace-');
     mkdirSync(join(workspace, 'vault')); // what the policy denies lies in it
     if (tier === 'C') for (const path of ['', 'vault']) chownSync(join(workspace, path), person.uid, person.gid);
