@@ -26,11 +26,35 @@ export interface ActionLabels {
 /** The labels of what nobody labelled. */
 export const unlabelled: ActionLabels = { sensitivity: 'restricted', reversibility: 'irreversible', scope: 'external', compliance: [] };
 
-/** What is acted on. `path` of http is canonical (decoded once, dot segments resolved); `query` as parsed. */
+/**
+ * What an application protocol says inside a connection; one request may carry several, each is decided and the strictest counts.
+ * `websocket` is the opening of one. An MCP or JSON-RPC `method` of '' is the transport alone (the event stream by GET, the end of a session),
+ * `response` an answer to the server. Everything here is the agent's own word, as the server will read it.
+ */
+export type AppMessage =
+  /** `none`: looked at, and nothing that a rule speaks of. */
+  | { readonly protocol: 'websocket' | 'grpc' | 'none' }
+  /** `fields`: those at the top level, fragments resolved, under their own names rather than aliases. `name` '' = anonymous. */
+  | { readonly protocol: 'graphql'; readonly operation: 'query' | 'mutation' | 'subscription'; readonly name: string; readonly fields: readonly string[] }
+  /** `tool` '' = none; `arguments`: of the tool. */
+  | { readonly protocol: 'mcp'; readonly method: string; readonly tool: string; readonly arguments: Readonly<Record<string, unknown>> }
+  | { readonly protocol: 'json-rpc'; readonly method: string }
+  /** Before the first recipient is named: []. `tls`: whether the conversation is encrypted by now. */
+  | { readonly protocol: 'smtp'; readonly recipients: readonly string[]; readonly tls: boolean }
+  | { readonly protocol: 'postgres' | 'redis' };
+
+/** Header names in small letters -> values in order; only those that a rule names. */
+export type HeaderValues = Readonly<Record<string, readonly string[]>>;
+
+/**
+ * What is acted on. `path` of http is canonical (decoded once, dot segments resolved); `query` as parsed.
+ * `headers`, `message` absent: not known yet, so that no rule on them allows anything. `program`: path of the one that opened the connection,
+ * '' = looked for and not found, absent = not seen on this host.
+ */
 export type Resource =
   | { readonly kind: 'tool'; readonly name: string }
-  | { readonly kind: 'host'; readonly host: string; readonly port: number }
-  | { readonly kind: 'http'; readonly host: string; readonly port: number; readonly method: string; readonly path: string; readonly query: readonly (readonly [string, string])[]; readonly tls: boolean }
+  | { readonly kind: 'host'; readonly host: string; readonly port: number; readonly message?: AppMessage; readonly program?: string }
+  | { readonly kind: 'http'; readonly host: string; readonly port: number; readonly method: string; readonly path: string; readonly query: readonly (readonly [string, string])[]; readonly tls: boolean; readonly headers?: HeaderValues; readonly message?: AppMessage; readonly program?: string }
   | { readonly kind: 'file'; readonly path: string; readonly op: FileOp; readonly dev?: number; readonly ino?: number; readonly toPath?: string }
   /** A system call that the policy names; `args` as a person reads them. */
   | { readonly kind: 'call'; readonly name: string; readonly args: string }
@@ -81,4 +105,6 @@ export interface Decision {
   readonly policyVersion: number;
   readonly decidedBy: 'table' | 'cedar' | 'default' | 'error' | 'approval';
   readonly micros: number;
+  /** What the verdict would be if no rule were in `mode: monitor`, where that is stricter. */
+  readonly monitored?: { readonly verdict: 'deny' | 'escalate'; readonly rules: readonly RuleRef[]; readonly reason: string };
 }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { decide } from './decide.ts';
 import { actionRequest, ask, fileRequest, httpRequest, policyOf, toolRequest } from './sample.test.ts';
-import { needsBody } from './policy.ts';
+import { needsBody } from './needs.ts';
 
 const catalogue = `organization: { domains: [acme.example] }
 actions:

@@ -7,8 +7,9 @@ import { toCedar } from './cedar-text.ts';
 import { decideHttp, queryHolds } from './egress.ts';
 import { factsOf } from './facts.ts';
 import { inView } from './files.ts';
-import { compilePath, loosen, looseSegments, matchPath, strictSegments } from './glob.ts';
+import { compilePath, loosen, matchPath } from './glob.ts';
 import { canonicalHost } from './hosts.ts';
+import { failingInside, programHolds } from './messages.ts';
 import { plansOf, viewOf, type CompiledPolicy } from './policy.ts';
 
 /** One question to Cedar; a request may need several, and the strictest answer counts. */
@@ -24,25 +25,27 @@ export function cedarQueries(policy: CompiledPolicy, request: ActionRequest): Ce
   const resource = request.resource;
   const out: CedarQuery[] = [];
   let as = '';
-  if (resource.kind === 'http') {
+  if (resource.kind === 'http' || (resource.kind === 'host' && resource.message !== undefined)) {
+    const view = viewOf(resource);
     const host = canonicalHost(resource.host);
-    as = policy.ir.networkNone === null ? (decideHttp(policy.egress, host, viewOf(resource)).rule?.ir.as ?? '') : '';
-    const strict = strictSegments(resource.path);
-    const loose = looseSegments(resource.path);
+    as = policy.ir.networkNone === null ? (decideHttp(policy.egress, host, view).rule?.ir.as ?? '') : '';
+    const strict = view.strict();
+    const loose = view.loose();
     const patterns = [...new Set(policy.ir.egress.flatMap((r) => r.paths))];
     out.push({
       action: 'net:http',
       grouped: false,
       context: {
         ...hostContext(host, resource.port),
-        method: resource.method,
-        paths: patterns.filter((p) => matchPath(compilePath(p), strict)),
-        pathsLoosely: patterns.filter((p) => matchPath(loosen(compilePath(p)), loose)),
-        queries: policy.ir.egress.filter((r) => r.query !== undefined && queryHolds(r, resource.query)).map((r) => r.ref.id),
+        method: view.method,
+        paths: patterns.filter((p) => view.http && matchPath(compilePath(p), strict)),
+        pathsLoosely: patterns.filter((p) => view.http && matchPath(loosen(compilePath(p)), loose)),
+        queries: policy.ir.egress.filter((r) => view.http && r.query !== undefined && queryHolds(r, view.query)).map((r) => r.ref.id),
+        insides: policy.ir.egress.filter((r) => failingInside(r, view) === undefined).map((r) => r.ref.id),
       },
     });
   } else if (resource.kind === 'host') {
-    out.push({ action: request.source === 'dns' ? 'net:dns' : 'net:connect', grouped: false, context: hostContext(canonicalHost(resource.host), resource.port) });
+    out.push({ action: request.source === 'dns' ? 'net:dns' : 'net:connect', grouped: false, context: { ...hostContext(canonicalHost(resource.host), resource.port), insides: policy.ir.egress.filter((r) => programHolds(r, resource.program)).map((r) => r.ref.id) } });
   } else if (resource.kind === 'file') {
     out.push(fileQuery(policy, resource.path, resource.op));
     if (resource.toPath !== undefined) out.push(fileQuery(policy, resource.toPath, resource.op === 'rename' ? 'rename' : 'create'));

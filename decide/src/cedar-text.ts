@@ -1,5 +1,5 @@
 /** The whole policy as Cedar text: for validation, proof, and the test that `decide` agrees with Cedar itself. */
-import { isBlanket, type EgressGroup, type EgressRule } from './egress.ts';
+import { emptyGroup, isBlanket, type EgressGroup, type EgressRule } from './egress.ts';
 import { actionScope, quoted, triggerPolicy } from './cedar-words.ts';
 import { narrower } from './hosts.ts';
 import type { FileRuleIr } from './ir.ts';
@@ -45,12 +45,12 @@ type Add = (id: string, effect: 'permit' | 'forbid', scope: string, condition?: 
 
 function networkText(policy: CompiledPolicy, out: Map<string, string>, add: Add): void {
   const domains = [...new Set(policy.ir.egress.map((r) => r.domain))];
-  const groups = new Map(domains.map((d) => [d, policy.egress.at(d, () => ({ domain: d, deny: [], escalate: [], allow: [] }))]));
+  const groups = new Map(domains.map((d) => [d, policy.egress.at(d, () => emptyGroup(d))]));
   for (const look of looks) {
     const decides = new Map(domains.map((d) => [d, decidesText(groups.get(d), look)]));
     for (const [domain, group] of groups) {
       const before = domains.filter((d) => narrower(d, domain)).flatMap((d) => decides.get(d) ?? []).map((text) => `!(${text})`);
-      for (const rule of [...group.deny, ...group.escalate, ...group.allow]) ruleText(rule, look, before, out, add);
+      for (const rule of [...group.deny, ...group.escalate, ...group.lets, ...group.allow]) ruleText(rule, look, before, out, add);
     }
   }
 }
@@ -59,20 +59,21 @@ function networkText(policy: CompiledPolicy, out: Map<string, string>, add: Add)
 function decidesText(group: EgressGroup | undefined, look: Look): string | undefined {
   if (group === undefined) return undefined;
   const host = hostText(group.domain);
-  if (group.allow.length > 0 || (look === 'net:dns' && group.escalate.length > 0)) return host;
-  const rules = [...group.deny, ...group.escalate].flatMap((rule) => matchText(rule, look) ?? []);
+  if (group.allow.length > 0 || (look === 'net:dns' && group.escalate.length + group.lets.length > 0)) return host;
+  const rules = [...group.deny, ...group.escalate, ...group.lets].flatMap((rule) => matchText(rule, look) ?? []);
   return rules.length === 0 ? undefined : `${host} && (${rules.join(' || ')})`;
 }
 
 function ruleText(rule: EgressRule, look: Look, before: readonly string[], out: Map<string, string>, add: Add): void {
   const match = matchText(rule, look);
   if (match === undefined) return;
-  const id = look === 'net:http' ? rule.ir.ref.id : `${rule.ir.ref.id}:${look.slice(4)}`;
+  const name = rule.wide ? `${rule.ir.ref.id}:watch` : rule.ir.ref.id;
+  const id = look === 'net:http' ? name : `${name}:${look.slice(4)}`;
   const condition = [hostText(rule.ir.domain), match, ...before].join(' && ');
   const scope = `action == Action::${quoted(look)}`;
   if (rule.ir.effect === 'deny') return add(id, 'forbid', scope, condition);
   // at a connection, what depends on the request is decided when the request is seen; a name only says that something may be
-  const asks = rule.ir.effect === 'escalate' && (look === 'net:http' || (look === 'net:connect' && !rule.conditional));
+  const asks = rule.ir.effect === 'escalate' && rule.ir.monitor !== true && (look === 'net:http' || (look === 'net:connect' && !rule.conditional));
   add(asks ? `${id}:permit` : id, 'permit', scope, condition);
   if (asks) out.set(id, `@advice("require_approval")\nforbid(principal, ${scope}, resource) when { ${condition} } unless { context.approved };`);
 }
@@ -82,8 +83,10 @@ function matchText(rule: EgressRule, look: Look): string | undefined {
   const ir = rule.ir;
   const port = ir.ports.length === 0 ? 'true' : `[${ir.ports.join(', ')}].contains(context.port)`;
   if (look === 'net:dns') return ir.effect !== 'deny' || isBlanket(rule) ? 'true' : undefined;
-  if (look === 'net:connect') return ir.effect === 'deny' && rule.conditional ? undefined : port;
-  const parts = [port];
+  // facts that Cedar has no words for come as the ids of the rules for which they hold
+  const inside = `context.insides.contains(${quoted(ir.ref.id)})`;
+  if (look === 'net:connect') return ir.effect === 'deny' && rule.conditional ? undefined : ir.binaries === undefined || rule.wide ? port : `${port} && ${inside}`;
+  const parts = rule.inside ? [port, inside] : [port];
   if (ir.methods.length > 0) parts.push(`[${ir.methods.map(quoted).join(', ')}].contains(context.method)`);
   if (ir.paths.length > 0) parts.push(`context.${ir.effect === 'allow' ? 'paths' : 'pathsLoosely'}.containsAny([${ir.paths.map(quoted).join(', ')}])`);
   if (ir.query !== undefined) parts.push(`context.queries.contains(${quoted(ir.ref.id)})`);

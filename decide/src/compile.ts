@@ -1,6 +1,7 @@
 /** Turns loaded policy files into the IR. */
-import { parseAttribute, sandboxFiles, whereOf, type ApprovalPolicy, type Catalogue, type EgressRule, type FileOp, type NetworkPolicyFile, type Path, type RuleRef, type SandboxPolicy } from '@nemoclaw/contract';
-import type { ActionIr, EgressRuleIr, FileRuleIr, PolicyIr } from './ir.ts';
+import { defaultPorts, parseAttribute, protocolOf, sandboxFiles, whereOf, type ApprovalPolicy, type Catalogue, type EgressRule, type FileOp, type NetworkPolicyFile, type Path, type RuleRef, type SandboxPolicy } from '@nemoclaw/contract';
+import type { ActionIr, ArgumentIr, EgressRuleIr, FileRuleIr, IngressRuleIr, PolicyIr } from './ir.ts';
+import { looksInside } from './messages.ts';
 import { buildPolicy, type CompiledPolicy } from './policy.ts';
 
 /** What `compilePolicy` reads; a `BlueprintFolder` or `PolicyBundle` of the contract is one. */
@@ -29,7 +30,8 @@ export function compilePolicy(input: PolicyInput, version: number): CompiledPoli
     role: input.role,
     networkNone: spec.isolation.network === 'none' ? here('isolation.network', 'isolation', 'network') : null,
     egress: egressOf(input.network, spec.isolation.network === 'open' ? here('isolation.network', 'isolation', 'network') : undefined),
-    inspection: { tlsDecrypt: inspection?.tlsDecrypt ?? true, logPayloads: inspection?.logPayloads ?? false, scanForPII: inspection?.scanForPII ?? true },
+    ingress: ingress(input.network),
+    inspection: inspection === undefined ? { tlsDecrypt: true, logPayloads: false, scanForPII: true } : { ...stated({ ...inspection, actions: words(inspection.actions) }) },
     allowed: names('allowedAPIs'),
     denied: names('deniedAPIs'),
     triggers: (input.approvals?.triggers ?? []).map((t, i) => ({ ref: ref(`approvals.triggers[${i}]`, input.approvals, ['triggers', i]), pattern: t.action, threshold: t.threshold })),
@@ -63,22 +65,57 @@ function egress(file: NetworkPolicyFile): EgressRuleIr[] {
   return (['deny', 'escalate', 'allow'] as const).flatMap((effect) =>
     lists[effect].map((given, i): EgressRuleIr => {
       const rule: EgressRule = given;
+      const protocol = protocolOf(rule);
       return {
         ref: ref(`egress.${effect}[${i}]`, file, ['networkPolicy', 'egress', effect, i]),
         effect,
         domain: rule.domain,
-        ports: rule.ports ?? (effect === 'deny' ? [] : [80, 443]),
+        ports: rule.ports ?? (effect === 'deny' ? [] : defaultPorts(protocol)),
         methods: rule.methods ?? [],
         paths: rule.paths ?? [],
-        ...(rule.query === undefined ? {} : { query: Object.entries(rule.query).map(([name, values]) => [name, typeof values === 'string' ? [values] : values] as const) }),
+        ...(rule.query === undefined ? {} : { query: valuesOf(rule.query) }),
         addresses: rule.addresses ?? [],
         ca: rule.ca ?? '',
         tls: rule.tls ?? '',
         as: rule.as ?? '',
         accepts: rule.accepts ?? '',
+        ...(protocol === '' ? {} : { protocol }),
+        ...(rule.headers === undefined ? {} : { headers: valuesOf(rule.headers) }),
+        ...stated({ graphql: words(rule.graphql), jsonRpc: words(rule.jsonRpc), smtp: words(rule.smtp), binaries: rule.binaries, maxBody: rule.maxBody, onOversize: rule.onOversize, rate: rule.rate }),
+        ...(rule.mcp === undefined ? {} : { mcp: { ...stated({ methods: rule.mcp.methods, tools: rule.mcp.tools }), ...(rule.mcp.arguments === undefined ? {} : { arguments: Object.entries(rule.mcp.arguments).map(argument) }) } }),
+        ...(rule.mode === 'monitor' ? { monitor: true } : {}),
       };
     }),
   );
+}
+
+function valuesOf(given: Readonly<Record<string, string | readonly string[]>>): (readonly [string, readonly string[]])[] {
+  return Object.entries(given).map(([name, values]) => [name, typeof values === 'string' ? [values] : values] as const);
+}
+
+type Argument = NonNullable<NonNullable<EgressRule['mcp']>['arguments']>[string];
+function argument([name, given]: [string, Argument]): ArgumentIr {
+  const path = name.split('.');
+  if (typeof given === 'object' && !Array.isArray(given)) return { path, values: [], ...stated(given) };
+  return { path, values: Array.isArray(given) ? given : [given] };
+}
+
+/** The same without the fields that are undefined: encoded policies are equal where their meaning is. */
+function stated<T extends object>(given: T): { [K in keyof T as undefined extends T[K] ? never : K]: T[K] } & { [K in keyof T as undefined extends T[K] ? K : never]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as ReturnType<typeof stated<T>>;
+}
+
+const words = <T extends object>(given: T | undefined) => (given === undefined ? undefined : stated(given));
+
+function ingress(file: NetworkPolicyFile | undefined): IngressRuleIr[] {
+  return (file?.networkPolicy.ingress.allow ?? []).map((rule, i) => ({
+    ref: ref(`ingress.allow[${i}]`, file, ['networkPolicy', 'ingress', 'allow', i]),
+    source: rule.source,
+    path: rule.path,
+    port: rule.port ?? 0,
+    ...(rule.auth === undefined ? {} : { auth: rule.auth }),
+    ...(rule.rate === undefined ? {} : { rate: rule.rate }),
+  }));
 }
 
 /** Level `open`: any host on any port that no more specific rule decides; unread. Private addresses stay refused, since none is named. */
@@ -86,7 +123,7 @@ function egressOf(file: NetworkPolicyFile | undefined, open: RuleRef | undefined
   const named = file === undefined ? [] : egress(file);
   if (open === undefined) return named;
   // Where a rule takes away by what is inside a request, TLS must be opened, so that these hosts are for HTTP only.
-  const looked = named.filter((rule) => rule.effect !== 'allow' && rule.domain !== '*' && (rule.methods.length > 0 || rule.paths.length > 0 || rule.query !== undefined)).map((rule) => rule.domain);
+  const looked = named.filter((rule) => rule.effect !== 'allow' && rule.domain !== '*' && looksInside(rule)).map((rule) => rule.domain);
   const read = [...new Set(looked)].filter((domain) => !named.some((rule) => rule.effect === 'allow' && rule.domain === domain));
   return [...named, ...read.map((domain): EgressRuleIr => ({ ...everywhere({ ...open, id: `${open.id}:${domain}` }), domain, ports: [80, 443], tls: 'intercept' })), everywhere(open)];
 }

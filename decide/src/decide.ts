@@ -1,5 +1,5 @@
 /** The one evaluator: every surface, tool and test asks here. */
-import { safeLine, type ActionLabels, type ActionRequest, type Decision, type FileOp, type RuleRef, type Verdict } from '@nemoclaw/contract';
+import { safeLine, type ActionLabels, type ActionRequest, type Decision, type FileOp, type Resource, type RuleRef, type Verdict } from '@nemoclaw/contract';
 import type { ActionPlan } from './actions.ts';
 import { evaluate } from './cedar.ts';
 import { decideConnect, decideHttp, decideName, type EgressVerdict } from './egress.ts';
@@ -42,8 +42,10 @@ const hints = {
 export function decide(policy: CompiledPolicy, request: ActionRequest): Decision {
   const start = performance.now();
   let part: Part;
+  let monitored: Decision['monitored'];
   try {
     part = decideParts(policy, request);
+    monitored = part.verdict === 'deny' ? undefined : stricterUnwatched(policy, request, part);
   } catch {
     part = { verdict: 'deny', refs: [{ id: 'error' }], reason: 'The request could not be decided.', hint: hints.error, by: 'error', plan: undefined };
   }
@@ -57,7 +59,16 @@ export function decide(policy: CompiledPolicy, request: ActionRequest): Decision
     policyVersion: policy.version,
     decidedBy: part.by,
     micros: (performance.now() - start) * 1000,
+    ...(monitored === undefined ? {} : { monitored }),
   };
+}
+
+/** What the rules in monitor mode would make of it, where that is stricter. */
+function stricterUnwatched(policy: CompiledPolicy, request: ActionRequest, part: Part): Decision['monitored'] {
+  const resource = request.resource;
+  if (policy.unwatched === undefined || (resource.kind !== 'http' && resource.kind !== 'host')) return undefined;
+  const { verdict, refs, reason } = egressVerdict(policy.unwatched, request, resource);
+  return verdict === 'allow' || strictness[verdict] <= strictness[part.verdict] ? undefined : { verdict, rules: refs, reason };
 }
 
 function intentOf(plan: ActionPlan | undefined, given: ActionLabels): ActionLabels {
@@ -98,10 +109,15 @@ function network(policy: CompiledPolicy, request: ActionRequest): EgressVerdict 
   const resource = request.resource;
   const none = policy.ir.networkNone;
   if (none !== null) return { verdict: 'deny', refs: [none], reason: 'This sandbox has no network.', rule: undefined };
-  if (resource.kind === 'http') return withLabel(request.history, decideHttp(policy.egress, canonicalHost(resource.host), viewOf(resource)));
-  if (resource.kind !== 'host') return { verdict: 'deny', refs: [], reason: '', rule: undefined };
+  if (resource.kind !== 'host' && resource.kind !== 'http') return { verdict: 'deny', refs: [], reason: '', rule: undefined };
+  const verdict = egressVerdict(policy.egress, request, resource);
+  return request.source === 'dns' ? verdict : withLabel(request.history, verdict);
+}
+
+function egressVerdict(egress: CompiledPolicy['egress'], request: ActionRequest, resource: Extract<Resource, { kind: 'http' | 'host' }>): EgressVerdict {
   const host = canonicalHost(resource.host);
-  return request.source === 'dns' ? decideName(policy.egress, host) : withLabel(request.history, decideConnect(policy.egress, host, resource.port));
+  if (resource.kind === 'http' || resource.message !== undefined) return decideHttp(egress, host, viewOf(resource));
+  return request.source === 'dns' ? decideName(egress, host) : decideConnect(egress, host, resource.port, resource.program);
 }
 
 function networkPart(verdict: EgressVerdict): Part {

@@ -6,7 +6,8 @@
 import type { RuleRef } from '@nemoclaw/contract';
 import { compilePath, loosen, matchPath, matchText, type PathPattern } from './glob.ts';
 import { HostIndex } from './hosts.ts';
-import type { EgressRuleIr, PolicyIr } from './ir.ts';
+import type { EgressRuleIr } from './ir.ts';
+import { failingInside, looksInside, programHolds, type InsideView } from './messages.ts';
 
 export interface EgressRule {
   readonly ir: EgressRuleIr;
@@ -15,6 +16,10 @@ export interface EgressRule {
   readonly paths: readonly PathPattern[];
   /** Says something about what is inside a connection. */
   readonly conditional: boolean;
+  /** The twin of a rule in monitor mode: holds for host and port alone. */
+  readonly wide: boolean;
+  /** Has conditions of `failingInside`. */
+  readonly inside: boolean;
   readonly refs: readonly RuleRef[];
   readonly allowReason: string;
 }
@@ -23,11 +28,13 @@ export interface EgressGroup {
   readonly domain: string;
   readonly deny: EgressRule[];
   readonly escalate: EgressRule[];
+  /** Rules that would ask, in monitor mode: they let through and close nothing. */
+  readonly lets: EgressRule[];
   readonly allow: EgressRule[];
 }
 
-/** What an HTTP request shows to the rules; `strict` and `loose` are its path's segments, made once, when first asked. */
-export interface HttpView {
+/** What a request shows to the rules; `strict` and `loose` are its path's segments, made once, when first asked. */
+export interface HttpView extends InsideView {
   readonly port: number;
   readonly method: string;
   readonly query: readonly (readonly [string, string])[];
@@ -42,25 +49,46 @@ export interface EgressVerdict {
   readonly rule: EgressRule | undefined;
 }
 
-export function buildEgress(ir: PolicyIr): HostIndex<EgressGroup> {
+export const emptyGroup = (domain: string): EgressGroup => ({ domain, deny: [], escalate: [], lets: [], allow: [] });
+
+/** The rules as they are, in whatever mode. */
+export function buildEgress(rules: readonly EgressRuleIr[]): HostIndex<EgressGroup> {
   const index = new HostIndex<EgressGroup>();
-  for (const rule of ir.egress) {
-    const group = index.at(rule.domain, () => ({ domain: rule.domain, deny: [], escalate: [], allow: [] }));
-    group[rule.effect].push(prepare(rule));
+  for (const rule of rules) index.at(rule.domain, () => emptyGroup(rule.domain))[rule.effect].push(prepare(rule));
+  return index;
+}
+
+/** The rules as they are enforced: in monitor mode a denial is none, a question lets through, and an allowance holds for its host and ports whatever is inside. */
+export function buildEnforced(rules: readonly EgressRuleIr[]): HostIndex<EgressGroup> {
+  const index = new HostIndex<EgressGroup>();
+  const wide: EgressRuleIr[] = [];
+  for (const rule of rules) {
+    if (rule.monitor === true && rule.effect === 'deny') continue;
+    const group = index.at(rule.domain, () => emptyGroup(rule.domain));
+    group[rule.monitor === true && rule.effect === 'escalate' ? 'lets' : rule.effect].push(prepare(rule));
+    if (rule.monitor === true && rule.effect === 'allow' && (looksInside(rule) || rule.binaries !== undefined)) wide.push(rule);
+  }
+  // after all others, so that a rule that does hold is the one that is named
+  for (const rule of wide) {
+    const { query: _query, headers: _headers, graphql: _graphql, mcp: _mcp, jsonRpc: _jsonRpc, smtp: _smtp, binaries: _binaries, ...rest } = rule;
+    index.at(rule.domain, () => emptyGroup(rule.domain)).allow.push(prepare({ ...rest, methods: [], paths: [] }, true));
   }
   return index;
 }
 
-function prepare(ir: EgressRuleIr): EgressRule {
+function prepare(ir: EgressRuleIr, wide = false): EgressRule {
   const paths = ir.paths.map(compilePath);
   return {
     ir,
     ports: ir.ports.length === 0 ? undefined : new Set(ir.ports),
     methods: ir.methods.length === 0 ? undefined : new Set(ir.methods),
     paths: ir.effect === 'allow' ? paths : paths.map(loosen),
-    conditional: ir.methods.length > 0 || ir.paths.length > 0 || ir.query !== undefined,
+    // its twin goes on saying how the connection is handled
+    conditional: wide || looksInside(ir),
+    wide,
+    inside: !wide && (ir.headers !== undefined || ir.binaries !== undefined || ir.protocol !== undefined || (ir.effect === 'allow' && ir.methods.length > 0)),
     refs: [ir.ref],
-    allowReason: `${ir.domain} is allowed by ${ir.ref.id}.`,
+    allowReason: wide ? `${ir.domain} is allowed by ${ir.ref.id}, which only watches.` : `${ir.domain} is allowed by ${ir.ref.id}.`,
   };
 }
 
@@ -69,10 +97,12 @@ export function matchesHttp(rule: EgressRule, view: HttpView): boolean {
   if (rule.ports !== undefined && !rule.ports.has(view.port)) return false;
   if (rule.methods !== undefined && !rule.methods.has(view.method)) return false;
   if (rule.paths.length > 0) {
+    if (!view.http) return false;
     const segments = rule.ir.effect === 'allow' ? view.strict() : view.loose();
     if (!rule.paths.some((p) => matchPath(p, segments))) return false;
   }
-  return rule.ir.query === undefined || queryHolds(rule.ir, view.query);
+  if (rule.ir.query !== undefined && !(view.http && queryHolds(rule.ir, view.query))) return false;
+  return !rule.inside || failingInside(rule.ir, view) === undefined;
 }
 
 /** Allow: no parameter but the named ones, each with an accepted value. Escalate, deny: one of the named ones occurs with such a value. */
@@ -88,6 +118,7 @@ export function decideHttp(index: HostIndex<EgressGroup>, host: string, view: Ht
   for (const group of index.covering(host)) {
     for (const rule of group.deny) if (matchesHttp(rule, view)) return denied(rule, host);
     for (const rule of group.escalate) if (matchesHttp(rule, view)) return asked(rule, host);
+    for (const rule of group.lets) if (matchesHttp(rule, view)) return watched(rule, host);
     for (const rule of group.allow) if (matchesHttp(rule, view)) return { verdict: 'allow', refs: rule.refs, reason: rule.allowReason, rule };
     const closed = group.allow[0];
     if (closed !== undefined) return closedHttp(group, closed, host, view);
@@ -96,14 +127,19 @@ export function decideHttp(index: HostIndex<EgressGroup>, host: string, view: Ht
 }
 
 /** The verdict on opening a connection, before anything is known of what is inside: allowed where some request could be allowed or escalated. */
-export function decideConnect(index: HostIndex<EgressGroup>, host: string, port: number): EgressVerdict {
+export function decideConnect(index: HostIndex<EgressGroup>, host: string, port: number, program?: string): EgressVerdict {
   for (const group of index.covering(host)) {
-    for (const rule of group.deny) if (!rule.conditional && atPort(rule, port)) return denied(rule, host);
-    for (const rule of group.escalate) if (!rule.conditional && atPort(rule, port)) return asked(rule, host);
-    for (const rule of group.allow) if (atPort(rule, port)) return { verdict: 'allow', refs: rule.refs, reason: rule.allowReason, rule };
-    for (const rule of group.escalate) if (atPort(rule, port)) return { verdict: 'allow', refs: rule.refs, reason: `Some requests to ${host} may be made after approval (${rule.ir.ref.id}).`, rule };
+    const meant = (rule: EgressRule): boolean => atPort(rule, port) && programHolds(rule.ir, program);
+    for (const rule of group.deny) if (!rule.conditional && meant(rule)) return denied(rule, host);
+    for (const rule of group.escalate) if (!rule.conditional && meant(rule)) return asked(rule, host);
+    for (const rule of group.lets) if (!rule.conditional && meant(rule)) return watched(rule, host);
+    for (const rule of group.allow) if (meant(rule)) return { verdict: 'allow', refs: rule.refs, reason: rule.allowReason, rule };
+    for (const rule of group.escalate) if (meant(rule)) return { verdict: 'allow', refs: rule.refs, reason: `Some requests to ${host} may be made after approval (${rule.ir.ref.id}).`, rule };
+    for (const rule of group.lets) if (meant(rule)) return watched(rule, host);
     const closed = group.allow[0];
-    if (closed !== undefined) return { verdict: 'deny', refs: closed.refs, reason: portReason(group, host, port), rule: closed };
+    if (closed === undefined) continue;
+    const here = group.allow.find((rule) => atPort(rule, port));
+    return here === undefined ? { verdict: 'deny', refs: closed.refs, reason: portReason(group, host, port), rule: closed } : { verdict: 'deny', refs: here.refs, reason: `${host} is allowed for other programs only.`, rule: here };
   }
   return unnamed(host);
 }
@@ -112,7 +148,7 @@ export function decideConnect(index: HostIndex<EgressGroup>, host: string, port:
 export function decideName(index: HostIndex<EgressGroup>, host: string): EgressVerdict {
   for (const group of index.covering(host)) {
     for (const rule of group.deny) if (isBlanket(rule)) return denied(rule, host);
-    const open = group.allow[0] ?? group.escalate[0];
+    const open = group.allow[0] ?? group.escalate[0] ?? group.lets[0];
     if (open !== undefined) return { verdict: 'allow', refs: open.refs, reason: `${host} is named by ${open.ir.ref.id}.`, rule: open };
   }
   return unnamed(host);
@@ -120,7 +156,7 @@ export function decideName(index: HostIndex<EgressGroup>, host: string): EgressV
 
 /** Denies whatever goes to its domain. */
 export function isBlanket(rule: EgressRule): boolean {
-  return !rule.conditional && rule.ports === undefined;
+  return !rule.conditional && rule.ports === undefined && rule.ir.binaries === undefined;
 }
 export function atPort(rule: EgressRule, port: number): boolean {
   return rule.ports === undefined || rule.ports.has(port);
@@ -133,6 +169,9 @@ function denied(rule: EgressRule, host: string): EgressVerdict {
 function asked(rule: EgressRule, host: string): EgressVerdict {
   return { verdict: 'escalate', refs: rule.refs, reason: `A person decides on requests to ${host} (${rule.ir.ref.id}).`, rule };
 }
+function watched(rule: EgressRule, host: string): EgressVerdict {
+  return { verdict: 'allow', refs: rule.refs, reason: `A person would decide on requests to ${host} (${rule.ir.ref.id}), but the rule only watches.`, rule };
+}
 function unnamed(host: string): EgressVerdict {
   return { verdict: 'deny', refs: nothing, reason: host === '' ? 'The host is not a plain name or address.' : `${host} is not among the allowed hosts.`, rule: undefined };
 }
@@ -142,12 +181,16 @@ function closedHttp(group: EgressGroup, first: EgressRule, host: string, view: H
   const atThisPort = group.allow.filter((r) => atPort(r, view.port));
   if (atThisPort.length === 0) return { verdict: 'deny', refs: first.refs, reason: portReason(group, host, view.port), rule: first };
   const byMethod = atThisPort.filter((r) => r.methods === undefined || r.methods.has(view.method));
-  const near = byMethod[0] ?? atThisPort[0] ?? first;
+  const near = byMethod.find((r) => shapeHolds(r, view)) ?? byMethod[0] ?? atThisPort[0] ?? first;
   const reason =
     byMethod.length === 0
-      ? `${host} is allowed for ${[...new Set(atThisPort.flatMap((r) => r.ir.methods))].join(', ')}, not for ${view.method}.`
-      : `${host} is allowed for other ${near.paths.length > 0 ? 'paths' : 'queries'} only.`;
+      ? `${host} is allowed for ${[...new Set(atThisPort.flatMap((r) => r.ir.methods))].join(', ')}, not for ${view.http ? view.method : (view.message?.protocol ?? 'this')}.`
+      : `${host} is allowed for other ${shapeHolds(near, view) ? (failingInside(near.ir, view) ?? 'requests') : near.paths.length > 0 ? 'paths' : 'queries'} only.`;
   return { verdict: 'deny', refs: near.refs, reason, rule: near };
+}
+/** Whether path and query are not what fails. */
+function shapeHolds(rule: EgressRule, view: HttpView): boolean {
+  return matchesHttp({ ...rule, inside: false }, view);
 }
 function portReason(group: EgressGroup, host: string, port: number): string {
   return `${host} is allowed on port ${[...new Set(group.allow.flatMap((r) => r.ir.ports))].join(', ')}, not ${port}.`;

@@ -1,6 +1,6 @@
 /** Generators of policies and requests for the property tests; small pools, so that rules and requests meet. */
 import fc from 'fast-check';
-import { approvalPolicySchema, catalogueSchema, emptyHistory, networkPolicySchema, sandboxPolicySchema, unlabelled, type ActionRequest, type FileOp } from '@nemoclaw/contract';
+import { approvalPolicySchema, catalogueSchema, emptyHistory, networkPolicySchema, sandboxPolicySchema, unlabelled, type ActionRequest, type AppMessage, type FileOp, type HeaderValues } from '@nemoclaw/contract';
 import { compilePolicy } from './compile.ts';
 import { resolveHttp, resolveTool, type CompiledPolicy } from './policy.ts';
 
@@ -11,9 +11,23 @@ const paths = ['/v1/*', '/v1/**', '/admin', '/v1/a*b/c', '/**/secret', '/'];
 const maybe = <T>(arb: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> => fc.oneof({ weight: 3, arbitrary: fc.constant(undefined) }, { weight: 2, arbitrary: arb });
 const some = <T>(pool: readonly T[]): fc.Arbitrary<T[]> => fc.uniqueArray(fc.constantFrom(...pool), { minLength: 1, maxLength: 2 });
 const query = fc.record({ q: fc.constantFrom('1', 'a*', '*') });
-const conditions = { methods: maybe(some(methods)), ports: maybe(some([80, 443, 8443])), paths: maybe(some(paths)), query: maybe(query) };
+const programs = ['/usr/bin/curl', '/opt/**'];
+const inside = fc.constantFrom<Readonly<Record<string, unknown>>>(
+  { headers: { 'x-tenant': 'acme' } }, { headers: { 'x-tenant': ['acme', 'b*'], accept: '*' } }, { protocol: 'http' }, { protocol: 'websocket' }, { protocol: 'grpc' }, { protocol: 'tcp', ports: [8443] },
+  { graphql: { operations: ['query'], fields: ['viewer', 'repo*'] } }, { graphql: { names: ['Get*'] } }, { mcp: { tools: ['search', 'crm_*'], arguments: { amount: { max: 100 } } } }, { mcp: { methods: ['tools/*', 'initialize'] } },
+  { jsonRpc: { methods: ['eth_*'] } }, { smtp: { recipients: ['*@acme.example'], starttls: 'required' } }, { protocol: 'smtp' },
+);
+/** A condition inside a request in half of the rules; HTTP words only where the protocol has them. */
+const withInside = <T extends Record<string, unknown>>(given: fc.Arbitrary<T>): fc.Arbitrary<Record<string, unknown>> =>
+  fc.tuple(given, fc.oneof(fc.constant<Readonly<Record<string, unknown>>>({}), inside), fc.constantFrom(undefined, undefined, undefined, 'monitor')).map(([rule, more, mode]) => {
+    const { methods, paths, query, ...bare } = rule;
+    const own = more['protocol'] === 'tcp' || more['protocol'] === 'smtp' || more['smtp'] !== undefined;
+    // two protocols of their own on one port are refused by the loader
+    return { ...bare, ...(own ? {} : { methods, paths, query }), ...more, ...(more['smtp'] === undefined && more['protocol'] !== 'smtp' ? {} : { ports: [25] }), mode };
+  });
+const conditions = { binaries: maybe(some(programs)), methods: maybe(some(methods)), ports: maybe(some([80, 443, 8443])), paths: maybe(some(paths)), query: maybe(query) };
 const rule = (domains: readonly string[], as: boolean) =>
-  fc.record({ domain: fc.constantFrom(...domains), ...conditions, ...(as ? { as: maybe(fc.constantFrom('crm.read', 'admin.reset')) } : {}) }).map((r) => Object.fromEntries(Object.entries(r).filter(([, v]) => v !== undefined)));
+  withInside(fc.record({ domain: fc.constantFrom(...domains), ...conditions, ...(as ? { as: maybe(fc.constantFrom('crm.read', 'admin.reset')) } : {}) })).map((r) => Object.fromEntries(Object.entries(r).filter(([, v]) => v !== undefined)));
 
 const names = ['crm.read', 'crm.update', 'admin.reset', 'admin.user.drop', 'pay.send', 'mail.send', 'other'];
 const patterns = ['crm.read', 'crm.*', 'admin.*', 'admin.user.*', 'pay.send', 'mail.*', 'mail.send', 'fs.write'];
@@ -82,6 +96,19 @@ const hosts = [...exact, ...exact, 'z.a.test', 'unknown.example', 'A.TEST', 'a.t
 const urlPaths = ['/', '/v1/x', '/v1/a/b', '/v1', '/v1/', '/admin', '/ADMIN/', '//admin', '/admin;x=1', '/v1/a1b/c', '/x/y/secret', '/secret'];
 const filePaths = [...folders, '/workspace/keys/k', '/workspace/prod/db/x', '/workspace/free', '/etc/passwd', '/root', '/tmp/y', '/', '/workspace/../etc', 'rel'];
 
+const messages = fc.constantFrom<AppMessage>(
+  { protocol: 'none' }, { protocol: 'websocket' }, { protocol: 'grpc' }, { protocol: 'graphql', operation: 'query', name: 'GetIt', fields: ['viewer'] }, { protocol: 'graphql', operation: 'mutation', name: '', fields: ['viewer', 'drop'] },
+  { protocol: 'mcp', method: 'initialize', tool: '', arguments: {} }, { protocol: 'mcp', method: 'tools/call', tool: 'search', arguments: { amount: 5 } }, { protocol: 'mcp', method: 'tools/call', tool: 'crm_x', arguments: { amount: '500' } },
+  { protocol: 'mcp', method: '', tool: '', arguments: {} }, { protocol: 'json-rpc', method: 'eth_call' }, { protocol: 'smtp', recipients: ['a@ACME.example'], tls: true }, { protocol: 'smtp', recipients: ['a@acme.example', 'b@evil.example'], tls: true }, { protocol: 'redis' },
+);
+const given = fc.record({
+  headers: fc.constantFrom<HeaderValues | undefined>(undefined, {}, { 'x-tenant': ['acme'], accept: ['a/b'] }, { 'x-tenant': ['acme', 'evil'] }, { 'x-tenant': ['x, acme'] }),
+  message: fc.option(messages, { nil: undefined }),
+  program: fc.constantFrom(undefined, undefined, '', '/usr/bin/curl', '/opt/a/b', '/usr/bin/curly'),
+});
+interface Known { readonly headers?: HeaderValues; readonly message?: AppMessage; readonly program?: string }
+const known = <T extends object>(o: T): T => Object.fromEntries(Object.entries(o).filter(([, v]) => v !== undefined)) as T;
+
 /** Requests as callers make them: tools and HTTP resolved by the catalogue first. */
 export const requests: fc.Arbitrary<(policy: CompiledPolicy) => ActionRequest> = fc
   .record({
@@ -99,16 +126,17 @@ export const requests: fc.Arbitrary<(policy: CompiledPolicy) => ActionRequest> =
     toFile: fc.option(fc.constantFrom(...filePaths), { nil: undefined }),
     op: fc.constantFrom<FileOp>('read', 'write', 'create', 'delete', 'rename', 'exec', 'connect'),
     call: fc.constantFrom('kill', 'connect', 'ptrace'),
+    given,
   })
   .map((g) => (policy: CompiledPolicy): ActionRequest => {
     const base = { sandbox: 'sb-1', role: g.role, task: 't', labels: unlabelled, provenance: new Map(), history: emptyHistory, action: '', params: g.params };
     if (g.kind === 'tool') return { ...base, source: 'model', ...resolveTool(policy, g.tool, g.params), resource: { kind: 'tool', name: g.tool } };
     if (g.kind === 'http') {
-      const resource = { kind: 'http' as const, host: g.host, port: g.port, method: g.method, path: g.path, query: g.query, tls: true };
+      const resource = { kind: 'http' as const, host: g.host, port: g.port, method: g.method, path: g.path, query: g.query, tls: true, ...(known(g.given) as Known) };
       const resolved = resolveHttp(policy, resource, g.params);
       return { ...base, source: 'http', ...(resolved ?? {}), resource };
     }
-    if (g.kind === 'connect' || g.kind === 'dns') return { ...base, source: g.kind, resource: { kind: 'host', host: g.host, port: g.port } };
+    if (g.kind === 'connect' || g.kind === 'dns') return { ...base, source: g.kind, resource: { kind: 'host', host: g.host, port: g.port, ...(known(g.kind === 'dns' ? { program: g.given.program } : { message: g.given.message, program: g.given.program }) as Omit<Known, 'headers'>) } };
     if (g.kind === 'file') return { ...base, source: 'syscall', resource: { kind: 'file', path: g.file, op: g.op, ...(g.toFile === undefined ? {} : { toPath: g.toFile }) } };
     if (g.kind === 'call') return { ...base, source: 'syscall', resource: { kind: 'call', name: g.call, args: '' } };
     return { ...base, source: 'hook', action: g.action, resource: { kind: 'none' } };

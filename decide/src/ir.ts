@@ -1,5 +1,20 @@
 /** The rules of one policy version as plain data: what the compiler makes, what is shipped, what tables and Cedar text are built from. */
-import type { ActionLabels, AttributeExpression, FileOp, RuleRef, Threshold } from '@nemoclaw/contract';
+import type { ActionLabels, AttributeExpression, FileOp, IngressRule, InspectionAction, InspectionClass, RuleProtocol, RuleRef, Threshold } from '@nemoclaw/contract';
+
+/** What an argument of a tool may be: one of `values` (text with `*`), or a number within the range. */
+export interface ArgumentIr {
+  /** Names from the outermost to the innermost. */
+  readonly path: readonly string[];
+  readonly values: readonly (string | number | boolean)[];
+  readonly min?: number;
+  readonly max?: number;
+}
+
+/** At most `count` in any `windowMs`, on average; as many at once. */
+export interface RateIr {
+  readonly count: number;
+  readonly windowMs: number;
+}
 
 export interface EgressRuleIr {
   readonly ref: RuleRef;
@@ -21,6 +36,43 @@ export interface EgressRuleIr {
   readonly as: string;
   /** The highest label of a sandbox that may send here without a question, where it is more than `confidential`. */
   readonly accepts: 'restricted' | '';
+  /** undefined = any headers. */
+  readonly headers?: readonly (readonly [string, readonly string[]])[];
+  /** undefined = unsaid: HTTP of any kind, or whatever it is where nothing is said of what is inside. */
+  readonly protocol?: RuleProtocol;
+  readonly graphql?: { readonly operations?: readonly string[]; readonly names?: readonly string[]; readonly fields?: readonly string[] };
+  readonly mcp?: { readonly methods?: readonly string[]; readonly tools?: readonly string[]; readonly arguments?: readonly ArgumentIr[] };
+  readonly jsonRpc?: { readonly methods?: readonly string[] };
+  readonly smtp?: { readonly recipients?: readonly string[]; readonly starttls?: 'required' | 'allowed' };
+  /** undefined = any program. */
+  readonly binaries?: readonly string[];
+  /** Bytes. */
+  readonly maxBody?: number;
+  readonly onOversize?: 'deny' | 'escalate' | 'uninspected';
+  readonly rate?: RateIr;
+  readonly monitor?: true;
+}
+
+export interface IngressRuleIr {
+  readonly ref: RuleRef;
+  readonly source: string;
+  readonly path: string;
+  /** 0 = unsaid. */
+  readonly port: number;
+  /** undefined = unproven: admits nobody. */
+  readonly auth?: IngressRule['auth'];
+  readonly rate?: RateIr;
+}
+
+export interface InspectionIr {
+  readonly tlsDecrypt: boolean;
+  readonly logPayloads: boolean;
+  readonly scanForPII: boolean;
+  /** As the policy says; what it leaves unsaid is for the inspection to know. */
+  readonly actions?: Readonly<Partial<Record<InspectionClass | 'default', InspectionAction>>>;
+  readonly responses?: boolean;
+  /** Bytes. */
+  readonly maxBody?: number;
 }
 
 export interface NamedRuleIr {
@@ -70,7 +122,8 @@ export interface PolicyIr {
   readonly role: string;
   readonly networkNone: RuleRef | null;
   readonly egress: readonly EgressRuleIr[];
-  readonly inspection: { readonly tlsDecrypt: boolean; readonly logPayloads: boolean; readonly scanForPII: boolean };
+  readonly ingress: readonly IngressRuleIr[];
+  readonly inspection: InspectionIr;
   readonly allowed: readonly NamedRuleIr[];
   readonly denied: readonly NamedRuleIr[];
   readonly triggers: readonly TriggerIr[];

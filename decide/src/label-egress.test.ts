@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { emptyHistory } from '@nemoclaw/contract';
 import { decodePolicy, encodePolicy } from './codec.ts';
 import { decide } from './decide.ts';
-import { needsBody } from './policy.ts';
+import { needsBody } from './needs.ts';
 import { brief, connectRequest, httpRequest, policyOf } from './sample.test.ts';
 
 const restricted = { ...emptyHistory, readRestricted: true };

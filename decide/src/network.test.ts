@@ -97,13 +97,13 @@ test('connecting and resolving are possible where some request is', () => {
 
 test('interception, handling and upstream addresses', () => {
   const { network } = policyOf({
-    egress: '    allow:\n      - { domain: in.org, methods: [GET], ports: [8931], addresses: [127.0.0.1], ca: demo.pem }\n      - { domain: pass.org, tls: passthrough }\n      - { domain: raw.org, ports: [5432] }\n      - { domain: cat.org, ports: [8080] }\n      - { domain: 192.0.2.1 }\n    escalate: [{ domain: in.org, ports: [8931], addresses: ["::1"] }]\n',
+    egress: '    allow:\n      - { domain: in.org, methods: [GET], ports: [8931], addresses: [127.0.0.1], ca: demo.pem }\n      - { domain: pass.org, tls: passthrough, uninspected: allow }\n      - { domain: raw.org, ports: [5432] }\n      - { domain: cat.org, ports: [8080] }\n      - { domain: 192.0.2.1 }\n    escalate: [{ domain: in.org, ports: [8931], addresses: ["::1"] }]\n',
     catalogue: 'actions: [{ name: a.b, match: [{ http: { host: cat.org } }] }]\n',
   });
   assert.deepEqual(network.interceptNames, ['cat.org', 'in.org', 'raw.org']);
   assert.ok(network.interceptFor('in.org') && !network.interceptFor('pass.org') && !network.interceptFor('other.org'));
-  assert.deepEqual(network.upstreamsFor('in.org'), { addresses: ['127.0.0.1', '::1'], ca: 'demo.pem' });
-  assert.deepEqual(network.upstreamsFor('other.org'), { addresses: [], ca: '' });
+  assert.deepEqual(network.upstreamsFor('in.org'), { addresses: ['127.0.0.1', '::1'], within: [], ca: 'demo.pem' });
+  assert.deepEqual(network.upstreamsFor('other.org'), { addresses: [], within: [], ca: '' });
   assert.equal(network.handlingFor('in.org', 8931), 'inspect');
   assert.equal(network.handlingFor('pass.org', 443), 'passthrough');
   assert.equal(network.handlingFor('raw.org', 5432), 'raw');

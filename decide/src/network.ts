@@ -1,15 +1,20 @@
 /** What the network layer asks of a policy besides decisions: names, ports, interception, upstream addresses. */
 import { isIP } from 'node:net';
-import { decideConnect, decideName, isBlanket, type EgressGroup } from './egress.ts';
+import { decideConnect, decideName, isBlanket, type EgressGroup, type EgressRule } from './egress.ts';
 import { canonicalHost, type HostIndex } from './hosts.ts';
-import type { PolicyIr } from './ir.ts';
+import type { EgressRuleIr, PolicyIr } from './ir.ts';
 
-/** `inspect`: HTTP, decrypted where it is TLS. `passthrough`: TLS is spliced unread. `raw`: any protocol is spliced. `unread`: both; only plain HTTP is read. */
-export type Handling = 'inspect' | 'passthrough' | 'raw' | 'unread';
+/**
+ * `inspect`: HTTP, decrypted where it is TLS. `passthrough`: TLS is spliced unread. `raw`: any protocol is spliced. `unread`: both; only plain HTTP is read.
+ * `smtp`, `postgres`, `redis`: that protocol is spoken and read, and nothing else is.
+ */
+export type Handling = 'inspect' | 'passthrough' | 'raw' | 'unread' | 'smtp' | 'postgres' | 'redis';
 
 export interface Upstream {
   /** [] = resolve the name, public addresses only. */
   readonly addresses: readonly string[];
+  /** Blocks that a resolved address must lie in, also private ones; [] = no such condition. */
+  readonly within: readonly string[];
   /** File name of an extra trust anchor, or ''. */
   readonly ca: string;
 }
@@ -21,7 +26,7 @@ export interface NetworkView {
   portsFor(host: string): readonly number[];
   /** Whether TLS to this host is opened. */
   interceptFor(host: string): boolean;
-  /** Raw: a port other than 80 and 443 whose rules say nothing about methods, paths or queries, where no action of the catalogue is carried out. */
+  /** Raw: a port other than 80 and 443 whose rules say nothing of what is inside, where no action of the catalogue is carried out. A protocol of its own: where a rule names it. */
   handlingFor(host: string, port: number): Handling;
   upstreamsFor(host: string): Upstream;
   /** Domain patterns (`name` or `*.suffix`) whose TLS is opened: the name constraints of the sandbox's intermediate. No addresses. */
@@ -31,34 +36,39 @@ export interface NetworkView {
 
 export function networkView(ir: PolicyIr, index: HostIndex<EgressGroup>, hasHttpActions: (host: string) => boolean): NetworkView {
   const none = ir.networkNone !== null;
-  const opens = (group: EgressGroup): boolean => [...group.allow, ...group.escalate].some((r) => (r.ir.tls === '' ? ir.inspection.tlsDecrypt : r.ir.tls === 'intercept'));
+  const opened = (r: EgressRuleIr): boolean => r.protocol !== 'tcp' && (r.tls === '' ? ir.inspection.tlsDecrypt : r.tls === 'intercept');
+  const passing = (group: EgressGroup): EgressRule[] => [...group.allow, ...group.escalate, ...group.lets];
+  const opens = (group: EgressGroup): boolean => passing(group).some((r) => opened(r.ir));
   /** Groups that can let something through, the most specific first, up to the first that closes the host. */
   const open = (given: string): EgressGroup[] => {
     if (none) return [];
     const out: EgressGroup[] = [];
     for (const group of index.covering(canonicalHost(given))) {
       if (group.deny.some(isBlanket)) break;
-      if (group.allow.length + group.escalate.length > 0) out.push(group);
+      if (passing(group).length > 0) out.push(group);
       if (group.allow.length > 0) break;
     }
     return out;
   };
-  const interceptNames = [...new Set(ir.egress.filter((r) => r.effect !== 'deny' && r.domain !== '*' && isIP(r.domain) === 0 && (r.tls === '' ? ir.inspection.tlsDecrypt : r.tls === 'intercept')).map((r) => r.domain))].toSorted();
+  const interceptNames = [...new Set(ir.egress.filter((r) => r.effect !== 'deny' && r.domain !== '*' && isIP(r.domain) === 0 && opened(r)).map((r) => r.domain))].toSorted();
   return {
     isNameAllowed: (host) => !none && decideName(index, canonicalHost(host)).verdict === 'allow',
-    portsFor: (host) => [...new Set(open(host).flatMap((g) => [...g.allow, ...g.escalate].flatMap((r) => r.ir.ports)))].filter((port) => decideConnect(index, canonicalHost(host), port).verdict !== 'deny').toSorted((a, b) => a - b),
+    portsFor: (host) => [...new Set(open(host).flatMap((g) => passing(g).flatMap((r) => r.ir.ports)))].filter((port) => decideConnect(index, canonicalHost(host), port).verdict !== 'deny').toSorted((a, b) => a - b),
     interceptFor: (host) => open(host).some(opens),
     handlingFor: (host, port) => {
-      const rules = open(host).flatMap((g) => [...g.allow, ...g.escalate]).filter((r) => r.ir.ports.length === 0 || r.ir.ports.includes(port));
+      const rules = open(host).flatMap(passing).filter((r) => r.ir.ports.length === 0 || r.ir.ports.includes(port));
       if (rules.length === 0) return 'inspect';
+      for (const own of ['smtp', 'postgres', 'redis'] as const) if (rules.some((r) => r.ir.protocol === own)) return own;
+      if (rules.every((r) => r.ir.protocol === 'tcp')) return 'unread';
       if (rules.every((r) => r.ir.tls === 'passthrough')) return rules.every((r) => r.ir.ports.length === 0) ? 'unread' : 'passthrough';
       const plain = rules.every((r) => r.ir.tls === '' && !r.conditional && r.ir.as === '');
       if (plain && port !== 80 && port !== 443 && !hasHttpActions(canonicalHost(host))) return 'raw';
       return port === 443 && plain && !ir.inspection.tlsDecrypt ? 'passthrough' : 'inspect';
     },
     upstreamsFor: (host) => {
-      const rules = open(host).flatMap((g) => [...g.allow, ...g.escalate]);
-      return { addresses: [...new Set(rules.flatMap((r) => r.ir.addresses))], ca: rules.find((r) => r.ir.ca !== '')?.ir.ca ?? '' };
+      const rules = open(host).flatMap(passing);
+      const addresses = [...new Set(rules.flatMap((r) => r.ir.addresses))];
+      return { addresses: addresses.filter((one) => !one.includes('/')), within: addresses.filter((one) => one.includes('/')), ca: rules.find((r) => r.ir.ca !== '')?.ir.ca ?? '' };
     },
     interceptNames,
     inspection: ir.inspection,

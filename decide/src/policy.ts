@@ -1,12 +1,12 @@
 /** One policy version ready to decide: the IR and the indexes built from it. Immutable, free of I/O. */
-import type { ActionRequest, History, Resource } from '@nemoclaw/contract';
+import type { ActionRequest, Resource } from '@nemoclaw/contract';
 import { buildActions, type ActionPlan, type ActionTable, type Resolved } from './actions.ts';
 import { sliceOf, warm, type CedarSlice } from './cedar.ts';
-import { buildEgress, decideHttp, type EgressGroup, type HttpView } from './egress.ts';
+import { buildEgress, buildEnforced, decideHttp, type EgressGroup, type HttpView } from './egress.ts';
 import { looseSegments, strictSegments } from './glob.ts';
 import { canonicalHost, type HostIndex } from './hosts.ts';
 import type { PolicyIr } from './ir.ts';
-import { withLabel } from './label-egress.ts';
+import { isInBody } from './messages.ts';
 import { networkView, type NetworkView } from './network.ts';
 
 export interface CompiledPolicy {
@@ -17,7 +17,12 @@ export interface CompiledPolicy {
   readonly ir: PolicyIr;
   readonly network: NetworkView;
   readonly actions: ActionTable;
+  /** As enforced. */
   readonly egress: HostIndex<EgressGroup>;
+  /** As if no rule were in monitor mode; undefined where none is. */
+  readonly unwatched: HostIndex<EgressGroup> | undefined;
+  /** Whether any rule speaks of headers, or of what is in a body: most policies do not, and pay nothing for it. */
+  readonly speaks: { readonly headers: boolean; readonly bodies: boolean };
   /** The Cedar slice of an action with conditional triggers. */
   slice(plan: ActionPlan): CedarSlice;
 }
@@ -25,7 +30,9 @@ export interface CompiledPolicy {
 /** Builds the indexes; loads and warms Cedar only if a rule of the catalogue's actions needs it. */
 export function buildPolicy(ir: PolicyIr): CompiledPolicy {
   const actions = buildActions(ir);
-  const egress = buildEgress(ir);
+  const egress = buildEnforced(ir.egress);
+  const unwatched = ir.egress.some((rule) => rule.monitor === true) ? buildEgress(ir.egress) : undefined;
+  const speaks = { headers: ir.egress.some((rule) => rule.headers !== undefined), bodies: ir.egress.some((rule) => isInBody(rule.protocol)) };
   const slices = new Map<string, CedarSlice>();
   const slice = (plan: ActionPlan): CedarSlice => {
     // names that are in no catalogue come from outside, so only those of the catalogue are kept
@@ -37,21 +44,27 @@ export function buildPolicy(ir: PolicyIr): CompiledPolicy {
     const plan = actions.plan(action.name);
     if (plan.conditional.length > 0 && plan.allowedBy !== undefined && plan.deniedBy === undefined) warm(slice(plan), plan);
   }
-  return { version: ir.version, name: ir.name, role: ir.role, ir, network: networkView(ir, egress, actions.hasHttp), actions, egress, slice };
+  return { version: ir.version, name: ir.name, role: ir.role, ir, network: networkView(ir, egress, actions.hasHttp), actions, egress, unwatched, speaks, slice };
 }
 
 type Http = Extract<Resource, { kind: 'http' }>;
+type Host = Extract<Resource, { kind: 'host' }>;
 
-/** An HTTP resource as the egress rules see it. */
-export function viewOf(resource: Http): HttpView {
+/** What the egress rules see of an HTTP request, or of a conversation in another protocol. */
+export function viewOf(resource: Http | Host): HttpView {
+  const http = resource.kind === 'http';
   let strict: readonly string[] | undefined;
   let loose: readonly string[] | undefined;
   return {
+    http,
     port: resource.port,
-    method: resource.method,
-    query: resource.query,
-    strict: () => (strict ??= strictSegments(resource.path)),
-    loose: () => (loose ??= looseSegments(resource.path)),
+    method: http ? resource.method : '',
+    query: http ? resource.query : [],
+    headers: http ? resource.headers : undefined,
+    message: resource.message,
+    program: resource.program,
+    strict: () => (strict ??= http ? strictSegments(resource.path) : []),
+    loose: () => (loose ??= http ? looseSegments(resource.path) : []),
   };
 }
 
@@ -66,16 +79,6 @@ export function resolveHttp(policy: CompiledPolicy, resource: Http, body: Readon
   if (found !== undefined) return found;
   const as = decideHttp(policy.egress, canonicalHost(resource.host), viewOf(resource)).rule?.ir.as ?? '';
   return as === '' ? undefined : policy.actions.nameHttp(as, resource, body);
-}
-
-/** Whether the body must be read before the request of a sandbox with this history can be decided: a rule wants attributes of it, or an approval would have to bind to it. */
-export function needsBody(policy: CompiledPolicy, resource: Http, history?: History): boolean {
-  const host = canonicalHost(resource.host);
-  const network = withLabel(history, decideHttp(policy.egress, host, viewOf(resource)));
-  if (network.verdict === 'deny' || policy.ir.networkNone !== null) return false;
-  const plans = httpPlans(policy, resource, host, network.rule?.ir.as ?? '');
-  if (plans.some((plan) => plan.deniedBy !== undefined || plan.allowedBy === undefined)) return false;
-  return network.verdict === 'escalate' || plans.some((plan) => plan.always !== undefined || plan.conditional.length > 0);
 }
 
 /** Every action that a request counts as. */

@@ -5,6 +5,8 @@ export * from './blueprint.ts';
 export * from './catalogue.ts';
 export * from './inference.ts';
 export * from './network.ts';
+export { defaultPorts, protocolOf } from './network-sense.ts';
+export { httpProtocols, ruleProtocols, type RuleProtocol } from './network-words.ts';
 export * from './sandbox.ts';
 export { isStated, whereOf, sourceKey, type Path, type SourceMap } from './source.ts';
 export type { Loaded } from './issue.ts';

@@ -1,27 +1,38 @@
 /** `networkPolicy`: whom a sandbox may talk to (design: Layer 4). */
-import { isIP } from 'node:net';
 import { z } from 'zod';
 import { isOpenshellFile } from './foreign.ts';
-import { checkSource, problem, type Loaded } from './issue.ts';
-import { action, method, port, urlPath } from './scalars.ts';
+import { checkSource, type Loaded } from './issue.ts';
+import { ingressRule } from './network-ingress.ts';
+import { checkSense } from './network-sense.ts';
+import { addressBlock, graphql, headers, jsonRpc, mcp, rate, ruleProtocols, smtp } from './network-words.ts';
 import { networkFromOpenshell } from './openshell-network.ts';
+import { action, method, port, size, urlPath } from './scalars.ts';
 import { readSource } from './source.ts';
 import { allowedDomain, domain } from './suffixes.ts';
 
 const text = z.string().max(2048);
 const conditions = {
   methods: z.array(method).min(1).max(32).optional(),
-  /** 443 and 80 when left out. */
+  /** Those of the protocol when left out: 443 and 80 for HTTP. */
   ports: z.array(port).min(1).max(64).optional(),
   paths: z.array(urlPath).min(1).max(256).optional(),
   /** Parameter -> accepted value(s), `*` as wildcard. Allow: no other parameters may occur. Escalate, deny: matches when one of them occurs. */
   query: z.record(z.string().max(256), z.union([text, z.array(text).min(1).max(64)])).optional(),
-  /** Which programs a rule is for: a hint only, since a program can be made to act for another. */
-  binaries: z.array(z.string().startsWith('/')).min(1).max(64).optional(),
+  /** Allow: each is present, and every value of it matches. Escalate, deny: one of them is present and matches. */
+  headers: headers.optional(),
+  protocol: z.enum(ruleProtocols).optional(),
+  graphql: graphql.optional(),
+  mcp: mcp.optional(),
+  jsonRpc: jsonRpc.optional(),
+  smtp: smtp.optional(),
+  /** Which programs a rule is for: a hint only, since a program can be made to act for another. `dir/**`: any below it. */
+  binaries: z.array(z.string().startsWith('/').max(4096)).min(1).max(64).optional(),
+  /** Monitor: what the rule would refuse is recorded and let through. */
+  mode: z.enum(['enforce', 'monitor']).optional(),
 };
 const upstream = {
-  /** Fixed addresses of the host; the only way to loopback and private ranges. */
-  addresses: z.array(z.string().refine((a) => isIP(a) !== 0, 'This is not an IP address')).min(1).max(16).optional(),
+  /** Fixed addresses of the host, or blocks of them; the only way to loopback and private ranges. */
+  addresses: z.array(addressBlock).min(1).max(16).optional(),
   /** File name of an extra trust anchor (PEM) for the host's certificate. */
   ca: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'This is not a file name').optional(),
   tls: z.enum(['intercept', 'passthrough']).optional(),
@@ -29,13 +40,39 @@ const upstream = {
   as: action.optional(),
   /** `restricted`: also a sandbox that can read what is labelled restricted may send here without being asked about each request. */
   accepts: z.literal('restricted').optional(),
+  /** Larger requests are refused. */
+  maxBody: size.optional(),
+  /** What happens to a body larger than what can be inspected. */
+  onOversize: z.enum(['deny', 'escalate', 'uninspected']).optional(),
+  /** Requests by this rule, of one sandbox. */
+  rate: rate.optional(),
+  /** Says that passing TLS on unread is meant, where everything else is searched. */
+  uninspected: z.literal('allow').optional(),
 };
 
 const allowRule = z.strictObject({ domain: allowedDomain, ...conditions, ...upstream });
 const escalateRule = z.strictObject({ domain, ...conditions, ...upstream });
 const denyRule = z.strictObject({ domain, ...conditions });
 
-const inside = ['methods', 'paths', 'query', 'as'] as const;
+/** Classes of findings whose treatment a policy may choose. The sandbox's own credentials are none: they never leave. */
+export const inspectionClasses = ['secret', 'email', 'phone', 'credit-card', 'us-ssn', 'iban', 'ip', 'tainted'] as const;
+export type InspectionClass = (typeof inspectionClasses)[number];
+const inspectionAction = z.enum(['block', 'redact', 'escalate', 'log']);
+export type InspectionAction = z.output<typeof inspectionAction>;
+
+const one = inspectionAction.optional();
+const inspectionActions = { secret: one, email: one, phone: one, 'credit-card': one, 'us-ssn': one, iban: one, ip: one, tainted: one, default: one } satisfies Record<InspectionClass | 'default', typeof one>;
+
+const inspection = z.strictObject({
+  tlsDecrypt: z.boolean().default(true),
+  logPayloads: z.boolean().default(false),
+  scanForPII: z.boolean().default(true),
+  actions: z.strictObject(inspectionActions).optional(),
+  /** Whether answers are searched too. */
+  responses: z.boolean().optional(),
+  /** What is held and inspected of a body at most. */
+  maxBody: size.optional(),
+});
 
 export const networkPolicySchema = z.strictObject({
   networkPolicy: z
@@ -48,28 +85,15 @@ export const networkPolicySchema = z.strictObject({
           deny: z.array(denyRule).max(10_000).default([]),
         })
         .prefault({}),
-      ingress: z.strictObject({ allow: z.array(z.strictObject({ source: domain, path: urlPath })).max(256).default([]) }).prefault({}),
-      inspection: z.strictObject({ tlsDecrypt: z.boolean().default(true), logPayloads: z.boolean().default(false), scanForPII: z.boolean().default(true) }).prefault({}),
+      ingress: z.strictObject({ allow: z.array(ingressRule).max(256).default([]) }).prefault({}),
+      inspection: inspection.prefault({}),
     })
-    .superRefine((policy, ctx) => {
-      for (const list of ['allow', 'escalate'] as const) {
-        policy.egress[list].forEach((rule, index) => {
-          const closed = rule.tls === 'passthrough' || (rule.tls === undefined && !policy.inspection.tlsDecrypt);
-          const field = inside.find((name) => rule[name] !== undefined);
-          if (!closed || field === undefined) return;
-          ctx.addIssue({
-            code: 'custom',
-            path: ['egress', list, index, field],
-            message: `\`${field}\` cannot be decided where TLS is not opened.`,
-            params: problem('NEMO_E_POLICY_TYPE', rule.tls === 'passthrough' ? 'The rule says `tls: passthrough`.' : '`inspection.tlsDecrypt` is false.', 'Say `tls: intercept` in the rule, or leave the field out.'),
-          });
-        });
-      }
-    }),
+    .superRefine(checkSense),
 });
 export type NetworkPolicyFile = z.output<typeof networkPolicySchema>;
 export type NetworkPolicy = NetworkPolicyFile['networkPolicy'];
 export type EgressRule = z.output<typeof escalateRule>;
+export type { IngressRule } from './network-ingress.ts';
 
 /** Reads a file with `networkPolicy:` (YAML or JSON), also from OpenShell's own format (`foreignNotes` says what is then stricter). Throws NemoError with the place of the first problem. */
 export function loadNetworkPolicy(text: string, file: string): Loaded<NetworkPolicyFile> {

@@ -103,7 +103,7 @@ function endpointRules(t: Translation, endpoint: ForeignEndpoint, at: Path, add:
     case 'tcp':
       if (endpoint.access !== undefined || endpoint.rules !== undefined || endpoint.deny_rules !== undefined) t.refuse(at, 'This endpoint has rules but no protocol that they could be applied to.', 'Write `protocol: rest`.');
       if (endpoint.path !== undefined && endpoint.path !== '') t.refuse([...at, 'path'], 'This endpoint has a path but no protocol.', 'Write `protocol: rest`.');
-      return add('allow', { ...root, ...(endpoint.tls === 'skip' ? { tls: 'passthrough' } : {}) }, at);
+      return add('allow', { ...root, ...(endpoint.tls === 'skip' ? { tls: 'passthrough', uninspected: 'allow' } : {}) }, at);
     case 'rest':
       if (endpoint.tls === 'skip') t.refuse([...at, 'tls'], 'tls: skip: requests cannot be decided where TLS is not opened.', 'Remove it, or the rules.');
       if (endpoint.access === undefined && endpoint.rules === undefined) t.refuse(at, 'This endpoint has neither access nor rules.', 'Write `access: read-only`, or rules.');

@@ -2,7 +2,8 @@
 import { NemoError, type Where } from '../errors.ts';
 import { foreignNotes } from './foreign.ts';
 import type { Inference } from './inference.ts';
-import type { NetworkPolicyFile } from './network.ts';
+import type { EgressRule, NetworkPolicyFile } from './network.ts';
+import { protocolOf } from './network-sense.ts';
 import type { SandboxPolicy } from './sandbox.ts';
 import { isStated, whereOf, type Path } from './source.ts';
 
@@ -102,9 +103,20 @@ function networkGaps(file: NetworkPolicyFile, open: boolean, out: Gap[]): void {
   const at = (...path: Path): Where | undefined => whereOf(file, ['networkPolicy', ...path]);
   if (policy.ingress.allow.length > 0) out.push({ text: 'ingress.allow: this version serves no incoming requests; all are refused.', stricter: true, where: at('ingress', 'allow') });
   if (policy.inspection.logPayloads) out.push({ text: 'inspection.logPayloads: this version never records payloads.', stricter: true, where: at('inspection', 'logPayloads') });
-  for (const list of ['allow', 'escalate', 'deny'] as const) {
+  for (const field of ['actions', 'responses', 'maxBody'] as const) {
+    if (policy.inspection[field] !== undefined) out.push({ text: `inspection.${field}: this version searches requests for the sandbox's own secrets, and refuses them.`, where: at('inspection', field) });
+  }
+  for (const list of ['allow', 'escalate'] as const) {
     policy.egress[list].forEach((rule, index) => {
-      const looksInside = rule.methods !== undefined || rule.paths !== undefined || rule.query !== undefined;
+      for (const field of ['maxBody', 'onOversize', 'rate'] as const) if (rule[field] !== undefined) out.push({ text: `egress.${list}[${index}].${field}: this version does not limit requests.`, where: at('egress', list, index, field) });
+      if (rule.addresses?.some((one) => one.includes('/')) === true) out.push({ text: `egress.${list}[${index}].addresses: this version knows single addresses only, no blocks.`, where: at('egress', list, index, 'addresses') });
+    });
+  }
+  for (const list of ['allow', 'escalate', 'deny'] as const) {
+    policy.egress[list].forEach((given, index) => {
+      const rule: EgressRule = given;
+      const protocol = protocolOf(rule);
+      const looksInside = rule.methods !== undefined || rule.paths !== undefined || rule.query !== undefined || rule.headers !== undefined || (protocol !== '' && protocol !== 'tcp');
       if (open && list !== 'allow' && rule.domain === '*' && looksInside) out.push({ text: `egress.${list}[${index}]: with isolation.network: open TLS to most hosts is not opened, so that this is decided for plain HTTP only.`, where: at('egress', list, index) });
       if (rule.binaries !== undefined) out.push({ text: `egress.${list}[${index}].binaries: this version does not see which program opened a connection.`, where: at('egress', list, index, 'binaries') });
     });

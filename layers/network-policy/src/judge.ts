@@ -1,11 +1,11 @@
 /** What the proxy asks of the policy in force; the one seam between this room and `decide`. */
 import type { ActionLabels, ActionRequest, Decider, Decision, History, Resource } from '@nemoclaw/contract';
 import { needsBody, requestKey, resolveHttp } from '@nemoclaw/decide';
-import type { CompiledPolicy } from '@nemoclaw/decide';
+import type { CompiledPolicy, Handling } from '@nemoclaw/decide';
+
+export type { Handling } from '@nemoclaw/decide';
 
 export type HttpResource = Extract<Resource, { kind: 'http' }>;
-/** `inspect`: HTTP, decrypted where it is TLS. `passthrough`: TLS is spliced unread. `raw`: any protocol is spliced. `unread`: both; only plain HTTP is read. */
-export type Handling = 'inspect' | 'passthrough' | 'raw' | 'unread';
 
 export interface Judge {
   /** Whether any request to this name could be allowed or escalated. */
