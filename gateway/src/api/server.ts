@@ -47,7 +47,7 @@ export async function serveApi(house: House, options: ServerOptions): Promise<Ap
       const error = refusals.get(incoming.socket) ?? new NemoError('NEMO_E_PEER', { what: 'The kernel does not say who is calling.' });
       return new Response(JSON.stringify(bodyFor(error)), { status: statusFor(error), headers: { 'content-type': 'application/json', connection: 'close' } });
     }
-    return app.fetch(request, { peer });
+    return app.fetch(request, { peer, incoming });
   });
   const server = createServer({ requestTimeout: 0 }, (req, res) => void handle(req, res));
   server.on('connection', (socket) => {

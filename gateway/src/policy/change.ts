@@ -24,7 +24,7 @@ import type { LiveSandbox } from '../sandboxes/live.ts';
 import { keys, type CaRecord, type PolicyRecord, type SandboxRecord } from '../sandboxes/record.ts';
 
 /** Files that may change while the sandbox lives: what it may do. Who it is (blueprint) and whom it asks (inference) are set elsewhere. */
-function changeable(bundle: PolicyBundle): ReadonlySet<string> {
+export function changeable(bundle: PolicyBundle): ReadonlySet<string> {
   const { sandbox, network, actions, approvals } = bundle.blueprint.files;
   return new Set([sandbox, network, actions, approvals].filter((name): name is string => name !== undefined));
 }
@@ -36,7 +36,7 @@ function kernelPart(bundle: PolicyBundle): string {
 }
 
 /** The bundle with some files replaced; only these are read again, since most of the time of a change is parsing. */
-function reload(former: PolicyBundle, changed: ReadonlyMap<string, string>, options: BundleOptions): PolicyBundle {
+export function reload(former: PolicyBundle, changed: ReadonlyMap<string, string>, options: BundleOptions): PolicyBundle {
   const { sandbox, network, actions, approvals } = former.blueprint.files;
   const text = (name: string | undefined): string | undefined => (name === undefined ? undefined : changed.get(name));
   const [s, n, a, p] = [text(sandbox), text(network), text(actions), text(approvals)];
@@ -94,7 +94,8 @@ export async function setPolicy(house: House, name: string, given: PutPolicy, ui
 
     const running = (): boolean => live.record.value.state === 'running';
     const sent = house.clock.monotonic();
-    const coming = configOf(house, { ...live, bundle, inForce, ca: { ...live.ca, value: ca } });
+    const anchors = new Map<string, string | undefined>();
+    const coming = configOf(house, { ...live, bundle, inForce, ca: { ...live.ca, value: ca } }, anchors);
     // The worker reads it meanwhile; it is in force when the worker is told to switch, which is not before both are durable.
     if (running()) house.workers.send(live.record.value.worker, { t: 'prepare', config: coming });
     // Both are durable before the effect; they sync different files, so neither waits for the other.
@@ -118,7 +119,7 @@ export async function setPolicy(house: House, name: string, given: PutPolicy, ui
       await phases.time('record', () => recorded);
       live.bundle = bundle;
       live.inForce = inForce;
-      if (running()) await phases.time('configure', () => switchTo(house, live, coming));
+      if (running()) await phases.time('configure', () => switchTo(house, live, coming, anchors));
     } catch (error) {
       await revert(house, live, former, version);
       throw error;
@@ -132,9 +133,9 @@ export async function setPolicy(house: House, name: string, given: PutPolicy, ui
 }
 
 /** What else changed meanwhile (the task, a key) would be lost with what was prepared: then the whole is sent again. */
-function switchTo(house: House, live: LiveSandbox, prepared: SandboxConfig): Promise<void> {
+function switchTo(house: House, live: LiveSandbox, prepared: SandboxConfig, anchors: Map<string, string | undefined>): Promise<void> {
   const { worker } = live.record.value;
-  const now = configOf(house, live);
+  const now = configOf(house, live, anchors);
   return isDeepStrictEqual(now, prepared) ? house.workers.switch(worker, now.sandbox, now.version) : house.workers.configure(worker, now);
 }
 

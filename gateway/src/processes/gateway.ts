@@ -14,6 +14,7 @@ import { policyFacts } from '../sandboxes/create.ts';
 import { LedgerLink } from '../links/ledger-link.ts';
 import { openshelldBackend } from '../links/openshelld-backend.ts';
 import { compileWithDecide } from '../policy/engine.ts';
+import { rehearseChanges } from '../policy/rehearse.ts';
 import { Secrets } from '../sandboxes/secrets.ts';
 import { SqliteStore } from '../store/sqlite-store.ts';
 import { countPeople, operatorsGroup, peerRulesFrom, settingsFrom } from './gateway-settings.ts';
@@ -78,6 +79,7 @@ async function main(env: NodeJS.ProcessEnv): Promise<void> {
   for (const [news, fds] of early) take(news, fds);
 
   const server = await serveApi(gateway.house, { path: join(settings.run, 'gateway.sock'), group: operators, peers: peerRulesFrom(env), peerOf: (fd) => peerCred(fd) });
+  void rehearseChanges(gateway.house);
   const sweep = setInterval(() => void gateway.sweep(), sweepMs);
   const end = (): void => {
     clearInterval(sweep);

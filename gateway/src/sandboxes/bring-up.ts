@@ -15,12 +15,15 @@ export function environmentOf(live: LiveSandbox, more: Readonly<Record<string, s
   return [...env.values()];
 }
 
-/** The configuration for its worker, as of now. */
-export function configOf(house: House, live: Pick<LiveSandbox, 'record' | 'ca' | 'bundle' | 'inForce'>): ReturnType<typeof sandboxConfig> {
+/** The configuration for its worker, as of now. `anchors`: trust anchors that were read just before, by file name; what is missing is read and put in. */
+export function configOf(house: House, live: Pick<LiveSandbox, 'record' | 'ca' | 'bundle' | 'inForce'>, anchors = new Map<string, string | undefined>()): ReturnType<typeof sandboxConfig> {
   return sandboxConfig(
     live,
     (id, provider) => house.secrets.keyOf(id, provider),
-    (file) => house.blueprints.anchor(file, live.record.value.blueprint.dir),
+    (file) => {
+      if (!anchors.has(file)) anchors.set(file, house.blueprints.anchor(file, live.record.value.blueprint.dir));
+      return anchors.get(file);
+    },
   );
 }
 

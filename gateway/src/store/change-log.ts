@@ -5,6 +5,11 @@ import type { StoreChange } from '@nemoclaw/contract';
 export class ChangeLog {
   readonly #watchers = new Set<(change: StoreChange) => void>();
 
+  /** Whether anybody would hear of a change. */
+  get watched(): boolean {
+    return this.#watchers.size > 0;
+  }
+
   publish(changes: readonly StoreChange[]): void {
     for (const change of changes) for (const watcher of this.#watchers) watcher(change);
   }

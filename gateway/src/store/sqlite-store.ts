@@ -82,12 +82,12 @@ export class SqliteStore implements Store {
     const before = this.#revision;
     this.#db.exec('BEGIN IMMEDIATE');
     try {
-      const changes = writes.map((write) => this.#apply(write));
+      const rows = writes.map((write) => this.#apply(write));
       if (Math.floor(this.#revision / 1000) > Math.floor(before / 1000)) this.#trim.run(this.#revision - keptChanges);
       this.#db.exec('COMMIT');
       this.#foldWhenQuiet();
-      this.#log.publish(changes);
-      return changes.map((change) => change.revision);
+      if (this.#log.watched) this.#log.publish(rows.map(asChange));
+      return rows.map((row) => row.revision);
     } catch (error) {
       this.#revision = before;
       this.#db.exec('ROLLBACK');
@@ -107,7 +107,7 @@ export class SqliteStore implements Store {
     this.#fold.unref();
   }
 
-  #apply(write: StoreWrite): StoreChange {
+  #apply(write: StoreWrite): Row {
     const expected = write.op === 'put' ? write.expectedRevision : write.revision;
     const present = this.#read.get(write.key);
     if ((present ? asRow(present).revision : 0) !== expected || (write.op === 'delete' && expected === 0)) throw new StoreConflict(write.key);
@@ -116,7 +116,7 @@ export class SqliteStore implements Store {
     if (value === null) this.#remove.run(write.key);
     else this.#upsert.run(write.key, value, revision);
     this.#note.run(revision, write.key, value);
-    return asChange({ key: write.key, value, revision });
+    return { key: write.key, value, revision };
   }
 
   watch(prefix: string, after: number, signal: AbortSignal): AsyncIterable<StoreChange> {

@@ -33,9 +33,12 @@ export const defaultLimits: Limits = {
   helloMs: 10_000, headMs: 15_000, idleMs: 65_000, upstreamConnections: 1024,
 };
 
+/** Decisions of one turn by what was decided on: of a thousand streams many ask for the same, which is decided once. */
+export type SameTurn = Map<string, Decision>;
+
 /** Work that a policy change may end: an exchange or a spliced connection. */
 export interface Reconsidered {
-  reconsider(): void;
+  reconsider(turn: SameTurn): void;
 }
 
 export interface Ports {

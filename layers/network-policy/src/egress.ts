@@ -11,7 +11,7 @@ import { answerJson, rawAnswer } from './answers.ts';
 import { capture } from './capture.ts';
 import { TlsContexts } from './contexts.ts';
 import { Core, defaultLimits, refusal } from './core.ts';
-import type { EgressConfig, Limits } from './core.ts';
+import type { EgressConfig, Limits, SameTurn } from './core.ts';
 import { DnsResponder } from './dns-server.ts';
 import { Exchange } from './exchange.ts';
 import type { Hooks } from './hooks.ts';
@@ -96,10 +96,11 @@ export type EgressOptions = Omit<JudgedEgressOptions, 'judge'> & { readonly poli
 const batch = 25;
 
 /** Open work meets the new policy turn by turn: new requests are decided by it already, and must not wait for a thousand old streams. */
-function inBatches<T>(all: readonly T[], each: (one: T) => void, from = 0): void {
+function inBatches<T>(all: readonly T[], each: (one: T, turn: SameTurn) => void, from = 0): void {
   if (from >= all.length) return;
   setImmediate(() => {
-    for (const one of all.slice(from, from + batch)) each(one);
+    const turn: SameTurn = new Map();
+    for (const one of all.slice(from, from + batch)) each(one, turn);
     inBatches(all, each, from + batch);
   });
 }
@@ -163,7 +164,7 @@ class SandboxEgress implements Egress {
     this.#core.update(config);
     this.#contexts.replace(config.ca);
     this.#core.ports.upstreams.update(config.upstreams);
-    inBatches([...this.#core.open], (work) => work.reconsider());
+    inBatches([...this.#core.open], (work, turn) => work.reconsider(turn));
     // Connections with nothing in flight to a name that is not allowed any more have no use.
     inBatches([...this.#places], ([socket, place]) => {
       if (!this.#options.local.has(place.name) && !this.#options.judge.nameAllowed(place.name) && !this.#busy.has(socket)) socket.destroy();

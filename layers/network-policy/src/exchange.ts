@@ -7,7 +7,7 @@ import { hash } from 'node:crypto';
 import type { ActionRequest, Decision, HoldOutcome } from '@nemoclaw/contract';
 import { answerJson, denialBody } from './answers.ts';
 import { decodeBody } from './body-attributes.ts';
-import type { Core, Reconsidered } from './core.ts';
+import type { Core, Reconsidered, SameTurn } from './core.ts';
 import { refusal } from './core.ts';
 import { insertCredentials } from './credentials.ts';
 import { holdDetail, holdSummary } from './hold-card.ts';
@@ -43,6 +43,8 @@ export class Exchange implements Reconsidered {
   #readable: Buffer | undefined;
   #attributes: ReadonlyMap<string, unknown> = new Map();
   #message: HttpMessage | undefined;
+  /** Its resources as text. */
+  #resources: string | undefined;
   /** A hook wants a person asked, whatever the policy says. */
   #escalate: Decision | undefined;
   #approved = false;
@@ -69,21 +71,22 @@ export class Exchange implements Reconsidered {
   }
 
   /** The policy changed: what is decided otherwise now ends, the rest goes on. */
-  reconsider(): void {
+  reconsider(turn: SameTurn): void {
     if (!this.#checked || this.#state === 'done' || this.#state === 'deciding') return;
-    const now = this.#judge(this.#checked);
     if (this.#state === 'held') {
+      const now = this.#judge(this.#checked);
       if (now.decision.verdict === 'escalate') return;
       this.#withdraw?.abort('policy');
       if (now.decision.verdict === 'deny') this.#deny(now.decision, 'refused by the new policy while it waited');
       else void this.#forward(now, this.#checked, 'allowed by the new policy while it waited');
       return;
     }
-    if (now.decision.verdict === 'allow' || (now.decision.verdict === 'escalate' && this.#approved)) return;
+    const decision = this.#decisionNow(this.#checked, turn);
+    if (decision.verdict === 'allow' || (decision.verdict === 'escalate' && this.#approved)) return;
     // The answer comes before the stop, which would be taken for a failure of the upstream.
-    if (!this.#wire.headSent) this.#deny(now.decision, 'ended by the new policy');
+    if (!this.#wire.headSent) this.#deny(decision, 'ended by the new policy');
     else {
-      this.#record('deny', 'ended by the new policy', now.decision);
+      this.#record('deny', 'ended by the new policy', decision);
       this.#finish();
       this.#wire.cut();
     }
@@ -169,6 +172,17 @@ export class Exchange implements Reconsidered {
     }
     if (strictest?.decision.verdict === 'allow' && this.#escalate) return { request: strictest.request, decision: this.#escalate };
     return strictest ?? { request: this.#core.request('http', { kind: 'none' }), decision: refusal(this.#core.config.version, 'error', 'the request has no path', '') };
+  }
+
+  /** A request that nothing was read of but its head is decided by its resources alone, as every other of this turn with the same ones. */
+  #decisionNow(checked: CheckedRequest, turn: SameTurn): Decision {
+    if (this.#body || this.#message || this.#escalate || this.#attributes.size > 0) return this.#judge(checked).decision;
+    this.#resources ??= JSON.stringify(checked.paths.map((path) => this.#resource(checked, path)));
+    const known = turn.get(this.#resources);
+    if (known) return known;
+    const { decision } = this.#judge(checked);
+    turn.set(this.#resources, decision);
+    return decision;
   }
 
   #judgePath(checked: CheckedRequest, path: string): Judged {

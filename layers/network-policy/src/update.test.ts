@@ -114,6 +114,20 @@ test('one stream is cut, the other lives on; the next request meets the new poli
   assert.equal(await desk.resolve('a.test'), undefined);
 });
 
+test('of streams that ask for the same all end, and one that asks for something else lives on', async () => {
+  const same = [await stream('a.test', '/stream/same'), await stream('a.test', '/stream/same'), await stream('a.test', '/stream/same')];
+  const other = await stream('a.test', '/stream/other');
+  const ended = same.map(({ socket }) => once(socket, 'close'));
+  desk.policy.rules = [{ host: 'a.test', verdict: 'deny', path: '/stream/same' }, ...rules];
+  const denials = (): number => desk.audit.events.filter((event) => event.message.includes('/stream/same: ended by the new policy')).length;
+  desk.egress.update(desk.config);
+  await Promise.all(ended);
+  assert.equal(denials(), same.length);
+  other.res.write('data: 2\n\n');
+  while (!other.text().includes('data: 2')) await once(other.socket, 'data');
+  other.socket.destroy();
+});
+
 test('an open connection whose name is not allowed any more answers 403 or is closed', async () => {
   const socket = await desk.tcp('b.test', upstream.port);
   socket.write('GET /1 HTTP/1.1\r\nHost: b.test\r\n\r\n');
