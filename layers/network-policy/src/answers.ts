@@ -1,5 +1,6 @@
 /** Answers that the proxy gives itself, in a form an agent can read. */
 import type { Decision } from '@nemoclaw/contract';
+import { denialPage, wantsPage } from './denial-page.ts';
 import type { Wire } from './wire.ts';
 
 /** The body of a 403: which rule, why, and what to do next. */
@@ -8,14 +9,15 @@ export function denialBody(decision: Pick<Decision, 'rules' | 'reason' | 'hint' 
   return { error: 'denied_by_policy', rule: rules[0] ?? 'default', rules, reason: decision.reason, hint: decision.hint, action: decision.action, layer: 'proxy' };
 }
 
-/** Sends `body` as JSON, once; if the head has gone out already the answer is cut instead. */
+/** Sends `body` as JSON, or a denial as a page to a client that reads pages, once; if the head has gone out already the answer is cut instead. */
 export function answerJson(wire: Wire, status: number, body: Readonly<Record<string, unknown>>, headers: Readonly<Record<string, string>> = {}): void {
   if (wire.headSent || wire.gone) {
     wire.cut();
     return;
   }
-  const text = Buffer.from(`${JSON.stringify(body)}\n`);
-  const fields = ['content-type', 'application/json', 'content-length', String(text.length), 'cache-control', 'no-store'];
+  const page = status === 403 && wantsPage(wire.fields.rawHeaders);
+  const text = Buffer.from(page ? denialPage(body) : `${JSON.stringify(body)}\n`);
+  const fields = ['content-type', page ? 'text/html; charset=utf-8' : 'application/json', 'content-length', String(text.length), 'cache-control', 'no-store'];
   for (const [name, value] of Object.entries(headers)) fields.push(name, value);
   const rule = body['rule'];
   if (typeof rule === 'string') fields.push('x-nemoclaw-rule', rule.replace(/[^\x21-\x7e]/g, '?').slice(0, 200));
@@ -25,7 +27,9 @@ export function answerJson(wire: Wire, status: number, body: Readonly<Record<str
 }
 
 /** A whole HTTP answer for a socket that has no response object (parse errors, CONNECT, Upgrade). */
-export function rawAnswer(status: 400 | 405 | 408 | 431 | 501, reason: string, body: Readonly<Record<string, unknown>>): string {
+export function rawAnswer(status: 400 | 403 | 405 | 408 | 431 | 501, reason: string, body: Readonly<Record<string, unknown>>): string {
   const text = `${JSON.stringify(body)}\n`;
-  return `HTTP/1.1 ${status} ${reason}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\nconnection: close\r\n\r\n${text}`;
+  const rule = body['rule'];
+  const header = typeof rule === 'string' ? `x-nemoclaw-rule: ${rule.replace(/[^\x21-\x7e]/g, '?').slice(0, 200)}\r\n` : '';
+  return `HTTP/1.1 ${status} ${reason}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\n${header}connection: close\r\n\r\n${text}`;
 }

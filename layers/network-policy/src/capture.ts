@@ -6,6 +6,7 @@ import { readClientHello } from './client-hello.ts';
 import type { TlsContexts } from './contexts.ts';
 import type { Core } from './core.ts';
 import { refusal } from './core.ts';
+import { doorName } from './doors/door.ts';
 import { serveDnsStream } from './dns-stream.ts';
 import { connectionRecord } from './records.ts';
 import type { Place } from './request-check.ts';
@@ -20,6 +21,8 @@ export interface CaptureOptions {
   readonly isLocal: (name: string) => boolean;
   /** A question over TCP: the answer, or undefined where none is given. */
   readonly dns: (packet: Buffer) => Buffer | undefined;
+  /** A connection to the explicit door, whose first byte is known. */
+  readonly door: (socket: Socket, first: number) => void;
   /** A connection that speaks HTTP from its next byte on. */
   readonly http: (socket: Socket, place: Place) => void;
 }
@@ -43,6 +46,13 @@ export function capture(options: CaptureOptions, socket: Socket, name: string | 
   }
   if (name === undefined) {
     refuse(core, socket, { name: 'unknown', port, tls: false }, 'proxy.unknown-address', 'no name belongs to this address');
+    return;
+  }
+  if (name === doorName) {
+    peek(socket, core.ports.limits.helloMs, 0, (first) => {
+      if (!Buffer.isBuffer(first)) refuse(core, socket, { name, port, tls: false }, 'proxy.silent', 'nothing was sent in time');
+      else options.door(socket, first[0] ?? 0);
+    });
     return;
   }
   const local = options.isLocal(name);

@@ -9,10 +9,12 @@ import type { Approver, AuditSink, Clock, Decider, History, Ids } from '@nemocla
 import type { CompiledPolicy } from '@nemoclaw/decide';
 import { answerJson, rawAnswer } from './answers.ts';
 import { capture } from './capture.ts';
+import type { CaptureOptions } from './capture.ts';
 import { TlsContexts } from './contexts.ts';
 import { Core, defaultLimits, refusal } from './core.ts';
 import type { EgressConfig, Limits, SameTurn } from './core.ts';
 import { DnsResponder } from './dns-server.ts';
+import { Door, doorHelp, doorName, doorPort } from './doors/door.ts';
 import { Exchange } from './exchange.ts';
 import type { Hooks } from './hooks.ts';
 import { judgeOf } from './judge.ts';
@@ -124,6 +126,10 @@ class SandboxEgress implements Egress {
   readonly #synthetic = new SyntheticAddresses();
   readonly #tcp: Server;
   readonly #http: HttpServer;
+  readonly #door: Door;
+  readonly #local: ReadonlyMap<string, LocalHandler>;
+  /** Connections to the door: each of their requests says where it goes. */
+  readonly #doors = new WeakSet<Socket>();
   readonly #raw = new Set<Socket>();
   readonly #places = new Map<Socket, Place>();
   /** Requests under way by connection. */
@@ -131,19 +137,27 @@ class SandboxEgress implements Egress {
 
   constructor(options: JudgedEgressOptions) {
     this.#options = options;
-    const { judge, clock, audit, ids, sandbox, local } = options;
+    const { judge, clock, audit, ids, sandbox } = options;
+    this.#local = new Map([...options.local, [doorName, doorHelp]]);
     const limits = { ...defaultLimits, ...options.limits };
     const upstreams = new Upstreams({ resolve: options.resolve ?? resolveBySystem, clock, pins: options.config.upstreams, connections: limits.upstreamConnections });
     this.#core = new Core({ sandbox, judge, approver: options.approver, audit, clock, ids, upstreams, limits, history: options.history, recording: options.recording }, options.hooks ?? standardHooks, options.config);
     this.#contexts = new TlsContexts(options.config.ca, clock);
     this.#dns = new DnsResponder({
       sandbox, audit, clock, ids, synthetic: this.#synthetic, perSecond: limits.questionsPerSecond, six: options.ipv6 ?? ('fd' in options.dns && existsSync('/proc/net/if_inet6')),
-      allowed: (name) => local.has(name) || judge.nameAllowed(name),
+      allowed: (name) => this.#local.has(name) || judge.nameAllowed(name),
       explain: (name) => this.#core.decide(this.#core.request('dns', { kind: 'host', host: name, port: 443 })),
     });
     this.#http = this.#createHttp(limits);
     const handshakes = new TokenBucket(clock, limits.handshakesPerSecond, limits.handshakesPerSecond);
-    const captured = { core: this.#core, contexts: this.#contexts, handshakes, isLocal: (name: string) => local.has(name), dns: (packet: Buffer) => this.#dns.answer(packet), http: (socket: Socket, place: Place) => this.#serve(socket, place) };
+    const captured: CaptureOptions = { core: this.#core, contexts: this.#contexts, handshakes, isLocal: (name: string) => this.#local.has(name), door: (socket: Socket, first: number) => this.#door.take(socket, first), dns: (packet: Buffer) => this.#dns.answer(packet), http: (socket: Socket, place: Place) => this.#serve(socket, place) };
+    this.#door = new Door({
+      core: this.#core, isLocal: captured.isLocal, nameOf: (address) => this.#synthetic.nameOf(address), captured: (socket, name, port) => capture(captured, socket, name, port),
+      http: (socket) => {
+        this.#doors.add(socket);
+        this.#serve(socket, doorPlace);
+      },
+    });
     this.#tcp = 'server' in options.tcp ? options.tcp.server : createServer({ noDelay: true });
     this.#tcp.removeAllListeners('connection');
     this.#tcp.on('connection', (socket: Socket) => {
@@ -167,7 +181,7 @@ class SandboxEgress implements Egress {
     inBatches([...this.#core.open], (work, turn) => work.reconsider(turn));
     // Connections with nothing in flight to a name that is not allowed any more have no use.
     inBatches([...this.#places], ([socket, place]) => {
-      if (!this.#options.local.has(place.name) && !this.#options.judge.nameAllowed(place.name) && !this.#busy.has(socket)) socket.destroy();
+      if (!this.#local.has(place.name) && !this.#options.judge.nameAllowed(place.name) && !this.#busy.has(socket)) socket.destroy();
     });
   }
 
@@ -213,9 +227,10 @@ class SandboxEgress implements Egress {
       connectionsCheckingInterval: Math.min(limits.headMs, 5000), noDelay: true,
     });
     server.maxHeadersCount = 256;
+    for (const event of ['request', 'checkContinue', 'upgrade']) server.on(event, (req: IncomingMessage) => this.#locate(req));
     server.on('request', (req, res) => this.#take(req, res, false));
     server.on('checkContinue', (req, res) => this.#take(req, res, true));
-    server.on('connect', (req, socket) => this.#turnAway(socket as Socket, 405, 'Method Not Allowed', 'method', 'CONNECT is not served here; connect to the destination directly', req.method));
+    server.on('connect', (req, socket, head) => this.#tunnel(req, socket as Socket, head) || this.#turnAway(socket as Socket, 405, 'Method Not Allowed', 'method', 'CONNECT is not served here; connect to the destination directly', req.method));
     server.on('upgrade', (req, socket) => this.#turnAway(socket as Socket, 501, 'Not Implemented', 'upgrade', 'the protocol upgrade is not supported', req.method));
     server.on('clientError', (error: NodeJS.ErrnoException, socket) => this.#malformed(error, socket as Socket));
     // The sockets come from elsewhere, so the server never listens; this starts its check for slow heads.
@@ -232,6 +247,20 @@ class SandboxEgress implements Egress {
     this.#http.emit('connection', socket);
   }
 
+  /** On a connection to the door the request itself says where it goes; to the door itself where it does not. */
+  #locate(req: IncomingMessage): void {
+    if (this.#doors.has(req.socket)) this.#places.set(req.socket, this.#door.place(req) ?? doorPlace);
+  }
+
+  /** CONNECT at the door: what follows is a connection of its own, as if captured. False: this is not the door. */
+  #tunnel(req: IncomingMessage, socket: Socket, head: Buffer): boolean {
+    if (!this.#doors.delete(socket)) return false;
+    this.#places.delete(socket);
+    if (this.#busy.has(socket)) socket.destroy();
+    else this.#door.connect(req, socket, head);
+    return true;
+  }
+
   #take(req: IncomingMessage, res: ServerResponse, expects: boolean): void {
     const place = this.#places.get(req.socket);
     req.on('error', () => undefined);
@@ -244,7 +273,7 @@ class SandboxEgress implements Egress {
     this.#busy.set(socket, (this.#busy.get(socket) ?? 0) + 1);
     res.once('close', () => this.#idle(socket));
     const wire = new Http1Wire(req, res, expects);
-    const local = this.#options.local.get(place.name);
+    const local = this.#local.get(place.name);
     if (!local) {
       new Exchange(this.#core, place, wire).run();
       return;
@@ -297,6 +326,7 @@ class SandboxEgress implements Egress {
   }
 }
 
+const doorPlace: Place = { name: doorName, port: doorPort, tls: false };
 const kernelDestination: Destination = (socket) => ({ address: (socket.localAddress ?? '').replace(/^::ffff:/, ''), port: socket.localPort ?? 0 });
 
 async function resolveBySystem(host: string): Promise<readonly string[]> {

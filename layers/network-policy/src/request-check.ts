@@ -1,4 +1,5 @@
 /** Turns a parsed request into the one that may be forwarded, or says why it is none: everything ambiguous is refused. Pure. */
+import { canonicalAddress } from './address-bytes.ts';
 import { readTarget } from './request-target.ts';
 
 /** Where the connection goes: what the capture knows before the first byte of HTTP. */
@@ -119,7 +120,7 @@ export function checkRequest(incoming: IncomingFields, place: Place): CheckedReq
 /** The Host header has to name exactly the place the connection was made to. */
 function checkAuthority(host: string | undefined, place: Place): Problem | undefined {
   if (host === undefined) return refuse(400, 'host-missing', 'the request has no Host header');
-  if (!/^[A-Za-z0-9._-]+(:\d{1,5})?$/.test(host)) return refuse(400, 'host-malformed', 'the Host header is malformed');
+  if (!authorityForm(place).test(host)) return refuse(400, 'host-malformed', 'the Host header is malformed');
   return sameAuthority(host, place) ? undefined : refuse(421, 'misdirected', 'the Host header names another place than the connection was made to');
 }
 
@@ -129,7 +130,14 @@ function namesAnotherHost(key: string, value: string, place: Place): boolean {
   return [...value.matchAll(/\bhost\s*=\s*"?([^";,\s]*)/gi)].some(([, host = '']) => !sameAuthority(host, place));
 }
 
+/** An IPv6 address stands in brackets, and only where the connection was made to one. */
+const authorityForm = (place: Place): RegExp => (place.name.includes(':') ? /^\[[0-9A-Fa-f:.]+\](:\d{1,5})?$/ : /^[A-Za-z0-9._-]+(:\d{1,5})?$/);
+
 function sameAuthority(authority: string, place: Place): boolean {
+  if (place.name.includes(':')) {
+    const [, address = '', port = String(place.port)] = /^\[([^\]]*)\](?::(\d+))?$/.exec(authority) ?? [];
+    return canonicalAddress(address) === place.name && Number(port) === place.port;
+  }
   const colon = authority.indexOf(':');
   if (colon < 0) return authority.toLowerCase() === place.name;
   return authority.slice(0, colon).toLowerCase() === place.name && Number(authority.slice(colon + 1)) === place.port;
@@ -142,7 +150,7 @@ function originForm(url: string, place: Place): string | Problem {
   if (!match) return refuse(400, 'target', 'the request target is neither a path nor a full URL');
   const [, scheme = '', authority = '', rest = ''] = match;
   if (scheme.toLowerCase() !== (place.tls ? 'https' : 'http')) return refuse(400, 'scheme', 'the scheme is not the one of this connection');
-  if (!/^[A-Za-z0-9._-]+(:\d{1,5})?$/.test(authority)) return refuse(400, 'authority-malformed', 'the host in the request target is malformed');
+  if (!authorityForm(place).test(authority)) return refuse(400, 'authority-malformed', 'the host in the request target is malformed');
   if (!sameAuthority(authority, place)) return refuse(421, 'misdirected', 'the request target names another place than the connection was made to');
   return rest.startsWith('/') ? rest : `/${rest}`;
 }
