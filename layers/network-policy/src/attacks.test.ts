@@ -110,7 +110,9 @@ const cases: readonly Case[] = [
   { name: 'asterisk target', bytes: 'OPTIONS * HTTP/1.1\r\nHost: allowed.test\r\n\r\n', answer: /^HTTP\/1\.1 400/ },
   { name: 'h2c upgrade', bytes: 'GET / HTTP/1.1\r\nHost: allowed.test\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n', answer: /^HTTP\/1\.1 501/ },
   { name: 'WebSocket upgrade', bytes: 'GET / HTTP/1.1\r\nHost: allowed.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n', answer: /^HTTP\/1\.1 501/ },
-  { name: 'HTTP/2 preface', bytes: 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', answer: /^HTTP\/1\.1 400/ },
+  { name: 'HTTP/2 preface, then HTTP/1.1', bytes: 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nGET /ok HTTP/1.1\r\nHost: allowed.test\r\n\r\n', answer: /^(?!HTTP)/ },
+  { name: 'HTTP/2 preface, damaged', bytes: 'PRI * HTTP/2.0\r\n\r\nSX\r\n\r\n', answer: /^(?!HTTP)/ },
+  { name: 'HTTP/2 preface of another version', bytes: 'PRI * HTTP/1.1\r\n\r\n', answer: /^$|^HTTP\/1\.1 400/ },
   { name: 'TRACE', bytes: 'TRACE / HTTP/1.1\r\nHost: allowed.test\r\n\r\n', answer: /^HTTP\/1\.1 405/ },
   { name: 'method not allowed', bytes: 'DELETE / HTTP/1.1\r\nHost: allowed.test\r\n\r\n', answer: /^HTTP\/1\.1 403/ },
   { name: 'method in lower case', bytes: 'get / HTTP/1.1\r\nHost: allowed.test\r\n\r\n', answer: closed },
@@ -180,10 +182,10 @@ async function handshake(options: import('node:tls').ConnectionOptions): Promise
   });
 }
 
-test('TLS: another server name, none, or only HTTP/2 gets no handshake', async () => {
+test('TLS: another server name, none, or only an unknown protocol gets no handshake', async () => {
   assert.notEqual(await handshake({ servername: 'denied.test' }), 'secure');
   assert.notEqual(await handshake({ servername: '' }), 'secure');
-  assert.notEqual(await handshake({ servername: 'allowed.test', ALPNProtocols: ['h2'] }), 'secure');
+  assert.notEqual(await handshake({ servername: 'allowed.test', ALPNProtocols: ['spdy/3'] }), 'secure');
   assert.equal(await handshake({ servername: 'allowed.test', ALPNProtocols: ['h2', 'http/1.1'] }), 'secure');
   assert.ok(desk.audit.events.some((event) => event.message.includes('the server name is not the name that was looked up')));
 });

@@ -92,7 +92,7 @@ function takeTls(options: CaptureOptions, socket: Socket, first: Buffer, place: 
     else {
       socket.unshift(bytes);
       if (passthrough && !local) void new Splice(core, place, socket).run();
-      else decrypt(options, socket, place);
+      else decrypt(options, socket, place, local ? ['http/1.1'] : ['h2', 'http/1.1']);
     }
   };
   const read = (): void => {
@@ -125,9 +125,9 @@ function takeTls(options: CaptureOptions, socket: Socket, first: Buffer, place: 
   guarded();
 }
 
-function decrypt(options: CaptureOptions, socket: Socket, place: Place): void {
+function decrypt(options: CaptureOptions, socket: Socket, place: Place, protocols: string[]): void {
   const { core, contexts } = options;
-  const tls = new TLSSocket(socket, { isServer: true, secureContext: contexts.for(place.name), ALPNProtocols: ['http/1.1'] });
+  const tls = new TLSSocket(socket, { isServer: true, secureContext: contexts.for(place.name), ALPNProtocols: protocols });
   const timer = setTimeout(() => tls.destroy(), core.ports.limits.helloMs);
   let secure = false;
   tls.on('error', () => undefined);

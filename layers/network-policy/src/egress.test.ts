@@ -217,8 +217,8 @@ test('Expect: 100-continue is answered by us, after the decision', async () => {
   assert.match(await say(denied, 'POST /admin HTTP/1.1\r\nHost: api.test\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n', wholeAnswer), /^HTTP\/1\.1 403/);
 });
 
-test('early hints are dropped, a broken upstream cuts the connection', async () => {
-  assert.match(await call('api.test', 'GET /hints HTTP/1.1\r\nHost: api.test\r\nConnection: close\r\n\r\n'), /^HTTP\/1\.1 200/);
+test('early hints are passed on, a broken upstream cuts the connection', async () => {
+  assert.match(await call('api.test', 'GET /hints HTTP/1.1\r\nHost: api.test\r\nConnection: close\r\n\r\n'), /^HTTP\/1\.1 103 Early Hints\r\nLink: <\/x\.css>; rel=preload\r\n\r\nHTTP\/1\.1 200/);
   const text = await call('api.test', 'GET /broken HTTP/1.1\r\nHost: api.test\r\n\r\n');
   assert.match(text, /abc$/);
 });

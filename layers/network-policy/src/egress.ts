@@ -5,6 +5,7 @@ import { createServer as createHttp } from 'node:http';
 import type { IncomingMessage, Server as HttpServer, ServerResponse } from 'node:http';
 import { createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import type { Approver, AuditSink, Clock, Decider, History, Ids } from '@nemoclaw/contract';
 import type { CompiledPolicy } from '@nemoclaw/decide';
 import { answerJson, rawAnswer } from './answers.ts';
@@ -17,6 +18,8 @@ import { DnsResponder } from './dns-server.ts';
 import { Door, doorHelp, doorName, doorPort } from './doors/door.ts';
 import { Exchange } from './exchange.ts';
 import type { Hooks } from './hooks.ts';
+import { hasPreface, serveHttp2 } from './http2-server.ts';
+import type { Http2Service } from './http2-server.ts';
 import { judgeOf } from './judge.ts';
 import type { Judge } from './judge.ts';
 import { connectionRecord } from './records.ts';
@@ -27,6 +30,7 @@ import { isSynthetic, SyntheticAddresses } from './synthetic.ts';
 import { TokenBucket } from './token-bucket.ts';
 import { Upstreams } from './upstreams.ts';
 import type { Resolve } from './upstreams.ts';
+import type { Wire } from './wire.ts';
 import { Http1Wire } from './wire-http1.ts';
 
 export type LocalHandler = (req: IncomingMessage, res: ServerResponse) => void;
@@ -149,6 +153,7 @@ class SandboxEgress implements Egress {
       explain: (name) => this.#core.decide(this.#core.request('dns', { kind: 'host', host: name, port: 443 })),
     });
     this.#http = this.#createHttp(limits);
+    this.#http2 = this.#createHttp2(limits, clock);
     const handshakes = new TokenBucket(clock, limits.handshakesPerSecond, limits.handshakesPerSecond);
     const captured: CaptureOptions = { core: this.#core, contexts: this.#contexts, handshakes, isLocal: (name: string) => this.#local.has(name), door: (socket: Socket, first: number) => this.#door.take(socket, first), dns: (packet: Buffer) => this.#dns.answer(packet), http: (socket: Socket, place: Place) => this.#serve(socket, place) };
     this.#door = new Door({
@@ -244,7 +249,31 @@ class SandboxEgress implements Egress {
       this.#places.delete(socket);
       this.#busy.delete(socket);
     });
-    this.#http.emit('connection', socket);
+    if (place !== doorPlace && speaksHttp2(socket)) serveHttp2(this.#http2, socket, place);
+    else this.#http.emit('connection', socket);
+  }
+
+  readonly #http2: Http2Service;
+
+  #createHttp2(limits: Limits, clock: Clock): Http2Service {
+    return {
+      limits, nuisance: new TokenBucket(clock, 100, 500),
+      stream: (wire, place, socket) => {
+        if (this.#local.has(place.name)) {
+          answerJson(wire, 421, { error: 'misdirected', reason: 'this host is served over HTTP/1.1 only', layer: 'proxy' });
+          return;
+        }
+        this.#begin(wire, socket);
+        new Exchange(this.#core, place, wire).run();
+      },
+      refused: (wire, place, problem) => new Exchange(this.#core, place, wire).refuse(problem),
+    };
+  }
+
+  /** The connection has one more request under way. */
+  #begin(wire: Wire, socket: Socket): void {
+    this.#busy.set(socket, (this.#busy.get(socket) ?? 0) + 1);
+    wire.onClose(() => this.#idle(socket));
   }
 
   /** On a connection to the door the request itself says where it goes; to the door itself where it does not. */
@@ -270,9 +299,8 @@ class SandboxEgress implements Egress {
       return;
     }
     const socket = req.socket;
-    this.#busy.set(socket, (this.#busy.get(socket) ?? 0) + 1);
-    res.once('close', () => this.#idle(socket));
     const wire = new Http1Wire(req, res, expects);
+    this.#begin(wire, socket);
     const local = this.#local.get(place.name);
     if (!local) {
       new Exchange(this.#core, place, wire).run();
@@ -327,6 +355,16 @@ class SandboxEgress implements Egress {
 }
 
 const doorPlace: Place = { name: doorName, port: doorPort, tls: false };
+
+/** Agreed on in the TLS handshake, or by the preface on a plain connection, whose first bytes have been put back. */
+function speaksHttp2(socket: Socket): boolean {
+  if (socket instanceof TLSSocket) return socket.alpnProtocol === 'h2';
+  const first: unknown = socket.read();
+  if (!Buffer.isBuffer(first)) return false;
+  socket.unshift(first);
+  return hasPreface(first);
+}
+
 const kernelDestination: Destination = (socket) => ({ address: (socket.localAddress ?? '').replace(/^::ffff:/, ''), port: socket.localPort ?? 0 });
 
 async function resolveBySystem(host: string): Promise<readonly string[]> {

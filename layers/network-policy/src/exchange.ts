@@ -21,6 +21,7 @@ import { Relay } from './relay.ts';
 import { checkRequest, isProblem } from './request-check.ts';
 import type { CheckedRequest, Place, Problem } from './request-check.ts';
 import { secretFound } from './standard-hooks.ts';
+import { safeTrailers } from './trailers.ts';
 import { AddressRefused } from './upstreams.ts';
 import type { Wire } from './wire.ts';
 
@@ -96,7 +97,7 @@ export class Exchange implements Reconsidered {
   #check(): void {
     const checked = checkRequest(this.#wire.fields, this.#place);
     if (isProblem(checked)) {
-      this.#refuse(checked);
+      this.refuse(checked);
       return;
     }
     this.#checked = checked;
@@ -316,7 +317,8 @@ export class Exchange implements Reconsidered {
       failed: (error) => this.#failed(error),
     });
     this.#relay = relay;
-    core.ports.upstreams.pool(name, port, tls).dispatch({ path: checked.target, method: checked.method as 'GET', headers, body }, relay);
+const { version } = this.#wire;
+    core.ports.upstreams.send({ host: name, port, tls, version, path: checked.target, method: checked.method, headers, body, trailers: () => safeTrailers(this.#wire.trailers()) }, relay);
   }
 
   /** What counts a streamed body against the smallest limit; throws where its length is known to be over it. */
@@ -390,7 +392,8 @@ export class Exchange implements Reconsidered {
     this.#relay?.stop(stopped);
   }
 
-  #refuse(problem: Problem): void {
+  /** What is no request that any policy could be asked about. */
+  refuse(problem: Problem): void {
     const core = this.#core;
     core.counts.refused += 1;
     const decision = refusal(core.config.version, `proxy.${problem.code}`, `${problem.why}.`, 'Send a plain, unambiguous request.');

@@ -4,6 +4,7 @@ import { maskCredentials } from './credentials.ts';
 import type { Credential } from './credentials.ts';
 import type { AnswerHead, ByteTransform } from './hooks.ts';
 import { endThrough } from './outgoing-body.ts';
+import { safeTrailers } from './trailers.ts';
 import type { Wire } from './wire.ts';
 
 const dropped = new Set(['connection', 'keep-alive', 'proxy-connection', 'proxy-authenticate', 'te', 'trailer', 'transfer-encoding', 'upgrade', 'alt-svc', 'http2-settings']);
@@ -45,8 +46,10 @@ export class Relay implements Dispatcher.DispatchHandler {
   }
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
-    // Other interim answers (100) carry nothing the client has to have.
-    if (status < 200) return;
+    if (status < 200) {
+      this.#wire.interim(status, responseHeaders(controller.rawHeaders, this.#masked));
+      return;
+    }
     if (this.#wire.gone) {
       controller.abort(new Error('the client went away'));
       return;
@@ -74,7 +77,7 @@ export class Relay implements Dispatcher.DispatchHandler {
       const rest = this.#transforms.length > 0 ? endThrough(this.#transforms) : undefined;
       if (rest && rest.length > 0) this.#wire.write(rest);
       this.#done = true;
-      this.#wire.end();
+      this.#wire.end(responseTrailers(controller.rawTrailers, this.#masked));
       this.#events.ended();
     });
   }
@@ -116,6 +119,10 @@ function responseHeaders(raw: Dispatcher.DispatchController['rawHeaders'], maske
   const kept: string[] = [];
   for (let i = 0; i + 1 < out.length; i += 2) if (!named.has((out[i] ?? '').toLowerCase())) kept.push(out[i] ?? '', out[i + 1] ?? '');
   return kept;
+}
+
+function responseTrailers(raw: Dispatcher.DispatchController['rawTrailers'], masked: readonly Credential[]): string[] {
+  return Array.isArray(raw) && raw.length > 0 ? safeTrailers(raw.map(text), (value) => maskCredentials(value, masked)) : [];
 }
 
 const text = (value: Buffer | string | undefined): string => (typeof value === 'string' ? value : (value?.toString('latin1') ?? ''));

@@ -14,6 +14,8 @@ export interface IncomingFields {
   readonly method?: string | undefined;
   readonly url?: string | undefined;
   readonly rawHeaders: readonly string[];
+  /** A body follows whose length the framing of the protocol gives, as in HTTP/2. */
+  readonly streamed?: boolean | undefined;
 }
 
 export interface CheckedRequest {
@@ -112,7 +114,7 @@ export function checkRequest(incoming: IncomingFields, place: Place): CheckedReq
   for (const [name, value] of read.query) {
     if ((name === '_method' || name.toLowerCase() === '_httpmethod') && value.toUpperCase() !== method) return refuse(400, 'method-override', 'the query asks for another method than the request line');
   }
-  const hasBody = chunked || (length ?? 0) > 0;
+  const hasBody = chunked || (length ?? 0) > 0 || (incoming.streamed ?? false);
   if (hasBody && bodyless.has(method)) return refuse(400, 'body-not-expected', `${method} with a body is refused: the body would pass no rule`);
   return { method, target, paths: read.paths, query: read.query, headers, hasBody, length: chunked ? undefined : length, contentType, contentEncoding };
 }

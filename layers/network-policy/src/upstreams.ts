@@ -1,12 +1,14 @@
 /** Connections to the outside: resolved once, checked, and made to exactly the address that was checked. */
 import { isIP, connect as connectTcp } from 'node:net';
 import type { Socket } from 'node:net';
-import { connect as connectTls, createSecureContext } from 'node:tls';
+import { connect as connectTls, createSecureContext, TLSSocket } from 'node:tls';
 import type { SecureContext } from 'node:tls';
 import { Pool } from 'undici';
 import type { Dispatcher } from 'undici';
 import type { Clock } from '@nemoclaw/contract';
 import { isPublicAddress } from './addresses.ts';
+import { Http2Pool } from './http2-upstream.ts';
+import type { Http2Request } from './http2-upstream.ts';
 
 /** A name (`host` or `*.suffix`) fixed to addresses by the policy. `caPem`: its certificate has to come from this anchor instead of the public ones. */
 export interface Pin {
@@ -17,12 +19,23 @@ export interface Pin {
 /** All addresses of a name, IPv4 first. */
 export type Resolve = (host: string) => Promise<readonly string[]>;
 
+/** A request for one origin. `version`: what the client spoke; it is kept where the origin speaks it too. */
+export interface UpstreamRequest extends Http2Request {
+  readonly host: string;
+  readonly port: number;
+  readonly tls: boolean;
+  readonly version: '1.1' | '2';
+}
+
 /** The name leads to an address that the policy does not name. */
 export class AddressRefused extends Error {}
 
 const connectTimeout = 10_000;
 const resolvedFor = 30_000;
 const poolLimit = 256;
+const idleFor = 30_000;
+// Sessions per origin; each carries up to 100 streams.
+const http2Sessions = 8;
 
 export interface UpstreamOptions {
   readonly resolve: Resolve;
@@ -36,6 +49,9 @@ export class Upstreams {
   readonly #options: UpstreamOptions;
   #pins = new Map<string, Pin>();
   readonly #pools = new Map<string, { readonly pool: Pool; readonly host: string }>();
+  readonly #http2 = new Map<string, { readonly pool: Http2Pool; readonly host: string }>();
+  /** What an origin chose when it was offered HTTP/2; a promise while the first connection is being made. */
+  readonly #chosen = new Map<string, 'h1' | 'h2' | Promise<'h1' | 'h2'>>();
   readonly #resolved = new Map<string, { readonly addresses: readonly string[]; readonly until: number }>();
   readonly #sessions = new Map<string, Buffer>();
   readonly #anchors = new Map<string, SecureContext>();
@@ -53,7 +69,7 @@ export class Upstreams {
 
   /** The pool for one origin of this sandbox. */
   pool(host: string, port: number, tls: boolean): Dispatcher {
-    const origin = `${tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}`;
+    const origin = originOf(host, port, tls);
     const known = this.#pools.get(origin);
     if (known) return known.pool;
     const pool = new Pool(origin, {
@@ -67,14 +83,77 @@ export class Upstreams {
     return pool;
   }
 
+  /** Sends a request over the pool of its origin; failures go to `handler`. */
+  send(request: UpstreamRequest, handler: Dispatcher.DispatchHandler): void {
+    const { host, port, tls, path, method, headers, body } = request;
+    if (request.version === '1.1') {
+      this.pool(host, port, tls).dispatch({ path, method: method as 'GET', headers: headers as string[], body }, handler);
+      return;
+    }
+    const origin = originOf(host, port, tls);
+    // Without TLS nothing is negotiated: who speaks HTTP/2 unasked knows that the origin does.
+    const chosen = tls ? (this.#chosen.get(origin) ?? this.#choose(host, port)) : 'h2';
+    if (chosen instanceof Promise) chosen.then((version) => this.#sendBy(version, request, handler), (error: unknown) => handler.onResponseError?.(noController, error instanceof Error ? error : new Error(String(error))));
+    else this.#sendBy(chosen, request, handler);
+  }
+
+  #sendBy(chosen: 'h1' | 'h2', request: UpstreamRequest, handler: Dispatcher.DispatchHandler): void {
+    if (chosen === 'h2') this.#http2Pool(request.host, request.port, request.tls).dispatch(request, handler);
+    else this.send({ ...request, version: '1.1' }, handler);
+  }
+
+  /** Offers HTTP/2 to an origin for the first time, and keeps the connection if it is taken. */
+  #choose(host: string, port: number): Promise<'h1' | 'h2'> {
+    const origin = originOf(host, port, true);
+    const choosing = this.connect(host, port, true, ['h2', 'http/1.1']).then((socket) => {
+      const version = spoken(socket);
+      this.#chosen.set(origin, version);
+      if (this.#chosen.size > 4096) this.#chosen.clear();
+      if (version === 'h2') this.#http2Pool(host, port, true).adopt(socket);
+      else socket.destroy();
+      return version;
+    }, (error: unknown) => {
+      this.#chosen.delete(origin);
+      throw error;
+    });
+    this.#chosen.set(origin, choosing);
+    return choosing;
+  }
+
+  #http2Pool(host: string, port: number, tls: boolean): Http2Pool {
+    const origin = originOf(host, port, tls);
+    const known = this.#http2.get(origin);
+    if (known) return known.pool;
+    const pool = new Http2Pool({
+      tls, authority: new URL(origin).host, sessions: http2Sessions, idleMs: idleFor,
+      connect: async () => {
+        const socket = await this.connect(host, port, tls, ['h2']);
+        if (!tls || spoken(socket) === 'h2') return socket;
+        socket.destroy();
+        this.#chosen.delete(origin);
+        throw new Error('the origin does not speak HTTP/2 any more');
+      },
+    });
+    this.#http2.set(origin, { pool, host });
+    if (this.#http2.size > poolLimit) {
+      for (const [other, { pool: idle }] of this.#http2) {
+        if (other === origin || idle.busy) continue;
+        this.#http2.delete(other);
+        idle.close();
+        break;
+      }
+    }
+    return pool;
+  }
+
   /** A connected (and, with `tls`, verified) socket to `host`. Rejects with AddressRefused or the network's error. */
-  async connect(host: string, port: number, tls: boolean): Promise<Socket> {
+  async connect(host: string, port: number, tls: boolean, protocols: readonly string[] = ['http/1.1']): Promise<Socket> {
     const addresses = await this.#addresses(host);
     let failure: unknown = new Error('the name has no address');
     for (const address of addresses.slice(0, 4)) {
       try {
         const plain = await open(address, port);
-        return tls ? await this.#secure(plain, host, port) : plain;
+        return tls ? await this.#secure(plain, host, port, protocols) : plain;
       } catch (error) {
         failure = error;
       }
@@ -95,11 +174,19 @@ export class Upstreams {
       // Streams that run are decided elsewhere; close lets them end.
       void pool.close().catch(() => undefined);
     }
+    for (const [origin, { pool, host }] of this.#http2) {
+      if (samePin(pinFor(before, host), pinFor(this.#pins, host))) continue;
+      this.#http2.delete(origin);
+      pool.close();
+    }
+    this.#chosen.clear();
   }
 
   async close(): Promise<void> {
     const pools = [...this.#pools.values()];
     this.#pools.clear();
+    for (const { pool } of this.#http2.values()) pool.destroy();
+    this.#http2.clear();
     await Promise.all(pools.map(({ pool }) => pool.destroy().catch(() => undefined)));
   }
 
@@ -118,11 +205,11 @@ export class Upstreams {
     return addresses;
   }
 
-  async #secure(plain: Socket, host: string, port: number): Promise<Socket> {
+  async #secure(plain: Socket, host: string, port: number, protocols: readonly string[]): Promise<Socket> {
     const key = `${host}:${port}`;
     const session = this.#sessions.get(key);
     const socket = connectTls({
-      socket: plain, host, ...(isIP(host) === 0 ? { servername: host } : {}), ALPNProtocols: ['http/1.1'], secureContext: this.#anchor(host), ...(session ? { session } : {}),
+      socket: plain, host, ...(isIP(host) === 0 ? { servername: host } : {}), ALPNProtocols: [...protocols], minVersion: 'TLSv1.2', secureContext: this.#anchor(host), ...(session ? { session } : {}),
     });
     socket.on('session', (fresh: Buffer) => {
       if (this.#sessions.size >= 1024) this.#sessions.clear();
@@ -151,6 +238,10 @@ export class Upstreams {
     }
   }
 }
+
+const originOf = (host: string, port: number, tls: boolean): string => `${tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}`;
+const spoken = (socket: Socket): 'h1' | 'h2' => (socket instanceof TLSSocket && socket.alpnProtocol === 'h2' ? 'h2' : 'h1');
+const noController: Dispatcher.DispatchController = { aborted: true, paused: false, reason: null, abort: () => undefined, pause: () => undefined, resume: () => undefined };
 
 function open(address: string, port: number): Promise<Socket> {
   const socket = connectTcp({ host: address, port, noDelay: true, autoSelectFamily: false });

@@ -1,0 +1,121 @@
+/** One HTTP/2 stream of Node as a wire. */
+import { constants } from 'node:http2';
+import type { ServerHttp2Stream } from 'node:http2';
+import type { Http2Head } from './http2-head.ts';
+import type { Wire } from './wire.ts';
+
+export class Http2Wire implements Wire {
+  readonly version = '2';
+  readonly fields: Http2Head;
+  readonly #stream: ServerHttp2Stream;
+  #expects: boolean;
+  #whole: boolean;
+  #trailers: readonly string[] = [];
+  /** The answer has no body, or one of known length: no trailers follow it. */
+  #bare = false;
+  #out: readonly string[] = [];
+
+  constructor(stream: ServerHttp2Stream, fields: Http2Head, ended: boolean) {
+    this.#stream = stream;
+    this.fields = fields;
+    this.#expects = fields.expects;
+    this.#whole = ended;
+    stream.on('trailers', (_headers: unknown, _flags: unknown, raw: readonly string[]) => { this.#trailers = raw; });
+    stream.once('end', () => { this.#whole = true; });
+  }
+
+  get body(): ServerHttp2Stream {
+    return this.#stream;
+  }
+  get headSent(): boolean {
+    return this.#stream.headersSent;
+  }
+  get gone(): boolean {
+    return this.#stream.destroyed || this.#stream.closed;
+  }
+  uploaded(): boolean {
+    return this.#whole;
+  }
+  complete(): boolean {
+    return this.#whole;
+  }
+  trailers(): readonly string[] {
+    return this.#trailers;
+  }
+
+  goOn(): void {
+    if (!this.#expects || this.gone || this.headSent) return;
+    this.#expects = false;
+    this.#stream.additionalHeaders({ ':status': 100 });
+  }
+
+  interim(status: number, headers: readonly string[]): void {
+    if (status === 100 || status === 101 || this.gone || this.headSent) return;
+    const fields: Record<string, string | string[]> = {};
+    for (let i = 0; i + 1 < headers.length; i += 2) {
+      const name = (headers[i] ?? '').toLowerCase();
+      if (name === 'link') fields['link'] = [...(fields['link'] ?? []), headers[i + 1] ?? ''];
+    }
+    this.#stream.additionalHeaders({ ...fields, ':status': status });
+  }
+
+  head(status: number, headers: readonly string[]): void {
+    if (this.gone) return;
+    const fields = [':status', String(status)];
+    let sized = this.fields.method === 'HEAD';
+    for (let i = 0; i + 1 < headers.length; i += 2) {
+      const name = (headers[i] ?? '').toLowerCase();
+      if (name === 'content-length') sized = true;
+      fields.push(name, headers[i + 1] ?? '');
+    }
+    this.#bare = sized || status === 204 || status === 205 || status === 304;
+    if (!this.#bare) this.#stream.once('wantTrailers', () => this.#sendTrailers());
+    // The date is the origin's to say.
+    const options = { sendDate: false, waitForTrailers: !this.#bare };
+    this.#stream.respond(fields, options);
+  }
+
+  write(chunk: Buffer): boolean {
+    return this.#stream.writableEnded || this.gone || this.#stream.write(chunk);
+  }
+
+  onDrain(listener: () => void): void {
+    this.#stream.once('drain', listener);
+  }
+
+  end(trailers: readonly string[] = []): void {
+    const stream = this.#stream;
+    if (this.gone) return;
+    this.#out = trailers;
+    if (this.#bare) stream.once('finish', () => this.#unread());
+    stream.end();
+    // Without a reader, the end of a body nobody wanted would keep the stream open.
+    stream.resume();
+  }
+
+  cut(): void {
+    // Not `close`: that ends a body without trailers in order before it resets, and a cut answer would look whole.
+    if (!this.gone) this.#stream.destroy(new Error('the answer was cut'));
+  }
+
+  onClose(listener: () => void): void {
+    this.#stream.once('close', listener);
+  }
+
+  /** Streams are framed apart from each other: a bad one says nothing about the next. */
+  distrust(): void {}
+
+  #sendTrailers(): void {
+    if (this.#stream.destroyed || this.#stream.closed) return;
+    const fields: Record<string, string[]> = {};
+    for (let i = 0; i + 1 < this.#out.length; i += 2) (fields[(this.#out[i] ?? '').toLowerCase()] ??= []).push(this.#out[i + 1] ?? '');
+    this.#stream.sendTrailers(fields);
+    // Node sends them in the next turn.
+    setImmediate(() => setImmediate(() => this.#unread()));
+  }
+
+  /** A client that still uploads is told that nobody reads it: RST_STREAM with NO_ERROR (RFC 9113 §8.1). */
+  #unread(): void {
+    if (!this.#whole && !this.gone) this.#stream.close(constants.NGHTTP2_NO_ERROR);
+  }
+}
