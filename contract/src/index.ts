@@ -10,6 +10,7 @@ export * from './events.ts';
 export * from './exact-json.ts';
 export * from './figure.ts';
 export * from './framing.ts';
+export * from './ingress.ts';
 export * from './link.ts';
 export * from './plan.ts';
 export * from './ports.ts';

@@ -1,6 +1,7 @@
 /** Messages on the links between services (worker, gateway, ledger); framed by `framing.ts`. Nothing here lets a worker approve, change policy, or name a sandbox it was not given. */
 import type { Sensitivity } from './decision.ts';
 import type { LedgerEvent } from './events.ts';
+import type { IngressEntry, IngressListen } from './ingress.ts';
 import type { HoldOutcome, HoldRequest } from './ports.ts';
 
 /** Any source -> ledger. `seq` counts per source from 1, without gaps. */
@@ -71,6 +72,8 @@ export interface SandboxConfig {
   readonly credentials: readonly { readonly placeholder: string; readonly value: string; readonly host: string; readonly header: string; readonly pathPrefix: string }[];
   /** Names resolved to fixed addresses by policy (`addresses:`), and trust anchors per host. */
   readonly upstreams: readonly { readonly host: string; readonly addresses: readonly string[]; readonly caPem?: string }[];
+  /** Who may call in, nobody if absent; a rule without a proof is not among them. */
+  readonly ingress?: readonly IngressEntry[];
   readonly label: Sensitivity;
   /** ms: model streams (with keep-alive) and plain HTTP. */
   readonly patience: { readonly streamMs: number; readonly httpMs: number; readonly keepAliveMs: number };
@@ -86,6 +89,8 @@ export type GatewayToWorker =
   | { readonly t: 'hold.outcome'; readonly sandbox: string; readonly holdId: string; readonly outcome: HoldOutcome }
   | { readonly t: 'ok'; readonly id: number }
   | { readonly t: 'no'; readonly id: number; readonly reason: string }
+  /** Where calls into sandboxes are taken from now on. Not answered: where it cannot be, the record says so. */
+  | { readonly t: 'ingress'; readonly listen: IngressListen }
   /** Answered by `flushed` when every event that the worker has made until then is durable. */
   | { readonly t: 'flush'; readonly id: number; readonly sandbox: string }
   /** Pending keys known to the gateway, so that a repeat re-attaches: sent with configure and on change. */

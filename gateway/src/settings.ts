@@ -11,6 +11,8 @@ export interface Settings {
   readonly blueprintDirs: readonly string[];
   /** Folders in which the trust anchors of policies lie. */
   readonly anchorDirs: readonly string[];
+  /** Where calls into sandboxes are taken; undefined: nowhere. */
+  readonly ingress?: { readonly host: string; readonly port: number };
   /** Base URL of the scripted model, '' if none runs here. */
   readonly demoEndpoint: string;
   /** Version of the product. */

@@ -1,6 +1,7 @@
 /** openshelld's configuration, written from root's bounds in host.yaml and from what this machine has. */
 import { createHash } from 'node:crypto';
 import { chownSync, existsSync, mkdirSync, readFileSync, realpathSync, renameSync, writeFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { parseDocument } from 'yaml';
 import { Failure } from '../failure.ts';
@@ -19,8 +20,10 @@ export interface HostBounds {
   readonly demo: number;
   /** Devices that `gpuAccess: full` may show: paths below /dev, `*` within a name. */
   readonly gpu: readonly string[];
+  /** `address:port` on which calls into sandboxes are taken; '': none. */
+  readonly ingress: string;
 }
-export const defaultBounds: HostBounds = { sandboxes: 512, memoryBytes: 0, pids: 0, cpuMillis: 0, workers: 1, holdSeconds: 900, demo: 1, gpu: [] };
+export const defaultBounds: HostBounds = { sandboxes: 512, memoryBytes: 0, pids: 0, cpuMillis: 0, workers: 1, holdSeconds: 900, demo: 1, gpu: [], ingress: '' };
 
 const hostYaml = `# What root allows on this host. A policy may ask for less, never for more; 0 means no bound.
 # Read by \`nemoclaw up\`.
@@ -36,9 +39,18 @@ holdSeconds: ${defaultBounds.holdSeconds}
 demo: ${defaultBounds.demo}
 # devices that a policy with gpuAccess: full shows, e.g. [/dev/nvidia*, /dev/dri/renderD*]; only what every user may open (mode 666) can be of use to an agent
 gpu: []
+# where calls into sandboxes are taken (ingress rules), e.g. 0.0.0.0:8443; empty: nowhere. Beyond loopback it needs certificate.pem and key.pem in the gateway's folder, in ingress/
+ingress: ''
 `;
 
 const isDevicePattern = (given: unknown): boolean => typeof given === 'string' && given.length < 200 && /^\/dev(\/[A-Za-z0-9_*-][A-Za-z0-9._*-]*)+$/.test(given);
+
+/** The data plane has no privileges, so no port below 1024. */
+function isListenAddress(given: string): boolean {
+  const match = /^(?:\[([0-9a-f:]+)\]|([0-9.]+)):(\d{4,5})$/.exec(given);
+  const port = Number(match?.[3]);
+  return match !== null && isIP(match[1] ?? match[2] ?? '') !== 0 && port >= 1024 && port <= 65_535;
+}
 
 /** Bounds from the text of host.yaml; throws Failure for a field or value that is not understood. */
 export function parseBounds(text: string, file: string): HostBounds {
@@ -50,6 +62,11 @@ export function parseBounds(text: string, file: string): HostBounds {
     if (!Object.hasOwn(defaultBounds, field)) throw new Failure('NEMO_E_SETUP', { what: `${file} has an unknown field '${field}'.`, fix: `It may have: ${Object.keys(defaultBounds).join(', ')}.` });
     if (field === 'gpu') {
       if (!Array.isArray(given) || given.length > 64 || !given.every(isDevicePattern)) throw new Failure('NEMO_E_SETUP', { what: `${file}: gpu must be a list of at most 64 paths below /dev, such as /dev/nvidia* or /dev/dri/renderD128.` });
+      bounds[field] = given;
+      continue;
+    }
+    if (field === 'ingress') {
+      if (typeof given !== 'string' || !(given === '' || isListenAddress(given))) throw new Failure('NEMO_E_SETUP', { what: `${file}: ingress must be an address and a port above 1023, such as 0.0.0.0:8443 or [::]:8443, or empty.` });
       bounds[field] = given;
       continue;
     }
@@ -70,7 +87,7 @@ export function agentUids(root: string): { first: number; count: number } {
 export function daemonConfig(places: Places, { operatorsGid, users }: Identities, bounds: HostBounds): Record<string, unknown> {
   const agents = agentUids(places.root);
   // run, state, prefix and the identities openshelld tells every service by itself
-  const env = { NEMOCLAW_LIB: '{lib}', NEMOCLAW_BLUEPRINTS: '{lib}/blueprints', NEMOCLAW_AGENTS: '{state}/agents', ...(bounds.demo === 0 ? {} : { NEMOCLAW_DEMO_DIR: '{state}/demo' }) };
+  const env = { NEMOCLAW_LIB: '{lib}', NEMOCLAW_BLUEPRINTS: '{lib}/blueprints', NEMOCLAW_AGENTS: '{state}/agents', ...(bounds.demo === 0 ? {} : { NEMOCLAW_DEMO_DIR: '{state}/demo' }), ...(bounds.ingress === '' ? {} : { NEMOCLAW_INGRESS: bounds.ingress }) };
   const service = (role: string): Record<string, unknown> => ({ name: role, role, argv: ['{node}', `{lib}/gateway/src/processes/${role}.ts`], env });
   return {
     instance: instanceName(places.root),

@@ -20,11 +20,18 @@ export function settingsFrom(env: Environment, version: string): Settings {
     agentsDir: env['NEMOCLAW_AGENTS'] ?? `${state}/agents`,
     blueprintDirs: [env['NEMOCLAW_BLUEPRINTS'] ?? `${lib}/blueprints`, `${state}/blueprints`],
     anchorDirs: [`${state}/anchors`, ...(demo === undefined ? [] : [demo])],
+    ...ingressFrom(env['NEMOCLAW_INGRESS']),
     demoEndpoint: env['NEMOCLAW_DEMO_ENDPOINT'] ?? (demo === undefined ? '' : 'http://127.0.0.1:8930/v1'),
     version,
     channels: new Set(['terminal']),
     sinks: new Set(['security-events']),
   };
+}
+
+/** `address:port`, an IPv6 address in brackets. */
+function ingressFrom(text: string | undefined): Pick<Settings, 'ingress'> {
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d+)$/.exec(text ?? '');
+  return match === null ? {} : { ingress: { host: match[1] ?? match[2] ?? '', port: Number(match[3]) } };
 }
 
 /** Who is refused. Without a range of agents nobody could be told from one, so everything above the login range is refused. */

@@ -133,6 +133,15 @@ export class WorkerSandbox {
     });
   }
 
+  /** In force now. */
+  get config(): SandboxConfig | undefined {
+    return this.#inForce?.config;
+  }
+
+  get label(): Sensitivity {
+    return this.#label;
+  }
+
   get configured(): boolean {
     return this.#inForce !== undefined;
   }

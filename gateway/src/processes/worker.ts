@@ -3,17 +3,20 @@ import { Socket } from 'node:net';
 import type { Clock, FromOpenshelld, Ids, LedgerEvent, ToOpenshelld } from '@nemoclaw/contract';
 import { LinkSink } from '@nemoclaw/ledger';
 import type { Destination, SocketSource } from '@nemoclaw/network-policy';
-import { closeFd, ControlChannel } from '@nemoclaw/openshell';
+import { closeFd, ControlChannel, OpenshelldClient } from '@nemoclaw/openshell';
+import type { OpenshelldNews } from '@nemoclaw/openshell';
 import { systemClock, systemIds } from '../clock.ts';
 import { GatewayApprover } from './worker-approver.ts';
 import { GatewayLink } from './worker-link.ts';
 import type { GatewayNews } from './worker-link.ts';
+import { WorkerIngress } from './worker-ingress.ts';
 import { WorkerSandbox } from './worker-sandbox.ts';
 
 export interface WorkerOptions {
   readonly control: {
     onMessage(listener: (message: FromOpenshelld, fds: number[]) => void): void;
     send(message: ToOpenshelld): void;
+    onClose?(listener: (error: Error | undefined) => void): void;
   };
   readonly clock: Clock;
   readonly ids: Ids;
@@ -43,6 +46,7 @@ class DataPlane implements Worker {
   readonly #audit: LinkSink;
   readonly #gateway: GatewayLink;
   readonly #approver: GatewayApprover;
+  readonly #ingress: WorkerIngress;
   readonly #usageTimer: NodeJS.Timeout;
   /** Of all sandboxes here, kept because every event is searched for them. */
   #secrets: readonly string[] = [];
@@ -56,8 +60,11 @@ class DataPlane implements Worker {
     this.#gateway = new GatewayLink({ news: (message) => this.#heard(message), up: () => this.#fresh() });
     this.#approver = new GatewayApprover(this.#gateway, clock);
     this.#usageTimer = setInterval(() => this.#tellUsage(), options.usageMs ?? 2000);
-    control.onMessage((message, fds) => this.#controlled(message, fds));
-    this.#hello();
+    const openshelld = new OpenshelldClient(
+      { onMessage: (listener) => control.onMessage(listener), send: (message) => control.send(message), onClose: (listener) => control.onClose?.(listener) },
+      'worker', process.pid, (message, fds) => this.#controlled(message, fds),
+    );
+    this.#ingress = new WorkerIngress({ clock, audit: this.#audit, recording: () => this.#audit.takes.append, connect: (sandbox, port) => openshelld.ingressConnect(sandbox, port) });
   }
 
   report(error: unknown): void {
@@ -68,6 +75,7 @@ class DataPlane implements Worker {
   async stop(): Promise<void> {
     clearInterval(this.#usageTimer);
     this.#gateway.close();
+    await this.#ingress.close();
     await Promise.all([...this.#sandboxes.values()].map((sandbox) => sandbox.detach().catch(() => undefined)));
   }
 
@@ -80,11 +88,7 @@ class DataPlane implements Worker {
     }
   }
 
-  #hello(): void {
-    this.#options.control.send({ t: 'hello', role: 'worker', pid: process.pid });
-  }
-
-  #controlled(message: FromOpenshelld, fds: number[]): void {
+  #controlled(message: OpenshelldNews, fds: number[]): void {
     const keep = (count: number): number[] => {
       for (const extra of fds.slice(count)) this.#options.closeFd(extra);
       return fds.slice(0, count);
@@ -102,7 +106,6 @@ class DataPlane implements Worker {
     } else {
       keep(0);
       if (message.t === 'detach') this.#detach(message.sandbox);
-      else if (message.t === 'reset') this.#hello();
     }
   }
 
@@ -124,9 +127,13 @@ class DataPlane implements Worker {
         this.#answer(message.sandbox, message.version, this.#sandbox(message.sandbox).switch(message.version));
         return;
       case 'remove':
+        this.#ingress.remove(message.sandbox);
         this.#approver.forget(message.sandbox);
         this.#told.delete(message.sandbox);
         this.#quietly(message.sandbox, 'The network of the sandbox was not closed in order', this.#sandbox(message.sandbox).remove().then(() => void this.#sandboxes.delete(message.sandbox)));
+        return;
+      case 'ingress':
+        this.#ingress.listen(message.listen);
         return;
       case 'flush':
         this.#flush(message.id, message.sandbox);
@@ -152,6 +159,8 @@ class DataPlane implements Worker {
     work.then(
       () => {
         this.#gateway.send({ t: 'configured', sandbox, version });
+        const inForce = this.#sandboxes.get(sandbox);
+        if (inForce?.config) this.#ingress.set(inForce.config, () => inForce.label);
         this.#secrets = [...new Set([...this.#sandboxes.values()].flatMap((each) => each.secrets))];
         if (this.#toRepeat.delete(sandbox)) this.#approver.repeat(sandbox);
       },

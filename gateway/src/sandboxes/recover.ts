@@ -7,6 +7,7 @@ import { KeyedLock } from '../keyed-lock.ts';
 import { configOf } from './bring-up.ts';
 import { resumeTasks } from '../tasks/resume.ts';
 import { forget } from './create.ts';
+import { ingressListen } from './ingress-listen.ts';
 import { saveRecord, type LiveSandbox } from './live.ts';
 import { caRecordSchema, keys, policyRecordSchema, readStored, sandboxRecordSchema } from './record.ts';
 
@@ -106,6 +107,8 @@ export async function refreshAnchors(house: House): Promise<number> {
 
 /** A worker came (back): it gets what it owns, as it is now. */
 export async function configureWorker(house: House, worker: string): Promise<void> {
+  const listen = ingressListen(house.settings, worker);
+  if (listen) house.workers.send(worker, { t: 'ingress', listen });
   for (const live of house.sandboxes.all()) {
     const { id, name, state } = live.record.value;
     if (live.record.value.worker !== worker || state !== 'running') continue;

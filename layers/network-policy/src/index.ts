@@ -6,4 +6,7 @@ export { defaultLimits } from './core.ts';
 export type { EgressConfig, Limits } from './core.ts';
 export { createEgress, createJudgedEgress } from './egress.ts';
 export type { Destination, Egress, EgressOptions, EgressStats, JudgedEgressOptions, ListeningServer, LocalHandler, SocketSource } from './egress.ts';
+export { IngressDoor } from './ingress/door.ts';
+export type { IngressSandbox } from './ingress/admission.ts';
+export { KnownSecrets } from './known-secrets.ts';
 export type { Handling, HttpResource, Judge } from './judge.ts';

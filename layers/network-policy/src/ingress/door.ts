@@ -5,16 +5,9 @@ import { createServer as createHttps } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { constants } from 'node:crypto';
 import { Server as TlsServer } from 'node:tls';
-import type { AuditSink, Clock } from '@nemoclaw/contract';
+import type { AuditSink, Clock, IngressListen } from '@nemoclaw/contract';
 import { Admission } from './admission.ts';
 import type { IngressSandbox } from './admission.ts';
-
-/** Cleartext only where nobody else can listen in: on loopback, behind a proxy of the operator. */
-export interface IngressListen {
-  readonly host: string;
-  readonly port: number;
-  readonly tls: { readonly certPem: string; readonly keyPem: string } | null;
-}
 
 const limits = { connections: 512, headMs: 10_000, requestMs: 30_000, headBytes: 16 * 1024, headers: 64 } as const;
 
@@ -33,7 +26,7 @@ export class IngressDoor {
     this.#authorities();
   }
 
-  /** Listens from now on; a former listener is closed. Resolves with the port; rejects where it cannot listen, or where it would have to listen in cleartext on more than loopback. */
+  /** Listens from now on, in cleartext only where nobody else can listen in (behind a proxy of the operator); a former listener is closed. Resolves with the port; rejects where it cannot listen, or where it would have to listen in cleartext on more than loopback. */
   async listen(listen: IngressListen): Promise<number> {
     if (listen.tls === null && !/^(127\.|::1$|localhost$)/.test(listen.host)) throw new Error('without a certificate ingress listens on loopback only');
     await this.close();
