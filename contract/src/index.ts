@@ -4,6 +4,7 @@ export * from './api.ts';
 export * from './api-approvals.ts';
 export * from './api-runs.ts';
 export * from './control.ts';
+export * from './credentials.ts';
 export * from './decision.ts';
 export * from './errors.ts';
 export * from './events.ts';

@@ -1,5 +1,6 @@
 /** Messages on the links between services (worker, gateway, ledger); framed by `framing.ts`. Nothing here lets a worker approve, change policy, or name a sandbox it was not given. */
 import type { Sensitivity } from './decision.ts';
+import type { CredentialPlan } from './credentials.ts';
 import type { LedgerEvent } from './events.ts';
 import type { IngressEntry, IngressListen } from './ingress.ts';
 import type { HoldOutcome, HoldRequest } from './ports.ts';
@@ -69,7 +70,7 @@ export interface SandboxConfig {
   /** What the agent must present at inference.local, and what identifies its sandbox's own placeholder credentials. */
   readonly placeholderKey: string;
   /** Credentials that are inserted outside: placeholder seen by the agent -> value, bound to host (+ optional path prefix, header). */
-  readonly credentials: readonly { readonly placeholder: string; readonly value: string; readonly host: string; readonly header: string; readonly pathPrefix: string }[];
+  readonly credentials: readonly CredentialPlan[];
   /** Names resolved to fixed addresses by policy (`addresses:`), and trust anchors per host. */
   readonly upstreams: readonly { readonly host: string; readonly addresses: readonly string[]; readonly caPem?: string }[];
   /** Who may call in, nobody if absent; a rule without a proof is not among them. */
@@ -104,6 +105,8 @@ export type WorkerToGateway =
   /** Recorded before the request it belongs to is forwarded; answered by ok/no. */
   | { readonly t: 'label.raise'; readonly id: number; readonly sandbox: string; readonly to: Sensitivity; readonly why: string }
   | { readonly t: 'grant.consume'; readonly id: number; readonly sandbox: string; readonly key: string }
+  /** The other side refused it: get a newer value. Answered by ok after the new configuration, or no. */
+  | { readonly t: 'credential.renew'; readonly id: number; readonly sandbox: string; readonly placeholder: string }
   | { readonly t: 'usage'; readonly sandbox: string; readonly requests: number; readonly bytesOut: number; readonly tokens: number };
 
 /** HoldRequest as JSON: maps become entry lists. */
