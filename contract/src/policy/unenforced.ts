@@ -108,8 +108,7 @@ function networkGaps(file: NetworkPolicyFile, open: boolean, out: Gap[]): void {
   }
   for (const list of ['allow', 'escalate'] as const) {
     policy.egress[list].forEach((rule, index) => {
-      for (const field of ['maxBody', 'onOversize', 'rate'] as const) if (rule[field] !== undefined) out.push({ text: `egress.${list}[${index}].${field}: this version does not limit requests.`, where: at('egress', list, index, field) });
-      if (rule.addresses?.some((one) => one.includes('/')) === true) out.push({ text: `egress.${list}[${index}].addresses: this version knows single addresses only, no blocks.`, where: at('egress', list, index, 'addresses') });
+      if (rule.onOversize !== undefined && rule.onOversize !== 'deny') out.push({ text: `egress.${list}[${index}].onOversize: this version refuses what is too large to be inspected.`, stricter: true, where: at('egress', list, index, 'onOversize') });
     });
   }
   for (const list of ['allow', 'escalate', 'deny'] as const) {

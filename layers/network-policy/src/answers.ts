@@ -3,10 +3,10 @@ import type { Decision } from '@nemoclaw/contract';
 import { denialPage, wantsPage } from './denial-page.ts';
 import type { Wire } from './wire.ts';
 
-/** The body of a 403: which rule, why, and what to do next. */
-export function denialBody(decision: Pick<Decision, 'rules' | 'reason' | 'hint' | 'action'>): Record<string, unknown> {
+/** The body of a 403: which rule, why, and what to do next. `eventId`: the correlation of the record, for `policy explain --event`. */
+export function denialBody(decision: Pick<Decision, 'rules' | 'reason' | 'hint' | 'action'>, eventId?: string): Record<string, unknown> {
   const rules = decision.rules.map((rule) => rule.id);
-  return { error: 'denied_by_policy', rule: rules[0] ?? 'default', rules, reason: decision.reason, hint: decision.hint, action: decision.action, layer: 'proxy' };
+  return { error: 'denied_by_policy', rule: rules[0] ?? 'default', rules, reason: decision.reason, hint: decision.hint, action: decision.action, layer: 'proxy', ...(eventId === undefined ? {} : { eventId }) };
 }
 
 /** Sends `body` as JSON, or a denial as a page to a client that reads pages, once; if the head has gone out already the answer is cut instead. */
@@ -19,7 +19,8 @@ export function answerJson(wire: Wire, status: number, body: Readonly<Record<str
   const text = Buffer.from(page ? denialPage(body) : `${JSON.stringify(body)}\n`);
   const fields = ['content-type', page ? 'text/html; charset=utf-8' : 'application/json', 'content-length', String(text.length), 'cache-control', 'no-store'];
   for (const [name, value] of Object.entries(headers)) fields.push(name, value);
-  const rule = body['rule'];
+  const { rule, eventId } = body;
+  if (typeof eventId === 'string') fields.push('x-nemoclaw-event', eventId);
   if (typeof rule === 'string') fields.push('x-nemoclaw-rule', rule.replace(/[^\x21-\x7e]/g, '?').slice(0, 200));
   wire.head(status, fields);
   wire.write(text);

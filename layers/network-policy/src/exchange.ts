@@ -4,7 +4,7 @@
  * check -> [beforeDecision reads a held body] -> decision -> approval -> [limits] -> record -> [outgoing bytes] -> upstream -> [incoming head and bytes] -> answer.
  */
 import { hash } from 'node:crypto';
-import type { ActionRequest, Decision, HoldOutcome } from '@nemoclaw/contract';
+import type { ActionRequest, Decision, HeaderValues, HoldOutcome } from '@nemoclaw/contract';
 import { answerJson, denialBody } from './answers.ts';
 import { decodeBody } from './body-attributes.ts';
 import type { Core, Reconsidered, SameTurn } from './core.ts';
@@ -177,7 +177,7 @@ export class Exchange implements Reconsidered {
 
   /** A request that nothing was read of but its head is decided by its resources alone, as every other of this turn with the same ones. */
   #decisionNow(checked: CheckedRequest, turn: SameTurn): Decision {
-    if (this.#body || this.#message || this.#escalate || this.#attributes.size > 0) return this.#judge(checked).decision;
+    if (this.#body || this.#message || this.#escalate || this.#attributes.size > 0 || this.#core.ports.judge.headersNamed(this.#place.name).length > 0) return this.#judge(checked).decision;
     this.#resources ??= JSON.stringify(checked.paths.map((path) => this.#resource(checked, path)));
     const known = turn.get(this.#resources);
     if (known) return known;
@@ -208,7 +208,8 @@ export class Exchange implements Reconsidered {
 
   #resource(checked: CheckedRequest, path: string): HttpResource {
     const { name, port, tls } = this.#place;
-    const resource: HttpResource = { kind: 'http', host: name, port, method: checked.method, path, query: checked.query, tls };
+    const named = this.#core.ports.judge.headersNamed(name);
+    const resource: HttpResource = { kind: 'http', host: name, port, method: checked.method, path, query: checked.query, tls, ...(named.length === 0 ? {} : { headers: valuesOf(checked.headers, named) }) };
     return this.#message === undefined ? resource : { ...resource, ...{ message: this.#message } };
   }
 
@@ -383,7 +384,7 @@ const { version } = this.#wire;
     this.#core.counts.denied += 1;
     this.#record('deny', message, decision, more);
     this.#finish();
-    answerJson(this.#wire, status, { ...denialBody(decision), ...more }, headers);
+    answerJson(this.#wire, status, { ...denialBody(decision, this.#correlation), ...more }, headers);
   }
 
   /** A hook refused. */
@@ -402,7 +403,7 @@ const { version } = this.#wire;
     this.#finish();
     // Whatever follows on this connection is not trusted either.
     this.#wire.distrust();
-    answerJson(this.#wire, problem.status, { error: problem.code, rule: `proxy.${problem.code}`, reason: problem.why, layer: 'proxy' });
+    answerJson(this.#wire, problem.status, { ...denialBody(decision, this.#correlation), error: problem.code });
   }
 
   #unavailable(reason: string): void {
@@ -448,6 +449,16 @@ const { version } = this.#wire;
 }
 
 const nothing = Buffer.alloc(0);
+
+/** Values of the named headers in a list of name, value, name, value…, by their names in small letters. */
+function valuesOf(headers: readonly string[], named: readonly string[]): HeaderValues {
+  const out: Record<string, string[]> = Object.create(null) as Record<string, string[]>;
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = (headers[i] ?? '').toLowerCase();
+    if (named.includes(name)) (out[name] ??= []).push(headers[i + 1] ?? '');
+  }
+  return out;
+}
 
 function dropLength(headers: string[]): void {
   for (let i = headers.length - 2; i >= 0; i -= 2) if (headers[i]?.toLowerCase() === 'content-length') headers.splice(i, 2);

@@ -1,10 +1,11 @@
 /** What the proxy asks of the policy in force; the one seam between this room and `decide`. */
-import type { ActionLabels, ActionRequest, Decider, Decision, History, Resource } from '@nemoclaw/contract';
-import { needsBody, requestKey, resolveHttp } from '@nemoclaw/decide';
-import type { CompiledPolicy, Handling } from '@nemoclaw/decide';
+import type { ActionLabels, ActionRequest, Decider, Decision, History, Resource, RuleProtocol } from '@nemoclaw/contract';
+import { headersNamed, needsBody, needsMessage, requestKey, resolveHttp, termsOf } from '@nemoclaw/decide';
+import type { CompiledPolicy, EgressTerms, Handling } from '@nemoclaw/decide';
 
 export type { Handling } from '@nemoclaw/decide';
 
+export type HostResource = Extract<Resource, { kind: 'host' }>;
 export type HttpResource = Extract<Resource, { kind: 'http' }>;
 
 export interface Judge {
@@ -14,6 +15,12 @@ export interface Judge {
   /** Whether what leaves is searched for the sandbox's own secrets. */
   readonly scan: boolean;
   needsBody(resource: HttpResource, history: History): boolean;
+  /** Protocols that the body has to be read as, because rules speak of them. */
+  needsMessage(resource: HttpResource): readonly RuleProtocol[];
+  /** Names, in small letters, of the headers that rules on this host speak of. */
+  headersNamed(host: string): readonly string[];
+  /** What the rule that lets it through asks of the proxy besides; undefined where there is none. */
+  terms(resource: HttpResource | HostResource): EgressTerms | undefined;
   action(resource: HttpResource, body: ReadonlyMap<string, unknown>): { readonly action: string; readonly params: ReadonlyMap<string, unknown>; readonly labels: ActionLabels } | undefined;
   decide(request: ActionRequest): Decision;
   key(request: ActionRequest): string;
@@ -28,6 +35,9 @@ export function judgeOf(policy: () => CompiledPolicy, decider: Decider): Judge {
       return policy().network.inspection.scanForPII;
     },
     needsBody: (resource, history) => needsBody(policy(), resource, history),
+    needsMessage: (resource) => needsMessage(policy(), resource),
+    headersNamed: (host) => headersNamed(policy(), host),
+    terms: (resource) => termsOf(policy(), resource),
     action: (resource, body) => resolveHttp(policy(), resource, body),
     decide: (request) => decider.decide(request),
     key: requestKey,

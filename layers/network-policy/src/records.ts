@@ -24,13 +24,24 @@ function decided(decision: Decision | undefined): Pick<LedgerEvent, 'decision'> 
   return { decision: { action, rules, reason, policyVersion, decidedBy, micros } };
 }
 
+/** What a refused agent was told to do next, and what a rule that only watches would have said. */
+function besides(verdict: Recorded, decision: Decision | undefined): Readonly<Record<string, unknown>> {
+  const hint = decision && verdict !== 'allow' && decision.hint !== '' ? { hint: decision.hint } : {};
+  return decision?.monitored === undefined ? hint : { ...hint, monitored: decision.monitored };
+}
+/** For people: ` (would be denied by egress.deny[0])`. */
+function watched(decision: Decision | undefined): string {
+  if (decision?.monitored === undefined) return '';
+  return ` (would be ${decision.monitored.verdict === 'deny' ? 'denied' : 'asked about'} by ${decision.monitored.rules[0]?.id ?? 'the policy'})`;
+}
+
 /** One HTTP request and what became of it. `path` without its query: parameters may be anything. */
 export function httpRecord(seen: Seen, place: Place, method: string, path: string, verdict: Recorded, message: string, decision?: Decision, more: Readonly<Record<string, unknown>> = {}): LedgerEvent {
   const shown = plain.test(path) ? path : safeLine(path, 300);
   return {
     time: seen.time, class: 'httpActivity', activity: httpActivities.get(method) ?? 99, severity: verdict === 'deny' ? 3 : 1, sandbox: seen.sandbox, layer: 'proxy',
-    message: `${method} ${place.tls ? 'https' : 'http'}://${authority(place)}${shown}: ${message}`, verdict, ...decided(decision), correlation: seen.correlation,
-    data: { method, host: place.name, port: place.port, path: shown, tls: place.tls, ...more },
+    message: `${method} ${place.tls ? 'https' : 'http'}://${authority(place)}${shown}: ${message}${watched(decision)}`, verdict, ...decided(decision), correlation: seen.correlation,
+    data: { method, host: place.name, port: place.port, path: shown, tls: place.tls, ...besides(verdict, decision), ...more },
   };
 }
 
@@ -38,7 +49,7 @@ export function httpRecord(seen: Seen, place: Place, method: string, path: strin
 export function connectionRecord(seen: Seen, place: Place, verdict: Recorded, message: string, decision?: Decision, more: Readonly<Record<string, unknown>> = {}): LedgerEvent {
   return {
     time: seen.time, class: 'networkActivity', activity: verdict === 'deny' ? 5 : 1, severity: verdict === 'deny' ? 3 : 1, sandbox: seen.sandbox, layer: 'proxy',
-    message: `connection to ${safeLine(place.name)}:${place.port}: ${message}`, verdict, ...decided(decision), correlation: seen.correlation, data: { host: place.name, port: place.port, ...more },
+    message: `connection to ${safeLine(place.name)}:${place.port}: ${message}${watched(decision)}`, verdict, ...decided(decision), correlation: seen.correlation, data: { host: place.name, port: place.port, ...besides(verdict, decision), ...more },
   };
 }
 
@@ -47,6 +58,6 @@ export function dnsRecord(seen: Seen, name: string, type: number, why: string, c
   const shown = safeLine(name, 255);
   return {
     time: seen.time, class: 'dnsActivity', activity: 1, severity: 3, sandbox: seen.sandbox, layer: 'dns', verdict: 'deny', ...decided(decision), correlation: seen.correlation,
-    message: `DNS question for ${shown}: ${why}`, data: { name: shown, type, count },
+    message: `DNS question for ${shown}: ${why}`, data: { name: shown, type, count, ...besides('deny', decision) },
   };
 }

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { safeLine, type Decision } from '@nemoclaw/contract';
 import type { Core, Reconsidered } from './core.ts';
 import { refusal } from './core.ts';
+import { countAgainst } from './rule-limits.ts';
 import { authority } from './judge.ts';
 import { connectionRecord } from './records.ts';
 import type { Place } from './request-check.ts';
@@ -68,6 +69,11 @@ export class Splice implements Reconsidered {
       this.#approved = true;
     }
     if (this.#done) return;
+    const over = countAgainst(this.#core, { kind: 'host', host: this.#place.name, port: this.#place.port });
+    if (over && !over.monitor) {
+      this.#refuse(over.decision, 'over the rate of its rule');
+      return;
+    }
     const event = connectionRecord(this.#core.seen(this.#correlation), this.#place, this.#approved ? 'approved' : 'allow', 'passed through unread', decision);
     if (this.#approved) await audit.commit(event);
     else audit.emit(event);

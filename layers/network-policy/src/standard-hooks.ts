@@ -3,6 +3,7 @@ import { readAttributes } from './body-attributes.ts';
 import { refusal } from './core.ts';
 import { Stopped } from './hooks.ts';
 import type { BodyReader, Hooks, OutgoingHook, Passing } from './hooks.ts';
+import { ruleLimits } from './rule-limits.ts';
 
 /** The denial for a secret of the sandbox that was found in `where`. */
 export function secretFound(passing: Passing, where: string): Stopped {
@@ -50,6 +51,6 @@ export const standardHooks: Hooks = {
   beforeDecision: [ownSecretsHeld, attributes],
   outgoing: [ownSecretsStreamed],
   incoming: [],
-  limits: [],
+  limits: [ruleLimits],
   messages: [],
 };

@@ -54,6 +54,15 @@ export class TestPolicy implements Judge {
   needsBody(resource: { readonly host: string }): boolean {
     return this.rules.some((rule) => rule.host === resource.host && (rule.body !== undefined || rule.verdict === 'escalate'));
   }
+  needsMessage(): readonly [] {
+    return [];
+  }
+  headersNamed(): readonly [] {
+    return [];
+  }
+  terms(): undefined {
+    return undefined;
+  }
   action(_resource: unknown, body: ReadonlyMap<string, unknown>): ReturnType<Judge['action']> {
     return body.size > 0 ? { action: '', params: body, labels: unlabelled } : undefined;
   }
@@ -152,6 +161,8 @@ export interface Desk {
 
 export interface DeskOptions {
   readonly rules: readonly TestRule[];
+  /** In place of the rules. */
+  readonly judge?: Judge;
   /** Host -> loopback server behind it. */
   readonly pins?: readonly { readonly host: string; readonly caPem?: string; readonly addresses?: readonly string[] }[];
   readonly ports: readonly number[];
@@ -178,7 +189,7 @@ export async function openDesk(options: DeskOptions): Promise<Desk> {
   };
   const ports = [443, 80, ...options.ports];
   const egress = createJudgedEgress({
-    sandbox: 'sbx_test', tcp: { host: '0.0.0.0', port: 0 }, dns: { host: '127.0.0.1', port: 0 }, judge: policy, config, approver, audit: options.audit ?? audit, clock: testClock, ids: testIds,
+    sandbox: 'sbx_test', tcp: { host: '0.0.0.0', port: 0 }, dns: { host: '127.0.0.1', port: 0 }, judge: options.judge ?? policy, config, approver, audit: options.audit ?? audit, clock: testClock, ids: testIds,
     local: options.local ?? new Map(), ...(options.limits ? { limits: options.limits } : {}), resolve: options.resolveUpstream ?? (async () => []), ipv6: options.ipv6 ?? false,
     destination: (socket) => {
       const parts = (socket.localAddress ?? '').split('.').map(Number);

@@ -6,11 +6,11 @@ import type { SecureContext } from 'node:tls';
 import { Pool } from 'undici';
 import type { Dispatcher } from 'undici';
 import type { Clock } from '@nemoclaw/contract';
-import { isPublicAddress } from './addresses.ts';
+import { isPublicAddress, isWithin } from './addresses.ts';
 import { Http2Pool } from './http2-upstream.ts';
 import type { Http2Request } from './http2-upstream.ts';
 
-/** A name (`host` or `*.suffix`) fixed to addresses by the policy. `caPem`: its certificate has to come from this anchor instead of the public ones. */
+/** A name (`host` or `*.suffix`) fixed to addresses by the policy, or to blocks of them (`10.1.0.0/16`), in which what it resolves to must lie. `caPem`: its certificate has to come from this anchor instead of the public ones. */
 export interface Pin {
   readonly host: string;
   readonly addresses: readonly string[];
@@ -64,7 +64,7 @@ export class Upstreams {
 
   /** Whether the policy names the addresses of `host`. */
   pinned(host: string): boolean {
-    return (pinFor(this.#pins, host)?.addresses.length ?? 0) > 0;
+    return single(pinFor(this.#pins, host)).length > 0;
   }
 
   /** The pool for one origin of this sandbox. */
@@ -192,13 +192,15 @@ export class Upstreams {
 
   async #addresses(host: string): Promise<readonly string[]> {
     const pin = pinFor(this.#pins, host);
-    if (pin && pin.addresses.length > 0) return pin.addresses;
+    const fixed = single(pin);
+    if (fixed.length > 0) return fixed;
+    const blocks = pin?.addresses ?? [];
     const now = this.#options.clock.monotonic();
     const known = this.#resolved.get(host);
     if (known && known.until > now) return known.addresses;
     const all = isIP(host) === 0 ? await this.#options.resolve(host) : [host];
-    const addresses = all.filter(isPublicAddress);
-    if (addresses.length === 0 && all.length > 0) throw new AddressRefused(`${host} leads to ${all[0] ?? 'no address'}, which is not a public address`);
+    const addresses = all.filter(blocks.length > 0 ? (address) => isWithin(address, blocks) : isPublicAddress);
+    if (addresses.length === 0 && all.length > 0) throw new AddressRefused(`${host} leads to ${all[0] ?? 'no address'}, which is not ${blocks.length > 0 ? 'in the blocks that the policy names' : 'a public address'}`);
     if (addresses.length === 0) throw new Error(`${host} has no address`);
     if (this.#resolved.size >= 4096) this.#resolved.clear();
     this.#resolved.set(host, { addresses, until: now + resolvedFor });
@@ -281,6 +283,10 @@ function pinFor(pins: ReadonlyMap<string, Pin>, host: string): Pin | undefined {
     if (wide) return wide;
   }
   return undefined;
+}
+
+function single(pin: Pin | undefined): readonly string[] {
+  return pin?.addresses.filter((address) => !address.includes('/')) ?? [];
 }
 
 function samePin(a: Pin | undefined, b: Pin | undefined): boolean {

@@ -1,0 +1,78 @@
+/** `rate` and `maxBody` of the rule that lets a request through: over them it is refused, or, by a rule that only watches, recorded. */
+import type { Decision } from '@nemoclaw/contract';
+import { unlabelled } from '@nemoclaw/contract';
+import type { EgressTerms } from '@nemoclaw/decide';
+import type { Core } from './core.ts';
+import { Stopped } from './hooks.ts';
+import type { LimitHook, Passing } from './hooks.ts';
+import type { HostResource, HttpResource } from './judge.ts';
+import { httpRecord } from './records.ts';
+import { TokenBucket } from './token-bucket.ts';
+
+/** One bucket a rule, for each sandbox. They outlive a change of the policy as long as the rule's id and rate stay. */
+const buckets = new WeakMap<Core, Map<string, TokenBucket>>();
+
+/** Requests that a rule allows in its window, all at once if need be, and refilled evenly. True: one of them is taken. */
+function taken(core: Core, { rule, rate }: EgressTerms): boolean {
+  if (rate === undefined) return true;
+  const all = buckets.get(core) ?? new Map<string, TokenBucket>();
+  buckets.set(core, all);
+  const key = `${rule.id} ${rate.count}/${rate.windowMs}`;
+  const bucket = all.get(key) ?? new TokenBucket(core.ports.clock, (rate.count * 1000) / rate.windowMs, rate.count);
+  all.set(key, bucket);
+  return bucket.take();
+}
+
+const units: Readonly<Record<number, string>> = { 1000: 'second', 60_000: 'minute', 3_600_000: 'hour' };
+
+/** A denial by the limit of a rule: `egress.allow[0].rate`. */
+function over(core: Core, terms: EgressTerms, field: 'rate' | 'maxBody', reason: string, hint: string): Decision {
+  const rule = { ...terms.rule, id: `${terms.rule.id}.${field}` };
+  return { verdict: 'deny', action: '', rules: [rule], reason, hint, intent: unlabelled, policyVersion: core.config.version, decidedBy: 'table', micros: 0 };
+}
+
+/** Counts one request, or one connection, against its rule. Undefined: it may pass; else the denial, and the seconds until the next may. */
+export function countAgainst(core: Core, resource: HttpResource | HostResource): { readonly decision: Decision; readonly retryAfter: number; readonly monitor: boolean } | undefined {
+  const terms = core.ports.judge.terms(resource);
+  if (terms?.rate === undefined || taken(core, terms)) return undefined;
+  const { count, windowMs } = terms.rate;
+  const decision = over(core, terms, 'rate', `The rule allows ${count} ${count === 1 ? 'request' : 'requests'} in a ${units[windowMs] ?? `time of ${windowMs} ms`}, and that many were made.`, 'Wait as long as Retry-After says, then go on more slowly.');
+  return { decision, retryAfter: Math.max(1, Math.ceil(windowMs / count / 1000)), monitor: terms.monitor };
+}
+
+function tooLong(core: Core, terms: EgressTerms, bytes: number): Decision {
+  return over(core, terms, 'maxBody', `The rule allows bodies of ${bytes} bytes at most.`, 'Send less at a time.');
+}
+
+function resourceOf(passing: Passing): HttpResource {
+  const judged = passing.judged?.request.resource;
+  return judged?.kind === 'http' ? judged : passing.resource(passing.checked.paths[0] ?? '');
+}
+
+function onRecord({ core, place, checked, correlation }: Passing, message: string, decision: Decision): void {
+  core.ports.audit.emit(httpRecord(core.seen(correlation), place, checked.method, checked.paths[0] ?? '', 'observe', message, decision));
+}
+
+export const ruleLimits: LimitHook = {
+  admit: (passing) => {
+    const { core, checked } = passing;
+    const resource = resourceOf(passing);
+    const terms = core.ports.judge.terms(resource);
+    if (terms?.maxBody !== undefined && (checked.length ?? 0) > terms.maxBody) {
+      const decision = tooLong(core, terms, terms.maxBody);
+      if (!terms.monitor) throw new Stopped(decision, 'the body is longer than its rule allows', 413);
+      onRecord(passing, 'the body is longer than its rule allows, which only watches', decision);
+    }
+    const refused = countAgainst(core, resource);
+    if (refused === undefined) return;
+    if (!refused.monitor) throw new Stopped(refused.decision, 'over the rate of its rule', 429, { 'retry-after': String(refused.retryAfter) });
+    onRecord(passing, 'over the rate of its rule, which only watches', refused.decision);
+  },
+  maxBody: (passing) => {
+    const { core } = passing;
+    const terms = core.ports.judge.terms(resourceOf(passing));
+    // a body cannot be let through and be recorded as too long before its end is seen, so that watching looks at the stated length alone
+    if (terms?.maxBody === undefined || terms.monitor) return undefined;
+    return { bytes: terms.maxBody, decision: tooLong(core, terms, terms.maxBody) };
+  },
+};
