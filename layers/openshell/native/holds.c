@@ -83,7 +83,7 @@ static json_t *describe(const struct sandbox *sandbox, const struct hold *hold, 
   const struct operation *op = &hold->op;
   char name[64]; /* a person must see that the second name is not free */
   text_format(name, sizeof name, "%s%s", op->syscall, !op->rename || !op->to.exists || op->is.flags & RENAME_NOREPLACE ? "" : op->is.flags & RENAME_EXCHANGE ? " (exchanges the two)" : " (replaces what is there)");
-  return json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:I,s:I,s:i,s:o,s:i,s:I}", "sandbox", sandbox->id, "holdId", hold->id, "op", on_word(asked), "syscall", name, "path", record_text(op->from.path),
+  return json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:I,s:I,s:i,s:o,s:i,s:I}", "sandbox", sandbox->id, "holdId", hold->id, "op", on_word(asked), "syscall", name, "path", record_path(op),
                    "toPath", operation_has_two(op) ? record_text(op->to.path) : json_null(), "dev", (json_int_t)(op->from.exists ? op->from.dev : op->from.in.dev), "ino", (json_int_t)(op->from.exists ? op->from.ino : op->from.in.ino), "pid", pid, "exe", record_text(exe), "rule", rule, "deadline",
                    (json_int_t)hold->deadline);
 }
@@ -103,7 +103,7 @@ static bool may_tell(struct asker *a) {
 
 void hold_would_open(struct sandbox *sandbox, const struct operation *op, int rule, unsigned asked) {
   if (!may_tell(sandbox->asker)) return;
-  json_t *data = json_pack("{s:s,s:s,s:o,s:o,s:i,s:s,s:b}", "op", on_word(asked), "syscall", op->syscall, "path", record_text(op->from.path), "toPath", operation_has_two(op) ? record_text(op->to.path) : json_null(), "rule", rule, "would",
+  json_t *data = json_pack("{s:s,s:s,s:o,s:o,s:i,s:s,s:b}", "op", on_word(asked), "syscall", op->syscall, "path", record_path(op), "toPath", operation_has_two(op) ? record_text(op->to.path) : json_null(), "rule", rule, "would",
                            "escalate", "monitor", 1);
   event_emit("fileActivity", activity_of(op), 3, sandbox->id, "openshelld", "observe", data, "Monitor: %s of %s would wait for a person", op->syscall, op->from.path);
 }
@@ -310,7 +310,8 @@ void asked_hold_answer(struct service *service, json_t *message, json_int_t id) 
     return;
   }
   bool late = boottime_ms() >= hold->deadline - DEADLINE_MARGIN_MS, allowed = strcmp(verdict, "allow") == 0;
-  bool same = !late && allowed && operation_same(&hold->op, &sandbox->view);
+  hold->op.made = slot->about;
+  bool same = !late && allowed && (operation_same(&hold->op, &sandbox->view) || operation_made(&hold->op, &sandbox->view));
   become_root();
   if (same) perform(sandbox, hold, slot, service, id);
   else finish(sandbox, hold, late ? "timeout" : allowed ? "changed" : "denied", EPERM, false, service, id);

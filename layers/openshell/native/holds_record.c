@@ -1,4 +1,4 @@
-/* Names of files in messages and records. */
+/* Names of files in messages and records: text, with \xNN for bytes that are none, and for the backslash, so that no two names look alike. */
 #include "holds_record.h"
 
 #include <stdlib.h>
@@ -6,12 +6,14 @@
 
 json_t *record_text(const char *text) {
   json_t *string = json_string(text);
-  if (string) return string;
+  bool no_text = string == NULL;
+  if (string && !strchr(text, '\\')) return string;
+  json_decref(string);
   char *out = malloc(strlen(text) * 4 + 1);
   size_t used = 0;
   if (!out) return json_string("?");
   for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-    if (*p < 0x80) out[used++] = (char)*p;
+    if (*p != '\\' && (*p < 0x80 || !no_text)) out[used++] = (char)*p;
     else used += (size_t)sprintf(out + used, "\\x%02x", *p);
   }
   out[used] = 0;
@@ -19,6 +21,8 @@ json_t *record_text(const char *text) {
   free(out);
   return string;
 }
+
+json_t *record_path(const struct operation *op) { return op->is.kind == DO_CONNECT && op->from.parent < 0 ? json_string(op->from.path) : record_text(op->from.path); }
 
 static json_t *bytes(const void *data, size_t n) {
   const unsigned char *text = data;

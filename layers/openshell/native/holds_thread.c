@@ -37,7 +37,10 @@ static int answer_with(int notify, uint64_t nid, const struct operation *op) {
 }
 
 int do_and_answer(int notify, struct shared_slot *slot, struct operation *op, const struct view *view, bool again) {
-  slot_begin(slot, op->from.dev, op->from.ino);
+  /* What a try before this one made stays written down. */
+  if (!op->is.making) slot_begin(slot, op->from.dev, op->from.ino);
+  else if (!again) slot_begin(slot, 0, 0);
+  op->made = slot->about;
   int error = operation_do(op, view, again);
   if (!error && op->result >= 0) {
     /* Not DONE before the caller has it: a descriptor cannot be kept, so that it would be opened again. */
@@ -73,7 +76,7 @@ static void observe(struct asker *a, struct shared_slot *slot, const struct call
   bool file = operation_known(slot->call.data.nr);
   op->forbidden = !file && !named;
   if (file) {
-    error = operation_read(op, &a->view, &slot->call, a->notify, true);
+    error = operation_read(op, &a->view, &slot->call, a->notify, true, NULL);
     if (!error) rule = rules_match(a->rules, op, &a->view, &asked);
   } else if (named) {
     operation_of_call(op, &slot->call, named->name, named->args);
@@ -131,14 +134,14 @@ static void handle(struct asker *a, struct shared_slot *slot, bool left) {
     count_refusal(a, slot->call.data.nr);
     return;
   }
-  int error = operation_read(&op, &a->view, &slot->call, a->notify, named != NULL);
+  int error = operation_read(&op, &a->view, &slot->call, a->notify, named != NULL, slot->about);
   if (error == OPERATION_CONTINUE) {
     answer_continue(a->notify, slot_id(slot));
     slot_clear(slot);
     return;
   }
   bool again = journal == JOURNAL_DOING;
-  if (again && (operation_removes(&op) ? error == ENOENT || (!error && (op.from.dev != slot->dev || op.from.ino != slot->ino)) : error == EEXIST && op.is.kind != DO_OPEN)) {
+  if (again && (operation_removes(&op) ? error == ENOENT || (!error && (op.from.dev != slot->about[0] || op.from.ino != slot->about[1])) : error == EEXIST && op.is.kind != DO_OPEN)) {
     /* It was about to be done, and what it was about is no longer there, or is there now: it was done. */
     operation_close(&op);
     end_call(a, slot, 0);

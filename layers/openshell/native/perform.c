@@ -64,6 +64,10 @@ static int find(struct operation *op, struct place *place, const struct view *vi
   return place_follow(place, view);
 }
 
+static bool is_made(const struct operation *op, const struct place *now) {
+  return op->is.kind == DO_OPEN && op->made && op->made[1] && now->exists && now->dev == op->made[0] && now->ino == op->made[1];
+}
+
 /* What the agent would be told by the kernel, or that there is nothing to be asked: for all but deletions and renames, which are always done here. */
 static int concerns_a_lock(struct operation *op, const struct view *view, const int errors[2], bool always) {
   struct place *last = operation_has_two(op) ? &op->to : &op->from;
@@ -76,7 +80,7 @@ static int concerns_a_lock(struct operation *op, const struct view *view, const 
   if (op->from.lock < 0 && last->lock < 0 && !always) return OPERATION_CONTINUE;
   if (makes) return last->lock < 0 && !always ? OPERATION_CONTINUE : last->exists ? EEXIST : op->is.kind == DO_LINK && op->from.lock != last->lock ? EXDEV : op->is.kind == DO_LINK && op->from.folder ? EPERM : 0;
   if (op->is.kind != DO_OPEN) return op->from.exists ? 0 : ENOENT;
-  op->is.making = !op->from.exists;
+  op->is.making = !op->from.exists || is_made(op, &op->from);
   if (op->is.making) return op->is.flags & O_CREAT ? 0 : ENOENT;
   if ((op->is.flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) return EEXIST;
   if (op->from.link) return ELOOP;
@@ -142,6 +146,7 @@ static void begin(struct operation *op) {
   op->value_length = 0;
   op->text[0] = 0;
   op->result = -1;
+  op->made = NULL;
   op->from.parent = op->to.parent = -1;
   op->from.kept = op->to.kept = op->from.special = op->to.special = op->from.exists = op->to.exists = false;
   op->from.path[0] = op->to.path[0] = 0;
@@ -160,13 +165,14 @@ void operation_of_call(struct operation *op, const struct seccomp_notif *call, c
   }
 }
 
-int operation_read(struct operation *op, const struct view *view, const struct seccomp_notif *call, int notify, bool always) {
+int operation_read(struct operation *op, const struct view *view, const struct seccomp_notif *call, int notify, bool always, uint64_t *made) {
   struct operation_paths p = {.count = 0};
   uint64_t id = call->id;
   int errors[2] = {0, 0};
   pid_t tid = (pid_t)call->pid;
   kept_sweep();
   begin(op);
+  op->made = made;
   if (call->data.nr == SYS_connect) {
     int failed = connect_read(op, view, call, notify, always);
     if (failed) operation_close(op);
@@ -212,6 +218,13 @@ static bool place_same(const struct place *place, const struct view *view) {
 bool operation_same(const struct operation *op, const struct view *view) {
   if (op->is.kind == DO_CALL || (op->is.kind == DO_CONNECT && op->from.parent < 0)) return true;
   return place_same(&op->from, view) && (!operation_has_two(op) || place_same(&op->to, view));
+}
+
+bool operation_made(const struct operation *op, const struct view *view) {
+  static _Thread_local struct place now;
+  now.parent = op->from.parent;
+  memcpy(now.name, op->from.name, sizeof now.name);
+  return op->is.making && place_look(&now, view) == 0 && is_made(op, &now);
 }
 
 void operation_let_go(struct place *place) {

@@ -83,6 +83,7 @@ struct operation {
   char *value;            /* of an attribute */
   size_t value_length;
   int result;             /* descriptor that the caller gets, or -1 */
+  uint64_t *made;         /* device and inode of the file that it is about to make, kept where they outlive openshelld; or NULL */
 };
 
 /* What rules may speak of: one bit for each word of EscalateOp (contract/src/plan.ts). */
@@ -100,13 +101,15 @@ unsigned operation_does(const struct operation *op);
 #define OPERATION_CONTINUE (-1) /* the kernel decides: nothing locked is concerned */
 /*
  * Reads the arguments once and resolves them. 0, or the errno that the call gets, or OPERATION_CONTINUE (then nothing is kept).
- * `notify` is asked whether the caller still waits; ESRCH: it does not. `always`: the kernel must not do it, wherever it is.
+ * `notify` is asked whether the caller still waits; ESRCH: it does not. `always`: the kernel must not do it, wherever it is. `made`: what an earlier try has made, or NULL.
  */
-int operation_read(struct operation *op, const struct view *view, const struct seccomp_notif *call, int notify, bool always);
+int operation_read(struct operation *op, const struct view *view, const struct seccomp_notif *call, int notify, bool always, uint64_t *made);
 /* A call that the kernel does itself after approval: its numbers cannot change while it waits. */
 void operation_of_call(struct operation *op, const struct seccomp_notif *call, const char *name, int args);
 /* Looks the names up again: true if they still name the same objects in the same folders. */
 bool operation_same(const struct operation *op, const struct view *view);
+/* The name to be made is there, and is what an earlier try of this very operation has made. */
+bool operation_made(const struct operation *op, const struct view *view);
 /* Does it. 0 or errno. `again`: it may have been done already. */
 int operation_do(struct operation *op, const struct view *view, bool again);
 void operation_close(struct operation *op);

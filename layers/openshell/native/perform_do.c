@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
@@ -29,7 +30,51 @@ static int open_it(struct operation *op, int object) {
   return 0;
 }
 
+/* Its owner may open it until it is handed over, whatever its mode is to be. */
+#define OWNER 0600
+
+/*
+ * A file that must be new: made without a name, written down, then named, so that whoever goes on after us knows it by its inode.
+ * OPERATION_CONTINUE: this file system makes no files without a name.
+ */
+static int make_new(const struct operation *op) {
+  struct stat made;
+  char path[40];
+  int fd = openat(op->from.parent, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, (op->is.mode & 0777) | OWNER);
+  if (fd < 0) return errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL ? OPERATION_CONTINUE : errno;
+  int error = fstat(fd, &made) < 0 ? errno : 0;
+  if (!error) {
+    op->made[0] = made.st_dev;
+    __atomic_store_n(&op->made[1], made.st_ino, __ATOMIC_RELEASE);
+    by_descriptor(path, fd);
+    if (linkat(AT_FDCWD, path, op->from.parent, op->from.name, AT_SYMLINK_FOLLOW) < 0) error = errno;
+  }
+  close(fd);
+  return error;
+}
+
+/* What make_new made, by us or before us. */
+static int take_new(struct operation *op) {
+  struct stat found;
+  int fd = openat(op->from.parent, op->from.name, ((int)op->is.flags & OPEN_KEEPS & ~O_TRUNC) | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+  int error = fd < 0 ? errno : fstat(fd, &found) < 0 ? errno : found.st_dev != op->made[0] || found.st_ino != op->made[1] ? EEXIST : 0;
+  if (!error && (op->is.mode & OWNER) != OWNER && fchmod(fd, found.st_mode & 0777 & ~(OWNER & ~op->is.mode)) < 0) error = errno;
+  if (!error && !(op->is.flags & O_NONBLOCK) && fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK) < 0) error = errno;
+  if (error) {
+    if (fd >= 0) close(fd);
+    return error;
+  }
+  op->result = fd;
+  return 0;
+}
+
 static int make_file(struct operation *op, bool again) {
+  if (op->is.flags & O_EXCL && !(op->is.flags & O_DIRECTORY) && !strchr(op->from.name, '/') && op->made) {
+    int error = again && op->made[1] ? take_new(op) : ENOENT;
+    if (error != ENOENT) return error;
+    error = make_new(op);
+    if (error != OPERATION_CONTINUE) return error ? error : take_new(op);
+  }
   int flags = ((int)op->is.flags & OPEN_KEEPS) | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
   int fd = openat(op->from.parent, op->from.name, flags, op->is.mode & 0777);
   if (fd < 0 && errno == EEXIST && again) fd = openat(op->from.parent, op->from.name, flags & ~(O_CREAT | O_EXCL), 0);

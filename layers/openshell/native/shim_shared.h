@@ -21,7 +21,7 @@ struct shared_slot {
   int64_t deadline;          /* CLOCK_BOOTTIME ms; 0: not yet set */
   _Atomic uint32_t journal;  /* enum shared_journal, written after what belongs to it: a call is never done twice */
   int32_t error;             /* DONE: its result */
-  uint64_t dev, ino;         /* DOING: what it is about to act on */
+  uint64_t about[2];         /* DOING: device and inode of what it is about to act on, or of the file that it is about to give a name */
   bool held;                 /* the shim has the record of what was shown */
 };
 
@@ -52,8 +52,8 @@ static inline struct shared_slot *slot_of(struct shared_calls *shared, uint64_t 
 }
 
 static inline void slot_begin(struct shared_slot *slot, uint64_t dev, uint64_t ino) {
-  slot->dev = dev;
-  slot->ino = ino;
+  slot->about[0] = dev;
+  slot->about[1] = ino;
   atomic_store(&slot->journal, JOURNAL_DOING);
 }
 

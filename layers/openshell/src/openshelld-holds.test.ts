@@ -145,6 +145,9 @@ os.chdir('ok'); open('z','w').close(); print(e(lambda: os.unlink('../ok/z'))); o
     assert.deepEqual(await answer(hold, 'allow'), { outcome: 'performed', errno: 0 });
     assert.equal(await out, 'ok');
     assert.deepEqual(readdirSync(join(folder, 'prod')).sort(), ['b', 'c', 'deep']);
+    const alike = await held(`open(b'prod/\\\\xff','w').close(); print(e(lambda: os.unlink(b'prod/\\\\xff')))`, '/workspace/prod/\\x5cxff');
+    assert.deepEqual(await answer(alike.hold, 'allow'), { outcome: 'performed', errno: 0 });
+    assert.equal(await alike.out, 'ok');
   });
 
   it('refuses an approved call whose object was changed meanwhile', async () => {
