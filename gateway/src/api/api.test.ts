@@ -436,6 +436,7 @@ describe('tasks', () => {
     api.world.record.broken = true;
     assert.equal((await new Dialogue(api, '/v1/sandboxes/helper/run', { task: 'x' }).frame('error')).error.code, 'NEMO_E_RECORD');
     assert.equal(api.world.backend.execs.length, 0);
+    assert.equal(api.world.gateway.house.sandboxes.must('helper').record.value.task, '');
   }));
 
   test('a task goes on over a restart of the gateway, and whoever gave it hears the rest', withApi(async (api) => {

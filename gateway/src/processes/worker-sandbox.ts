@@ -32,9 +32,9 @@ interface InForce {
   policy: CompiledPolicy;
 }
 
-/** Throws where the policy is damaged. */
-function read(config: SandboxConfig): InForce {
-  return { config, policy: decodePolicy(Buffer.from(config.policy, 'base64')) };
+/** Throws where the policy is damaged. The same bytes as `known` are not read again: most often only the task is another. */
+function read(config: SandboxConfig, known: InForce | undefined): InForce {
+  return { config, policy: known?.config.policy === config.policy ? known.policy : decodePolicy(Buffer.from(config.policy, 'base64')) };
 }
 
 export class WorkerSandbox {
@@ -71,14 +71,14 @@ export class WorkerSandbox {
 
   /** Puts a configuration in force. Rejects, leaving the former one, if it cannot be. */
   configure(config: SandboxConfig): Promise<void> {
-    return this.#next(() => this.#put(read(config)));
+    return this.#next(() => this.#put(read(config, this.#inForce)));
   }
 
   /** Reads a configuration that `switch` may put in force; what was prepared before is forgotten, also where this one is damaged. */
   prepare(config: SandboxConfig): Promise<void> {
     return this.#next(async () => {
       this.#prepared = undefined;
-      this.#prepared = read(config);
+      this.#prepared = read(config, this.#inForce);
     });
   }
 

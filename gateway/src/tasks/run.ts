@@ -53,14 +53,17 @@ export async function startTask(house: House, live: LiveSandbox, text: string, u
       by: uid,
       fromSequence: before.count,
     };
-    await house.audit
+    const onRecord = house.audit
       .commit(gatewayEvent(task.startedAt, sandbox, `A task was given to ${name}.`, { activity: 3, correlation: task.id, data: { task: task.id, text: task.text, sha256: task.sha256, uid } }))
       .catch((cause: unknown) => {
         throw new NemoError('NEMO_E_RECORD', { what: 'The task was not started, because it could not be put on record.', cause });
       });
-    await saveTask(house, task);
-    await setTask(house, live, task.id);
+    onRecord.catch(() => undefined); // it is waited for below
     try {
+      // The record syncs meanwhile: nothing of the agent runs before all three are done.
+      await saveTask(house, task);
+      await setTask(house, live, task.id);
+      await onRecord;
       const running = await house.execs.start({ sandbox, execId: task.execId, argv: agentCommand(live.bundle.blueprint.agent, text), env: environmentOf(live), cwd: live.record.value.cwd, tty: null });
       // Headless agents read a pipe to its end before they begin; a task has no other input than its text.
       running.stdin.on('error', () => undefined);

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -154,6 +155,8 @@ int main(int argc, char **argv) {
   if (checkpoints_open(checkpoint_done, err, sizeof err) < 0) goto failed;
   if (registry_open(err, sizeof err) < 0) goto failed;
   if (sandboxes_open(err, sizeof err) < 0) goto failed;
+  /* What the kernel's types took while the programs were loaded; every fork would copy its page table. */
+  (void)malloc_trim(0);
   services_start();
   loop_run(&finished);
   registry_close();

@@ -260,12 +260,25 @@ function oneName(c: Context, { op, path, listener }: ExplainQuery): Explanation 
  * Without the host's facts, what `filesystem.readOnly` names counts as shown where the usual bind roots hold it.
  */
 export function explain(policy: SandboxPolicy, tier: 'A' | 'B' | 'C', query: ExplainQuery, host: ExplainHost = {}): Explanation {
+  return explainer(policy, tier, host)(query);
+}
+
+/** The same for many operations: what holds for all of them is found out once. */
+export function explainer(policy: SandboxPolicy, tier: 'A' | 'B' | 'C', host: ExplainHost = {}): (query: ExplainQuery) => Explanation {
   if (tier === 'C' && startRules(policy).length > 0) {
     const closed = withStartsDenied(policy, (path) => host.program?.(path)?.path ?? path);
-    const answer = explain(closed.policy, tier, query, host);
-    return { ...answer, rule: closed.ruleOf(answer.rule) };
+    const ask = explainer(closed.policy, tier, host);
+    return (query) => {
+      const answer = ask(query);
+      return { ...answer, rule: closed.ruleOf(answer.rule) };
+    };
   }
-  const c = contextOf(policy, tier, host);
+  const context = contextOf(policy, tier, host);
+  return (query) => answerTo(context, query);
+}
+
+function answerTo(c: Context, query: ExplainQuery): Explanation {
+  const { policy, tier } = c;
   const q: ExplainQuery = { op: query.op, path: canonical(query.path), ...(query.listener === undefined ? {} : { listener: query.listener }), ...(query.toPath === undefined ? {} : { toPath: canonical(query.toPath) }) };
   const gone = callsOf[q.op].every((name) => policy.spec.syscalls.deny.includes(name));
   if (gone) return deny('syscalls.deny', 'seccomp', 'EPERM');

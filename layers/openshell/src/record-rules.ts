@@ -1,6 +1,6 @@
 /** Which rule of a policy a refusal belongs to: a table by path that openshelld looks a refused call up in, made of what `explain` answers. */
 import { whereOf, type Path, type RecordRules, type RuleRef, type SandboxPolicy } from '@nemoclaw/contract';
-import { explain, type ExplainHost, type ExplainOp } from './explain.ts';
+import { explainer, type ExplainHost, type ExplainOp } from './explain.ts';
 import { home, rootOf, workspace } from './plan-paths.ts';
 
 /** `filesystem.deny[0]` with the place where the policy says it; `view` is nobody's rule. */
@@ -15,8 +15,9 @@ export function recordRules(policy: SandboxPolicy, host: ExplainHost): RecordRul
   const { filesystem, process, syscalls } = policy.spec;
   const named = [...filesystem.deny, ...filesystem.readOnly, ...filesystem.readWrite, ...filesystem.escalate.map((rule) => rule.path), ...process.exec.allow, ...process.exec.escalate].map(rootOf);
   const places = [...new Set(['/', '/usr', '/opt', '/etc', '/tmp', home, workspace, ...named])].sort();
+  const explain = explainer(policy, 'B', host);
   const answer = (op: ExplainOp, place: string): RuleRef | null => {
-    const { verdict, rule } = explain(policy, 'B', { op, path: `${place === '/' ? '' : place}/x` }, host);
+    const { verdict, rule } = explain({ op, path: `${place === '/' ? '' : place}/x` });
     return verdict === 'deny' ? ruleRef(policy, rule) : null;
   };
   return {
