@@ -17,8 +17,6 @@ export interface RpcCall {
 export interface RpcAnswer {
   readonly kind: 'answer';
   readonly id: RpcId;
-  /** Whether it carries nothing: an empty result. */
-  readonly empty: boolean;
 }
 export type RpcMessage = RpcCall | RpcAnswer;
 
@@ -69,7 +67,7 @@ function readAnswer(value: JsonObject, id: RpcId | undefined): RpcAnswer | strin
   const result = field(value, 'result');
   const error = field(value, 'error');
   if (id === undefined || (result === undefined) === (error === undefined)) return 'a JSON-RPC message is neither a request nor an answer';
-  return { kind: 'answer', id, empty: isObject(result) && Object.keys(result).length === 0 && Object.keys(value).every((key) => key === 'jsonrpc' || key === 'id' || key === 'result') };
+  return { kind: 'answer', id };
 }
 
 /** Errors for every request of `messages`, in the form that the client waits for: an object, a list, or nothing where all were notifications. */

@@ -5,12 +5,13 @@ import type { RpcCall, RpcMessage } from './json-rpc.ts';
 import { field, isObject } from './strict-json.ts';
 import type { JsonObject } from './strict-json.ts';
 
-/** One thing asked for. An answer to a server counts as the method `response`, an empty one as `ping`, opening or ending a stream as `initialize`. */
+/** One thing asked for. An answer to a server counts as the method `response`; `''` is the transport alone: opening the stream, ending the session. */
 export interface McpMessage {
   readonly method: string;
   /** '' where no tool is called. */
   readonly tool: string;
-  readonly arguments: ReadonlyMap<string, unknown>;
+  /** Of the tool; for other methods their params. */
+  readonly arguments: JsonObject;
 }
 export interface McpRead {
   readonly asked: McpMessage;
@@ -18,8 +19,7 @@ export interface McpRead {
   readonly rpc: RpcMessage | undefined;
 }
 
-const noArguments: ReadonlyMap<string, unknown> = new Map();
-const session: McpRead = { asked: { method: 'initialize', tool: '', arguments: noArguments }, rpc: undefined };
+const session: McpRead = { asked: { method: '', tool: '', arguments: {} }, rpc: undefined };
 
 /** `headers`: name, value, …; newer clients repeat method and tool there, and a server might believe them. */
 export function readMcpRequest(carried: Carried, headers: readonly string[]): Messages<McpRead> {
@@ -38,15 +38,15 @@ export function readMcpRequest(carried: Carried, headers: readonly string[]): Me
 }
 
 function askedBy(rpc: RpcMessage): McpMessage | string {
-  if (rpc.kind === 'answer') return { method: rpc.empty ? 'ping' : 'response', tool: '', arguments: noArguments };
+  if (rpc.kind === 'answer') return { method: 'response', tool: '', arguments: {} };
   if (rpc.params !== undefined && !isObject(rpc.params)) return 'the params of an MCP message are not an object';
-  if (rpc.method !== 'tools/call') return { method: rpc.method, tool: '', arguments: rpc.params === undefined ? noArguments : new Map(Object.entries(rpc.params)) };
+  if (rpc.method !== 'tools/call') return { method: rpc.method, tool: '', arguments: rpc.params ?? {} };
   const name = rpc.params === undefined ? undefined : field(rpc.params, 'name');
   const args = rpc.params === undefined ? undefined : field(rpc.params, 'arguments');
   if (typeof name !== 'string' || name === '' || name.length > 256) return 'tools/call does not name a tool';
   if (args !== undefined && !isObject(args)) return 'the arguments of tools/call are not an object';
   if (rpc.params !== undefined && Object.keys(rpc.params).some((key) => /^(name|arguments)$/i.test(key) && key !== 'name' && key !== 'arguments')) return 'the params of tools/call have a member in an odd spelling';
-  return { method: rpc.method, tool: name, arguments: args === undefined ? noArguments : new Map(Object.entries(args)) };
+  return { method: rpc.method, tool: name, arguments: args ?? {} };
 }
 
 function headersAgree(headers: readonly string[], messages: readonly McpRead[]): boolean {
@@ -62,7 +62,7 @@ function headersAgree(headers: readonly string[], messages: readonly McpRead[]):
 
 function named(message: McpMessage | undefined): unknown {
   if (message === undefined) return undefined;
-  return message.method === 'tools/call' ? message.tool : (message.arguments.get('name') ?? message.arguments.get('uri'));
+  return message.method === 'tools/call' ? message.tool : (field(message.arguments, 'name') ?? field(message.arguments, 'uri'));
 }
 
 /** A denied `tools/call` is answered as a failed call, which the model gets to read; everything else as a JSON-RPC error. */

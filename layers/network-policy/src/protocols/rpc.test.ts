@@ -29,17 +29,17 @@ test('JSON-RPC: what is not plainly a message is refused', () => {
   for (const type of ['', 'text/plain', 'application/x-www-form-urlencoded', 'application/json; charset=utf-16']) assert.equal(readJsonRpc(post(JSON.stringify(call('a')), type), ['2.0']).ok, false, type);
 });
 
-test('MCP: method, tool and arguments; a stream counts as initialize, an answer as response', () => {
+test('MCP: method, tool and arguments; a stream is the transport alone, an answer counts as response', () => {
   const read = readMcpRequest(json(call('tools/call', { name: 'search', arguments: { q: 'x', n: 2 }, _meta: {} })), ['Mcp-Method', 'tools/call', 'MCP-Name', 'search']);
   assert.ok(read.ok);
-  assert.deepEqual(read.messages[0]?.asked, { method: 'tools/call', tool: 'search', arguments: new Map<string, unknown>([['q', 'x'], ['n', 2]]) });
+  assert.deepEqual(read.messages[0]?.asked, { method: 'tools/call', tool: 'search', arguments: { q: 'x', n: 2 } });
   const other = (carried: Carried): readonly string[] => {
     const result = readMcpRequest(carried, []);
     return result.ok ? result.messages.map((m) => m.asked.method) : [result.why];
   };
-  assert.deepEqual(other({ method: 'GET', contentType: '', query: [], body: Buffer.alloc(0) }), ['initialize']);
-  assert.deepEqual(other({ method: 'DELETE', contentType: '', query: [], body: Buffer.alloc(0) }), ['initialize']);
-  assert.deepEqual(other(json({ jsonrpc: '2.0', id: 1, result: {} })), ['ping']);
+  assert.deepEqual(other({ method: 'GET', contentType: '', query: [], body: Buffer.alloc(0) }), ['']);
+  assert.deepEqual(other({ method: 'DELETE', contentType: '', query: [], body: Buffer.alloc(0) }), ['']);
+  assert.deepEqual(other(json({ jsonrpc: '2.0', id: 1, result: {} })), ['response']);
   assert.deepEqual(other(json({ jsonrpc: '2.0', id: 1, result: { role: 'assistant' } })), ['response']);
   assert.deepEqual(other(json({ jsonrpc: '2.0', id: 1, error: { code: 1, message: 'secret' } })), ['response']);
   assert.deepEqual(other(json([call('tools/list'), { jsonrpc: '2.0', method: 'notifications/initialized' }])), ['tools/list', 'notifications/initialized']);

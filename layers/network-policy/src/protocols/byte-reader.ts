@@ -1,0 +1,114 @@
+/** Reads a socket by lines and lengths, at the reader's pace and with bounds. */
+import type { Socket } from 'node:net';
+
+/** The other side ended, was too slow, or sent more than is read at once. `message` is for the record. */
+export class ReadEnded extends Error {}
+
+export class ByteReader {
+  readonly #socket: Socket;
+  readonly #idleMs: number;
+  #kept: Buffer = Buffer.alloc(0);
+  #ended = false;
+  #wake: (() => void) | undefined;
+  #attached = true;
+
+  /** The socket is read in paused mode from now on. `idleMs`: longest wait for more bytes. */
+  constructor(socket: Socket, idleMs: number) {
+    this.#socket = socket;
+    this.#idleMs = idleMs;
+    socket.on('readable', this.#look);
+    socket.on('end', this.#end);
+    socket.on('close', this.#end);
+    socket.on('error', this.#end);
+  }
+
+  /** Bytes that came but are not read yet, as far as is known without waiting. */
+  get waiting(): number {
+    this.#take();
+    return this.#kept.length;
+  }
+
+  /** The bytes before the next CRLF, which is consumed too. Rejects with ReadEnded; `limit`: bytes without the CRLF. */
+  async line(limit: number): Promise<Buffer> {
+    let from = 0;
+    for (;;) {
+      const at = this.#kept.indexOf('\r\n', from, 'latin1');
+      if (at >= 0 && at <= limit) return this.#give(at, 2);
+      if (at > limit || this.#kept.length > limit + 1) throw new ReadEnded('a line is too long');
+      from = Math.max(0, this.#kept.length - 1);
+      await this.#more();
+    }
+  }
+
+  async exactly(count: number): Promise<Buffer> {
+    while (this.#kept.length < count) await this.#more();
+    return this.#give(count, 0);
+  }
+
+  /** The next bytes without consuming them. */
+  async peek(count: number): Promise<Buffer> {
+    while (this.#kept.length < count) await this.#more();
+    return this.#kept.subarray(0, count);
+  }
+
+  /** Whatever is there, at least one byte; undefined at the end. */
+  async some(): Promise<Buffer | undefined> {
+    if (this.waiting === 0) {
+      try {
+        await this.#more(true);
+      } catch (error) {
+        if (error instanceof ReadEnded && this.#ended) return undefined;
+        throw error;
+      }
+    }
+    return this.#give(this.#kept.length, 0);
+  }
+
+  /** Lets the socket go; what was not consumed is put back. */
+  detach(): void {
+    if (!this.#attached) return;
+    this.#attached = false;
+    this.#socket.off('readable', this.#look);
+    this.#socket.off('end', this.#end);
+    this.#socket.off('close', this.#end);
+    this.#socket.off('error', this.#end);
+    if (this.#kept.length > 0 && !this.#socket.destroyed) this.#socket.unshift(this.#kept);
+    this.#kept = Buffer.alloc(0);
+  }
+
+  #give(count: number, skip: number): Buffer {
+    const out = this.#kept.subarray(0, count);
+    this.#kept = this.#kept.subarray(count + skip);
+    return out;
+  }
+
+  #take(): boolean {
+    const bytes: unknown = this.#attached ? this.#socket.read() : null;
+    if (!Buffer.isBuffer(bytes) || bytes.length === 0) return false;
+    this.#kept = this.#kept.length === 0 ? bytes : Buffer.concat([this.#kept, bytes]);
+    return true;
+  }
+
+  /** `patient`: an open conversation may be silent as long as both want. */
+  async #more(patient = false): Promise<void> {
+    while (!this.#take()) {
+      if (this.#ended || !this.#attached) throw new ReadEnded('the other side ended');
+      let late = false;
+      await new Promise<void>((resolve) => {
+        const timer = patient ? undefined : setTimeout(() => { late = true; resolve(); }, this.#idleMs);
+        this.#wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+      this.#wake = undefined;
+      if (late) throw new ReadEnded('nothing came in time');
+    }
+  }
+
+  readonly #look = (): void => this.#wake?.();
+  readonly #end = (): void => {
+    this.#ended = true;
+    this.#wake?.();
+  };
+}
