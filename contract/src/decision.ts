@@ -41,7 +41,10 @@ export type AppMessage =
   | { readonly protocol: 'json-rpc'; readonly method: string }
   /** Before the first recipient is named: []. `tls`: whether the conversation is encrypted by now. */
   | { readonly protocol: 'smtp'; readonly recipients: readonly string[]; readonly tls: boolean }
-  | { readonly protocol: 'postgres' | 'redis' };
+  /** Both '' for the end of a running command, which names neither. */
+  | { readonly protocol: 'postgres'; readonly user: string; readonly database: string }
+  /** In capital letters, with its subcommand where it has such; '' for what opens and closes a connection. */
+  | { readonly protocol: 'redis'; readonly command: string };
 
 /** Header names in small letters -> values in order; only those that a rule names. */
 export type HeaderValues = Readonly<Record<string, readonly string[]>>;

@@ -81,7 +81,7 @@ function egress(file: NetworkPolicyFile): EgressRuleIr[] {
         accepts: rule.accepts ?? '',
         ...(protocol === '' ? {} : { protocol }),
         ...(rule.headers === undefined ? {} : { headers: valuesOf(rule.headers) }),
-        ...stated({ graphql: words(rule.graphql), jsonRpc: words(rule.jsonRpc), smtp: words(rule.smtp), binaries: rule.binaries, maxBody: rule.maxBody, onOversize: rule.onOversize, rate: rule.rate }),
+        ...stated({ graphql: words(rule.graphql), jsonRpc: words(rule.jsonRpc), smtp: words(rule.smtp), postgres: words(rule.postgres), redis: rule.redis, binaries: rule.binaries, maxBody: rule.maxBody, onOversize: rule.onOversize, rate: rule.rate }),
         ...(rule.mcp === undefined ? {} : { mcp: { ...stated({ methods: rule.mcp.methods, tools: rule.mcp.tools }), ...(rule.mcp.arguments === undefined ? {} : { arguments: Object.entries(rule.mcp.arguments).map(argument) }) } }),
         ...(rule.mode === 'monitor' ? { monitor: true } : {}),
       };

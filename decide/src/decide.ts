@@ -152,7 +152,7 @@ function actionPart(policy: CompiledPolicy, request: ActionRequest, plan: Action
   if (plan.allowedBy === undefined && !local) return part('deny', [{ id: 'permissions.default' }], `${name} is not among the allowed actions.`, hints.action, 'default');
   if (plan.always !== undefined) return part('escalate', [plan.always.ref], `A person decides on every ${name} (${plan.always.ref.id}).`, hints.approve, 'table');
   if (plan.conditional.length > 0) {
-    const facts = factsOf(plan, request.params, request.resource.kind === 'none');
+    const facts = factsOf(plan, request.params, isStated(request.resource));
     const answer = evaluate(policy.slice(plan), plan, request.sandbox, facts);
     if (answer.verdict === 'error') return part('deny', plan.conditional.map((t) => t.ref), `${name} could not be decided: ${answer.why}.`, hints.error, 'error');
     if (answer.verdict !== 'allow') {
@@ -164,6 +164,11 @@ function actionPart(policy: CompiledPolicy, request: ActionRequest, plan: Action
   }
   const by = plan.allowedBy ?? localRef;
   return part('allow', [by], plan.allowedBy === undefined ? `${name} touches only the sandbox; the kernel governs it.` : `${name} is allowed by ${by.id}.`, hints.allow, 'table');
+}
+
+/** Whether the parameters are nobody's own word: what a person states, or the envelope of a mail as the proxy will send it. */
+function isStated(resource: ActionRequest['resource']): boolean {
+  return resource.kind === 'none' || (resource.kind === 'host' && resource.message?.protocol === 'smtp');
 }
 
 const localRef: RuleRef = { id: 'local' };

@@ -70,7 +70,7 @@ export function buildEnforced(rules: readonly EgressRuleIr[]): HostIndex<EgressG
   }
   // after all others, so that a rule that does hold is the one that is named
   for (const rule of wide) {
-    const { query: _query, headers: _headers, graphql: _graphql, mcp: _mcp, jsonRpc: _jsonRpc, smtp: _smtp, binaries: _binaries, ...rest } = rule;
+    const { query: _query, headers: _headers, graphql: _graphql, mcp: _mcp, jsonRpc: _jsonRpc, smtp: _smtp, postgres: _postgres, redis: _redis, binaries: _binaries, ...rest } = rule;
     index.at(rule.domain, () => emptyGroup(rule.domain)).allow.push(prepare({ ...rest, methods: [], paths: [] }, true));
   }
   return index;

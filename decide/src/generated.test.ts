@@ -99,7 +99,7 @@ const filePaths = [...folders, '/workspace/keys/k', '/workspace/prod/db/x', '/wo
 const messages = fc.constantFrom<AppMessage>(
   { protocol: 'none' }, { protocol: 'websocket' }, { protocol: 'grpc' }, { protocol: 'graphql', operation: 'query', name: 'GetIt', fields: ['viewer'] }, { protocol: 'graphql', operation: 'mutation', name: '', fields: ['viewer', 'drop'] },
   { protocol: 'mcp', method: 'initialize', tool: '', arguments: {} }, { protocol: 'mcp', method: 'tools/call', tool: 'search', arguments: { amount: 5 } }, { protocol: 'mcp', method: 'tools/call', tool: 'crm_x', arguments: { amount: '500' } },
-  { protocol: 'mcp', method: '', tool: '', arguments: {} }, { protocol: 'json-rpc', method: 'eth_call' }, { protocol: 'smtp', recipients: ['a@ACME.example'], tls: true }, { protocol: 'smtp', recipients: ['a@acme.example', 'b@evil.example'], tls: true }, { protocol: 'redis' },
+  { protocol: 'mcp', method: '', tool: '', arguments: {} }, { protocol: 'json-rpc', method: 'eth_call' }, { protocol: 'smtp', recipients: ['a@ACME.example'], tls: true }, { protocol: 'smtp', recipients: ['a@acme.example', 'b@evil.example'], tls: true }, { protocol: 'redis', command: '' },
 );
 const given = fc.record({
   headers: fc.constantFrom<HeaderValues | undefined>(undefined, {}, { 'x-tenant': ['acme'], accept: ['a/b'] }, { 'x-tenant': ['acme', 'evil'] }, { 'x-tenant': ['x, acme'] }),

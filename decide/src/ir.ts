@@ -44,6 +44,8 @@ export interface EgressRuleIr {
   readonly mcp?: { readonly methods?: readonly string[]; readonly tools?: readonly string[]; readonly arguments?: readonly ArgumentIr[] };
   readonly jsonRpc?: { readonly methods?: readonly string[] };
   readonly smtp?: { readonly recipients?: readonly string[]; readonly starttls?: 'required' | 'allowed' };
+  readonly postgres?: { readonly users?: readonly string[]; readonly databases?: readonly string[] };
+  readonly redis?: { readonly commands: readonly string[] };
   /** undefined = any program. */
   readonly binaries?: readonly string[];
   /** Bytes. */

@@ -109,8 +109,8 @@ test('SMTP, Postgres and Redis: a door of their own, every recipient, encryption
   assert.equal(mail(true, 'a@company.com', 'b@evil.com'), 'deny egress.allow[0]');
   assert.equal(mail(true, 'a@company.com', 'CEO@company.com'), 'deny egress.deny[0]');
   assert.equal(ask(policy, httpRequest(policy, 'GET http://mail.org:587/')), 'deny egress.allow[0]', 'HTTP is not SMTP');
-  assert.equal(ask(policy, said('db.org', 5432, { protocol: 'postgres' })), 'allow egress.allow[1]');
-  assert.equal(ask(policy, said('db.org', 5432, { protocol: 'redis' })), 'deny egress.allow[1]');
+  assert.equal(ask(policy, said('db.org', 5432, { protocol: 'postgres', user: 'ann', database: 'crm' })), 'allow egress.allow[1]');
+  assert.equal(ask(policy, said('db.org', 5432, { protocol: 'redis', command: 'GET' })), 'deny egress.allow[1]');
 });
 
 test('programs: where they are seen, an unknown one is none that was allowed', () => {
@@ -155,4 +155,18 @@ test('what has to be read first: only what a rule on this host, port, path and m
   assert.deepEqual(headersNamed(policy, 'a.org'), []);
   assert.deepEqual(headersNamed(policy, 'x.b.org'), ['x-a']);
   assert.deepEqual(headersNamed(policy, 'c.b.org'), ['x-b'], 'a domain with an allow rule is closed');
+});
+
+test('databases: by user, database and command; what only opens a connection comes with whatever is allowed', () => {
+  const policy = policyOf({ egress: '    allow: [{ domain: db.org, postgres: { users: [app, "ro_*"], databases: [crm] } }, { domain: cache.org, redis: { commands: [get, "h*", "config get", client] } }]\n    deny: [{ domain: cache.org, redis: { commands: [hdel, config] } }]\n' });
+  const db = (user: string, database: string): string => ask(policy, said('db.org', 5432, { protocol: 'postgres', user, database }));
+  assert.equal(db('app', 'crm'), 'allow egress.allow[0]');
+  assert.equal(db('ro_x', 'crm'), 'allow egress.allow[0]');
+  assert.equal(db('app', 'payroll'), 'deny egress.allow[0]');
+  assert.equal(db('root', 'crm'), 'deny egress.allow[0]');
+  assert.equal(db('', ''), 'allow egress.allow[0]', 'the end of a running command');
+  const cache = (command: string): string => ask(policy, said('cache.org', 6379, { protocol: 'redis', command }));
+  for (const command of ['GET', 'HGETALL', 'CLIENT LIST', '']) assert.equal(cache(command), 'allow egress.allow[1]', command);
+  for (const command of ['SET', 'EVAL', 'GETDEL', 'GE?T']) assert.equal(cache(command), 'deny egress.allow[1]', command);
+  for (const command of ['HDEL', 'CONFIG GET']) assert.equal(cache(command), 'deny egress.deny[0]', command);
 });

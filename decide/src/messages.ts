@@ -94,6 +94,19 @@ function wordsFail(ir: EgressRuleIr, message: AppMessage | undefined): 'operatio
       return methodHolds(ir.jsonRpc?.methods, message.method, allows) ? undefined : 'operations';
     case 'smtp':
       return smtpHolds(ir, message, allows) ? undefined : 'recipients';
+    case 'postgres': {
+      const words = ir.postgres;
+      if (words === undefined) return undefined;
+      // The end of a running command names nobody; what it could end was allowed by name.
+      if (message.user === '') return allows ? undefined : 'operations';
+      return like(words.users, message.user) && like(words.databases, message.database) ? undefined : 'operations';
+    }
+    case 'redis': {
+      if (ir.redis === undefined) return undefined;
+      if (message.command === '') return allows ? undefined : 'operations';
+      const spelled = [message.command, message.command.replace(/ .*$/, '')].map((one) => one.toLowerCase());
+      return ir.redis.commands.some((one) => spelled.some((given) => matchText(one.toLowerCase(), given))) ? undefined : 'operations';
+    }
     default:
       return undefined;
   }

@@ -28,6 +28,8 @@ export interface NetworkView {
   interceptFor(host: string): boolean;
   /** Raw: a port other than 80 and 443 whose rules say nothing of what is inside, where no action of the catalogue is carried out. A protocol of its own: where a rule names it. */
   handlingFor(host: string, port: number): Handling;
+  /** `allowed` only where every rule for mail there says so. */
+  starttlsFor(host: string, port: number): 'required' | 'allowed';
   upstreamsFor(host: string): Upstream;
   /** Domain patterns (`name` or `*.suffix`) whose TLS is opened: the name constraints of the sandbox's intermediate. No addresses. */
   readonly interceptNames: readonly string[];
@@ -64,6 +66,10 @@ export function networkView(ir: PolicyIr, index: HostIndex<EgressGroup>, hasHttp
       const plain = rules.every((r) => r.ir.tls === '' && !r.conditional && r.ir.as === '');
       if (plain && port !== 80 && port !== 443 && !hasHttpActions(canonicalHost(host))) return 'raw';
       return port === 443 && plain && !ir.inspection.tlsDecrypt ? 'passthrough' : 'inspect';
+    },
+    starttlsFor: (host, port) => {
+      const rules = open(host).flatMap(passing).filter((r) => r.ir.protocol === 'smtp' && (r.ir.ports.length === 0 || r.ir.ports.includes(port)));
+      return rules.length > 0 && rules.every((r) => r.ir.smtp?.starttls === 'allowed') ? 'allowed' : 'required';
     },
     upstreamsFor: (host) => {
       const rules = open(host).flatMap(passing);

@@ -87,6 +87,16 @@ export function httpPlans(policy: CompiledPolicy, resource: Http, host: string, 
   return plans.length > 0 || as === '' ? plans : [policy.actions.plan(as)];
 }
 
+/** The action of what is said in a conversation of its own: the rule's `as`; a mail is `email.send` where the policy says anything of that. */
+function messagePlans(policy: CompiledPolicy, message: NonNullable<Http['message']>, as: string): readonly ActionPlan[] {
+  if (message.protocol !== 'smtp') return as === '' ? [] : [policy.actions.plan(as)];
+  // Before a recipient is named there is no mail.
+  if (message.recipients.length === 0) return [];
+  const plan = policy.actions.plan(as === '' ? 'email.send' : as);
+  const known = as !== '' || plan.ir !== undefined || plan.allowedBy !== undefined || plan.deniedBy !== undefined || plan.always !== undefined || plan.conditional.length > 0;
+  return known ? [plan] : [];
+}
+
 /** Every action that a request names or carries out, the request's own first; undefined where it is a tool that nobody listed. */
 export function plansOf(policy: CompiledPolicy, request: ActionRequest, as: string): readonly ActionPlan[] | undefined {
   const resource = request.resource;
@@ -95,6 +105,7 @@ export function plansOf(policy: CompiledPolicy, request: ActionRequest, as: stri
     found = policy.actions.tools(resource.name);
     if (found.length === 0) return undefined;
   } else if (resource.kind === 'http') found = httpPlans(policy, resource, canonicalHost(resource.host), as);
+  else if (resource.kind === 'host' && resource.message !== undefined) found = messagePlans(policy, resource.message, as);
   if (request.action === '' || found.some((plan) => plan.name === request.action)) return found;
   return [policy.actions.plan(request.action), ...found];
 }

@@ -14,10 +14,10 @@ export interface RuleFields {
 }
 
 /** Words of one protocol, by the field of the rule. */
-const wordsOf = { graphql: 'graphql', mcp: 'mcp', jsonRpc: 'json-rpc', smtp: 'smtp' } as const satisfies Record<string, RuleProtocol>;
+const wordsOf = { graphql: 'graphql', mcp: 'mcp', jsonRpc: 'json-rpc', smtp: 'smtp', postgres: 'postgres', redis: 'redis' } as const satisfies Record<string, RuleProtocol>;
 const ofHttp = ['methods', 'paths', 'query', 'headers', 'maxBody', 'onOversize'] as const;
 /** Need TLS to be opened. */
-const inside = [...ofHttp, 'as', 'graphql', 'mcp', 'jsonRpc', 'smtp'] as const;
+const inside = [...ofHttp, 'as', 'graphql', 'mcp', 'jsonRpc', 'smtp', 'postgres', 'redis'] as const;
 
 /** The protocol of a rule: as said, or that of the words it uses; '' = unsaid. */
 export function protocolOf(rule: RuleFields): RuleProtocol | '' {

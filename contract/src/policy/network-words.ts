@@ -63,6 +63,11 @@ export const smtp = z.strictObject({
   starttls: z.enum(['required', 'allowed']).optional(),
 });
 
+/** Names as the client gives them when it connects; what is asked inside is not read. */
+export const postgres = z.strictObject({ users: names('a user').optional(), databases: names('a database').optional() });
+/** Commands, `*` as wildcard, capital or small; one of two words (`config get`) also by its first. */
+export const redis = z.strictObject({ commands: z.array(z.string().regex(/^[A-Za-z*][A-Za-z0-9.*_-]{0,63}( [A-Za-z*][A-Za-z0-9*_-]{0,63})?$/, 'This is not a command')).min(1).max(256) });
+
 /** An address, or a block of them: `10.1.0.0/16`. */
 export const addressBlock = z.string().refine((given) => {
   const [address = '', bits, ...rest] = given.split('/');

@@ -4,7 +4,7 @@ import { isOpenshellFile } from './foreign.ts';
 import { checkSource, type Loaded } from './issue.ts';
 import { ingressRule } from './network-ingress.ts';
 import { checkSense } from './network-sense.ts';
-import { addressBlock, graphql, headers, jsonRpc, mcp, rate, ruleProtocols, smtp } from './network-words.ts';
+import { addressBlock, graphql, headers, jsonRpc, mcp, postgres, rate, redis, ruleProtocols, smtp } from './network-words.ts';
 import { networkFromOpenshell } from './openshell-network.ts';
 import { action, method, port, size, urlPath } from './scalars.ts';
 import { readSource } from './source.ts';
@@ -25,6 +25,8 @@ const conditions = {
   mcp: mcp.optional(),
   jsonRpc: jsonRpc.optional(),
   smtp: smtp.optional(),
+  postgres: postgres.optional(),
+  redis: redis.optional(),
   /** Which programs a rule is for: a hint only, since a program can be made to act for another. `dir/**`: any below it. */
   binaries: z.array(z.string().startsWith('/').max(4096)).min(1).max(64).optional(),
   /** Monitor: what the rule would refuse is recorded and let through. */

@@ -8,6 +8,8 @@ import type { Core } from './core.ts';
 import { refusal } from './core.ts';
 import { doorName } from './doors/door.ts';
 import { serveDnsStream } from './dns-stream.ts';
+import { isOwnProtocol, serverFirst, spokenBy } from './protocols/speak.ts';
+import type { OwnProtocol } from './protocols/speak.ts';
 import { connectionRecord } from './records.ts';
 import type { Place } from './request-check.ts';
 import { Splice } from './splice.ts';
@@ -57,6 +59,10 @@ export function capture(options: CaptureOptions, socket: Socket, name: string | 
   }
   const local = options.isLocal(name);
   const handling = local ? 'inspect' : core.ports.judge.handling(name, port);
+  if (isOwnProtocol(handling)) {
+    takeOwn(options, socket, { name, port, tls: false }, handling);
+    return;
+  }
   const raw = handling === 'raw' || handling === 'unread';
   peek(socket, core.ports.limits.helloMs, raw ? serverFirstMs : 0, (first) => {
     try {
@@ -73,7 +79,26 @@ export function capture(options: CaptureOptions, socket: Socket, name: string | 
   });
 }
 
-function takeTls(options: CaptureOptions, socket: Socket, first: Buffer, place: Place, passthrough: boolean, local: boolean): void {
+/** A protocol that the policy names for this port: it is spoken here, and nothing else is. */
+function takeOwn(options: CaptureOptions, socket: Socket, place: Place, protocol: OwnProtocol): void {
+  const { core, contexts } = options;
+  const speak = (client: Socket, where: Place): void => spokenBy(protocol, { core, contexts, place: where, client });
+  if (serverFirst(protocol, place.port)) {
+    speak(socket, place);
+    return;
+  }
+  peek(socket, core.ports.limits.helloMs, 0, (first) => {
+    try {
+      if (typeof first === 'string') refuse(core, socket, place, 'proxy.silent', 'nothing was sent in time');
+      else if (first[0] === tlsHandshake) takeTls(options, socket, first, { ...place, tls: true }, false, false, speak);
+      else speak(socket, place);
+    } catch {
+      socket.destroy();
+    }
+  });
+}
+
+function takeTls(options: CaptureOptions, socket: Socket, first: Buffer, place: Place, passthrough: boolean, local: boolean, next: (socket: Socket, place: Place) => void = options.http): void {
   const { core } = options;
   const timer = setTimeout(() => {
     stop();
@@ -92,7 +117,7 @@ function takeTls(options: CaptureOptions, socket: Socket, first: Buffer, place: 
     else {
       socket.unshift(bytes);
       if (passthrough && !local) void new Splice(core, place, socket).run();
-      else decrypt(options, socket, place, local ? ['http/1.1'] : ['h2', 'http/1.1']);
+      else decrypt(options, socket, place, next !== options.http ? [] : local ? ['http/1.1'] : ['h2', 'http/1.1'], next);
     }
   };
   const read = (): void => {
@@ -125,9 +150,9 @@ function takeTls(options: CaptureOptions, socket: Socket, first: Buffer, place: 
   guarded();
 }
 
-function decrypt(options: CaptureOptions, socket: Socket, place: Place, protocols: string[]): void {
+function decrypt(options: CaptureOptions, socket: Socket, place: Place, protocols: string[], next: (socket: Socket, place: Place) => void): void {
   const { core, contexts } = options;
-  const tls = new TLSSocket(socket, { isServer: true, secureContext: contexts.for(place.name), ALPNProtocols: protocols });
+  const tls = new TLSSocket(socket, { isServer: true, secureContext: contexts.for(place.name), ...(protocols.length > 0 ? { ALPNProtocols: protocols } : {}) });
   const timer = setTimeout(() => tls.destroy(), core.ports.limits.helloMs);
   let secure = false;
   tls.on('error', () => undefined);
@@ -144,7 +169,7 @@ function decrypt(options: CaptureOptions, socket: Socket, place: Place, protocol
     secure = true;
     clearTimeout(timer);
     core.counts.handshakes += 1;
-    options.http(tls, place);
+    next(tls, place);
   });
 }
 

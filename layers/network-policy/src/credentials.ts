@@ -45,6 +45,17 @@ export function insertCredentials(headers: string[], target: string, credentials
   return { state: 'done', used };
 }
 
+/** The placeholders of `text` replaced, as a value for `header` of `host` (protocols without headers have one name of their own, such as `auth`); undefined where one is not bound to that. */
+export function putIn(text: string, credentials: readonly Credential[], to: { readonly host: string; readonly header: string; readonly confidential: boolean }): string | undefined {
+  let out = text;
+  for (const credential of credentials) {
+    if (!out.includes(credential.placeholder)) continue;
+    if (!to.confidential || credential.header.toLowerCase() !== to.header || credential.host.toLowerCase() !== to.host) return undefined;
+    out = out.split(credential.placeholder).join(credential.value);
+  }
+  return out;
+}
+
 /** `value` with every credential's value replaced by its placeholder. */
 export function maskCredentials(value: string, credentials: readonly Credential[]): string {
   let out = value;

@@ -12,6 +12,8 @@ export interface Judge {
   /** Whether any request to this name could be allowed or escalated. */
   nameAllowed(host: string): boolean;
   handling(host: string, port: number): Handling;
+  /** What the rules ask of the way to a mail server. */
+  starttls(host: string, port: number): 'required' | 'allowed';
   /** Whether what leaves is searched for the sandbox's own secrets. */
   readonly scan: boolean;
   needsBody(resource: HttpResource, history: History): boolean;
@@ -31,6 +33,7 @@ export function judgeOf(policy: () => CompiledPolicy, decider: Decider): Judge {
   return {
     nameAllowed: (host) => policy().network.isNameAllowed(host),
     handling: (host, port) => policy().network.handlingFor(host, port),
+    starttls: (host, port) => policy().network.starttlsFor(host, port),
     get scan() {
       return policy().network.inspection.scanForPII;
     },

@@ -8,7 +8,7 @@ import type { AddressInfo, Server, Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import type { ConnectionOptions, TLSSocket } from 'node:tls';
 import { createHash, randomBytes } from 'node:crypto';
-import type { ActionRequest, Approver, AuditSink, Clock, Decision, HoldOutcome, HoldRequest, Ids, LedgerEvent, Verdict } from '@nemoclaw/contract';
+import type { ActionRequest, AppMessage, Approver, AuditSink, Clock, Decision, HoldOutcome, HoldRequest, Ids, LedgerEvent, Verdict } from '@nemoclaw/contract';
 import { unlabelled } from '@nemoclaw/contract';
 import { createIntermediate, createLeafKey, createRootCa, mintLeaf } from './certificate.ts';
 import type { EgressConfig } from './core.ts';
@@ -27,6 +27,8 @@ export interface TestRule {
   readonly path?: string;
   readonly port?: number;
   readonly body?: (attributes: ReadonlyMap<string, unknown>) => boolean;
+  /** What an application protocol says inside; only for conversations of their own. */
+  readonly said?: (message: AppMessage) => boolean;
   readonly id?: string;
 }
 
@@ -48,7 +50,16 @@ export class TestPolicy implements Judge {
   }
   /** As level `open` answers: everything is let through unread. */
   unread = false;
+  /** Protocols of their own, by port. */
+  own: ReadonlyMap<number, Handling> = new Map();
+  mail: 'required' | 'allowed' = 'required';
+  starttls(): 'required' | 'allowed' {
+    return this.mail;
+  }
   handling(host: string, port: number): Handling {
+    return this.own.get(port) ?? this.#handling(host, port);
+  }
+  #handling(host: string, port: number): Handling {
     return this.unread ? 'unread' : this.passthrough.includes(host) ? 'passthrough' : this.raw.includes(port) ? 'raw' : 'inspect';
   }
   needsBody(resource: { readonly host: string }): boolean {
@@ -83,7 +94,7 @@ export class TestPolicy implements Judge {
 
 function fits(rule: TestRule, request: ActionRequest): boolean {
   const { resource } = request;
-  if (resource.kind === 'host') return rule.host === resource.host && (rule.port === undefined || rule.port === resource.port || request.source === 'dns');
+  if (resource.kind === 'host') return rule.host === resource.host && (resource.message === undefined || rule.said === undefined || rule.said(resource.message)) && (rule.port === undefined || rule.port === resource.port || request.source === 'dns');
   if (resource.kind !== 'http' || rule.host !== resource.host) return false;
   if (rule.port !== undefined && rule.port !== resource.port) return false;
   if (rule.methods && !rule.methods.includes(resource.method)) return false;

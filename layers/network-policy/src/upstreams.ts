@@ -153,7 +153,7 @@ export class Upstreams {
     for (const address of addresses.slice(0, 4)) {
       try {
         const plain = await open(address, port);
-        return tls ? await this.#secure(plain, host, port, protocols) : plain;
+        return tls ? await this.secure(plain, host, port, protocols) : plain;
       } catch (error) {
         failure = error;
       }
@@ -207,11 +207,12 @@ export class Upstreams {
     return addresses;
   }
 
-  async #secure(plain: Socket, host: string, port: number, protocols: readonly string[]): Promise<Socket> {
+  /** TLS on a connected socket, verified for `host`. `protocols`: those that are offered by ALPN, none for []. */
+  async secure(plain: Socket, host: string, port: number, protocols: readonly string[]): Promise<Socket> {
     const key = `${host}:${port}`;
     const session = this.#sessions.get(key);
     const socket = connectTls({
-      socket: plain, host, ...(isIP(host) === 0 ? { servername: host } : {}), ALPNProtocols: [...protocols], minVersion: 'TLSv1.2', secureContext: this.#anchor(host), ...(session ? { session } : {}),
+      socket: plain, host, ...(isIP(host) === 0 ? { servername: host } : {}), ...(protocols.length > 0 ? { ALPNProtocols: [...protocols] } : {}), minVersion: 'TLSv1.2', secureContext: this.#anchor(host), ...(session ? { session } : {}),
     });
     socket.on('session', (fresh: Buffer) => {
       if (this.#sessions.size >= 1024) this.#sessions.clear();

@@ -45,23 +45,16 @@ export class ByteReader {
     return this.#give(count, 0);
   }
 
-  /** The next bytes without consuming them. */
-  async peek(count: number): Promise<Buffer> {
-    while (this.#kept.length < count) await this.#more();
-    return this.#kept.subarray(0, count);
-  }
-
-  /** Whatever is there, at least one byte; undefined at the end. */
-  async some(): Promise<Buffer | undefined> {
-    if (this.waiting === 0) {
-      try {
-        await this.#more(true);
-      } catch (error) {
-        if (error instanceof ReadEnded && this.#ended) return undefined;
-        throw error;
-      }
+  /** Waits until something is there, as long as it takes; false at the end. */
+  async anything(): Promise<boolean> {
+    if (this.waiting > 0) return true;
+    try {
+      await this.#more(true);
+      return true;
+    } catch (error) {
+      if (error instanceof ReadEnded) return false;
+      throw error;
     }
-    return this.#give(this.#kept.length, 0);
   }
 
   /** Lets the socket go; what was not consumed is put back. */
@@ -74,6 +67,8 @@ export class ByteReader {
     this.#socket.off('error', this.#end);
     if (this.#kept.length > 0 && !this.#socket.destroyed) this.#socket.unshift(this.#kept);
     this.#kept = Buffer.alloc(0);
+    // Whoever still waits for bytes gets none.
+    this.#wake?.();
   }
 
   #give(count: number, skip: number): Buffer {

@@ -10,7 +10,7 @@ export interface SmtpCommand {
 /** A command line without its CRLF; undefined where it holds anything but printable ASCII. */
 export function readCommand(line: Buffer): SmtpCommand | undefined {
   const text = line.toString('latin1');
-  const match = /^([A-Za-z]{4,10})(?: +([\x20-\x7e]*))?$/.exec(text.replace(/ +$/, ''));
+  const match = /^([A-Za-z]{3,10})(?: +([\x20-\x7e]*))?$/.exec(text.replace(/ +$/, ''));
   return match === null ? undefined : { verb: (match[1] ?? '').toUpperCase(), rest: match[2] ?? '' };
 }
 

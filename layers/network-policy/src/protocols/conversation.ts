@@ -1,0 +1,162 @@
+/** What every conversation that is not HTTP shares: its decisions, its records, its wait for a person, and its end by a policy change. */
+import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import type { ActionRequest, AppMessage, Decision } from '@nemoclaw/contract';
+import { safeLine } from '@nemoclaw/contract';
+import type { TlsContexts } from '../contexts.ts';
+import type { Core, Reconsidered } from '../core.ts';
+import { refusal } from '../core.ts';
+import { authority } from '../judge.ts';
+import { connectionRecord } from '../records.ts';
+import type { Place } from '../request-check.ts';
+import { AddressRefused } from '../upstreams.ts';
+
+export interface Judged {
+  readonly request: ActionRequest;
+  readonly decision: Decision;
+}
+/** `approvalId` is '' where nobody was asked. */
+export type Asked = { readonly verdict: 'allow'; readonly approvalId: string } | { readonly verdict: 'deny' | 'waiting'; readonly decision: Decision; readonly approvalId: string };
+
+export abstract class Conversation implements Reconsidered {
+  protected readonly core: Core;
+  protected readonly place: Place;
+  readonly #correlation: string;
+  readonly #withdraw = new AbortController();
+  #ended = false;
+  /** What was said last, and is decided again when the policy changes. */
+  #said: { readonly message: AppMessage; readonly params: ReadonlyMap<string, unknown> } | undefined;
+  #approved = false;
+
+  protected constructor(core: Core, place: Place) {
+    this.core = core;
+    this.place = place;
+    this.#correlation = core.correlation();
+  }
+
+  /** Holds the conversation until it is over. Never rejects. */
+  async run(client: Socket): Promise<void> {
+    this.core.open.add(this);
+    client.once('close', () => this.end());
+    try {
+      await this.talk();
+    } catch (error) {
+      this.#failed(error);
+    }
+    this.end();
+  }
+
+  reconsider(): void {
+    if (this.#ended || !this.#said) return;
+    const { decision } = this.judge(this.#said.message, this.#said.params);
+    if (decision.verdict === 'allow' || (decision.verdict === 'escalate' && (this.#approved || this.mayAsk()))) return;
+    this.record('deny', 'ended by the new policy', decision);
+    this.refuse(decision);
+    this.end();
+  }
+
+  protected get over(): boolean {
+    return this.#ended;
+  }
+
+  /** The conversation, from its first byte to its last. */
+  protected abstract talk(): Promise<void>;
+  /** Tells the client, in the words of its protocol, that this is where it ends. */
+  protected abstract refuse(decision: Decision): void;
+  /** Closes whatever is open. */
+  protected abstract close(): void;
+  /** Whether what is escalated now can still be asked about before anything of it leaves. */
+  protected mayAsk(): boolean {
+    return false;
+  }
+
+  protected judge(message: AppMessage, params: ReadonlyMap<string, unknown> = noParams): Judged {
+    this.#said = { message, params };
+    const request: ActionRequest = { ...this.core.request('connect', { kind: 'host', host: this.place.name, port: this.place.port, message }), params };
+    return { request, decision: this.core.decide(request) };
+  }
+
+  /** Asks a person about what is escalated. What is allowed so is on durable record before this resolves. */
+  protected async ask(judged: Judged, summary: string, detail: string): Promise<Asked> {
+    const { approver, sandbox, judge, ids, audit, limits } = this.core.ports;
+    const { request, decision } = judged;
+    const key = judge.key(request);
+    let approvalId = '';
+    if (!(await approver.consumeGrant(sandbox, key))) {
+      if (this.core.held >= limits.heldRequests) return { verdict: 'waiting', decision: { ...decision, reason: 'Too many requests wait for approval already.' }, approvalId };
+      this.core.held += 1;
+      this.core.counts.held += 1;
+      try {
+        const outcome = await approver.ask({ holdId: ids.next('hold'), sandbox, kind: 'http', request, decision, key, patienceMs: this.core.config.patience.httpMs, summary: safeLine(summary, 200), detail }, this.#withdraw.signal);
+        approvalId = outcome.verdict === 'unavailable' ? '' : outcome.approvalId;
+        if (outcome.verdict === 'waiting') return { verdict: 'waiting', decision, approvalId };
+        if (outcome.verdict !== 'allow') return { verdict: 'deny', decision: { ...decision, verdict: 'deny', decidedBy: 'approval', reason: outcome.reason }, approvalId };
+      } finally {
+        this.core.held -= 1;
+      }
+    }
+    this.#approved = true;
+    await audit.commit(connectionRecord(this.core.seen(this.#correlation), this.place, 'approved', 'approved', decision, { approvalId }));
+    return { verdict: 'allow', approvalId };
+  }
+
+  protected record(verdict: 'allow' | 'deny' | 'escalate', message: string, decision: Decision | undefined, more: Readonly<Record<string, unknown>> = {}): void {
+    if (verdict === 'deny') this.core.counts.denied += 1;
+    this.core.ports.audit.emit(connectionRecord(this.core.seen(this.#correlation), this.place, verdict, message, decision, more));
+  }
+
+  protected refusal(rule: string, reason: string, hint: string): Decision {
+    return refusal(this.core.config.version, rule, reason, hint);
+  }
+
+  /** Our server side of TLS on the client's connection. Rejects if the handshake fails, or is for another name. */
+  protected async encrypt(socket: Socket, contexts: TlsContexts): Promise<TLSSocket> {
+    const tls = new TLSSocket(socket, { isServer: true, secureContext: contexts.for(this.place.name) });
+    await new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(() => fail(), this.core.ports.limits.helloMs);
+      const fail = (): void => {
+        clearTimeout(timer);
+        tls.destroy();
+        reject(new Error('the client gave up the TLS handshake; it may not trust the sandbox certificate authority'));
+      };
+      tls.on('error', fail);
+      tls.on('_tlsError', fail);
+      tls.once('close', fail);
+      tls.once('secure', () => {
+        clearTimeout(timer);
+        tls.off('close', fail);
+        resolve();
+      });
+    });
+    this.core.counts.handshakes += 1;
+    // A socket's name is typed as boolean where there is none.
+    const named: unknown = Reflect.get(tls, 'servername');
+    if (typeof named === 'string' && named.toLowerCase() !== this.place.name) {
+      tls.destroy();
+      throw new Error('the server name is not the name that was looked up');
+    }
+    return tls;
+  }
+
+  protected end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.core.open.delete(this);
+    this.#withdraw.abort();
+    this.close();
+  }
+
+  #failed(error: unknown): void {
+    if (this.#ended) return;
+    const why = error instanceof Error ? error.message : 'the conversation failed';
+    const decision = this.refusal(error instanceof AddressRefused ? 'network.addresses' : 'proxy.conversation', why, '');
+    this.record('deny', why, decision);
+    this.refuse(decision);
+  }
+
+  protected get where(): string {
+    return safeLine(authority(this.place));
+  }
+}
+
+const noParams: ReadonlyMap<string, unknown> = new Map();

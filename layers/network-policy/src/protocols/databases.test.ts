@@ -1,0 +1,147 @@
+/** Redis and PostgreSQL through a whole egress on loopback: decided by command, user and database; denials in their own words; passwords put in outside. */
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import { after, before, beforeEach, test } from 'node:test';
+import { connect as connectTls } from 'node:tls';
+import { openDesk } from '../testing-egress.ts';
+import type { Desk } from '../testing-egress.ts';
+import { ByteReader } from './byte-reader.ts';
+import { authRequest, readStartup, sslRequest, writeMessage, writeRequest, writeStartup } from './postgres-words.ts';
+import { readRespCommand, writeRespCommand } from './resp.ts';
+import { Dialogue, openServer, serverTls } from './testing-servers.ts';
+import type { TestServer } from './testing-servers.ts';
+
+const secret = 'sk-real-0123456789abcdef';
+const placeholder = 'nemo-placeholder-42';
+let redis: TestServer;
+let postgres: TestServer;
+let desk: Desk;
+let commands: string[] = [];
+let starts: { user: string; tls: boolean; password: string }[] = [];
+let login: 'clear' | 'md5' | 'none' = 'clear';
+
+async function serveRedis(socket: Socket): Promise<void> {
+  const reader = new ByteReader(socket, 20_000);
+  while (await reader.anything()) {
+    const words = (await readRespCommand(reader)).map((word) => word.toString('latin1'));
+    commands.push(words.join(' '));
+    socket.write(words[0] === 'GET' ? `$3\r\n${words[1]}\r\n` : words[0] === 'LEAK' ? `$${secret.length}\r\n${secret}\r\n` : '+OK\r\n');
+  }
+}
+
+async function servePostgres(socket: Socket, context: Parameters<typeof serverTls>[1]): Promise<void> {
+  let reader = new ByteReader(socket, 20_000);
+  await reader.exactly(8);
+  socket.write('S');
+  reader.detach();
+  const tls = serverTls(socket, context);
+  reader = new ByteReader(tls, 20_000);
+  const length = (await reader.exactly(4)).readUInt32BE(0);
+  const startup = readStartup(await reader.exactly(length - 4));
+  let password = '';
+  if (login !== 'none') {
+    tls.write(login === 'clear' ? authRequest(3) : Buffer.concat([Buffer.from([0x52, 0, 0, 0, 12, 0, 0, 0, 5]), Buffer.from('salt')]));
+    const head = await reader.exactly(5);
+    password = (await reader.exactly(head.readUInt32BE(1) - 4)).toString('utf8').slice(0, -1);
+  }
+  starts.push({ user: startup?.parameters.get('user') ?? '', tls: true, password });
+  tls.write(Buffer.concat([authRequest(0), writeMessage('Z', Buffer.from('I'))]));
+  reader.detach();
+  tls.pipe(tls);
+}
+
+before(async () => {
+  redis = await openServer('redis.test', (socket) => { serveRedis(socket).catch(() => socket.destroy()); });
+  postgres = await openServer('db.test', (socket, context) => { servePostgres(socket, context).catch(() => socket.destroy()); });
+  desk = await openDesk({
+    rules: [
+      { host: 'redis.test', verdict: 'deny', id: 'egress.deny[0]', said: (m) => m.protocol === 'redis' && /^(FLUSHALL|CONFIG )/.test(m.command) },
+      { host: 'redis.test', verdict: 'escalate', said: (m) => m.protocol === 'redis' && m.command === 'DEL' }, { host: 'redis.test', verdict: 'allow' },
+      { host: 'db.test', verdict: 'deny', id: 'egress.deny[1]', said: (m) => m.protocol === 'postgres' && m.database === 'payroll' }, { host: 'db.test', verdict: 'allow' },
+    ],
+    pins: [{ host: 'redis.test' }, { host: 'db.test', caPem: postgres.caPem }], ports: [redis.port, postgres.port],
+    credentials: [{ placeholder, value: secret, host: 'redis.test', header: 'auth', pathPrefix: '' }, { placeholder: 'nemo-placeholder-db', value: 'sk-db-0123456789abcdef', host: 'db.test', header: 'auth', pathPrefix: '' }],
+  });
+  desk.policy.own = new Map([[redis.port, 'redis'], [postgres.port, 'postgres']]);
+});
+after(async () => {
+  await desk.close();
+  await redis.close();
+  await postgres.close();
+});
+beforeEach(() => {
+  commands = [];
+  starts = [];
+  login = 'clear';
+});
+
+const resp = (...lines: string[]): Buffer => Buffer.concat(lines.map((line) => writeRespCommand(line.split(' ').map((word) => Buffer.from(word)))));
+
+test('Redis: allowed commands pass, a denied one is answered in its place, a person is asked about others', async () => {
+  const client = new Dialogue(await desk.tcp('redis.test', redis.port));
+  const text = await client.say(resp('AUTH nemo-placeholder-42', 'GET one', 'flushall', 'GET two', 'config get requirepass', 'PING'), (all) => all.split('\r\n').length >= 9);
+  assert.match(text, /^\+OK\r\n\$3\r\none\r\n-ERR denied by policy, rule egress\.deny\[0\]: .*\r\n\$3\r\ntwo\r\n-ERR denied by policy.*\r\n\+OK\r\n$/);
+  assert.deepEqual(commands, [`AUTH ${secret}`, 'GET one', 'GET two', 'PING']);
+  const asked = desk.approver.asked.length;
+  client.socket.write(resp('DEL one'));
+  await desk.approver.until(asked + 1);
+  assert.match(desk.approver.asked.at(-1)?.detail ?? '', /^DEL one/);
+  desk.approver.answer({ verdict: 'allow', approvalId: 'apr_1', by: 'ann' });
+  assert.equal(await client.say('', (all) => all.endsWith('\r\n')), '+OK\r\n');
+  client.socket.destroy();
+});
+
+test('Redis: secrets, misplaced placeholders, inline commands and echoed passwords do not pass', async () => {
+  const client = new Dialogue(await desk.tcp('redis.test', redis.port));
+  for (const line of [`SET a ${secret}`, `SET a ${placeholder}`, 'AUTH nemo-placeholder-db']) assert.match(await client.say(resp(line), (all) => all.endsWith('\r\n')), /^-ERR denied by policy, rule (inspection\.scanForPII|credentials\.binding)/, line);
+  assert.deepEqual(commands, []);
+  assert.equal(await client.say(resp('LEAK'), () => false), '', 'the connection ends before the password is told');
+  const inline = new Dialogue(await desk.tcp('redis.test', redis.port));
+  assert.match(await inline.say('FLUSHALL\r\n', () => false), /^-ERR Protocol error/);
+  assert.deepEqual(commands, ['LEAK']);
+});
+
+const startup = (user: string, database: string): Buffer => writeStartup({ version: 196_608, parameters: new Map([['user', user], ['database', database]]) });
+const passwordMessage = (text: string): Buffer => writeMessage('p', Buffer.from(`${text}\0`));
+
+test('PostgreSQL: a client that does not encrypt logs in with a placeholder; to the server everything is encrypted', async () => {
+  for (login of ['clear', 'md5'] as const) {
+    starts = [];
+    const client = new Dialogue(await desk.tcp('db.test', postgres.port));
+    assert.equal(await client.say(startup('ann', 'crm'), (all) => all.length >= 9), authRequest(3).toString('latin1'));
+    assert.equal(await client.say(passwordMessage('nemo-placeholder-db'), (all) => all.length >= 15), `${authRequest(0).toString('latin1')}Z\0\0\0\x05I`);
+    assert.equal(await client.say('Q passes', (all) => all === 'Q passes'), 'Q passes');
+    const md5 = (text: string): string => createHash('md5').update(text).digest('hex');
+    assert.deepEqual(starts, [{ user: 'ann', tls: true, password: login === 'clear' ? 'sk-db-0123456789abcdef' : `md5${md5(`${md5('sk-db-0123456789abcdefann')}salt`)}` }]);
+    client.socket.destroy();
+  }
+});
+
+test('PostgreSQL: encryption is taken up with our certificate, and nothing sent ahead of it counts', async () => {
+  login = 'none';
+  const client = new Dialogue(await desk.tcp('db.test', postgres.port));
+  assert.equal(await client.say(writeRequest(sslRequest), (all) => all.length > 0), 'S');
+  client.release();
+  const tls = connectTls({ socket: client.socket, servername: 'db.test', ca: desk.rootPem });
+  await once(tls, 'secureConnect');
+  client.resume(tls);
+  assert.match(await client.say(startup('ann', 'crm'), (all) => all.length >= 15), /^R\0\0\0\x08\0\0\0\0Z/);
+  tls.destroy();
+  const injected = new Dialogue(await desk.tcp('db.test', postgres.port));
+  assert.match(await injected.say(Buffer.concat([writeRequest(sslRequest), startup('ann', 'crm')]), () => false), /^E.*sent with the question/s);
+  assert.equal(starts.length, 1);
+});
+
+test('PostgreSQL: a denied database, replication and noise are refused in words that psql shows', async () => {
+  const refused = async (bytes: Buffer): Promise<string> => new Dialogue(await desk.tcp('db.test', postgres.port)).say(bytes, () => false);
+  const text = await refused(startup('ann', 'payroll'));
+  assert.match(text, /^E[^]*SFATAL\0VFATAL\0C42501\0Mdenied by policy: .*\0Drule egress\.deny\[1\]\0H.*\0\0$/);
+  assert.match(await refused(writeStartup({ version: 196_608, parameters: new Map([['user', 'a'], ['replication', 'database']]) })), /replication/);
+  assert.match(await refused(Buffer.from('GET / HTTP/1.1\r\nhost: db.test\r\n\r\n')), /^E/);
+  const misplaced = new Dialogue(await desk.tcp('db.test', postgres.port));
+  await misplaced.say(startup('ann', 'crm'), (all) => all.length >= 9);
+  assert.match(await misplaced.say(passwordMessage(placeholder), () => false), /placeholder stands in the password/);
+  assert.deepEqual(starts, []);
+});
