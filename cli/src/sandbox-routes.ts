@@ -3,6 +3,7 @@ import { buildRouteMap } from '@stricli/core';
 import { argument, command, text, yesNo } from './command.ts';
 import type { CliContext } from './context.ts';
 import { explainExamples, explainFlags } from './explain-flags.ts';
+import type { SetFlags } from './commands/credentials.ts';
 import type { ExplainFlags } from './commands/policy-explain.ts';
 
 export const sandboxRoutes = buildRouteMap<string, CliContext>({
@@ -63,6 +64,29 @@ export const sandboxRoutes = buildRouteMap<string, CliContext>({
           flags: {},
           positional: { kind: 'tuple', parameters: [argument('name', 'Name of the snapshot')] },
           load: async () => ({ run: (await import('./commands/layer.ts')).restore }),
+        }),
+      },
+    }),
+    credentials: buildRouteMap<string, CliContext>({
+      docs: { brief: 'Give it secrets that it never sees' },
+      routes: {
+        set: command<SetFlags, [string]>({
+          brief: 'Set a credential; its value comes from standard input',
+          about:
+            'printf %s "$TOKEN" | nemoclaw my-assistant credentials set github --host api.github.com --env GITHUB_TOKEN\n\n--kind header (the usual one): the value stands in a header in place of its placeholder.\n--kind sigv4 --access-key-id … : requests are signed anew; the value is the secret access key.\n--kind oauth2 --token-url … --client-id … : the value is the refresh token, or an object {"refreshToken", "clientSecret"}; access tokens are got and renewed outside.\n--kind key: for the gateway itself, such as the key of an ingress rule.',
+          flags: {
+            kind: text('header, sigv4, oauth2 or key', 'kind'), host: text('The only host that it is sent to', 'host'), port: text('443 if it is not said', 'port'), path: text('Only below this path', 'path'), header: text('authorization if it is not said', 'header'),
+            env: text('Variable in which programs find the placeholder', 'name'), accessKeyId: text('Of sigv4', 'id'), region: text('Of sigv4', 'region'), service: text('Of sigv4', 'service'), tokenUrl: text('Of oauth2', 'url'), clientId: text('Of oauth2', 'id'), scope: text('Of oauth2', 'scope'),
+          },
+          positional: { kind: 'tuple', parameters: [argument('name', 'Name of the credential')] },
+          load: async () => ({ run: (await import('./commands/credentials.ts')).set }),
+        }),
+        list: command({ brief: 'List them, without their values', flags: {}, load: async () => ({ run: (await import('./commands/credentials.ts')).list }) }),
+        remove: command<{ json?: boolean }, [string]>({
+          brief: 'Forget one',
+          flags: {},
+          positional: { kind: 'tuple', parameters: [argument('name', 'Name of the credential')] },
+          load: async () => ({ run: (await import('./commands/credentials.ts')).remove }),
         }),
       },
     }),

@@ -5,6 +5,7 @@ import { ApprovalDesk } from './approvals/desk.ts';
 import { deskSandbox, syscallHold, workerHold } from './approvals/holds.ts';
 import { gatewayEvent } from './backend.ts';
 import type { House, Ports } from './house.ts';
+import { renewAsked, renewEnding } from './credentials/manage.ts';
 import { KeyedLock } from './keyed-lock.ts';
 import { Workers } from './links/workers.ts';
 import { Blueprints } from './sandboxes/blueprints.ts';
@@ -61,6 +62,7 @@ export async function openGateway(ports: Ports): Promise<Gateway> {
     withdrawn: (id, holdId, why) => (livesOn(why) ? desk.release(id, holdId) : why === 'policy' ? desk.overtaken(id, holdId) : desk.withdraw(id, holdId, why)),
     raise: (id, to, why) => raiseLabel(house, id, to, why),
     consume: (id, key) => (sandboxes.get(id)?.record.value.state === 'running' ? desk.consumeGrant(id, key) : Promise.resolve(false)),
+    renew: (id, placeholder) => renewAsked(house, id, placeholder),
     usage: (id, { requests, bytesOut, tokens }) => {
       const live = sandboxes.get(id);
       if (live) live.usage = { requests, bytesOut, tokens };
@@ -98,6 +100,8 @@ export async function openGateway(ports: Ports): Promise<Gateway> {
     workspaceReleased: (sandbox, released) => safely('What a sandbox left in its workspace could not be recorded.', sandbox, () => workspaceReleased(house, sandbox, released)),
     sweep: async () => {
       await safely('Expired questions could not be closed.', '', () => desk.sweep());
+      // Not waited for: another host may take its time.
+      void safely('Access tokens could not be renewed.', '', () => renewEnding(house));
       await safely('Trust anchors could not be refreshed.', '', async () => void (await refreshAnchors(house)));
     },
     close: async () => {

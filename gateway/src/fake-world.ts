@@ -12,6 +12,7 @@ import { openGateway, type Gateway } from './compose.ts';
 import { explain } from '@nemoclaw/openshell';
 import { blueprintFiles } from './fake-blueprint.ts';
 import { compileWithDecide } from './policy/engine.ts';
+import { Vault } from './credentials/vault.ts';
 import { Secrets } from './sandboxes/secrets.ts';
 import { MemoryStore } from './store/memory-store.ts';
 
@@ -278,6 +279,7 @@ export async function makeWorld(options: { readonly files?: Readonly<Record<stri
         sinks: new Set(['security-events']),
       },
       secrets: new Secrets(join(dir, 'gateway', 'secrets.json')),
+      vault: new Vault(join(dir, 'gateway', 'credentials.json'), { next: (prefix) => `${prefix}_${String((ids += 1)).padStart(24, '0')}` }),
       compile: compileWithDecide,
       certificates: { root: createRootCa, intermediate: createIntermediate },
       plan: (request) => ({ plan: request, env: ['PATH=/usr/bin', ...request.env], cwd: '/workspace', notes: [], label: { level: request.policy.spec.filesystem.labels[0]?.level ?? 'public', rules: ['filesystem.labels[0]'] } }),

@@ -8,6 +8,7 @@ import type { Workers } from './links/workers.ts';
 import type { Compile } from './policy/engine.ts';
 import type { Blueprints } from './sandboxes/blueprints.ts';
 import type { LiveSandboxes } from './sandboxes/live.ts';
+import type { Vault } from './credentials/vault.ts';
 import type { Secrets } from './sandboxes/secrets.ts';
 import type { Settings } from './settings.ts';
 import type { Execs } from './tasks/execs.ts';
@@ -59,6 +60,7 @@ export interface Ports {
   readonly backend: Backend;
   readonly settings: Settings;
   readonly secrets: Secrets;
+  readonly vault: Vault;
   readonly compile: Compile;
   readonly certificates: CertificateMaker;
   plan(request: PlanRequest): Plan;

@@ -117,7 +117,7 @@ test('a limit that cannot be kept is an error where the policy names it, and onl
 test('incoming requests are reported as not served, which is no error; programs of egress rules are one', () => {
   const policy = loadSandboxPolicy(head, 's.yaml');
   const ingress = loadNetworkPolicy('networkPolicy: { name: n, ingress: { allow: [{ source: a.org, path: /x }] } }\n', 'n.yaml');
-  assert.match(unenforced(policy, { tier: 'B' }, { network: ingress }).join(), /incoming/);
+  assert.match(unenforced(policy, { tier: 'B' }, { network: ingress }).join(), /ingress\.allow\[0\]: unproven/);
   checkHost(policy, { tier: 'B' }, { network: ingress });
   const binaries = loadNetworkPolicy('networkPolicy:\n  name: n\n  egress:\n    allow: [{ domain: x.org, binaries: [/usr/bin/gh] }]\n', 'n.yaml');
   assert.throws(() => checkHost(policy, { tier: 'B' }, { network: binaries }), (e: unknown) => e instanceof NemoError && e.where?.file === 'n.yaml' && e.where.line === 4);

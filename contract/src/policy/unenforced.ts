@@ -101,7 +101,9 @@ function gaps(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolici
 function networkGaps(file: NetworkPolicyFile, open: boolean, out: Gap[]): void {
   const policy = file.networkPolicy;
   const at = (...path: Path): Where | undefined => whereOf(file, ['networkPolicy', ...path]);
-  if (policy.ingress.allow.length > 0) out.push({ text: 'ingress.allow: this version serves no incoming requests; all are refused.', stricter: true, where: at('ingress', 'allow') });
+  policy.ingress.allow.forEach((rule, i) => {
+    if (rule.auth === undefined) out.push({ text: `ingress.allow[${i}]: unproven: anybody can say that they are ${rule.source}, so nobody is admitted until the rule says how a caller proves it (\`auth\`).`, stricter: true, where: at('ingress', 'allow', i) });
+  });
   if (policy.inspection.logPayloads) out.push({ text: 'inspection.logPayloads: this version never records payloads.', stricter: true, where: at('inspection', 'logPayloads') });
   for (const field of ['actions', 'responses', 'maxBody'] as const) {
     if (policy.inspection[field] !== undefined) out.push({ text: `inspection.${field}: this version searches requests for the sandbox's own secrets, and refuses them.`, where: at('inspection', field) });

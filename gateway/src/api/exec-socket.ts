@@ -154,7 +154,7 @@ export async function serveExec(house: House, name: string, uid: number, ws: Web
     const running = await house.execs.start({
       sandbox: live.record.value.id,
       argv: agent ? agentCommand(live.bundle.blueprint.agent, undefined) : argv,
-      env: environmentOf(live, env),
+      env: environmentOf(house, live, env),
       cwd: cwd === '' ? live.record.value.cwd : cwd,
       tty,
     });

@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import {
   createSandboxSchema,
+  credentialSchema,
   decideApprovalSchema,
   eventsQuerySchema,
   explainSchema,
@@ -15,6 +16,7 @@ import { exposition, expositionType } from '@nemoclaw/ledger';
 import { Hono, type Context } from 'hono';
 import type { z } from 'zod';
 import type { House } from '../house.ts';
+import { listCredentials, removeCredential, setCredential } from '../credentials/manage.ts';
 import { setPolicy } from '../policy/change.ts';
 import { createSandbox } from '../sandboxes/create.ts';
 import { commitLayer, diffLayer, discardLayer, listSnapshots, restoreSnapshot, takeSnapshot } from '../sandboxes/layer.ts';
@@ -113,6 +115,13 @@ export function routes(house: House): Hono<Env> {
   app.post('/v1/sandboxes/:name/snapshots/:snapshot/restore', async (c) => {
     await restoreSnapshot(house, c.req.param('name'), c.req.param('snapshot'), c.env.peer.uid);
     return c.json({ restored: c.req.param('snapshot') });
+  });
+
+  app.get('/v1/sandboxes/:name/credentials', (c) => c.json(listCredentials(house, c.req.param('name'))));
+  app.put('/v1/sandboxes/:name/credentials/:credential', async (c) => c.json(await setCredential(house, c.req.param('name'), c.req.param('credential'), await body(c, credentialSchema), c.env.peer.uid)));
+  app.delete('/v1/sandboxes/:name/credentials/:credential', async (c) => {
+    await removeCredential(house, c.req.param('name'), c.req.param('credential'), c.env.peer.uid);
+    return c.json({ removed: c.req.param('credential') });
   });
 
   app.get('/v1/sandboxes/:name/policy', (c) => {

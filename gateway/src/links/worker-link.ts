@@ -14,6 +14,7 @@ const messageSchema = z.discriminatedUnion('t', [
   z.object({ t: z.literal('hold.withdrawn'), sandbox, holdId: z.string().max(128), why: text }),
   z.object({ t: z.literal('label.raise'), id, sandbox, to: z.enum(sensitivities), why: text }),
   z.object({ t: z.literal('grant.consume'), id, sandbox, key: z.string().regex(/^[0-9a-f]{64}$/) }),
+  z.object({ t: z.literal('credential.renew'), id, sandbox, placeholder: z.string().min(1).max(256) }),
   z.object({ t: z.literal('usage'), sandbox, requests: z.number().min(0), bytesOut: z.number().min(0), tokens: z.number().min(0) }),
 ]);
 
@@ -28,6 +29,8 @@ export interface WorkerEvents {
   withdrawn(sandbox: string, holdId: string, why: string): Promise<void>;
   raise(sandbox: string, to: Sensitivity, why: string): Promise<void>;
   consume(sandbox: string, key: string): Promise<boolean>;
+  /** Whether a newer value of this credential is in force. */
+  renew(sandbox: string, placeholder: string): Promise<boolean>;
   usage(sandbox: string, counts: { readonly requests: number; readonly bytesOut: number; readonly tokens: number }): void;
   /** The worker did what no honest worker does; the link is already closed. */
   breach(why: string): void;
@@ -114,6 +117,14 @@ export class WorkerLink {
             this.send({ t: 'ok', id: message.id });
           },
           () => this.send({ t: 'no', id: message.id, reason: 'The label could not be recorded.' }),
+        );
+      case 'credential.renew':
+        return this.#work(
+          async () => {
+            const newer = await this.#events.renew(message.sandbox, message.placeholder);
+            this.send(newer ? { t: 'ok', id: message.id } : { t: 'no', id: message.id, reason: 'There is no newer value.' });
+          },
+          () => this.send({ t: 'no', id: message.id, reason: 'There is no newer value.' }),
         );
       case 'grant.consume':
         return this.#work(

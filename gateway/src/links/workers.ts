@@ -11,6 +11,7 @@ export interface WorkersEvents {
   withdrawn: WorkerEvents['withdrawn'];
   raise: WorkerEvents['raise'];
   consume: WorkerEvents['consume'];
+  renew: WorkerEvents['renew'];
   usage: WorkerEvents['usage'];
   breach(worker: string, why: string): void;
   /** A link stands: configure what this worker owns. */
@@ -52,6 +53,7 @@ export class Workers {
       withdrawn: (sandbox, holdId, why) => this.#events.withdrawn(sandbox, holdId, why),
       raise: (sandbox, to, why) => this.#events.raise(sandbox, to, why),
       consume: (sandbox, key) => this.#events.consume(sandbox, key),
+      renew: (sandbox, placeholder) => this.#events.renew(sandbox, placeholder),
       usage: (sandbox, counts) => this.#events.usage(sandbox, counts),
       breach: (why) => this.#events.breach(worker, why),
       closed: () => {

@@ -15,6 +15,7 @@ import { LedgerLink } from '../links/ledger-link.ts';
 import { openshelldBackend } from '../links/openshelld-backend.ts';
 import { compileWithDecide } from '../policy/engine.ts';
 import { rehearseChanges } from '../policy/rehearse.ts';
+import { Vault } from '../credentials/vault.ts';
 import { Secrets } from '../sandboxes/secrets.ts';
 import { SqliteStore } from '../store/sqlite-store.ts';
 import { countPeople, operatorsGroup, peerRulesFrom, settingsFrom } from './gateway-settings.ts';
@@ -33,7 +34,9 @@ async function main(env: NodeJS.ProcessEnv): Promise<void> {
   const dir = join(settings.state, 'gateway');
   const variables = new Map(Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined && /_API_KEY$/.test(entry[0])));
   const secrets = new Secrets(join(dir, 'secrets.json'), variables);
-  const audit = new LinkSink({ clock: systemClock, ids: systemIds, known: () => secrets.all() });
+  const vault = new Vault(join(dir, 'credentials.json'), systemIds);
+  const known = (): string[] => [...secrets.all(), ...vault.all()];
+  const audit = new LinkSink({ clock: systemClock, ids: systemIds, known });
   const record = new LedgerLink();
   const hostFacts = readHostFacts({ nodeBinary: process.execPath });
   const operators = operatorsGroup(env);
@@ -54,6 +57,7 @@ async function main(env: NodeJS.ProcessEnv): Promise<void> {
     }),
     settings,
     secrets,
+    vault,
     compile: compileWithDecide,
     certificates: { root: createRootCa, intermediate: createIntermediate },
     plan: (request: PlanRequest) => {
@@ -70,7 +74,7 @@ async function main(env: NodeJS.ProcessEnv): Promise<void> {
       const { tier, gpu } = policyFacts(found);
       return explain(policy, tier, query, { ...hostFacts, gpu });
     },
-    redact: (text) => redact(text, secrets.all()),
+    redact: (text) => redact(text, known()),
     people: () => countPeople(operators),
   });
 

@@ -8,10 +8,10 @@ import { raiseLabel } from './raise-label.ts';
 import { sandboxConfig, saveRecord, type LiveSandbox } from './live.ts';
 
 /** The environment of a command in the sandbox; `more` wins over what stands before it. */
-export function environmentOf(live: LiveSandbox, more: Readonly<Record<string, string>> = {}): readonly string[] {
+export function environmentOf(house: House, live: LiveSandbox, more: Readonly<Record<string, string>> = {}): readonly string[] {
   const env = new Map<string, string>();
   for (const entry of live.record.value.env) env.set(entry.slice(0, entry.indexOf('=')), entry);
-  for (const [name, value] of Object.entries(more)) env.set(name, `${name}=${value}`);
+  for (const [name, value] of Object.entries({ ...house.vault.variables(live.record.value.id), ...more })) env.set(name, `${name}=${value}`);
   return [...env.values()];
 }
 
@@ -24,6 +24,7 @@ export function configOf(house: House, live: Pick<LiveSandbox, 'record' | 'ca' |
       if (!anchors.has(file)) anchors.set(file, house.blueprints.anchor(file, live.record.value.blueprint.dir));
       return anchors.get(file);
     },
+    house.vault,
   );
 }
 

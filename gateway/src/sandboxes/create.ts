@@ -89,6 +89,7 @@ export async function createSandbox(house: House, input: CreateSandbox, uid: num
       return live;
     } catch (error) {
       house.secrets.forget(id);
+      house.vault.forget(id);
       house.audit.emit(gatewayEvent(house.clock.now(), id, `The sandbox ${input.name} could not be made.`, { severity: 3, activity: 1, data: { name: input.name, uid, error: error instanceof NemoError ? error.toJSON() : 'internal' } }));
       throw error;
     }
@@ -135,6 +136,7 @@ export async function forget(house: House, live: LiveSandbox): Promise<void> {
   const { id, name } = live.record.value;
   house.sandboxes.remove(live);
   house.secrets.forget(id);
+  house.vault.forget(id);
   await house.store.batch([
     { op: 'delete', key: keys.record(id), revision: live.record.revision },
     { op: 'delete', key: keys.policy(id), revision: live.policy.revision },

@@ -2,6 +2,8 @@
 import { NemoError, nameProblem, type PolicyBundle, type SandboxConfig, type SandboxView, type Store } from '@nemoclaw/contract';
 import type { KeyedLock } from '../keyed-lock.ts';
 import type { InForce } from '../policy/engine.ts';
+import { keyIn, type Vault } from '../credentials/vault.ts';
+import { ingressOf } from './ingress.ts';
 import { providerPlans, providerView } from './providers.ts';
 import { upstreamsOf } from './reach.ts';
 import { keys, type CaRecord, type PolicyRecord, type ProviderRecord, type SandboxRecord } from './record.ts';
@@ -91,6 +93,7 @@ export function sandboxConfig(
   live: Pick<LiveSandbox, 'record' | 'ca' | 'bundle' | 'inForce'>,
   keyOf: (sandbox: string, provider: ProviderRecord) => string | undefined,
   readAnchor: (file: string) => string | undefined,
+  vault: Pick<Vault, 'plans' | 'get'>,
 ): SandboxConfig {
   const record = live.record.value;
   const { blueprint, network, role } = live.bundle;
@@ -104,8 +107,9 @@ export function sandboxConfig(
     ca: live.ca.value.intermediate,
     providers: providerPlans(record.providers, (provider) => keyOf(record.id, provider)),
     placeholderKey: record.placeholderKey,
-    credentials: [],
+    credentials: vault.plans(record.id),
     upstreams: upstreamsOf(network, readAnchor),
+    ingress: ingressOf(network, { file: readAnchor, key: (name) => keyIn(vault.get(record.id, name)) }).entries,
     label: record.label,
     patience: { streamMs: blueprint.patience.stream, httpMs: blueprint.patience.http, keepAliveMs },
   };

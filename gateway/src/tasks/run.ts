@@ -64,7 +64,7 @@ export async function startTask(house: House, live: LiveSandbox, text: string, u
       await saveTask(house, task);
       await setTask(house, live, task.id);
       await onRecord;
-      const running = await house.execs.start({ sandbox, execId: task.execId, argv: agentCommand(live.bundle.blueprint.agent, text), env: environmentOf(live), cwd: live.record.value.cwd, tty: null });
+      const running = await house.execs.start({ sandbox, execId: task.execId, argv: agentCommand(live.bundle.blueprint.agent, text), env: environmentOf(house, live), cwd: live.record.value.cwd, tty: null });
       // Headless agents read a pipe to its end before they begin; a task has no other input than its text.
       running.stdin.on('error', () => undefined);
       running.stdin.end();
