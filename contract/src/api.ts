@@ -176,13 +176,26 @@ export const eventsQuerySchema = z.object({
 export const explainOps = ['read', 'write', 'create', 'mkdir', 'delete', 'rename', 'link', 'truncate', 'chmod', 'exec', 'connect'] as const;
 const insidePath = z.string().max(4096).refine((path) => path === '/' || (path.startsWith('/') && path.split('/').slice(1).every((name) => name !== '' && name !== '.' && name !== '..')), 'A path of the sandbox is absolute, without . or ..');
 
+/** An application message as `AppMessage` of decision.ts. */
+const messageSchema = z.union([
+  z.strictObject({ protocol: z.enum(['websocket', 'grpc', 'none']) }),
+  z.strictObject({ protocol: z.literal('postgres'), user: z.string().max(256), database: z.string().max(256) }),
+  z.strictObject({ protocol: z.literal('redis'), command: z.string().max(256) }),
+  z.strictObject({ protocol: z.literal('graphql'), operation: z.enum(['query', 'mutation', 'subscription']), name: z.string().max(256).default(''), fields: z.array(z.string().max(256)).max(256).default([]) }),
+  z.strictObject({ protocol: z.literal('mcp'), method: z.string().max(256), tool: z.string().max(256).default(''), arguments: z.record(z.string(), z.unknown()).default({}) }),
+  z.strictObject({ protocol: z.literal('json-rpc'), method: z.string().max(256) }),
+  z.strictObject({ protocol: z.literal('smtp'), recipients: z.array(z.string().max(320)).max(256).default([]), tls: z.boolean().default(true) }),
+]);
+
 /** POST /v1/policy/explain -> {decision, policyVersion}: what would be decided, by the sandbox's policy; changes nothing and puts nothing on record. */
 export const explainSchema = z.strictObject({
   sandbox: z.string(),
   request: z.discriminatedUnion('kind', [
     z.strictObject({ kind: z.literal('tool'), tool: z.string().max(256), arguments: z.record(z.string(), z.unknown()).default({}) }),
-    z.strictObject({ kind: z.literal('http'), method: z.string().max(32).default('GET'), url: z.string().max(8192), body: z.record(z.string(), z.unknown()).default({}) }),
-    z.strictObject({ kind: z.literal('connect'), host: z.string().max(253), port: z.number().int().min(1).max(65_535) }),
+    z.strictObject({ kind: z.literal('http'), method: z.string().max(32).default('GET'), url: z.string().max(8192), headers: z.record(z.string().max(128), z.union([z.string(), z.array(z.string())])).default({}), body: z.record(z.string(), z.unknown()).default({}), message: messageSchema.optional() }),
+    z.strictObject({ kind: z.literal('connect'), host: z.string().max(253), port: z.number().int().min(1).max(65_535), message: messageSchema.optional(), program: z.string().max(4096).optional() }),
+    /** What was decided, and recorded, of an event: its number, or the event id of a denial. */
+    z.strictObject({ kind: z.literal('event'), id: z.string().min(1).max(128) }),
     /** An operation on a file of the sandbox; `toPath` with rename and link alone. */
     z.strictObject({ kind: z.literal('file'), op: z.enum(explainOps), path: insidePath, toPath: insidePath.optional() }),
     z.strictObject({ kind: z.literal('action'), action: z.string().max(256), params: z.record(z.string(), z.unknown()).default({}) }),
@@ -196,6 +209,10 @@ export const explainedSchema = z.object({
   reason: z.string(),
   hint: z.string(),
   policyVersion: z.number(),
+  /** What it would be if no rule were in `mode: monitor`, where that is stricter. */
+  monitored: z.object({ verdict: z.enum(['deny', 'escalate']), rules: z.array(z.object({ id: z.string(), file: z.string().optional(), line: z.number().optional() })), reason: z.string() }).optional(),
+  /** The event that was asked about. */
+  event: z.object({ sequence: z.number(), time: z.number(), message: z.string(), layer: z.string() }).optional(),
 });
 export type Explained = z.infer<typeof explainedSchema>;
 

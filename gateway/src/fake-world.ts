@@ -47,7 +47,8 @@ export class FakeRecord implements AuditSink, RecordReader {
     this.emit(event);
   }
   async tail({ sandbox, after, limit }: { sandbox?: string; after: number; limit: number }): Promise<readonly OcsfRecord[]> {
-    return this.#records(sandbox, after).slice(0, limit);
+    const records = this.#records(sandbox, after);
+    return after < 0 ? records.slice(-limit) : records.slice(0, limit);
   }
   follow(query: { sandbox?: string; after: number }, onRecords: (records: readonly OcsfRecord[]) => void, signal: AbortSignal): void {
     let after = query.after;

@@ -11,7 +11,10 @@ export interface ExplainFlags extends CommonFlags {
   readonly args?: string;
   readonly url?: string;
   readonly method?: string;
+  readonly headers?: string;
   readonly body?: string;
+  readonly message?: string;
+  readonly event?: string;
   readonly connect?: string;
   readonly action?: string;
   readonly file?: string;
@@ -27,20 +30,31 @@ export async function run(this: CliContext, flags: ExplainFlags, named?: string)
   const lines = [`${mark(this, word)}${answer.verdict === 'escalate' ? ' (a person is asked)' : ''}${answer.action === '' ? '' : `  ${answer.action}`}`, `  why   ${answer.reason}`];
   for (const rule of answer.rules) lines.push(`  rule  ${rule.id}${rule.file ? ` (${rule.file}${rule.line ? `:${rule.line}` : ''})` : ''}`);
   if (answer.hint !== '') lines.push(`  next  ${answer.hint}`);
+  if (answer.monitored !== undefined) lines.push(`  watch ${answer.monitored.verdict === 'deny' ? 'would be denied' : 'a person would be asked'}: ${answer.monitored.reason} (${answer.monitored.rules.map((rule) => rule.id).join(', ')})`);
   lines.push(`  by    policy version ${answer.policyVersion}`);
+  if (answer.event !== undefined) {
+    const { safeLine } = await import('@nemoclaw/contract');
+    lines.push(`  event ${answer.event.sequence}  ${new Date(answer.event.time).toISOString()}  ${safeLine(answer.event.message, 400)}`);
+  }
   say(this, lines.join('\n'));
 }
 
 async function requestFrom(flags: ExplainFlags): Promise<Explain['request']> {
-  const given = (['tool', 'url', 'connect', 'action', 'file'] as const).filter((name) => flags[name] !== undefined);
-  if (given.length !== 1) throw new Failure('NEMO_E_USAGE', { what: 'Say one thing to explain.', fix: 'Give one of --tool, --url, --connect, --action or --file.' });
+  const given = (['tool', 'url', 'connect', 'action', 'file', 'event'] as const).filter((name) => flags[name] !== undefined);
+  if (given.length !== 1) throw new Failure('NEMO_E_USAGE', { what: 'Say one thing to explain.', fix: 'Give one of --tool, --url, --connect, --action, --file or --event.' });
   if (flags.tool !== undefined) return { kind: 'tool', tool: flags.tool, arguments: object(flags.args, '--args') };
-  if (flags.url !== undefined) return { kind: 'http', method: (flags.method ?? 'GET').toUpperCase(), url: flags.url, body: object(flags.body, '--body') };
+  if (flags.url !== undefined) return { kind: 'http', method: (flags.method ?? 'GET').toUpperCase(), url: flags.url, ...(flags.headers === undefined ? {} : { headers: object(flags.headers, '--headers') as Record<string, string> }), body: object(flags.body, '--body'), ...said(flags) };
+  if (flags.event !== undefined) return { kind: 'event', id: flags.event };
   if (flags.file !== undefined) return { kind: 'file', op: await operation(flags.op ?? 'read'), path: flags.file, ...(flags.to === undefined ? {} : { toPath: flags.to }) };
   if (flags.action !== undefined) return { kind: 'action', action: flags.action, params: object(flags.args, '--args') };
   const [, host, port] = /^(.+):(\d{1,5})$/.exec(flags.connect ?? '') ?? [];
   if (host === undefined || port === undefined) throw new Failure('NEMO_E_USAGE', { what: '--connect needs host:port.' });
-  return { kind: 'connect', host, port: Number(port) };
+  return { kind: 'connect', host, port: Number(port), ...said(flags) };
+}
+
+/** As given: the gateway checks what it is. */
+function said(flags: ExplainFlags): { message?: Extract<Explain['request'], { kind: 'http' }>['message'] } {
+  return flags.message === undefined ? {} : { message: object(flags.message, '--message') as NonNullable<Extract<Explain['request'], { kind: 'http' }>['message']> };
 }
 
 async function operation(word: string): Promise<Extract<Explain['request'], { kind: 'file' }>['op']> {

@@ -1,5 +1,6 @@
 /** What the policy in force would decide; nothing happens and nothing is put on record. */
-import { NemoError, unlabelled, type ActionRequest, type FileOp, type Explained, type explainSchema } from '@nemoclaw/contract';
+import { NemoError, unlabelled, type ActionRequest, type Decision, type FileOp, type RuleRef, type Explained, type explainSchema } from '@nemoclaw/contract';
+import { checkRequest, isProblem, type Place } from '@nemoclaw/network-policy';
 import { ruleRef } from '@nemoclaw/openshell';
 import type { z } from 'zod';
 import type { House } from '../house.ts';
@@ -7,7 +8,8 @@ import type { LiveSandbox } from '../sandboxes/live.ts';
 
 type AnyAsked = z.output<typeof explainSchema>['request'];
 type AskedFile = Extract<AnyAsked, { kind: 'file' }>;
-type Asked = Exclude<AnyAsked, AskedFile>;
+type Asked = Exclude<AnyAsked, AskedFile | { kind: 'event' }>;
+type AskedHttp = Extract<Asked, { kind: 'http' }>;
 
 /** As the policy calls an operation that a person is asked about. */
 const opOf = { read: 'read', write: 'write', create: 'create', mkdir: 'create', delete: 'delete', rename: 'rename', link: 'create', truncate: 'write', chmod: 'write', exec: 'exec', connect: 'connect' } as const satisfies Record<AskedFile['op'], FileOp>;
@@ -27,41 +29,60 @@ function baseOf(live: LiveSandbox): ActionRequest {
   };
 }
 
-function requestOf(live: LiveSandbox, asked: Asked): ActionRequest {
+function requestOf(live: LiveSandbox, asked: Exclude<Asked, AskedHttp>): ActionRequest {
   const base = baseOf(live);
   switch (asked.kind) {
     case 'tool':
       return { ...base, ...live.inForce.resolveTool(asked.tool, new Map(Object.entries(asked.arguments))), resource: { kind: 'tool', name: asked.tool } };
     case 'action':
       return { ...base, action: asked.action, params: new Map(Object.entries(asked.params)) };
-    case 'connect':
-      return { ...base, source: 'connect', resource: { kind: 'host', host: asked.host, port: asked.port } };
-    case 'http': {
-      const url = parseUrl(asked.url);
-      const tls = url.protocol === 'https:';
-      const resource = {
-        kind: 'http',
-        host: url.hostname,
-        port: url.port === '' ? (tls ? 443 : 80) : Number(url.port),
-        method: asked.method.toUpperCase(),
-        path: url.pathname,
-        query: [...url.searchParams],
-        tls,
-      } as const;
-      return { ...base, source: 'http', ...live.inForce.resolveHttp(resource, new Map(Object.entries(asked.body))), resource };
+    case 'connect': {
+      const { host, port, message, program } = asked;
+      return { ...base, source: 'connect', resource: { kind: 'host', host: hostOf(host), port, ...(message === undefined ? {} : { message }), ...(program === undefined ? {} : { program }) } };
     }
   }
 }
 
-function parseUrl(text: string): URL {
+/** A host as a client would look it up: Unicode names in their ASCII form, addresses in their usual spelling. */
+function hostOf(text: string): string {
+  const url = `http://${text.includes(':') && !text.startsWith('[') ? `[${text}]` : text}/`;
+  return URL.canParse(url) ? new URL(url).hostname.replace(/^\[|\]$/g, '') : text;
+}
+
+function placeOf(text: string): Place & { readonly target: string; readonly authority: string } {
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url && (url.protocol === 'http:' || url.protocol === 'https:')) return url;
-  throw new NemoError('NEMO_E_BODY', { what: 'The address is not an http or https URL.', fix: 'Write e.g. https://api.example.com/v1/items' });
+  const [, rest = ''] = /^[A-Za-z]+:[/\\]+[^/?#\\]*([^#]*)/.exec(text) ?? [];
+  if (!url || (url.protocol !== 'http:' && url.protocol !== 'https:')) throw new NemoError('NEMO_E_BODY', { what: 'The address is not an http or https URL.', fix: 'Write e.g. https://api.example.com/v1/items' });
+  const tls = url.protocol === 'https:';
+  // the path as it would be sent by a client that leaves it alone: what a careless server may read into it is refused, not resolved
+  return { name: url.hostname.replace(/^\[|\]$/g, ''), port: url.port === '' ? (tls ? 443 : 80) : Number(url.port), tls, target: rest.startsWith('/') ? rest : `/${rest}`, authority: url.host };
+}
+
+const rank = { allow: 0, escalate: 1, deny: 2 } as const;
+
+/** A request as the proxy would see it: refused where it is ambiguous, else the strictest of its readings. */
+function explainHttp(live: LiveSandbox, asked: AskedHttp): Explained {
+  const { target, authority, ...place } = placeOf(asked.url);
+  const given = Object.entries(asked.headers).flatMap(([name, values]) => [values].flat().map((value) => [name, value] as const));
+  const length = Object.keys(asked.body).length === 0 ? [] : ['content-length', '2'];
+  const checked = checkRequest({ method: asked.method.toUpperCase(), url: target, rawHeaders: ['host', authority, ...given.flat(), ...length] }, place);
+  if (isProblem(checked)) return { verdict: 'deny', action: '', rules: [{ id: `proxy.${checked.code}` }], reason: `${checked.why}.`, hint: 'Send a plain, unambiguous request.', policyVersion: live.inForce.version };
+  const headers: Record<string, string[]> = Object.create(null) as Record<string, string[]>;
+  for (const [name, value] of given) (headers[name.toLowerCase()] ??= []).push(value);
+  const decisions = checked.paths.map((path) => {
+    const resource = { kind: 'http', host: place.name, port: place.port, method: checked.method, path, query: checked.query, tls: place.tls, headers, ...(asked.message === undefined ? {} : { message: asked.message }) } as const;
+    return live.inForce.decide({ ...baseOf(live), source: 'http', ...live.inForce.resolveHttp(resource, new Map(Object.entries(asked.body))), resource });
+  });
+  return explained(decisions.reduce((strictest, one) => (rank[one.verdict] > rank[strictest.verdict] ? one : strictest)));
+}
+
+function explained({ verdict, action, rules, reason, hint, policyVersion, monitored }: Decision): Explained {
+  const copies = (all: readonly RuleRef[]): Explained['rules'] => all.map((rule) => ({ ...rule }));
+  return { verdict, action, rules: copies(rules), reason, hint, policyVersion, ...(monitored === undefined ? {} : { monitored: { ...monitored, rules: copies(monitored.rules) } }) };
 }
 
 export function explain(live: LiveSandbox, asked: Asked): Explained {
-  const { verdict, action, rules, reason, hint, policyVersion } = live.inForce.decide(requestOf(live, asked));
-  return { verdict, action, rules: rules.map((rule) => ({ ...rule })), reason, hint, policyVersion };
+  return asked.kind === 'http' ? explainHttp(live, asked) : explained(live.inForce.decide(requestOf(live, asked)));
 }
 
 /** An operation on a file: what the kernel answers, and, where a person would be asked, whether the policy leaves anything to ask. Throws NEMO_E_BODY. */

@@ -25,6 +25,7 @@ import { sandboxView, type LiveSandbox } from '../sandboxes/live.ts';
 import { findTask, taskView } from '../tasks/task-store.ts';
 import { eventStream, eventsPage } from './events.ts';
 import { explain, explainFile } from './explain.ts';
+import { explainEvent } from './explain-event.ts';
 import { doctorView, statusView } from './host-view.ts';
 import { metricSamples } from './metric-samples.ts';
 import type { Peer } from './peers.ts';
@@ -133,6 +134,7 @@ export function routes(house: House): Hono<Env> {
   app.post('/v1/policy/explain', async (c) => {
     const asked = await body(c, explainSchema);
     const live = house.sandboxes.must(asked.sandbox);
+    if (asked.request.kind === 'event') return c.json(await explainEvent(house, live, asked.request.id));
     return c.json(asked.request.kind === 'file' ? await explainFile(house, live, asked.request) : explain(live, asked.request));
   });
 
