@@ -27,7 +27,13 @@ export function settle(findings: Finding[]): Finding[] {
     const at = position(kept, finding.start);
     const before = kept[at - 1];
     const next = kept[at];
-    if ((before && before.end > finding.start) || (next && next.start < finding.end)) continue;
+    const [left, right] = [before && before.end > finding.start ? before : undefined, next && next.start < finding.end ? next : undefined];
+    const over = left ?? right;
+    if (over) {
+      // Two detectors of one type: the longer range, with the surer word.
+      if (over.type === finding.type && finding.confidence > over.confidence) kept[left ? at - 1 : at] = { ...over, confidence: finding.confidence, kind: finding.kind };
+      continue;
+    }
     kept.splice(at, 0, finding);
   }
   return kept;

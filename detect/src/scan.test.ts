@@ -47,6 +47,11 @@ test('each type is found by its own form', () => {
   for (const [text, type, value] of cases) assert.ok(found(text).includes(`${type}:${value}`), `${text} -> ${found(text).join(' | ')}`);
 });
 
+test('where a sure detector and an unsure one see the same secret, it is sure', () => {
+  const text = '{"key": "ghp_16C7e42F292c6912E7710c838347Ae178B4a"}';
+  assert.deepEqual(scan(text).map(({ kind, confidence }) => [kind, confidence]), [['github', 0.98]]);
+});
+
 test('what only looks like something is left alone', () => {
   for (const text of [
     '4111 1111 1111 1112', // Luhn fails

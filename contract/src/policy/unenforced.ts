@@ -105,14 +105,7 @@ function networkGaps(file: NetworkPolicyFile, open: boolean, out: Gap[]): void {
     if (rule.auth === undefined) out.push({ text: `ingress.allow[${i}]: unproven: anybody can say that they are ${rule.source}, so nobody is admitted until the rule says how a caller proves it (\`auth\`).`, stricter: true, where: at('ingress', 'allow', i) });
   });
   if (policy.inspection.logPayloads) out.push({ text: 'inspection.logPayloads: this version never records payloads.', stricter: true, where: at('inspection', 'logPayloads') });
-  for (const field of ['actions', 'responses', 'maxBody'] as const) {
-    if (policy.inspection[field] !== undefined) out.push({ text: `inspection.${field}: this version searches requests for the sandbox's own secrets, and refuses them.`, where: at('inspection', field) });
-  }
-  for (const list of ['allow', 'escalate'] as const) {
-    policy.egress[list].forEach((rule, index) => {
-      if (rule.onOversize !== undefined && rule.onOversize !== 'deny') out.push({ text: `egress.${list}[${index}].onOversize: this version refuses what is too large to be inspected.`, stricter: true, where: at('egress', list, index, 'onOversize') });
-    });
-  }
+  if (policy.inspection.actions?.tainted !== undefined) out.push({ text: 'inspection.actions.tainted: in this version nothing marks values as tainted; the label of a sandbox decides where it may send.', where: at('inspection', 'actions', 'tainted') });
   for (const list of ['allow', 'escalate', 'deny'] as const) {
     policy.egress[list].forEach((given, index) => {
       const rule: EgressRule = given;

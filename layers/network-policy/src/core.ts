@@ -58,7 +58,10 @@ export class Core {
   readonly ports: Ports;
   readonly hooks: Hooks;
   config: EgressConfig;
+  /** What must not leave: the sandbox's credentials, and their placeholders where they are out of place. */
   secrets: KnownSecrets;
+  /** What must not come back. */
+  values: KnownSecrets;
   readonly open = new Set<Reconsidered>();
   readonly #life: string;
   #count = 0;
@@ -71,12 +74,14 @@ export class Core {
     this.hooks = hooks;
     this.config = config;
     this.secrets = secretsOf(config);
+    this.values = new KnownSecrets(config.credentials.map(({ value }) => value));
     this.#life = ports.ids.next('net');
   }
 
   update(config: EgressConfig): void {
     this.config = config;
     this.secrets = secretsOf(config);
+    this.values = new KnownSecrets(config.credentials.map(({ value }) => value));
   }
 
   request(source: ActionRequest['source'], resource: Resource): ActionRequest {

@@ -6,13 +6,14 @@
 import { hash } from 'node:crypto';
 import type { ActionRequest, Decision, HeaderValues, HoldOutcome } from '@nemoclaw/contract';
 import { answerJson, denialBody } from './answers.ts';
-import { decodeBody } from './body-attributes.ts';
 import type { Core, Reconsidered, SameTurn } from './core.ts';
 import { refusal } from './core.ts';
 import { insertCredentials } from './credentials.ts';
 import { holdDetail, holdSummary } from './hold-card.ts';
 import { Stopped } from './hooks.ts';
-import type { ByteTransform, HttpMessage, Passing } from './hooks.ts';
+import type { ByteTransform, HttpMessage, Passing, Reading } from './hooks.ts';
+import { hasCredential } from './inspect/answers.ts';
+import { undoEncodings } from './inspect/undo-encodings.ts';
 import { authority, stricter } from './judge.ts';
 import type { HttpResource } from './judge.ts';
 import { collectBody, OutgoingBody } from './outgoing-body.ts';
@@ -48,6 +49,8 @@ export class Exchange implements Reconsidered {
   #resources: string | undefined;
   /** A hook wants a person asked, whatever the policy says. */
   #escalate: Decision | undefined;
+  /** What its card does not show. */
+  readonly #hidden = new Set<string>();
   #approved = false;
   #withdraw: AbortController | undefined;
   #relay: Relay | undefined;
@@ -101,22 +104,33 @@ export class Exchange implements Reconsidered {
       return;
     }
     this.#checked = checked;
-    const { judge } = this.#core.ports;
     const { secrets } = this.#core;
     const inserted = this.#core.config.credentials.length > 0 ? this.#insert(checked, [...checked.headers]) : undefined;
     if (inserted && 'verdict' in inserted) {
       this.#deny(inserted, 'a credential placeholder is out of place');
       return;
     }
-    if (judge.scan && !secrets.empty && this.#leaks(checked)) throw secretFound(this.#passing(checked), 'the URL or a header');
+    const passing = this.#passing(checked);
+    if (!secrets.empty && this.#leaks(checked)) throw secretFound(passing, 'the URL or a header');
+    for (const reader of this.#core.hooks.heads) this.#note(reader.read(passing));
     if (checked.hasBody) {
-      const passing = this.#passing(checked);
-      if (this.#core.hooks.beforeDecision.some((reader) => reader.needs(passing))) {
+      const readers = this.#core.hooks.beforeDecision.filter((reader) => reader.needs(passing));
+      if (readers.length > 0) {
+        const early = readers.every(({ inspects }) => inspects) ? this.#judge(checked).decision : undefined;
+        if (early?.verdict === 'deny') {
+          this.#deny(early, 'denied');
+          return;
+        }
         void this.#collect(checked, passing).catch((error: unknown) => this.#broken(error));
         return;
       }
     }
     this.#settle(checked);
+  }
+
+  #note(read: Pick<Reading, 'escalate' | 'hidden'> | undefined): void {
+    this.#escalate = read?.escalate ?? this.#escalate;
+    for (const type of read?.hidden ?? []) this.#hidden.add(type);
   }
 
   #passing(checked: CheckedRequest): Passing {
@@ -138,8 +152,9 @@ export class Exchange implements Reconsidered {
     const body = await collectBody(this.#wire.body, bodyBytes);
     if (this.#state !== 'deciding') return;
     if (body === undefined) throw tooLarge();
-    const readable = decodeBody(body, checked.contentEncoding, bodyBytes * 4);
-    if (readable === undefined) throw new Stopped(refusal(core.config.version, 'proxy.body-encoding', 'The content encoding of the body cannot be undone, so it cannot be checked.', 'Send the body without a content encoding.'), 'the body cannot be decoded');
+    const undone = undoEncodings(body, checked.contentEncoding, bodyBytes * 4);
+    if (undone.state !== 'done') throw new Stopped(refusal(core.config.version, 'proxy.body-encoding', `It cannot be checked: ${undone.why}.`, 'Send the body without a content encoding.'), undone.why);
+    const readable = undone.body;
     this.#body = body;
     this.#readable = readable;
     const attributes = new Map<string, unknown>();
@@ -150,7 +165,7 @@ export class Exchange implements Reconsidered {
       for (const [name, value] of read?.attributes ?? []) attributes.set(name, value);
       this.#message = read?.message ?? this.#message;
       this.#body = read?.body ?? this.#body;
-      this.#escalate = read?.escalate ?? this.#escalate;
+      this.#note(read);
     }
     this.#attributes = attributes;
     this.#settle(checked);
@@ -235,7 +250,7 @@ export class Exchange implements Reconsidered {
     try {
       outcome = await approver.ask({
         holdId: ids.next('hold'), sandbox, kind: 'http', request: judged.request, decision: judged.decision, key, patienceMs: core.config.patience.httpMs,
-        summary: holdSummary(this.#place, checked), detail: holdDetail(this.#place, checked, this.#readable, core.config.credentials),
+        summary: holdSummary(this.#place, checked), detail: holdDetail(this.#place, checked, this.#readable, core.config.credentials, this.#hidden),
       }, withdraw.signal);
     } finally {
       core.held -= 1;
@@ -291,6 +306,8 @@ export class Exchange implements Reconsidered {
       this.#deny(inserted, 'a credential placeholder is out of place');
       return;
     }
+    // What comes back is searched for the credential, so it must not come encoded.
+    if (hasCredential(passing)) dropHeader(headers, 'accept-encoding');
     const limit = this.#bodyLimit(checked, passing);
     this.#wire.goOn();
     let body: Buffer | OutgoingBody | null = null;
@@ -301,12 +318,12 @@ export class Exchange implements Reconsidered {
         const transform = hook.open(passing);
         if (!transform) continue;
         transforms.push(transform);
-        if (hook.changesLength) dropLength(headers);
+        if (hook.changesLength) dropHeader(headers, 'content-length');
       }
       body = new OutgoingBody(this.#wire, transforms);
     }
     if (Buffer.isBuffer(body) && (checked.length === undefined || checked.length !== body.length)) {
-      dropLength(headers);
+      dropHeader(headers, 'content-length');
       headers.push('content-length', String(body.length));
     }
     const relay = new Relay(this.#wire, inserted.used, (head) => hooks.incoming.flatMap((hook) => hook.open(passing, head) ?? []), {
@@ -460,8 +477,8 @@ function valuesOf(headers: readonly string[], named: readonly string[]): HeaderV
   return out;
 }
 
-function dropLength(headers: string[]): void {
-  for (let i = headers.length - 2; i >= 0; i -= 2) if (headers[i]?.toLowerCase() === 'content-length') headers.splice(i, 2);
+function dropHeader(headers: string[], name: string): void {
+  for (let i = headers.length - 2; i >= 0; i -= 2) if (headers[i]?.toLowerCase() === name) headers.splice(i, 2);
 }
 
 function failure(error: unknown): string {

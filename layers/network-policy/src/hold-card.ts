@@ -1,4 +1,5 @@
 /** What a person is shown of a request that waits: one sentence, and the exact request with its secrets masked. Pure. */
+import { redact, type FindingType } from '@nemoclaw/detect';
 import { maskCredentials } from './credentials.ts';
 import type { Credential } from './credentials.ts';
 import { authority } from './judge.ts';
@@ -13,14 +14,25 @@ export function holdSummary(place: Place, checked: CheckedRequest): string {
   return safeLine(`${checked.method} ${place.tls ? 'https' : 'http'}://${authority(place)}${checked.paths[0] ?? ''}`, 200);
 }
 
-/** Request line, headers and body as they would be sent, line by line. */
-export function holdDetail(place: Place, checked: CheckedRequest, body: Buffer | undefined, credentials: readonly Credential[]): string {
-  const show = (text: string, limit: number): string => safeLine(maskCredentials(text, credentials), limit);
+/** Of these a person decides by the class and the place, which the question names, not by the value. */
+const kept: ReadonlySet<FindingType> = new Set<FindingType>(['email', 'phone', 'ip']);
+
+/** Request line, headers and body as they would be sent, line by line; credentials, cards, account and social security numbers are masked, and so is what `hidden` names. */
+export function holdDetail(place: Place, checked: CheckedRequest, body: Buffer | undefined, credentials: readonly Credential[], hidden: ReadonlySet<string> = new Set()): string {
+  const keep = new Set([...kept].filter((type) => !hidden.has(type)));
+  const mask = (text: string): string => redact(maskCredentials(text, credentials), [], keep);
+  const show = (text: string, limit: number): string => safeLine(mask(text), limit);
   const lines = [show(`${checked.method} ${checked.target}`, 4096), `host: ${authority(place)}`];
   for (let i = 0; i + 1 < checked.headers.length; i += 2) {
     const name = checked.headers[i] ?? '';
     lines.push(`${safeLine(name)}: ${secretHeader.test(name) ? '(masked)' : show(checked.headers[i + 1] ?? '', 1024)}`);
   }
-  if (body && body.length > 0) lines.push('', ...body.toString('utf8').slice(0, bodyShown).split('\n').map((line) => show(line, 4096)));
+  if (body && body.length > 0) lines.push('', ...bodyLines(body, mask, hidden));
   return lines.join('\n');
+}
+
+/** A body in which something stands that is not shown, and that hides in an encoding, is not shown at all. */
+function bodyLines(body: Buffer, mask: (text: string) => string, hidden: ReadonlySet<string>): string[] {
+  if (hidden.has('decoded')) return [`(a body of ${body.length} bytes; what stands in it is encoded and not shown)`];
+  return mask(body.toString('utf8').slice(0, bodyShown)).split('\n').map((line) => safeLine(line, 4096));
 }

@@ -1,6 +1,6 @@
 /**
  * Where other parts hook into an exchange, whatever its wire. A hook is an object in the list of standard-hooks.ts; hooks of one kind run in the order of that list.
- * `beforeDecision`: reads the held body (already without its content encoding) into what the policy decides by, and may replace it or refuse.
+ * `heads`: URL and headers of every request. `beforeDecision`: reads the held body (already without its content encoding) into what the policy decides by, and may replace it or refuse.
  * `outgoing`: bytes of a body that is passed on as it comes. `incoming`: head and bytes of the answer. `limits`: after the decision, before anything is sent.
  * `messages`: each WebSocket message, both ways. Whatever a hook throws is a denial: `Stopped` with its own decision, anything else as a failure of the proxy.
  */
@@ -47,9 +47,18 @@ export interface Reading {
   readonly body?: Buffer;
   /** The request is held for a person, with this reason, even where the policy allows it. */
   readonly escalate?: Decision;
+  /** Classes of findings that the card of a question does not show; `decoded`: what is found in an encoding inside the body, so that the body is not shown. */
+  readonly hidden?: ReadonlySet<string>;
+}
+
+/** Reads the head of every request, before its body and before the policy. Throws `Stopped` to refuse. */
+export interface HeadReader {
+  read(passing: Passing): Pick<Reading, 'escalate' | 'hidden'> | undefined;
 }
 
 export interface BodyReader {
+  /** It looks for what must not leave; the decision does not depend on it. Then a request that is denied anyway is denied before its body is read. */
+  readonly inspects?: true;
   /** Whether the decision needs the whole body. Cheap: asked for every request with a body. */
   needs(passing: Passing): boolean;
   /** Called for every held body. `readable`: without its content encoding; `raw`: as it came. Throws `Stopped` to refuse. */
@@ -103,6 +112,7 @@ export interface MessageHook {
 }
 
 export interface Hooks {
+  readonly heads: readonly HeadReader[];
   readonly beforeDecision: readonly BodyReader[];
   readonly outgoing: readonly OutgoingHook[];
   readonly incoming: readonly IncomingHook[];

@@ -2,6 +2,7 @@
 import type { ActionLabels, ActionRequest, Decider, Decision, History, Resource, RuleProtocol } from '@nemoclaw/contract';
 import { headersNamed, needsBody, needsMessage, requestKey, resolveHttp, termsOf } from '@nemoclaw/decide';
 import type { CompiledPolicy, EgressTerms, Handling } from '@nemoclaw/decide';
+import type { InspectionSettings } from './inspect/findings.ts';
 
 export type { Handling } from '@nemoclaw/decide';
 
@@ -16,6 +17,8 @@ export interface Judge {
   starttls(host: string, port: number): 'required' | 'allowed';
   /** Whether what leaves is searched for the sandbox's own secrets. */
   readonly scan: boolean;
+  /** All that the policy says about inspection; where a judge has none, `scan` is what counts. */
+  readonly inspection?: InspectionSettings;
   needsBody(resource: HttpResource, history: History): boolean;
   /** Protocols that the body has to be read as, because rules speak of them. */
   needsMessage(resource: HttpResource): readonly RuleProtocol[];
@@ -36,6 +39,9 @@ export function judgeOf(policy: () => CompiledPolicy, decider: Decider): Judge {
     starttls: (host, port) => policy().network.starttlsFor(host, port),
     get scan() {
       return policy().network.inspection.scanForPII;
+    },
+    get inspection() {
+      return policy().network.inspection;
     },
     needsBody: (resource, history) => needsBody(policy(), resource, history),
     needsMessage: (resource) => needsMessage(policy(), resource),

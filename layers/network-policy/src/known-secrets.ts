@@ -1,18 +1,16 @@
-/** Finds the sandbox's own secrets in what leaves it, plain or in the usual encodings, also across chunk boundaries. */
-
-/** A secret shorter than this would hit by chance and is only matched whole. */
-const shortest = 6;
+/** Finds the sandbox's own secrets in what leaves it, plain or in the usual encodings, also across chunk boundaries; and masks them in what comes back. */
+import { compileKnown, type KnownSet } from '@nemoclaw/detect';
 
 export class KnownSecrets {
+  /** For searches that look for other things as well. */
+  readonly known: KnownSet;
   readonly #needles: readonly Buffer[];
-  readonly #texts: readonly string[];
   /** Bytes that a match may reach back over a chunk boundary. */
   readonly #reach: number;
 
   constructor(secrets: readonly string[]) {
-    const spelled = new Set(secrets.filter((secret) => secret.length >= shortest).flatMap(spellings));
-    this.#texts = [...spelled];
-    this.#needles = this.#texts.map((text) => Buffer.from(text, 'utf8'));
+    this.known = compileKnown([...secrets]);
+    this.#needles = this.known.byteNeedles.map((needle) => Buffer.from(needle, 'latin1'));
     this.#reach = this.#needles.reduce((longest, needle) => Math.max(longest, needle.length), 1) - 1;
   }
 
@@ -21,7 +19,7 @@ export class KnownSecrets {
   }
 
   inText(text: string): boolean {
-    return this.#texts.some((needle) => text.includes(needle));
+    return this.known.needles.some((needle) => text.includes(needle));
   }
 
   inBytes(bytes: Buffer): boolean {
@@ -43,6 +41,40 @@ export class KnownSecrets {
     };
   }
 
+  /** Masks a stream: each secret becomes as many asterisks, so that no length changes. `count`: how many there were. */
+  mask(): SecretMask {
+    let kept: Buffer = Buffer.alloc(0);
+    let count = 0;
+    return {
+      next: (chunk) => {
+        const all = kept.length > 0 ? Buffer.concat([kept, chunk]) : chunk;
+        const masked = this.maskBytes(all);
+        count += masked.count;
+        const hold = this.#suspicious(masked.bytes);
+        kept = Buffer.from(masked.bytes.subarray(masked.bytes.length - hold));
+        return masked.bytes.subarray(0, masked.bytes.length - hold);
+      },
+      rest: () => kept,
+      get count() {
+        return count;
+      },
+    };
+  }
+
+  /** The same bytes where there is none; else a copy. */
+  maskBytes(bytes: Buffer): { readonly bytes: Buffer; readonly count: number } {
+    let copy: Buffer | undefined;
+    let count = 0;
+    for (const needle of this.#needles) {
+      for (let at = bytes.indexOf(needle); at >= 0; at = bytes.indexOf(needle, at + needle.length)) {
+        copy ??= Buffer.from(bytes);
+        copy.fill('*', at, at + needle.length);
+        count += 1;
+      }
+    }
+    return { bytes: copy ?? bytes, count };
+  }
+
   /** Length of the longest tail that is the beginning of some needle. */
   #suspicious(bytes: Buffer): number {
     const tail = bytes.subarray(Math.max(0, bytes.length - this.#reach));
@@ -61,16 +93,8 @@ export interface SecretWatch {
   rest(): Buffer;
 }
 
-/** The secret itself, percent-encoded, hex, JSON-escaped, and base64 at each of the three alignments without the characters that neighbours change. */
-function spellings(secret: string): string[] {
-  const bytes = Buffer.from(secret, 'utf8');
-  const out = [secret, encodeURIComponent(secret), bytes.toString('hex'), bytes.toString('hex').toUpperCase(), JSON.stringify(secret).slice(1, -1)];
-  for (let shift = 0; shift < 3; shift += 1) {
-    const text = Buffer.concat([Buffer.alloc(shift), bytes]).toString('base64').replace(/=+$/, '');
-    const from = shift === 0 ? 0 : shift + 1;
-    const end = (shift + bytes.length) % 3 === 0 ? text.length : text.length - 1;
-    const core = text.slice(from, end);
-    if (core.length >= shortest) out.push(core, core.replaceAll('+', '-').replaceAll('/', '_'));
-  }
-  return out;
+export interface SecretMask {
+  next(chunk: Buffer): Buffer;
+  rest(): Buffer;
+  readonly count: number;
 }

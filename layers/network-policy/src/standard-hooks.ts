@@ -1,6 +1,9 @@
 /** The hooks of every exchange, in the order in which they run. */
 import { readAttributes } from './body-attributes.ts';
 import { refusal } from './core.ts';
+import { answerInspection, credentialMask } from './inspect/answers.ts';
+import { messageInspection } from './inspect/messages.ts';
+import { bodyInspection, headInspection, streamInspection } from './inspect/requests.ts';
 import { Stopped } from './hooks.ts';
 import type { BodyReader, Hooks, OutgoingHook, Passing } from './hooks.ts';
 import { ruleLimits } from './rule-limits.ts';
@@ -11,13 +14,14 @@ export function secretFound(passing: Passing, where: string): Stopped {
   return new Stopped(decision, `a secret of this sandbox is in ${where}`);
 }
 
-const watches = ({ core }: Passing): boolean => core.ports.judge.scan && !core.secrets.empty;
+const watches = ({ core }: Passing): boolean => !core.secrets.empty;
 
 /** The sandbox's own secrets in a held body; an encoded one is held for it. */
 const ownSecretsHeld: BodyReader = {
+  inspects: true,
   needs: (passing) => passing.checked.contentEncoding !== '' && passing.checked.contentEncoding !== 'identity' && watches(passing),
   read: (passing, readable) => {
-    if (passing.core.ports.judge.scan && passing.core.secrets.inBytes(readable)) throw secretFound(passing, 'the body');
+    if (passing.core.secrets.inBytes(readable)) throw secretFound(passing, 'the body');
     return undefined;
   },
 };
@@ -48,9 +52,10 @@ const attributes: BodyReader = {
 };
 
 export const standardHooks: Hooks = {
-  beforeDecision: [ownSecretsHeld, attributes],
-  outgoing: [ownSecretsStreamed],
-  incoming: [],
+  heads: [headInspection],
+  beforeDecision: [ownSecretsHeld, bodyInspection, attributes],
+  outgoing: [ownSecretsStreamed, streamInspection],
+  incoming: [credentialMask, answerInspection],
   limits: [ruleLimits],
-  messages: [],
+  messages: [messageInspection],
 };

@@ -1,0 +1,80 @@
+/** One layer of base64, base64url or percent-encoding inside a text: the runs that are long enough to hold something, decoded. */
+
+export interface Run {
+  readonly start: number;
+  readonly end: number;
+  readonly text: string;
+}
+
+const shortest = 32;
+/** Decoded bytes of all runs of one text at most: what is beyond is not looked at a second time. */
+const most = 4 << 20;
+
+const inRun = new Uint8Array(128);
+for (const c of 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_') inRun[c.charCodeAt(0)] = 1;
+
+/** Runs of more than 32 characters that decode to text; a base64 body with line breaks counts as one run. */
+export function* base64Runs(text: string): Generator<Run> {
+  let decoded = 0;
+  let start = -1;
+  for (let i = 0; i <= text.length; i += 1) {
+    const c = i < text.length ? text.charCodeAt(i) : 0;
+    if (c < 128 && inRun[c] === 1) {
+      if (start < 0) start = i;
+      continue;
+    }
+    if (start < 0) continue;
+    // Lines of 64 or 76 characters (RFC 2045, 7468) go on behind their end.
+    if ((c === 13 || c === 10) && i - start >= 60) {
+      const next = c === 13 ? i + 2 : i + 1;
+      if (next < text.length && inRun[text.charCodeAt(next)] === 1) {
+        i = next - 1;
+        continue;
+      }
+    }
+    if (i - start > shortest && decoded < most) {
+      const bytes = Buffer.from(text.slice(start, i), 'base64');
+      decoded += bytes.length;
+      if (looksLikeText(bytes)) yield { start, end: i, text: bytes.toString(bytes.includes(0) ? 'utf16le' : 'utf8') };
+    }
+    start = -1;
+  }
+}
+
+/** Mostly printable in its beginning, or UTF-16 of that. Words with slashes decode to noise. */
+function looksLikeText(bytes: Buffer): boolean {
+  const n = Math.min(bytes.length, 256);
+  let good = 0;
+  for (let i = 0; i < n; i += 1) {
+    const c = bytes[i] ?? 0;
+    if ((c >= 32 && c < 127) || c === 9 || c === 10 || c === 13) good += 1;
+    else if (c === 0 && i % 2 === 1) good += 1;
+  }
+  return good >= n * 0.85;
+}
+
+/** The text with `%XX` undone, or undefined where there is none; what is no UTF-8 stays as it is. */
+export function undoPercent(text: string): string | undefined {
+  if (!/%[0-9a-f]{2}/i.test(text)) return undefined;
+  return text.replaceAll(/(?:%[0-9a-f]{2})+/gi, (run) => Buffer.from(run.replaceAll('%', ''), 'hex').toString('utf8'));
+}
+
+/** The text with character references of XML and HTML undone, or undefined where there is none. */
+export function undoReferences(text: string): string | undefined {
+  if (!/&(?:#x?[0-9a-f]{1,6}|commat|period|colon|hyphen|dash);/i.test(text)) return undefined;
+  return text.replaceAll(/&(?:#(\d{1,7})|#x([0-9a-f]{1,6})|(commat|period|colon|hyphen|dash));/gi, (whole: string, decimal?: string, hex?: string, name?: string) => {
+    if (name !== undefined) return { commat: '@', period: '.', colon: ':', hyphen: '-', dash: '-' }[name.toLowerCase()] ?? whole;
+    const code = decimal === undefined ? Number.parseInt(hex ?? '', 16) : Number(decimal);
+    return code > 0 && code <= 0x10ffff ? String.fromCodePoint(code) : whole;
+  });
+}
+
+/** NFKC of a text that has full-width forms, digits of other scripts or the like; undefined where it changes nothing that matters. */
+export function foldForms(text: string): string | undefined {
+  // Full-width forms, mathematical digits, super- and subscripts, Arabic-Indic and Devanagari digits, zero-width characters.
+  if (!/[\uff01-\uff5e\u{1d7ce}-\u{1d7ff}\u00b2\u00b3\u00b9\u2070-\u2079\u2080-\u2089\u0660-\u0669\u06f0-\u06f9\u0966-\u096f\u200b-\u200d\u2060\ufeff\u00ad]/u.test(text)) return undefined;
+  return text
+    .replaceAll(/[\u200b-\u200d\u2060\ufeff\u00ad]/g, '')
+    .normalize('NFKC')
+    .replaceAll(/[\u0660-\u0669\u06f0-\u06f9\u0966-\u096f]/g, (digit) => String((digit.charCodeAt(0) - (digit < '\u06f0' ? 0x660 : digit < '\u0966' ? 0x6f0 : 0x966))));
+}

@@ -1,0 +1,76 @@
+/** What inspection found in one message, and what the policy wants done about it. */
+import { scan, type FindingType, type Known } from '@nemoclaw/detect';
+
+export type Action = 'block' | 'redact' | 'escalate' | 'log';
+/** Classes as a policy names them. */
+export type Class = Exclude<FindingType, 'known-secret'>;
+
+export interface Found {
+  readonly type: FindingType;
+  readonly kind: string;
+  readonly confidence: number;
+  /** Where it stood, in words: never what it was. */
+  readonly place: string;
+  /** It was found in something that had to be decoded further. */
+  readonly decoded?: true;
+}
+
+/** What a policy says under `inspection`; what it leaves unsaid is filled in here. */
+export interface InspectionSettings {
+  readonly scanForPII: boolean;
+  readonly actions?: Readonly<Partial<Record<string, Action>>>;
+  readonly responses?: boolean;
+  readonly maxBody?: number;
+}
+
+/**
+ * What happens where the policy says nothing. Cards, social security numbers, account numbers and credentials are hardly ever what an agent should send;
+ * addresses and phone numbers are what most services are about, so that they are only put on record.
+ */
+export const defaultActions: Readonly<Record<Class, Action>> = { secret: 'block', 'credit-card': 'block', 'us-ssn': 'block', iban: 'block', email: 'log', phone: 'log', ip: 'log' };
+
+/** A finding acts only if it is this sure: a long password field, or a random value behind a word, is on record and no more. */
+const sure = 0.9;
+
+/** The sandbox's own credentials never leave, whatever the policy says. */
+export function actionFor(found: Found, settings: InspectionSettings): Action {
+  if (found.type === 'known-secret') return 'block';
+  if (found.confidence < sure) return 'log';
+  return settings.actions?.[found.type] ?? settings.actions?.['default'] ?? defaultActions[found.type];
+}
+
+const rank: Readonly<Record<Action, number>> = { log: 0, redact: 1, escalate: 2, block: 3 };
+
+/** The finding whose action is the strictest, with that action; undefined where nothing was found. */
+export function strictest(all: readonly Found[], settings: InspectionSettings): { readonly found: Found; readonly action: Action } | undefined {
+  let worst: { readonly found: Found; readonly action: Action } | undefined;
+  for (const found of all) {
+    const action = actionFor(found, settings);
+    if (!worst || rank[action] > rank[worst.action]) worst = { found, action };
+  }
+  return worst;
+}
+
+/** Which classes a card does not show: all that were not merely put on record. */
+export function hiddenOf(all: readonly Found[], settings: InspectionSettings): ReadonlySet<string> {
+  const acted = all.filter((found) => actionFor(found, settings) !== 'log' || found.type === 'secret');
+  return new Set(acted.flatMap(({ type, decoded }) => (decoded ? [type, 'decoded'] : [type])));
+}
+
+/** `credit-card 2, email 1`: how many of each class, for the record. */
+export function counts(all: readonly Found[]): Readonly<Record<string, number>> {
+  const out: Record<string, number> = {};
+  for (const { type } of all) out[type] = (out[type] ?? 0) + 1;
+  return out;
+}
+
+/** Findings of one text that stands at one place. */
+export function findIn(text: string, place: string, known?: Known): Found[] {
+  return scan(text, known ? { known } : {}).map(({ type, kind, confidence }) => ({ type, kind, confidence, place }));
+}
+
+/** Words for a class, for messages to agents and people. */
+export const classWords: Readonly<Record<FindingType, string>> = {
+  secret: 'a credential', 'credit-card': 'a payment card number', 'us-ssn': 'a social security number', iban: 'a bank account number', email: 'an email address', phone: 'a phone number', ip: 'an IP address',
+  'known-secret': 'a credential of this sandbox',
+};

@@ -1,0 +1,121 @@
+/** What is found in bodies as their readers would see them, and what they are without it. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
+import fc from 'fast-check';
+import { inspectBody } from './inspect-body.ts';
+import { inspectHead } from './inspect-head.ts';
+import { undoEncodings } from './undo-encodings.ts';
+
+const card = '4111 1111 1111 1111';
+const mail = 'jane.roe@example.org';
+const bare = '4111111111111111';
+const found = (body: string | Buffer, type = '', known: readonly string[] = []): string[] => inspectBody(Buffer.from(body), type, known).found.map((one) => `${one.type} in ${one.place}`);
+const without = (body: string | Buffer, type = ''): string | undefined => inspectBody(Buffer.from(body), type, []).redacted(() => true)?.toString();
+const json = 'application/json';
+const form = 'application/x-www-form-urlencoded';
+const parts = (...each: readonly string[]): string => `${each.map((part) => `--XyZ\r\n${part}\r\n`).join('')}--XyZ--\r\n`;
+
+test('JSON: values, escapes, numbers, keys, several texts; the place is a pointer', () => {
+  assert.deepEqual(found(`{"a":{"cards":["x","${card}"]}}`, json), ['credit-card in the body at /a/cards/1']);
+  assert.deepEqual(found('{"to":"jane.roe\\u0040example.org"}', json), ['email in the body at /to']);
+  assert.deepEqual(found('{"n":"\\u0034111 1111 1111 1111"}'), ['credit-card in the body at /n'], 'without a content type');
+  assert.deepEqual(found(`{"pan":${bare}}`, json), ['credit-card in the body at /pan']);
+  assert.deepEqual(found(`{"x":{"${mail}":1}}`, json), ['email in a key of the body at /x']);
+  assert.deepEqual(found(`{"a":1}\n{"b":"${mail}"}\n`, 'application/x-ndjson'), ['email in the body at /b']);
+  assert.deepEqual(found(`{"${mail} ":{"b":"${card}"}}`, json).at(-1), 'credit-card in the body at /*/b', 'a key that could be a value is not named');
+  assert.deepEqual(found('{"broken": "jane.roe@example.org"', json), ['email in the body']);
+});
+
+test('forms, parts, references, full-width digits, other character sets, one layer of base64', () => {
+  assert.deepEqual(found('a=1&to=jane.roe%40example.org', form), ["email in the body's field to"]);
+  assert.deepEqual(found(`note=4111+1111+1111+1111`, form), ["credit-card in the body's field note"]);
+  const upload = parts('Content-Disposition: form-data; name="a"\r\n\r\nhello', `Content-Disposition: form-data; name="f"; filename="${mail}.txt"\r\nContent-Type: application/json\r\n\r\n{"n":"${card}"}`);
+  assert.deepEqual(found(upload, 'multipart/form-data; boundary=XyZ'), ['email in the head of part 2', 'credit-card in part 2: the body at /n']);
+  assert.deepEqual(found(`<a>jane.roe&#64;example.org &#x34;111 1111 1111 1111</a>`, 'text/xml'), ['email in the body, as character references', 'credit-card in the body, as character references']);
+  assert.deepEqual(found('card ４１１１ １１１１ １１１１ １１１１', 'text/plain'), ['credit-card in the body, in other forms of its characters']);
+  assert.deepEqual(found(Buffer.from(`to ${mail}`, 'utf16le'), 'text/plain; charset=utf-16'), ['email in the body']);
+  assert.deepEqual(found(Buffer.from(`to ${mail}`, 'utf16le').swap16()), ['email in the body']);
+  const encoded = Buffer.from(`the address is ${mail}, and so on`).toString('base64');
+  assert.deepEqual(found(`{"data":"${encoded}"}`, json), ['email in the body at /data, in base64']);
+  assert.deepEqual(found(`x ${Buffer.from(`aaaaaaaaaaaaaaaa ${mail} ßßß`).toString('base64url')} y`), ['email in the body, in base64']);
+  const lines = (Buffer.from(`${'a long text '.repeat(12)} ${mail}`).toString('base64').match(/.{1,76}/g) ?? []).join('\r\n');
+  assert.deepEqual(found(lines), ['email in the body, in base64']);
+  assert.deepEqual(found('a%20b%20jane.roe%40example.org', 'text/plain'), ['email in the body, percent-encoded']);
+  assert.deepEqual(found(`{"k":"${Buffer.from('xx the-own-value-1 yy').toString('base64')}"}`, json, ['the-own-value-1']).map((one) => one.split(' ')[0]), ['known-secret']);
+});
+
+test('what is found can be taken out, and the body stays what it was', () => {
+  assert.equal(without(`{"to":"x ${mail} y","n":[1.50,"${card}"]}`, json), '{"to":"x [redacted:email] y","n":[1.50,"[redacted:credit-card]"]}');
+  assert.equal(without('{"q":"say \\"hi\\" to jane.roe\\u0040example.org"}', json), '{"q":"say \\"hi\\" to [redacted:email]"}');
+  assert.equal(without(`{"pan":${bare}}`, json), '{"pan":"[redacted:credit-card]"}');
+  assert.equal(without('a=1&to=jane.roe%40example.org&b=%2F', form), 'a=1&to=%5Bredacted%3Aemail%5D&b=%2F');
+  assert.equal(without(`to ${mail}\n`, 'text/plain'), 'to [redacted:email]\n');
+  const upload = (value: string): string => parts(`Content-Disposition: form-data; name="a"\r\n\r\n${value}`, 'Content-Disposition: form-data; name="b"\r\n\r\nkept');
+  assert.equal(without(upload(mail), 'multipart/form-data; boundary=XyZ'), upload('[redacted:email]'));
+  assert.equal(inspectBody(Buffer.from(`to ${mail}`, 'utf16le'), '', []).redacted(() => true)?.toString('utf16le'), 'to [redacted:email]');
+  for (const whole of [`{"${mail}":1}`, `{"d":"${Buffer.from(`the address is ${mail}, and so on`).toString('base64')}"}`]) assert.equal(without(whole, json), undefined, 'what cannot be taken out says so');
+});
+
+test('any JSON: after redaction it is JSON of the same shape, and nothing is left to find', () => {
+  const word = fc.constantFrom(mail, card, bare, 'plain', 'ключ', 'a"b\\c', 'DE89 3704 0044 0532 0130 00', '\u0001', '😀');
+  const value = fc.letrec<{ value: unknown }>((tie) => ({
+    value: fc.oneof({ maxDepth: 4 }, word, fc.integer(), fc.boolean(), fc.constant(null), fc.array(tie('value'), { maxLength: 4 }), fc.dictionary(fc.constantFrom('a', 'b', 'c_d'), tie('value'), { maxKeys: 3 })),
+  })).value;
+  const shape = (one: unknown): unknown => (Array.isArray(one) ? one.map(shape) : typeof one === 'object' && one !== null ? Object.fromEntries(Object.entries(one).map(([key, inner]) => [key, shape(inner)])) : typeof one === 'string' ? '' : one);
+  fc.assert(
+    fc.property(value, (one) => {
+      const text = JSON.stringify(one);
+      const inspected = inspectBody(Buffer.from(text), json, []);
+      const out = inspected.redacted(() => true)?.toString() ?? '';
+      assert.deepEqual(shape(JSON.parse(out)), shape(one));
+      assert.deepEqual(inspectBody(Buffer.from(out), json, []).found, []);
+      if (inspected.found.length === 0) assert.equal(out, text);
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test('any bytes, any type: no throw, and places never hold what was found', () => {
+  const types = ['', json, form, 'multipart/form-data; boundary=a', 'text/xml', 'text/plain; charset=utf-16', 'MULTIPART/mixed; boundary="a b"'];
+  const piece = fc.oneof(fc.string({ unit: 'binary' }), fc.constantFrom('--a', '--a--', '\r\n\r\n', '{"', '":', '[', ']', '%40', '&', '=', '\\u', 'Content-Disposition: form-data; name="', mail, card, '&#64;', 'YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE='));
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 14 }).map((p) => p.join('')), fc.constantFrom(...types), (text, type) => {
+      const inspected = inspectBody(Buffer.from(text), type, []);
+      for (const { place } of inspected.found) assert.ok(!place.includes(mail) && !place.includes('4111'), place);
+      inspected.redacted(() => true);
+    }),
+    { numRuns: 1500 },
+  );
+});
+
+test('the URL and headers: decoded, and where a service expects a credential, a session is none', () => {
+  const head = (target: string, headers: readonly string[] = []): string[] => inspectHead({ target, query: [...new URLSearchParams(target.split('?')[1] ?? '')], headers }, []).map((one) => `${one.type} in ${one.place}`);
+  assert.deepEqual(head('/users/jane.roe%40example.org/x'), ['email in the path of the URL']);
+  assert.deepEqual(head('/x?card=4111+1111+1111+1111'), ['credit-card in the query of the URL']);
+  assert.deepEqual(head(`/x?d=${Buffer.from(`the address is ${mail}, and so on`).toString('base64url')}`), ['email in the query of the URL, in base64']);
+  assert.deepEqual(head('/', ['X-Note', card]), ['credit-card in a header']);
+  assert.deepEqual(head('/', ['Authorization', 'Bearer ghp_16C7e42F292c6912E7710c838347Ae178B4a']), ['secret in a header']);
+  assert.deepEqual(head('/', ['Cookie', 'session=0a1b2c3d4e5f60718293a4b5c6d7e8f9', 'User-Agent', 'x/1.2.3.4']), []);
+});
+
+test('encodings are undone, stacked too, and bombs are stopped before they grow', () => {
+  const body = Buffer.from('hello '.repeat(50));
+  for (const [name, encode] of [['gzip', gzipSync], ['br', brotliCompressSync], ['zstd', zstdCompressSync], ['deflate', deflateSync], ['deflate', deflateRawSync]] as const) {
+    const done = undoEncodings(encode(body), name, 1e6);
+    assert.ok(done.state === 'done' && done.body.equals(body), name);
+  }
+  const stacked = undoEncodings(brotliCompressSync(gzipSync(body)), 'gzip, br', 1e6);
+  assert.ok(stacked.state === 'done' && stacked.body.equals(body));
+  const large = Buffer.alloc(64 << 20);
+  for (const [name, encode] of [['gzip', gzipSync], ['br', brotliCompressSync], ['zstd', zstdCompressSync]] as const) {
+    const before = process.memoryUsage().arrayBuffers;
+    assert.equal(undoEncodings(encode(large), name, 256 << 20).state, 'bomb', name);
+    assert.ok(process.memoryUsage().arrayBuffers - before < 48 << 20, 'the bomb did not go off');
+  }
+  assert.equal(undoEncodings(gzipSync(gzipSync(large)), 'gzip, gzip', 1 << 20).state, 'bomb');
+  assert.equal(undoEncodings(body, 'gzip', 1e6).state, 'damaged');
+  assert.equal(undoEncodings(Buffer.concat([deflateSync(body), Buffer.from('behind')]), 'deflate', 1e6).state, 'damaged');
+  assert.equal(undoEncodings(body, 'lzma', 1e6).state, 'unknown');
+  assert.equal(undoEncodings(body, 'gzip,gzip,gzip,gzip', 1e6).state, 'bomb');
+});

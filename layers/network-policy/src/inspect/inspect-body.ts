@@ -1,0 +1,112 @@
+/** Everything that is found in one body, frame or part, as each of its readers would see it, and the body without it. */
+import { scan, type Finding, type Known } from '@nemoclaw/detect';
+import { base64Runs, foldForms, undoPercent, undoReferences } from './encoded-runs.ts';
+import type { Found } from './findings.ts';
+import { readMultipart } from './multipart.ts';
+import { readText, writeText } from './read-text.ts';
+import { viewOf, type Edit } from './views.ts';
+
+export interface Inspected {
+  readonly found: readonly Found[];
+  /** The body with what `which` names replaced by marks; undefined where that cannot be done without breaking it, or leaves some of it. */
+  redacted(which: (found: Found) => boolean): Buffer | undefined;
+}
+
+interface Located extends Found {
+  /** In the view; none where it was found in something decoded further. */
+  readonly at?: Finding;
+}
+
+/** `contentType`: the header's value, in its own case ('' for none). `known`: the sandbox's own secrets. Never throws; nothing of the body is kept in the findings. */
+export function inspectBody(bytes: Buffer, contentType: string, known: Known): Inspected {
+  return inspectPart(bytes, contentType, known, 0);
+}
+
+function inspectPart(bytes: Buffer, contentType: string, known: Known, depth: number): Inspected {
+  if (bytes.length === 0) return { found: [], redacted: () => bytes };
+  const type = contentType.toLowerCase();
+  if (type.startsWith('multipart/') && depth < 2) {
+    const parts = inspectParts(bytes, contentType, known, depth);
+    if (parts) return parts;
+  }
+  const { text, encoding } = readText(bytes, type);
+  const view = viewOf(text, type);
+  const seen = new Set<string>();
+  const found: Located[] = scan(view.text, { known }).map((at) => {
+    const value = view.text.slice(at.start, at.end);
+    seen.add(value);
+    return { type: at.type, kind: at.kind, confidence: at.confidence, place: view.place(at.start), at, ...(view.text === text || text.includes(value) ? {} : { decoded: true as const }) };
+  });
+  for (const [deeper, how] of decodedFurther(view.text)) {
+    for (const at of scan(deeper.text, { known })) {
+      const value = deeper.text.slice(at.start, at.end);
+      if (seen.has(value)) continue;
+      seen.add(value);
+      found.push({ type: at.type, kind: at.kind, confidence: at.confidence, place: `${view.place(deeper.start)}, ${how}`, decoded: true });
+    }
+  }
+  return {
+    found,
+    redacted: (which) => {
+      const chosen = found.filter(which);
+      const marked = chosen.flatMap(({ at, type: name }) => (at ? [{ start: at.start, end: at.end, mark: `[redacted:${name}]` }] : []));
+      if (marked.length < chosen.length) return undefined;
+      const edits = view.edits(marked);
+      return edits && writeText(apply(text, edits), encoding);
+    },
+  };
+}
+
+/** One layer further: what a percent-encoding, a character reference, a full-width form or base64 hides. */
+function* decodedFurther(text: string): Generator<readonly [{ readonly start: number; readonly text: string }, string]> {
+  const percent = undoPercent(text);
+  if (percent !== undefined) yield [{ start: 0, text: percent }, 'percent-encoded'];
+  const references = undoReferences(text);
+  if (references !== undefined) yield [{ start: 0, text: references }, 'as character references'];
+  const folded = foldForms(text);
+  if (folded !== undefined) yield [{ start: 0, text: folded }, 'in other forms of its characters'];
+  for (const run of base64Runs(text)) yield [run, 'in base64'];
+}
+
+function apply(text: string, edits: readonly Edit[]): string {
+  let out = '';
+  let at = 0;
+  for (const edit of edits.toSorted((a, b) => a.from - b.from)) {
+    out += text.slice(at, edit.from) + edit.text;
+    at = edit.to;
+  }
+  return out + text.slice(at);
+}
+
+function inspectParts(bytes: Buffer, contentType: string, known: Known, depth: number): Inspected | undefined {
+  const parts = readMultipart(bytes, contentType);
+  if (!parts) return undefined;
+  const all: { readonly found: Found; readonly of: number }[] = [];
+  const inspected = parts.map((part, i) => {
+    const head = bytes.toString('utf8', part.headFrom, part.from);
+    for (const { type, kind, confidence } of scan(head, { known })) all.push({ found: { type, kind, confidence, place: `the head of part ${i + 1}` }, of: -1 });
+    const content = bytes.subarray(part.from, part.to);
+    const decoded = part.encoding === 'base64' ? Buffer.from(content.toString('latin1'), 'base64') : content;
+    const inner = inspectPart(decoded, part.contentType, known, depth + 1);
+    for (const found of inner.found) all.push({ found: { ...found, place: `part ${i + 1}: ${found.place}` }, of: i });
+    return inner;
+  });
+  return {
+    found: all.map(({ found }) => found),
+    redacted: (which) => {
+      const chosen = all.filter(({ found }) => which(found));
+      if (chosen.some(({ of }) => of < 0 || (parts[of]?.encoding ?? '') === 'base64')) return undefined;
+      const pieces: Buffer[] = [];
+      let at = 0;
+      for (const [i, part] of parts.entries()) {
+        const mine = inspected[i];
+        if (!mine || !chosen.some(({ of }) => of === i)) continue;
+        const replaced = mine.redacted((found) => which({ ...found, place: `part ${i + 1}: ${found.place}` }));
+        if (!replaced) return undefined;
+        pieces.push(bytes.subarray(at, part.from), replaced);
+        at = part.to;
+      }
+      return Buffer.concat([...pieces, bytes.subarray(at)]);
+    },
+  };
+}

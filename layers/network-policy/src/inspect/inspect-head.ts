@@ -1,0 +1,51 @@
+/** What is found in the target and the headers of a request. */
+import { scan, type Known } from '@nemoclaw/detect';
+import { base64Runs, foldForms } from './encoded-runs.ts';
+import type { Found } from './findings.ts';
+
+export interface Head {
+  /** Path and query as they are sent. */
+  readonly target: string;
+  readonly query: readonly (readonly [string, string])[];
+  /** Name, value, name, value… */
+  readonly headers: readonly string[];
+}
+
+/** Where a service expects the caller's own credential. A session's token may stand there; one of a known issuer's format may not, since such are put in outside. */
+const credentialHeader = /^(?:authorization|cookie|x-api-key|api-key|x-auth-token|x-csrf-token|x-goog-api-key)$/i;
+const sessionKinds: ReadonlySet<string> = new Set(['jwt', 'assignment', 'entropy', 'authorization']);
+/** Say how to talk, not what. */
+const technical = /^(?:accept|accept-.*|content-(?:length|type|encoding)|user-agent|cache-control|pragma|sec-.*|if-.*|range|dnt|date|connection|priority|traceparent|tracestate)$/i;
+
+/** Findings of the URL and of each header's value; places are words, never values. */
+export function inspectHead(head: Head, secrets: Known): Found[] {
+  const found: Found[] = [];
+  const look = (text: string, place: string, keep: (kind: string) => boolean, known = secrets): void => {
+    for (const { type, kind, confidence } of scan(text, { known })) if (keep(kind)) found.push({ type, kind, confidence, place });
+    const folded = foldForms(text);
+    if (folded !== undefined) for (const { type, kind, confidence } of scan(folded, { known })) found.push({ type, kind, confidence, place });
+    for (const run of base64Runs(text)) for (const { type, kind, confidence } of scan(run.text, { known })) found.push({ type, kind, confidence, place: `${place}, in base64` });
+  };
+  const mark = head.target.indexOf('?');
+  look(decodePath(mark < 0 ? head.target : head.target.slice(0, mark)), 'the path of the URL', all);
+  if (head.query.length > 0) look(head.query.map(([name, value]) => `${name}=${value}`).join('\n'), 'the query of the URL', all);
+  let values = '';
+  for (let i = 0; i + 1 < head.headers.length; i += 2) {
+    const name = head.headers[i] ?? '';
+    const value = head.headers[i + 1] ?? '';
+    if (technical.test(name)) continue;
+    if (credentialHeader.test(name)) look(value, 'a header', issued, none);
+    else values += `${value}\n`;
+  }
+  if (values !== '') look(values, 'a header', all);
+  return found;
+}
+
+/** The sandbox's own stand there by placeholder, also inside base64, and have been checked where they are put in. */
+const none: Known = [];
+const all = (): boolean => true;
+const issued = (kind: string): boolean => !sessionKinds.has(kind);
+
+function decodePath(path: string): string {
+  return path.includes('%') ? path.replaceAll(/(?:%[0-9a-f]{2})+/gi, (run) => Buffer.from(run.replaceAll('%', ''), 'hex').toString('utf8')) : path;
+}

@@ -1,0 +1,211 @@
+/** Inspection over real sockets: what is blocked never reaches the other side, what is redacted arrives without it, and no value is in any answer, question or record. */
+import assert from 'node:assert/strict';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { after, before, beforeEach, test } from 'node:test';
+import { gunzipSync, gzipSync } from 'node:zlib';
+import type { CompiledPolicy } from '@nemoclaw/decide';
+import { standardHooks } from '../standard-hooks.ts';
+import { openDesk, openUpstream, say, testClock, testIds, wholeAnswer } from '../testing-egress.ts';
+import type { Desk, Upstream } from '../testing-egress.ts';
+import { Core, defaultLimits } from '../core.ts';
+import type { InspectionSettings } from './findings.ts';
+import { judgeOf } from '../judge.ts';
+import { Upstreams } from '../upstreams.ts';
+
+const card = '4111 1111 1111 1111';
+const ssn = '536-22-8145';
+const mail = 'jane.roe@example.org';
+const token = 'ghp_16C7e42F292c6912E7710c838347Ae178B4a';
+const own = 'own-credential-5d41402abc';
+const placeholder = 'nemo-placeholder-77';
+const canaries = [card, ssn, mail, token, own, card.replaceAll(' ', '')];
+
+let desk: Desk;
+let upstream: Upstream;
+let seen: { readonly url: string; readonly headers: Readonly<Record<string, string | string[] | undefined>>; readonly body: Buffer }[] = [];
+/** Connections that sent something, also where no request came of it. */
+let arrived = 0;
+let answer: (req: IncomingMessage, res: ServerResponse) => void = (_req, res) => void res.end('fine');
+
+before(async () => {
+  upstream = await openUpstream((req, res) => {
+    arrived += 1;
+    const chunks: Buffer[] = [];
+    req.on('data', (chunk: Buffer) => chunks.push(chunk));
+    req.on('end', () => {
+      seen.push({ url: req.url ?? '', headers: req.headers, body: Buffer.concat(chunks) });
+      answer(req, res);
+    });
+    req.on('error', () => undefined);
+  });
+  desk = await openDesk({
+    rules: [{ host: 'api.test', verdict: 'deny', path: '/denied' }, { host: 'api.test', verdict: 'allow' }], pins: [{ host: 'api.test' }], ports: [upstream.port],
+    credentials: [{ placeholder, value: own, host: 'api.test', header: 'authorization', pathPrefix: '' }],
+  });
+});
+after(async () => {
+  await desk.close();
+  await upstream.close();
+});
+beforeEach(() => {
+  seen = [];
+  arrived = 0;
+  answer = (_req, res) => void res.end('fine');
+  settings({});
+});
+
+function settings(more: Partial<InspectionSettings>): void {
+  Object.assign(desk.policy, { inspection: { scanForPII: true, ...more } });
+}
+
+async function send(method: string, target: string, body: string | Buffer = '', headers: Readonly<Record<string, string>> = {}): Promise<string> {
+  const bytes = Buffer.from(body);
+  const lines = Object.entries({ host: `api.test:${upstream.port}`, connection: 'close', ...(bytes.length > 0 ? { 'content-length': String(bytes.length) } : {}), ...headers });
+  const head = Buffer.from(`${method} ${target} HTTP/1.1\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`);
+  return say(await desk.tcp('api.test', upstream.port), Buffer.concat([head, bytes]), wholeAnswer);
+}
+const json = { 'content-type': 'application/json' };
+const post = (value: unknown, headers: Readonly<Record<string, string>> = {}): Promise<string> => send('POST', '/x', JSON.stringify(value), { ...json, ...headers });
+/** What the agent, a person and the record were told since `mark`. */
+const told = (answers: readonly string[]): string => JSON.stringify([answers, desk.approver.asked, desk.audit.events], (_key, value: unknown) => (value instanceof Map ? [...value] : value));
+
+test('credentials, cards, social security and account numbers are blocked wherever they stand; the other side sees not a byte, and no value is told', async () => {
+  const answers: string[] = [];
+  const refused = async (rule: string, reply: Promise<string>): Promise<void> => {
+    const text = await reply;
+    answers.push(text);
+    assert.match(text, /^HTTP\/1\.1 403/, text);
+    assert.ok(text.includes(`"rule":"inspection.actions.${rule}"`), text);
+  };
+  await refused('credit-card', post({ note: card }));
+  await refused('us-ssn', post({ ssn }));
+  await refused('iban', post({ to: 'DE89 3704 0044 0532 0130 00' }));
+  await refused('secret', post({ key: token }));
+  await refused('credit-card', post({ data: Buffer.from(`please charge the card ${card} for it`).toString('base64') }));
+  await refused('credit-card', send('POST', '/x', '{"n":"\\u0034111 1111 1111 1111"}', json));
+  await refused('credit-card', send('POST', '/x', gzipSync(JSON.stringify({ note: card })), { ...json, 'content-encoding': 'gzip' }));
+  await refused('credit-card', send('POST', '/x', 'card=4111+1111+1111+1111', { 'content-type': 'application/x-www-form-urlencoded' }));
+  await refused('credit-card', send('GET', `/x?c=${encodeURIComponent(card)}`));
+  await refused('secret', send('GET', '/x', '', { 'x-note': token }));
+  await refused('secret', send('POST', '/x', '{"a":1}', { ...json, authorization: `Bearer ${token}` }));
+  const boundary = 'aB3';
+  await refused('secret', send('POST', '/x', `--${boundary}\r\ncontent-disposition: form-data; name="f"; filename="${token}"\r\n\r\nx\r\n--${boundary}--\r\n`, { 'content-type': `multipart/form-data; boundary=${boundary}` }));
+  assert.equal(arrived, 0);
+  const text = told(answers);
+  for (const canary of canaries) assert.ok(!text.includes(canary), canary);
+  assert.ok(text.includes('the body at /note'), 'the place is told');
+});
+
+test('addresses and phone numbers pass by default, and are on record by class and place', async () => {
+  const mark = desk.audit.events.length;
+  assert.match(await post({ contact: { email: mail } }), /fine/);
+  assert.equal(seen[0]?.body.toString(), JSON.stringify({ contact: { email: mail } }));
+  const event = desk.audit.events.slice(mark).find((one) => one.class === 'dataSecurityFinding');
+  assert.deepEqual(event?.data, { host: 'api.test', port: upstream.port, way: 'request', found: { email: 1 }, places: ['the body at /contact/email'], action: 'log' });
+  assert.ok(!JSON.stringify(desk.audit.events).includes(mail));
+});
+
+test('redact: the request arrives without the value, whole and with its right length, also compressed', async () => {
+  settings({ actions: { email: 'redact', 'credit-card': 'redact' } });
+  assert.match(await post({ to: mail, n: 1.5, pan: card }), /fine/);
+  assert.equal(seen[0]?.body.toString(), '{"to":"[redacted:email]","n":1.5,"pan":"[redacted:credit-card]"}');
+  assert.equal(seen[0]?.headers['content-length'], String(seen[0]?.body.length));
+  assert.match(await send('POST', '/x', gzipSync(JSON.stringify({ to: mail })), { ...json, 'content-encoding': 'gzip' }), /fine/);
+  assert.equal(gunzipSync(seen[1]?.body ?? Buffer.alloc(0)).toString(), '{"to":"[redacted:email]"}');
+  assert.match(await send('POST', '/x', `24\r\n{"to":"${mail}","b":"xx"}\r\n0\r\n\r\n`.replace('24', (`{"to":"${mail}","b":"xx"}`).length.toString(16)), { ...json, 'transfer-encoding': 'chunked', 'content-length': '' }).catch(() => ''), /400|fine/);
+  assert.match(await post({ [mail]: 1 }), /inspection\.actions\.email/, 'what cannot be taken out does not leave');
+  assert.match(await send('GET', `/x?to=${mail}`), /inspection\.actions\.email/, 'a URL is not rewritten');
+});
+
+test('escalate: a person sees class and place, not the value; approved it arrives as it was', async () => {
+  settings({ actions: { email: 'escalate' } });
+  const before = desk.approver.asked.length;
+  const reply = post({ to: mail, text: `to ${Buffer.from(`the address is ${mail}, and so on`).toString('base64')}` });
+  await desk.approver.until(before + 1);
+  const question = desk.approver.asked[before];
+  assert.equal(question?.decision.rules[0]?.id, 'inspection.actions.email');
+  assert.match(question?.decision.reason ?? '', /an email address stands in the body at \/to/);
+  assert.ok(!(question?.detail ?? mail).includes(mail), question?.detail);
+  assert.equal(arrived, 0);
+  desk.approver.answer({ verdict: 'allow', approvalId: 'apr_1', by: 'uid:0' });
+  assert.match(await reply, /fine/);
+  assert.ok(seen[0]?.body.toString().includes(mail));
+});
+
+test('bodies that are not held are read as they pass: a value cut in two does not leave whole', async () => {
+  const socket = await desk.tcp('api.test', upstream.port);
+  const got = say(socket, `POST /x HTTP/1.1\r\nhost: api.test:${upstream.port}\r\ncontent-type: application/octet-stream\r\ntransfer-encoding: chunked\r\n\r\n`, wholeAnswer);
+  const chunk = (text: string): void => void socket.write(`${text.length.toString(16)}\r\n${text}\r\n`);
+  chunk(`token ${token.slice(0, 20)}`);
+  while (arrived === 0) await new Promise((next) => setTimeout(next, 5));
+  chunk(`${token.slice(20)} and more`);
+  assert.match(await got, /inspection\.actions\.secret/);
+  assert.equal(seen.length, 0, 'the request never ended for the other side');
+});
+
+test('what the policy refuses is refused before the body is read; a bomb and a large encoded body are refused with a reason', async () => {
+  const denied = await desk.tcp('api.test', upstream.port);
+  assert.match(await say(denied, `POST /denied HTTP/1.1\r\nhost: api.test:${upstream.port}\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n`, wholeAnswer), /^HTTP\/1\.1 403/);
+  const bomb = gzipSync(Buffer.alloc(32 << 20));
+  assert.match(await send('POST', '/x', bomb, { ...json, 'content-encoding': 'gzip' }), /proxy\.body-encoding.*decodes to more than/);
+  const large = await desk.tcp('api.test', upstream.port);
+  assert.match(await say(large, `POST /x HTTP/1.1\r\nhost: api.test:${upstream.port}\r\ncontent-encoding: gzip\r\ncontent-length: 9000000\r\n\r\n`, wholeAnswer), /inspection\.maxBody/);
+  assert.equal(arrived, 0);
+});
+
+test('with scanForPII: false nothing is searched for but the own credentials, and these never leave', async () => {
+  settings({ scanForPII: false });
+  assert.match(await post({ note: card }), /fine/);
+  for (const form of [own, Buffer.from(`x${own}y`).toString('base64'), Buffer.from(own).toString('hex'), [...own].toReversed().join('')]) {
+    assert.match(await post({ note: form }), /^HTTP\/1\.1 403/, form);
+    assert.match(await send('GET', `/x?q=${encodeURIComponent(form)}`), /^HTTP\/1\.1 403/, form);
+  }
+  assert.equal(seen.length, 1);
+});
+
+test('a credential that the service echoes comes back masked, whatever pieces it comes in; lengths stay', async () => {
+  answer = (req, res) => {
+    const echo = `you sent ${String(req.headers.authorization)}, that is ${Buffer.from(String(req.headers.authorization)).toString('base64')}.`;
+    res.writeHead(200, { 'content-type': 'text/event-stream', 'x-echo': String(req.headers.authorization), 'x-asked': String(req.headers['accept-encoding']) });
+    for (const character of echo) res.write(character);
+    res.end();
+  };
+  const text = await send('GET', '/x', '', { authorization: `Bearer ${placeholder}`, 'accept-encoding': 'gzip' });
+  assert.equal(seen[0]?.headers.authorization, `Bearer ${own}`);
+  assert.ok(!text.includes(own) && !text.includes(Buffer.from(own).toString('base64').slice(4, 20)), text);
+  assert.match(text.replaceAll(/\r\n[0-9a-f]+\r\n/g, ''), /\*{10}/);
+  assert.match(text, /x-asked: undefined/, 'the answer was asked for without an encoding');
+  answer = (req, res) => void res.writeHead(200, { 'content-encoding': 'gzip' }).end(gzipSync(String(req.headers.authorization)));
+  assert.match(await send('GET', '/x', '', { authorization: `Bearer ${placeholder}` }), /proxy\.answer-encoding/);
+});
+
+test('personal data in an answer passes, and is on record once, without the value', async () => {
+  const mark = desk.audit.events.length;
+  answer = (_req, res) => {
+    res.writeHead(200, { 'content-type': 'application/json' });
+    res.write(`[{"email":"${mail.slice(0, 6)}`);
+    res.end(`${mail.slice(6)}"},{"email":"${mail}"}]`);
+  };
+  assert.ok((await send('GET', '/x')).includes('200 OK'));
+  const events = (): unknown[] => desk.audit.events.slice(mark).filter((one) => one.class === 'dataSecurityFinding').map((one) => one.data?.['found']);
+  assert.deepEqual(events(), [{ email: 2 }]);
+  settings({ responses: false });
+  await send('GET', '/x');
+  assert.equal(events().length, 1);
+});
+
+test('messages of a WebSocket: blocked, redacted, masked', () => {
+  const core = new Core(
+    { sandbox: 's', judge: judgeOf(() => ({ network: { inspection: { tlsDecrypt: true, logPayloads: false, scanForPII: true, actions: { email: 'redact' } } } }) as unknown as CompiledPolicy, { version: 1, decide: () => assert.fail() }), approver: desk.approver, audit: desk.audit, clock: testClock, ids: testIds, upstreams: new Upstreams({ resolve: async () => [], clock: testClock, pins: [], connections: 1 }), limits: defaultLimits },
+    standardHooks, desk.config,
+  );
+  const place = { name: 'api.test', port: 80, tls: false };
+  const checked = { method: 'GET', target: '/', paths: ['/'], query: [], headers: [], hasBody: false, length: undefined, contentType: '', contentEncoding: '' };
+  const pass = standardHooks.messages[0]?.open({ core, place, checked, correlation: 'c', resource: () => assert.fail(), judged: undefined });
+  const message = (from: 'client' | 'server', text: string) => pass?.({ from, binary: false, data: Buffer.from(text) })?.toString();
+  assert.equal(message('client', '{"a":"hello"}'), '{"a":"hello"}');
+  assert.equal(message('client', `{"a":"${mail}"}`), '{"a":"[redacted:email]"}');
+  assert.throws(() => message('client', card), /a payment card number is in a message/);
+  assert.throws(() => message('client', Buffer.from(`xx${own}`).toString('base64')), /credential of this sandbox/);
+  assert.equal(message('server', `you are ${own}`), `you are ${'*'.repeat(own.length)}`);
+});

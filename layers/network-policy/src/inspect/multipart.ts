@@ -1,0 +1,55 @@
+/** The parts of a multipart body (RFC 2046, RFC 7578), as ranges of bytes. */
+
+export interface Part {
+  readonly name: string;
+  readonly filename: string;
+  readonly contentType: string;
+  readonly encoding: string;
+  /** The content, without the line end before the next boundary. */
+  readonly from: number;
+  readonly to: number;
+  /** Its header block. */
+  readonly headFrom: number;
+}
+
+const mostParts = 1000;
+
+/** Undefined where the body is not what its type says, or has more than 1000 parts. `contentType`: the header's value, in its own case. */
+export function readMultipart(body: Buffer, contentType: string): readonly Part[] | undefined {
+  const match = /;\s*boundary\s*=\s*(?:"([^"]{1,200})"|([^\s;"]{1,200}))/i.exec(contentType);
+  const boundary = match?.[1] ?? match?.[2];
+  if (boundary === undefined) return undefined;
+  const mark = Buffer.from(`--${boundary}`, 'latin1');
+  const parts: Part[] = [];
+  let at = body.indexOf(mark);
+  if (at < 0) return undefined;
+  for (;;) {
+    const after = at + mark.length;
+    if (body[after] === 45 && body[after + 1] === 45) return parts;
+    if (parts.length >= mostParts) return undefined;
+    const lineEnd = body.indexOf('\n', after);
+    const next = body.indexOf(mark, after);
+    if (lineEnd < 0 || next < 0) return undefined;
+    const part = readPart(body, lineEnd + 1, next);
+    if (!part) return undefined;
+    parts.push(part);
+    at = next;
+  }
+}
+
+function readPart(body: Buffer, from: number, next: number): Part | undefined {
+  const blank = body.subarray(from, next).indexOf('\r\n\r\n');
+  const bare = body[from] === 13 && body[from + 1] === 10;
+  if (blank < 0 && !bare) return undefined;
+  const head = bare ? '' : body.toString('utf8', from, from + blank);
+  const start = bare ? from + 2 : from + blank + 4;
+  const field = (name: string): string => new RegExp(`^${name}:\\s*(.*)$`, 'im').exec(head)?.[1]?.trim() ?? '';
+  const disposition = field('content-disposition');
+  const parameter = (name: string): string => {
+    const found = new RegExp(`;\\s*${name}\\*?\\s*=\\s*(?:"((?:[^"\\\\]|\\\\.)*)"|([^\\s;]+))`, 'i').exec(disposition);
+    return found?.[1] ?? found?.[2] ?? '';
+  };
+  const to = body[next - 1] === 10 ? (body[next - 2] === 13 ? next - 2 : next - 1) : next;
+  if (to < start) return undefined;
+  return { name: parameter('name'), filename: parameter('filename'), contentType: field('content-type').toLowerCase(), encoding: field('content-transfer-encoding').toLowerCase(), from: start, to, headFrom: from };
+}

@@ -1,0 +1,26 @@
+/** Bytes of a message as text, by what they are rather than by what they are called. */
+import { isUtf8 } from 'node:buffer';
+
+export interface ReadText {
+  readonly text: string;
+  /** The encoding that turns it back into the same bytes. */
+  readonly encoding: 'utf8' | 'latin1' | 'utf16le' | 'utf16be';
+}
+
+/** UTF-16 by its mark, its declared charset or its zero bytes; UTF-8 where it is; every other body byte by byte. `contentType` in lower case. */
+export function readText(bytes: Buffer, contentType: string): ReadText {
+  const [a, b, c, d] = bytes;
+  const declared = /charset\s*=\s*"?utf-?16(le|be)?/.exec(contentType);
+  const little = (a === 0xff && b === 0xfe) || declared?.[1] === 'le' || (b === 0 && d === 0 && a !== 0 && c !== 0);
+  const big = (a === 0xfe && b === 0xff) || declared?.[1] === 'be' || (declared && !little) || (a === 0 && c === 0 && b !== 0 && d !== 0);
+  if (bytes.length >= 4 && bytes.length % 2 === 0 && (little || big)) {
+    return little ? { text: bytes.toString('utf16le'), encoding: 'utf16le' } : { text: Buffer.from(bytes).swap16().toString('utf16le'), encoding: 'utf16be' };
+  }
+  const encoding = isUtf8(bytes) ? 'utf8' : 'latin1';
+  return { text: bytes.toString(encoding), encoding };
+}
+
+/** The bytes of a text in one of these encodings. */
+export function writeText(text: string, encoding: ReadText['encoding']): Buffer {
+  return encoding === 'utf16be' ? Buffer.from(text, 'utf16le').swap16() : Buffer.from(text, encoding);
+}

@@ -1,0 +1,63 @@
+/** What inspection says: to the agent, to the person who is asked, and to the record. Classes and places, never values. */
+import type { Decision, LedgerEvent } from '@nemoclaw/contract';
+import { refusal } from '../core.ts';
+import type { Core } from '../core.ts';
+import { Stopped } from '../hooks.ts';
+import type { Passing } from '../hooks.ts';
+import { authority } from '../judge.ts';
+import { classWords, counts, type Action, type Found, type InspectionSettings } from './findings.ts';
+
+/** What the policy in force says about inspection. */
+export function settingsOf(core: Core): InspectionSettings {
+  const { judge } = core.ports;
+  return judge.inspection ?? { scanForPII: judge.scan };
+}
+
+/** The id that the rule has for people: where a policy would change it. */
+export function ruleOf(found: Found): string {
+  return found.type === 'known-secret' ? 'inspection.scanForPII' : `inspection.actions.${found.type}`;
+}
+
+/** The end of a request in which something was found that must not leave. */
+export function blocked(passing: Passing, found: Found): Stopped {
+  const what = classWords[found.type];
+  const hint = found.type === 'known-secret' || found.type === 'secret' ? 'Secrets are put in outside the sandbox; never send one yourself.' : 'Leave it out of the request, or ask the operator about `inspection.actions`.';
+  const decision = refusal(passing.core.config.version, ruleOf(found), `${upper(what)} stands in ${found.place}.`, hint);
+  return new Stopped({ ...decision, decidedBy: 'table' }, `${what} is in ${found.place}`);
+}
+
+/** The question about a request that a person decides on, because of `why`. */
+export function askedAbout(passing: Passing, rule: string, why: string): Decision {
+  return { ...refusal(passing.core.config.version, rule, `A person decides on this request: ${why}.`, 'Wait for the operator; `nemoclaw approvals list` shows the question.'), verdict: 'escalate', decidedBy: 'table' };
+}
+
+/** The question about a request in which something was found that a person decides on. */
+export function asked(passing: Passing, found: Found): Decision {
+  const what = classWords[found.type];
+  return askedAbout(passing, ruleOf(found), `${what} stands in ${found.place}`);
+}
+
+/** A refusal of a body that cannot be looked into. */
+export function unreadable(passing: Passing, rule: string, why: string, hint: string): Stopped {
+  return new Stopped(refusal(passing.core.config.version, rule, `${upper(why)}.`, hint), why);
+}
+
+/** Puts on record what was found and what was done. `way`: `request`, `answer` or `message`. */
+export function recordFound(passing: Passing, way: string, all: readonly Found[], action: Action): void {
+  if (all.length === 0) return;
+  const { core, place } = passing;
+  const seen = core.seen(passing.correlation);
+  const found = counts(all);
+  const places = [...new Set(all.map((one) => one.place))].slice(0, 8);
+  const event: LedgerEvent = {
+    time: seen.time, class: 'dataSecurityFinding', activity: 1, severity: action === 'log' ? 1 : 3, sandbox: seen.sandbox, layer: 'proxy', correlation: seen.correlation,
+    verdict: action === 'block' ? 'deny' : action === 'escalate' ? 'escalate' : 'observe',
+    message: `${way} ${way === 'answer' ? 'from' : 'to'} ${authority(place)}: found ${Object.entries(found).map(([type, n]) => `${type} ${n}`).join(', ')}${action === 'redact' ? ', redacted' : ''}`,
+    data: { host: place.name, port: place.port, way, found, places, action },
+  };
+  core.ports.audit.emit(event);
+}
+
+function upper(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

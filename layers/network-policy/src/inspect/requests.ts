@@ -1,0 +1,138 @@
+/** Requests on their way out: their heads, their bodies where these are held, and their bytes where they are passed on as they come. */
+import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
+import { Scanner } from '@nemoclaw/detect';
+import type { BodyReader, ByteTransform, HeadReader, OutgoingHook, Passing, Reading } from '../hooks.ts';
+import { actionFor, hiddenOf, strictest, type Found } from './findings.ts';
+import { inspectBody } from './inspect-body.ts';
+import { inspectHead } from './inspect-head.ts';
+import { asked, askedAbout, blocked, recordFound, settingsOf, unreadable } from './report.ts';
+
+/** Bodies of these kinds are conversations: their end may wait for an answer, so that they cannot be held. */
+const streamed = /^(?:application\/(?:grpc|x-ndjson|jsonl|octet-stream|x-git-|connect\+|vnd\.apache\.thrift)|text\/event-stream|video\/|audio\/)/;
+const document = /^(?:application\/(?:[a-z0-9.+-]*(?:json|xml)|x-www-form-urlencoded|graphql|yaml|x-yaml)|multipart\/|text\/)/;
+
+function limitOf(passing: Passing): number {
+  return Math.min(settingsOf(passing.core).maxBody ?? Infinity, passing.core.ports.limits.bodyBytes);
+}
+
+/** URL and headers of every request. A value cannot be taken out of them without changing what is asked for, so `redact` blocks here. */
+export const headInspection: HeadReader = {
+  read: (passing) => {
+    const settings = settingsOf(passing.core);
+    if (!settings.scanForPII) return undefined;
+    const oversize = oversizeOf(passing);
+    if (oversize === 'deny') throw unreadable(passing, 'inspection.maxBody', tooLarge, 'Send it without a content encoding, or in smaller pieces.');
+    const { target, query } = passing.checked;
+    const found = inspectHead({ target, query, headers: withoutPlaceholders(passing) }, passing.core.secrets.known);
+    const worst = strictest(found, settings);
+    if (!worst) return oversize === 'escalate' ? { escalate: askedAbout(passing, 'inspection.maxBody', tooLarge) } : undefined;
+    recordFound(passing, 'request', found, worst.action === 'redact' ? 'block' : worst.action);
+    if (worst.action === 'block' || worst.action === 'redact') throw blocked(passing, worst.found);
+    const hidden = hiddenOf(found, settings);
+    return worst.action === 'escalate' ? { escalate: asked(passing, worst.found), hidden } : { hidden };
+  },
+};
+
+const tooLarge = 'the body is encoded, and larger than what is inspected';
+
+/** What the policy wants done with a body that has to be held to be read, and is too large for it; undefined for all others. */
+function oversizeOf(passing: Passing): 'deny' | 'escalate' | 'uninspected' | undefined {
+  const { checked, core } = passing;
+  if (!checked.hasBody || !isEncoded(checked.contentEncoding) || (checked.length ?? 0) <= limitOf(passing)) return undefined;
+  const words = checked.paths.map((path) => core.ports.judge.terms(passing.resource(path))?.onOversize ?? 'deny');
+  return words.includes('deny') ? 'deny' : words.includes('escalate') ? 'escalate' : 'uninspected';
+}
+
+/** A placeholder in its own header has been checked already. */
+function withoutPlaceholders({ core, checked }: Passing): readonly string[] {
+  const { credentials } = core.config;
+  if (credentials.length === 0) return checked.headers;
+  return checked.headers.map((value, i) => (i % 2 === 0 ? value : credentials.reduce((text, { placeholder }) => (text.includes(placeholder) ? text.split(placeholder).join('') : text), value)));
+}
+
+const isEncoded = (encoding: string): boolean => encoding !== '' && encoding !== 'identity';
+
+/** Bodies that are documents, or encoded, or short: held, read as their readers will read them, blocked, rewritten, asked about or put on record. */
+export const bodyInspection: BodyReader = {
+  inspects: true,
+  needs: (passing) => {
+    const { core, checked } = passing;
+    if (!settingsOf(core).scanForPII) return false;
+    if (isEncoded(checked.contentEncoding)) return oversizeOf(passing) === undefined;
+    const limit = limitOf(passing);
+    if (checked.length === undefined) return document.test(checked.contentType) && !streamed.test(checked.contentType);
+    if (checked.length > limit) return false;
+    // Where much is held already, what has no structure to look into is read as it passes.
+    return document.test(checked.contentType) || core.buffered + checked.length <= core.ports.limits.bufferedBytes / 2;
+  },
+  read: (passing, readable) => {
+    const settings = settingsOf(passing.core);
+    if (!settings.scanForPII) return undefined;
+    const { found, redacted } = inspectBody(readable, contentTypeOf(passing), passing.core.secrets.known);
+    const worst = strictest(found, settings);
+    if (!worst) return undefined;
+    recordFound(passing, 'request', found, worst.action);
+    if (worst.action === 'block') throw blocked(passing, worst.found);
+    const redacts = (one: Found): boolean => actionFor(one, settings) === 'redact';
+    const escalate = { hidden: hiddenOf(found, settings), ...(worst.action === 'escalate' ? { escalate: asked(passing, worst.found) } : {}) };
+    const first = found.find(redacts);
+    if (!first) return escalate;
+    const rewritten = redacted(redacts);
+    const body = rewritten && encode(rewritten, passing.checked.contentEncoding);
+    // What cannot be taken out does not leave.
+    if (!body) throw blocked(passing, first);
+    return { ...escalate, body } satisfies Reading;
+  },
+};
+
+/** In its own case: the boundary of a multipart body has one. */
+function contentTypeOf({ checked }: Passing): string {
+  for (let i = 0; i + 1 < checked.headers.length; i += 2) if (checked.headers[i]?.toLowerCase() === 'content-type') return checked.headers[i + 1] ?? '';
+  return '';
+}
+
+function encode(body: Buffer, encoding: string): Buffer | undefined {
+  switch (encoding) {
+    case '': case 'identity': return body;
+    case 'gzip': case 'x-gzip': return gzipSync(body);
+    case 'deflate': return deflateSync(body);
+    case 'br': return brotliCompressSync(body);
+    case 'zstd': return zstdCompressSync(body);
+    default: return undefined;
+  }
+}
+
+/** Bytes that a finding may reach back over what has been passed on already. */
+const carried = 2048;
+
+/**
+ * Bodies that are passed on as they come: each piece is judged together with the end of what went before, and goes on at once if nothing is in it. A value that comes in
+ * two pieces is seen when its end comes, which then does not leave. Nothing can be rewritten or asked about here any more: both block.
+ */
+export const streamInspection: OutgoingHook = {
+  open: (passing): ByteTransform | undefined => {
+    const { core } = passing;
+    const settings = settingsOf(core);
+    if (!settings.scanForPII) return undefined;
+    // Its encoding hides it; the policy said that it may pass so.
+    if (isEncoded(passing.checked.contentEncoding)) return undefined;
+    let tail: Buffer = Buffer.alloc(0);
+    let told = false;
+    return {
+      next: (chunk) => {
+        const window = tail.length > 0 ? Buffer.concat([tail, chunk]) : chunk;
+        const scanner = new Scanner({ known: core.secrets.known });
+        const found: Found[] = [...scanner.push(window), ...scanner.end()].filter(({ end }) => end > tail.length).map(({ type, kind, confidence }) => ({ type, kind, confidence, place: 'the body' }));
+        tail = Buffer.from(window.subarray(Math.max(0, window.length - carried)));
+        const worst = strictest(found, settings);
+        if (!worst) return chunk;
+        const blocks = worst.action !== 'log';
+        if (blocks || !told) recordFound(passing, 'request', found, blocks ? 'block' : 'log');
+        told = true;
+        if (blocks) throw blocked(passing, worst.found);
+        return chunk;
+      },
+      end: () => Buffer.alloc(0),
+    };
+  },
+};
