@@ -39,7 +39,7 @@ export const policyWords: Readonly<Record<string, Readonly<Record<string, string
     'spec.syscalls.allow[]': 'Calls added to the level; only what level `permissive` has.',
     'spec.syscalls.deny[]': 'Calls taken from the level.',
     'spec.syscalls.escalate[]': 'Calls that a person is asked about.',
-    'spec.mode': '`monitor`: what a person would be asked about is recorded and let through; the isolation stays.',
+    'spec.mode': '`monitor`: what the rules on files, programs and calls would deny or ask about is recorded and let through; levels, the view of the host, protected names and limits stay.',
     'spec.requires[]': 'Nothing starts on a host that lacks it.',
     'spec.enforcement': '`strict`: a rule that cannot be enforced here starts nothing. `best-effort`: it starts, and `status` lists what is not enforced.',
   },

@@ -52,9 +52,12 @@ export type EscalateOp = 'delete' | 'rename' | 'write' | 'create' | 'read' | 'ex
 /** An operation on anything at or below `path` waits for a person. */
 export interface EscalateRule {
   readonly path: string;
-  readonly on: readonly EscalateOp[];
+  /** `start`: execve(2) itself, seen in monitor mode only and told as `exec`. */
+  readonly on: readonly (EscalateOp | 'start')[];
   /** With `call` alone; `path` is '/'. */
   readonly calls?: readonly AskedCall[];
+  /** Monitor mode: nobody is asked; what would have become of it is recorded where it would have been denied. `rank`: a denial beats a question (2), that a grant; then the longer path counts. */
+  readonly watch?: { readonly would: 'deny' | 'allow'; readonly rank: 1 | 3; readonly rule: RuleRef };
 }
 
 /** A system call that always waits. `args`: how many a person is shown. `goesOn`: once approved, the kernel does it; else openshelld does. */

@@ -92,7 +92,7 @@ static json_t *describe(const struct sandbox *sandbox, const struct hold *hold, 
 static bool may_tell(struct asker *a) {
   int64_t now = boottime_ms();
   if (a->minute == 0 || now - a->minute >= 60000) {
-    if (a->untold > 0) event_emit("fileActivity", 99, 3, a->sandbox->id, "openshelld", "observe", json_pack("{s:I,s:s,s:b}", "count", (json_int_t)a->untold, "would", "escalate", "monitor", 1), "Monitor: %u more calls would have waited for a person", a->untold);
+    if (a->untold > 0) event_emit("fileActivity", 99, 3, a->sandbox->id, "openshelld", "observe", json_pack("{s:I,s:b}", "count", (json_int_t)a->untold, "monitor", 1), "Monitor: %u more calls would have waited for a person, or been denied", a->untold);
     a->minute = now;
     a->told = a->untold = 0;
   }
@@ -102,10 +102,13 @@ static bool may_tell(struct asker *a) {
 }
 
 void hold_would_open(struct sandbox *sandbox, const struct operation *op, int rule, unsigned asked) {
-  if (!may_tell(sandbox->asker)) return;
+  json_t *watch = json_object_get(json_array_get(sandbox->escalate, (size_t)rule), "watch");
+  const char *would = watch ? json_string_value(json_object_get(watch, "would")) : "escalate";
+  if (!would || strcmp(would, "allow") == 0 || !may_tell(sandbox->asker)) return;
   json_t *data = json_pack("{s:s,s:s,s:o,s:o,s:i,s:s,s:b}", "op", on_word(asked), "syscall", op->syscall, "path", record_path(op), "toPath", operation_has_two(op) ? record_text(op->to.path) : json_null(), "rule", rule, "would",
-                           "escalate", "monitor", 1);
-  event_emit("fileActivity", activity_of(op), 3, sandbox->id, "openshelld", "observe", data, "Monitor: %s of %s would wait for a person", op->syscall, op->from.path);
+                           would, "monitor", 1);
+  if (watch && json_object_get(watch, "rule")) json_object_set(data, "rule", json_object_get(watch, "rule"));
+  event_emit("fileActivity", activity_of(op), 3, sandbox->id, "openshelld", "observe", data, "Monitor: %s of %s would %s", op->syscall, op->from.path, watch ? "be denied" : "wait for a person");
 }
 
 bool hold_open(struct sandbox *sandbox, struct shared_slot *slot, struct operation *op, int rule, unsigned asked) {

@@ -16,6 +16,7 @@
 struct rule {
   char path[PATH_BYTES]; /* as the plan names it */
   unsigned on; /* ON_ bits */
+  int rank;    /* what beats what: 3 a denial, 2 a question, 1 a grant */
   int fd; /* O_PATH on what was there at launch, or -1: nothing was */
   dev_t dev;
   ino_t ino;
@@ -39,9 +40,10 @@ struct ancestors {
 };
 
 /* In the order of the ON_ bits. */
-static const char *const words[] = {"delete", "rename", "write", "create", "read", "exec", "connect", "call"};
+static const char *const words[] = {"delete", "rename", "write", "create", "read", "exec", "connect", "call", "start"};
 
 const char *on_word(unsigned on) {
+  if (on & ON_START) return "exec";
   for (size_t w = 0; w < sizeof words / sizeof *words; w++)
     if (on & 1U << w) return words[w];
   return "call";
@@ -57,6 +59,8 @@ struct hold_rules *rules_make(const struct view *view, json_t *escalate) {
     const char *path = json_string_value(json_object_get(one, "path"));
     struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
     struct stat found;
+    json_t *rank = json_object_get(json_object_get(one, "watch"), "rank");
+    rule->rank = rank ? (int)json_integer_value(rank) : 2;
     text_format(rule->path, sizeof rule->path, "%s", path ? path : "/");
     for (size_t end = strlen(rule->path); end > 1 && rule->path[end - 1] == '/';) rule->path[--end] = 0;
     json_array_foreach(json_object_get(one, "on"), k, on) {
@@ -174,7 +178,7 @@ static unsigned asks_about(const struct rule *rule, int index, const struct oper
 }
 
 int rules_match(struct hold_rules *rules, struct operation *op, const struct view *view, unsigned *asked) {
-  int best = -1;
+  int best = -1, rank = 0;
   size_t longest = 0;
   unsigned does = operation_does(op);
   bool two = operation_has_two(op);
@@ -187,8 +191,9 @@ int rules_match(struct hold_rules *rules, struct operation *op, const struct vie
     const struct rule *rule = &rules->rule[i];
     unsigned hit = asks_about(rule, i, op, known, does);
     size_t length = strlen(rule->path);
-    if (hit && length >= longest) {
+    if (hit && (rule->rank > rank || (rule->rank == rank && length >= longest))) {
       best = i;
+      rank = rule->rank;
       longest = length;
       *asked = op->rename ? ON_RENAME : hit & -hit;
     }

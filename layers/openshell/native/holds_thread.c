@@ -69,7 +69,7 @@ static void wait_for_person(struct asker *a, struct shared_slot *slot, struct op
   end_call(a, slot, EPERM);
 }
 
-/* Monitor mode: what a person would be asked about is told, and the kernel goes on with it as with everything else. */
+/* Monitor mode: what a person would be asked about, or a rule would deny, is told, and the kernel goes on with it as with everything else. */
 static void observe(struct asker *a, struct shared_slot *slot, const struct call_rule *named, struct operation *op) {
   int error, rule = -1;
   unsigned asked = 0;
@@ -90,13 +90,14 @@ static void observe(struct asker *a, struct shared_slot *slot, const struct call
     rule = named->rule;
     asked = ON_CALL;
   }
-  answer_continue(a->notify, slot_id(slot));
-  slot_clear(slot);
+  /* On record before it is done: the caller, and the sandbox with it, may end at once. */
   if (rule >= 0) {
     loop_lock();
     if (a->sandbox) hold_would_open(a->sandbox, op, rule, asked);
     loop_unlock();
   }
+  answer_continue(a->notify, slot_id(slot));
+  slot_clear(slot);
   operation_close(op);
 }
 

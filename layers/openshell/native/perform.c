@@ -26,6 +26,7 @@ unsigned operation_does(const struct operation *op) {
     case DO_SYMLINK:
     case DO_LINK: return ON_CREATE;
     case DO_CONNECT: return ON_CONNECT;
+    case DO_EXEC: return ON_START;
     case DO_CALL: return ON_CALL;
     default: return ON_WRITE;
   }

@@ -57,7 +57,7 @@ struct place {
   char path[PATH_BYTES + 260]; /* as the agent sees it, without symbolic links */
 };
 
-enum operation_kind { DO_UNLINK, DO_RENAME, DO_OPEN, DO_MKDIR, DO_MKNOD, DO_SYMLINK, DO_LINK, DO_TRUNCATE, DO_CHMOD, DO_CHOWN, DO_UTIMES, DO_SETXATTR, DO_REMOVEXATTR, DO_CONNECT, DO_CALL };
+enum operation_kind { DO_UNLINK, DO_RENAME, DO_OPEN, DO_MKDIR, DO_MKNOD, DO_SYMLINK, DO_LINK, DO_TRUNCATE, DO_CHMOD, DO_CHOWN, DO_UTIMES, DO_SETXATTR, DO_REMOVEXATTR, DO_CONNECT, DO_EXEC, DO_CALL };
 
 /* Numbers of a call; what a held call keeps of them is these bytes. */
 struct operation_numbers {
@@ -87,7 +87,7 @@ struct operation {
 };
 
 /* What rules may speak of: one bit for each word of EscalateOp (contract/src/plan.ts). */
-enum { ON_DELETE = 1, ON_RENAME = 2, ON_WRITE = 4, ON_CREATE = 8, ON_READ = 16, ON_EXEC = 32, ON_CONNECT = 64, ON_CALL = 128 };
+enum { ON_DELETE = 1, ON_RENAME = 2, ON_WRITE = 4, ON_CREATE = 8, ON_READ = 16, ON_EXEC = 32, ON_CONNECT = 64, ON_CALL = 128, ON_START = 256 };
 
 /* Whether it is a call that openshelld does. */
 bool operation_known(int nr);

@@ -204,6 +204,15 @@ int operation_decode(struct operation *op, const struct seccomp_notif *notice, s
       one(p, (int)a[2], a[3]);
       /* A whiteout makes a device node; no agent has a use for it. */
       return op->is.flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE) ? EINVAL : 0;
+    case SYS_execve:
+    case SYS_execveat:
+      /* Only seen (monitor mode), never done here. */
+      op->syscall = call->nr == SYS_execve ? "execve" : "execveat";
+      op->is.kind = DO_EXEC;
+      one(p, call->nr == SYS_execve ? AT_FDCWD : (int)a[0], a[call->nr == SYS_execve ? 0 : 1]);
+      p->empty_is_dir = call->nr == SYS_execveat && a[4] & AT_EMPTY_PATH;
+      op->follow = call->nr == SYS_execve || !(a[4] & AT_SYMLINK_NOFOLLOW);
+      return 0;
     case SYS_unlinkat:
       op->syscall = "unlinkat";
       op->is.flags = (unsigned)a[2];
@@ -297,7 +306,7 @@ bool operation_known(int nr) {
       SYS_renameat,
 #endif
       SYS_renameat2, SYS_unlinkat, SYS_openat, SYS_mkdirat, SYS_mknodat, SYS_symlinkat, SYS_linkat, SYS_truncate, SYS_fchmod, SYS_fchmodat, SYS_fchmodat2, SYS_fchown, SYS_fchownat, SYS_utimensat, SYS_setxattr, SYS_lsetxattr, SYS_fsetxattr,
-      SYS_removexattr, SYS_lremovexattr, SYS_fremovexattr, SYS_connect,
+      SYS_removexattr, SYS_lremovexattr, SYS_fremovexattr, SYS_connect, SYS_execve, SYS_execveat,
   };
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
     if (known[i] == nr) return true;

@@ -4,6 +4,7 @@ import { askedCalls } from './asked-calls.ts';
 import { startRules } from './exec-rules.ts';
 import { pinRoot, ruledPath, type FileRules } from './file-rules.ts';
 import { between, isBelow, workspace } from './plan-paths.ts';
+import type { Monitored } from './monitored.ts';
 import { removalCalls } from './seccomp-calls.ts';
 import type { CallRule } from './seccomp-program.ts';
 
@@ -62,10 +63,10 @@ export function lockedPlaces(policy: SandboxPolicy, rules: FileRules): PlanLock[
 /**
  * The plan's part for `filesystem.escalate` and `syscalls.escalate`. `escalations: 'refuse'`: nobody can be asked, so that the places are read-only, or hidden where reading is asked about.
  * `inKernel` (tier A): the kernel asks about files by itself, so that nothing has to be withheld from the agent for it.
- * `mode: monitor`: nothing is locked; what would be asked about is told and let through.
+ * `mode: monitor`: nothing is locked; what would be asked about, or denied (`watched`), is told and let through.
  * Throws NemoError: NEMO_E_PLAN_PATH (more places than can be locked), NEMO_E_PLAN_SYSCALL (a name that cannot wait).
  */
-export function escalationOf(policy: SandboxPolicy, rules: FileRules, options: { readonly escalations?: 'ask' | 'refuse'; readonly hasWorkspace: boolean; readonly inKernel?: boolean }): Escalation {
+export function escalationOf(policy: SandboxPolicy, rules: FileRules, options: { readonly escalations?: 'ask' | 'refuse'; readonly hasWorkspace: boolean; readonly inKernel?: boolean; readonly watched?: Monitored }): Escalation {
   const asked = policy.spec.filesystem.escalate.map((rule) => ({ path: ruledPath(rule.path), on: rule.on.filter((op) => op !== 'exec'), folder: rule.path.endsWith('/**') })).filter((rule) => rule.on.length > 0);
   const hidden = asked.filter((rule) => rule.on.some((op) => hiding.includes(op))).map((rule) => rule.path);
   const spec = policy.spec;
@@ -87,10 +88,14 @@ export function escalationOf(policy: SandboxPolicy, rules: FileRules, options: {
   const locked = spec.mode === 'monitor' ? [] : lockedPlaces(policy, rules);
   const starts = startRules(policy).map(({ path }): EscalateRule => ({ path, on: locked.some((lock) => isBelow(path, lock.path) || isBelow(lock.path, path)) ? ['exec', 'read', 'write'] : ['exec'] }));
   if (spec.mode === 'monitor') {
-    const calls = new Map<string, CallRule>(asked.length === 0 ? [] : [...[...removalCalls, ...changing].map((name) => [name, 'refuse'] as const), ['open', opening(1, hidden.length > 0)], ['openat', opening(2, hidden.length > 0)]]);
-    if (asked.some((rule) => rule.on.includes('connect'))) calls.set('connect', 'refuse');
-    for (const [name, rule] of named.rules) calls.set(name, rule);
-    return { escalate: [...asked.map(({ path, on }) => ({ path, on })), ...byName, ...starts], locks: [], steps: [], removals: false, calls, notes: [], refused: [], refusedHidden: [] };
+    const watched = options.watched?.rules ?? [];
+    const speaks = (op: EscalateOp | 'start'): boolean => [...asked, ...watched].some((rule) => (rule.on as readonly string[]).includes(op));
+    const files = asked.length > 0 || watched.some((rule) => rule.on.includes('write'));
+    const calls = new Map<string, CallRule>(!files ? [] : [...[...removalCalls, ...changing].map((name) => [name, 'refuse'] as const), ['open', opening(1, hiding.some(speaks))], ['openat', opening(2, hiding.some(speaks))]]);
+    if (speaks('connect')) calls.set('connect', 'refuse');
+    if (speaks('start')) calls.set('execve', 'refuse').set('execveat', 'refuse');
+    for (const [name, rule] of [...named.rules, ...(options.watched?.calls ?? [])]) if (calls.get(name) !== 'refuse') calls.set(name, rule);
+    return { escalate: [...asked.map(({ path, on }) => ({ path, on })), ...byName, ...starts, ...watched], locks: [], steps: [], removals: false, calls, notes: [], refused: [], refusedHidden: [] };
   }
   const places = asked.filter((rule) => rule.on.some((op) => locking.includes(op)) && rules.denialAt(rule.path) === undefined);
   const locks = lockedPlaces(policy, rules);

@@ -8,6 +8,7 @@ import { escalationOf } from './plan-escalate.ts';
 import { fileRules, fixedFolders, ownDevices, pinRoot, privateFolders, specialPlaces, type FileRules } from './file-rules.ts';
 import { home, isBelow, outermost, scratch, workspace } from './plan-paths.ts';
 import { lsmPlan } from './plan-lsm.ts';
+import { monitored } from './monitored.ts';
 import { protectedFor } from './protected-names.ts';
 import { recordRules } from './record-rules.ts';
 import { seccompFilter } from './seccomp-filter.ts';
@@ -145,10 +146,14 @@ function limitsFor(policy: SandboxPolicy, host: HostFacts): PlanLimits {
 export function planFor(given: SandboxPolicy, host: HostFacts, options: PlanOptions): LaunchPlan {
   // Only root sees a start in time, and somebody must be there to answer.
   const closed = options.escalations === 'refuse' || host.tier === 'C';
-  const policy = closed ? withStartsDenied(given, (path) => host.program?.(path)?.path ?? path).policy : given;
+  const starts = closed ? withStartsDenied(given, (path) => host.program?.(path)?.path ?? path) : undefined;
+  const whole = starts?.policy ?? given;
+  // Somebody must be there to let it through; the kernel of tier A watches by itself.
+  const watched = given.spec.mode === 'monitor' && options.escalations !== 'refuse' && host.tier !== 'A' ? monitored(whole, starts?.ruleOf ?? ((rule) => rule)) : undefined;
+  const policy = watched?.policy ?? whole;
   const spec = policy.spec;
   const sorted = sortPaths(policy, host);
-  const escalation = escalationOf(policy, sorted.rules, { ...options, inKernel: host.tier === 'A' });
+  const escalation = escalationOf(policy, sorted.rules, { ...options, inKernel: host.tier === 'A', ...(watched && { watched }) });
   sorted.notes.push(...escalation.notes, ...(closed ? startRules(given).map(({ path, rule }) => `${rule} ${path} is out of sight: nobody can be asked here before a program starts.`) : []));
   const shown = [
     ...(host.nodeFolder === null ? [] : [{ path: '/opt/node/bin', source: host.nodeFolder, optional: false }]),

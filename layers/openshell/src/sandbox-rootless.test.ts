@@ -56,6 +56,34 @@ test('a plain user’s sandbox asks, and what is approved is done as that user, 
   assert.deepEqual(left, []);
 });
 
+/** A policy that only watches, of the same person. */
+const watching = `
+import { loadSandboxPolicy } from ${JSON.stringify(new URL('../../../contract/src/index.ts', import.meta.url).href)};
+import { createSandbox } from ${JSON.stringify(new URL('./index.ts', import.meta.url).href)};
+const policy = loadSandboxPolicy('apiVersion: openshell.nvidia.com/v1\\nkind: SandboxPolicy\\nmetadata: { name: watched }\\nspec: { mode: monitor, isolation: { filesystem: workspace, syscalls: standard }, filesystem: { deny: [/workspace/keys/**, /usr/bin/true] } }\\n', 'watched.yaml');
+const sandbox = await createSandbox(policy, { workspace: ${JSON.stringify(workspace)} });
+const told = [];
+const reading = (async () => {
+  for await (const event of sandbox.events()) if (event.verdict === 'observe') told.push([event.data.would, event.data.op, event.data.path, event.data.rule.id].join(' '));
+})();
+const output = await (await sandbox.exec(['/bin/sh', '-c', 'cat keys/k; echo new >keys/n; /usr/bin/true && rm keys/n; id -u'])).output();
+await sandbox.destroy();
+await reading;
+console.log(JSON.stringify({ told, output }));
+`;
+
+test('a plain user’s policy that only watches lets through what it would deny, and records it', root, () => {
+  mkdirSync(join(workspace, 'keys'));
+  writeFileSync(join(workspace, 'keys/k'), 'k\n');
+  for (const path of ['keys', 'keys/k']) chownSync(join(workspace, path), person.uid, person.gid);
+  writeFileSync(join(folder, 'watching.ts'), watching);
+  const { status, stdout, stderr } = spawnSync(process.execPath, [join(folder, 'watching.ts')], { encoding: 'utf8', cwd: folder, timeout: 60_000, ...person });
+  assert.equal(status, 0, stderr);
+  const seen = JSON.parse(stdout) as { told: string[]; output: { code: number; stdout: string; stderr: string } };
+  assert.equal(seen.output.stdout, 'k\n65533\n', seen.output.stderr);
+  assert.deepEqual([...new Set(seen.told)], ['deny read /workspace/keys/k filesystem.deny[0]', 'deny create /workspace/keys/n filesystem.deny[0]', 'deny exec /usr/bin/true filesystem.deny[1]', 'deny delete /workspace/keys/n filesystem.deny[0]']);
+});
+
 function owner(pid: string): number {
   try {
     return statSync(`/proc/${pid}`).uid;
