@@ -1,4 +1,4 @@
-/** `npm run attacks`: attacks from inside a sandbox, judged by what the world shows. Arguments: parts (kernel, more, services, controls, race, data-plane, two-sandboxes, labels, record) or ids of kernel attacks to run alone. */
+/** `npm run attacks`: attacks from inside a sandbox, judged by what the world shows. Arguments: parts (kernel, more, services, controls, race, data-plane, two-sandboxes, labels, ways-in, record) or ids of kernel attacks to run alone. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Checks } from '../harness/checks.ts';
@@ -12,6 +12,7 @@ import { larger } from './more/judge.ts';
 import { race } from './race.ts';
 import { record } from './record/index.ts';
 import { serviceLayers } from './service-layers.ts';
+import { waysIn } from './ways-in.ts';
 
 function leftOf(folders: readonly string[]): string[] {
   const inventory = takeInventory(['/tmp', '/run', '/opt'], /./);
@@ -23,7 +24,7 @@ if (process.getuid?.() !== 0) {
   process.exit(1);
 }
 const wanted = process.argv.slice(2);
-const parts = ['kernel', 'more', 'services', 'controls', 'race', 'data-plane', 'two-sandboxes', 'labels', 'record'];
+const parts = ['kernel', 'more', 'services', 'controls', 'race', 'data-plane', 'two-sandboxes', 'labels', 'ways-in', 'record'];
 const ids = wanted.filter((word) => !parts.includes(word));
 const part = (name: string): boolean => wanted.length === 0 || wanted.includes(name);
 const check = new Checks();
@@ -52,6 +53,10 @@ try {
   if (part('data-plane')) await check.step('data plane', () => dataPlane(check));
   if (part('two-sandboxes')) await check.step('two sandboxes', () => twoSandboxes(check));
   if (part('labels')) await check.step('labels', () => labelled(check, (instance) => {
+    names.push(instance.root);
+    onInterrupt(() => instance.destroy());
+  }));
+  if (part('ways-in')) await check.step('ways in', () => waysIn(check, (instance) => {
     names.push(instance.root);
     onInterrupt(() => instance.destroy());
   }));
