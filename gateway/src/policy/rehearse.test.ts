@@ -16,6 +16,7 @@ async function rehearsed(prepare: (dir: string, compiled: number) => void = () =
     const before = JSON.stringify([await world.store.list('')]);
     const [events, heard, inForce] = [world.record.events.length, world.worker.heard.length, live.inForce];
     let compiled = 0;
+    let planned = 0;
     await rehearseChanges({
       ...world.gateway.house,
       compile: (bundle, version) => {
@@ -23,7 +24,12 @@ async function rehearsed(prepare: (dir: string, compiled: number) => void = () =
         prepare(world.dir, compiled);
         return world.gateway.house.compile(bundle, version);
       },
+      plan: (request) => {
+        planned += 1;
+        return world.gateway.house.plan(request);
+      },
     });
+    assert.equal(planned, compiled);
     assert.equal(JSON.stringify([await world.store.list('')]), before);
     assert.deepEqual([world.record.events.length, world.worker.heard.length], [events, heard]);
     assert.equal(live.inForce, inForce);
