@@ -44,7 +44,10 @@ function putRoom(from: string, to: string): Manifest {
 function putNative(from: string, to: string): void {
   mkdirSync(join(to, 'build'), { recursive: true });
   for (const entry of readdirSync(from, { withFileTypes: true })) if (entry.isFile() && !entry.name.startsWith('test-')) cpSync(join(from, entry.name), join(to, entry.name));
-  for (const name of readdirSync(join(from, 'build'))) if (/^open[a-z-]+$|\.node$/.test(name)) cpSync(join(from, 'build', name), join(to, 'build', name));
+  // What its Makefile takes from another layer's sources comes along, so that the package can be built alone.
+  const borrowed = /^SHARED := (.*)$/m.exec(readFileSync(join(from, 'Makefile'), 'utf8'))?.[1]?.split(' ') ?? [];
+  for (const name of borrowed) cpSync(join(from, '../../openshell/native', name), join(to, name));
+  for (const name of readdirSync(join(from, 'build'))) if (/^(open|network)[a-z-]+$|\.node$/.test(name)) cpSync(join(from, 'build', name), join(to, 'build', name));
 }
 
 /** Builds the native part and writes the package into `folder`; its path. Throws with the output of what failed. */

@@ -29,6 +29,8 @@ const table = {
   NEMO_E_POLICY_CHANNEL: { title: 'Unknown approval channel', fix: 'Configure the channel, or use `terminal`.', exit: 2 },
   NEMO_E_POLICY_FOREIGN: { title: "Something in an OpenShell policy file cannot be honoured", fix: 'Change it at the place shown, or write it as kind: SandboxPolicy and networkPolicy.', exit: 2 },
   NEMO_E_POLICY_DAMAGED: { title: 'A compiled policy is damaged', fix: 'Apply the policy again.', exit: 1 },
+  // network-policy alone
+  NEMO_E_CAPTURE: { title: 'The network of the command could not be made', fix: 'Run it as root, or on a host that lets a plain user make namespaces; see the reason.', exit: 1 },
   // gateway and its API
   NEMO_E_NAME: { title: 'Name not accepted', fix: 'Choose another name, e.g. my-assistant.', exit: 2 },
   NEMO_E_BODY: { title: 'The request was not understood', fix: 'Send the fields that the API describes.', exit: 2 },

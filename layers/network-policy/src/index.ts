@@ -4,6 +4,9 @@ export { createIntermediate, createLeafKey, createRootCa, inferenceHost, LeafMin
 export type { Intermediate, Issuer, LeafKey } from './certificate.ts';
 export { defaultLimits } from './core.ts';
 export type { EgressConfig, Limits } from './core.ts';
+export { readAlone } from './standalone/policy.ts';
+export type { AlonePolicy } from './standalone/policy.ts';
+export { upstreamsOf } from './reach.ts';
 export { createEgress, createJudgedEgress } from './egress.ts';
 export type { Destination, Egress, EgressOptions, EgressStats, JudgedEgressOptions, ListeningServer, LocalHandler, SocketSource } from './egress.ts';
 export { IngressDoor } from './ingress/door.ts';

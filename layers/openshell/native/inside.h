@@ -2,7 +2,9 @@
 #ifndef NEMOCLAW_INSIDE_H
 #define NEMOCLAW_INSIDE_H
 
+#include "fault.h"
 #include "launch.h"
+#include "netlink.h"
 #include "plan.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -10,15 +12,6 @@
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
-
-/* Where a step writes why it failed. */
-struct fault {
-  char *text;
-  size_t size;
-  const char *code; /* static storage, see launched.code */
-};
-/* Fills `f` with "what: errno" (errnum 0: only "what"); always returns -1. */
-int fault(struct fault *f, const char *code, int errnum, const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /* Packets that only the launch itself uses on exec_fd, before the init protocol starts. */
 enum { REPORT_READY = 101, REPORT_FAULT = 102, REPORT_PROBE = 103 };
@@ -66,13 +59,6 @@ int idmap_layer(const struct launch_in *in, struct fault *f); /* the same of the
 int view_build(const struct plan *plan, const struct launch_in *in, int workspace_mount, int layer_mount, int *pts_fd, int *proc_fd, struct launch_twins *twins, struct fault *f);
 /* binds.c: sources of bind and concat steps, opened before the host disappears. `fds[i]` belongs to step i, -1 where there is none. */
 int binds_open(const struct plan *plan, const struct launch_in *in, int *fds, struct fault *f);
-
-int network_up(const struct plan *plan, int listeners[2], struct fault *f);
-int network_loopback(struct fault *f);
-/* Routes, sockets and rules in the network namespace we are in. `again`: it may have routes and our former rules already. */
-int network_capture(int listeners[2], bool again, struct fault *f);
-int nftables_capture(int family, uint16_t tcp_port, uint16_t dns_port, bool again, struct fault *f);
-int netlink_exchange(int protocol, const void *message, size_t length); /* 0 or -errno */
 
 int limits_set(const struct plan *plan, struct fault *f);
 int identity_drop(const struct plan *plan, const struct launch_in *in, int proc_fd, struct fault *f);

@@ -80,7 +80,7 @@ _Noreturn void inside_run(const struct plan *plan, const struct launch_in *in, c
   if (in->rootless && (rootless_map(host, &f) != 0 || (host->workspace[0] != '\0' && (workspace = rootless_workspace(host, &f)) < 0))) give_up(sock, &f);
   if (join(plan, in, v2_entered, &f) != 0 || keep_only(&sock, &workspace, &layer, &f) != 0) give_up(sock, &f);
   PHASE(PHASE_JOIN);
-  if (!(plan->off & OFF_NETNS) && network_up(plan, listeners, &f) != 0) give_up(sock, &f);
+  if (!(plan->off & OFF_NETNS) && (network_loopback(&f) != 0 || (plan->capture && network_capture(listeners, false, &f) != 0))) give_up(sock, &f);
   scoped = probe_listen();
   PHASE(PHASE_NETWORK);
   if (view_build(plan, in, workspace, layer, &pts, &proc_fd, &twins, &f) != 0) give_up(sock, &f);

@@ -1,7 +1,7 @@
 /* Raw netlink, and the network of a sandbox: loopback, every address local, our two sockets. */
 #include "netlink.h"
-#include "inside.h"
 #include <arpa/inet.h>
+#include <errno.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #define LISTEN_PORT 15001
 #define DNS_PORT 53
@@ -147,9 +148,4 @@ int network_capture(int listeners[2], bool again, struct fault *f) {
   e = every_address_local(AF_INET6);
   /* EACCES: a person turned IPv6 off in this namespace, so that it leads nowhere. */
   return e != 0 && e != -EACCES && e != -EEXIST ? fault(f, "network", -e, "network: local route of IPv6") : 0;
-}
-
-int network_up(const struct plan *plan, int listeners[2], struct fault *f) {
-  if (network_loopback(f) != 0) return -1;
-  return plan->capture ? network_capture(listeners, false, f) : 0;
 }

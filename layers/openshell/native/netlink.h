@@ -1,7 +1,8 @@
-/* A netlink message batch under construction; overflow is remembered, not written. */
+/* A netlink message batch under construction (overflow is remembered, not written), and what is built of them: the network of a namespace. */
 #ifndef NEMOCLAW_NETLINK_H
 #define NEMOCLAW_NETLINK_H
 
+#include "fault.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,5 +23,12 @@ void batch_string(struct batch *b, uint16_t type, const char *text);
 void batch_u32(struct batch *b, uint16_t type, uint32_t value); /* big-endian, as nftables wants */
 void batch_open(struct batch *b, uint16_t type);
 void batch_close(struct batch *b);
+
+int netlink_exchange(int protocol, const void *message, size_t length); /* 0 or -errno */
+
+int network_loopback(struct fault *f);
+/* Routes, sockets and rules in the network namespace we are in. `again`: it may have routes and our former rules already. */
+int network_capture(int listeners[2], bool again, struct fault *f);
+int nftables_capture(int family, uint16_t tcp_port, uint16_t dns_port, bool again, struct fault *f);
 
 #endif

@@ -1,5 +1,4 @@
 /* One nftables batch for each of IPv4 and IPv6: new TCP connections to our listener, DNS to our socket, everything else refused at once. */
-#include "inside.h"
 #include "netlink.h"
 #include <arpa/inet.h>
 #include <linux/netlink.h>
@@ -212,7 +211,19 @@ static void refuse_rest(struct batch *b, uint16_t port) {
   protocol(b, IPPROTO_TCP);
   verdict(b, NF_ACCEPT);
   rule_end(b);
-  rule(b, "out"); /* reject, not drop, so that QUIC falls back to TCP at once */
+  rule(b, "out");
+  protocol(b, IPPROTO_UDP);
+  verdict(b, NF_ACCEPT);
+  rule_end(b);
+  rule(b, "out");
+  reject(b, NFT_REJECT_ICMP_UNREACH, &ip.unreachable);
+  rule_end(b);
+  rule(b, "late");
+  to_loopback(b, ip.loopback);
+  verdict(b, NF_ACCEPT);
+  rule_end(b);
+  rule(b, "late"); /* refused where it arrives: the sender learns it from ICMP, as from a host without the port, and QUIC falls back to TCP at once */
+  protocol(b, IPPROTO_UDP);
   reject(b, NFT_REJECT_ICMP_UNREACH, &ip.unreachable);
   rule_end(b);
 }
@@ -250,6 +261,7 @@ int nftables_capture(int family, uint16_t tcp_port, uint16_t dns_port, bool agai
   chain(&b, "in", "filter", NF_INET_PRE_ROUTING, -150);
   chain(&b, "dns", "nat", NF_INET_LOCAL_OUT, -100);
   chain(&b, "out", "filter", NF_INET_LOCAL_OUT, 0);
+  chain(&b, "late", "filter", NF_INET_LOCAL_IN, 0);
   spare_tcp(&b);
   capture_tcp(&b, tcp_port, dns_port);
   capture_dns(&b, dns_port);

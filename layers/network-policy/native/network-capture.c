@@ -1,0 +1,79 @@
+/* Makes the network of a command, or takes the one of a namespace, hands its two sockets to whoever started us, and becomes the command when it says so. */
+#include "capture.h"
+#include "netlink.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define CHANNEL 3
+
+int fault(struct fault *f, const char *code, int errnum, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  int n = vsnprintf(f->text, f->size, format, args);
+  va_end(args);
+  if (errnum != 0 && n >= 0 && (size_t)n < f->size) snprintf(f->text + n, f->size - (size_t)n, ": %s", strerror(errnum));
+  f->code = code;
+  return -1;
+}
+
+/* One packet: `text` says why not, or is empty and comes with both sockets. */
+static int tell(const char *text, const int fds[2]) {
+  char control[CMSG_SPACE(2 * sizeof(int))] = {0}, byte = 0;
+  struct iovec part = {text[0] ? (void *)(size_t)text : &byte, text[0] ? strlen(text) : 1};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+  if (fds) {
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(2 * sizeof(int));
+    memcpy(CMSG_DATA(c), fds, 2 * sizeof(int));
+  }
+  return sendmsg(CHANNEL, &message, MSG_NOSIGNAL) > 0 ? 0 : -1;
+}
+
+static unsigned number(const char *text) {
+  char *end = NULL;
+  errno = 0;
+  unsigned long value = strtoul(text, &end, 10);
+  if (errno != 0 || *text == '\0' || *end != '\0' || value >= 0xffffffffUL) exit(2);
+  return (unsigned)value;
+}
+
+/* run [--bind FROM OVER]... [--user UID GID] -- COMMAND...; serve PATH. Our caller is a program: what is wrong ends at once. */
+int main(int argc, char **argv) {
+  struct options o = {.drop = 0};
+  char text[400] = "";
+  struct fault f = {text, sizeof text, "internal"};
+  int listeners[2] = {-1, -1}, failed;
+  char go = 0;
+  if (argc < 3) return 2;
+  int serve = strcmp(argv[1], "serve") == 0;
+  for (int i = 2; !serve && i < argc; i++) {
+    if (strcmp(argv[i], "--bind") == 0 && i + 2 < argc && o.binds < BINDS_MAX) o.from[o.binds] = argv[i + 1], o.over[o.binds++] = argv[i + 2], i += 2;
+    else if (strcmp(argv[i], "--user") == 0 && i + 2 < argc) o.uid = number(argv[i + 1]), o.gid = number(argv[i + 2]), o.drop = 1, i += 2;
+    else if (strcmp(argv[i], "--") == 0 && i + 1 < argc) {
+      o.command = argv + i + 1;
+      break;
+    } else return 2;
+  }
+  if (!serve && o.command == NULL) return 2;
+  if (fcntl(CHANNEL, F_SETFD, FD_CLOEXEC) != 0) return 2;
+  failed = serve ? namespace_enter(argv[2], &f) : namespace_new(&f) || namespace_binds(&o, &f);
+  failed = failed || network_loopback(&f) || network_capture(listeners, serve, &f);
+  if (failed) return tell(text, NULL), 1;
+  if (tell("", listeners) != 0) return 1;
+  if (serve) return 0;
+  close(listeners[0]);
+  close(listeners[1]);
+  /* Nothing starts before somebody answers its connections. */
+  if (recv(CHANNEL, &go, 1, 0) != 1) return 125;
+  return command_become(&o);
+}

@@ -1,0 +1,38 @@
+/** The `network-policy` command line: a command, or a network namespace, whose whole network passes one policy. */
+import { NemoError, renderError } from '@nemoclaw/contract';
+import { usage } from './standalone/words.ts';
+
+const help = `network-policy: the only way out, by one policy
+
+  network-policy run   --policy FILE [--user NAME] [--ca-out FILE] [--record FILE] [--best-effort] [--json] [--] COMMAND...
+  network-policy serve --policy FILE --netns NAME|PID [--ca-out FILE] [--record FILE] [--best-effort] [--json]
+  network-policy --version
+
+run    runs COMMAND in a network namespace of its own; what it sends is captured, without proxy variables, and decided.
+       The exit code is the command's. As root it runs as root without the capabilities that lead out (--user: as somebody else).
+       This is no sandbox: files and processes are as ever. \`openshell run\` and NemoClaw make one.
+serve  puts the policy in front of a namespace that exists. When serve ends, the namespace has no way out.
+
+Denials are printed on standard error as they happen (--json: one object each). What the policy asks a person about is asked at the
+terminal; where there is none it is denied. --ca-out: the certificate that clients must trust; run makes its command trust it.
+--record: every event, one JSON object a line. --best-effort: start although something the policy says is not enforced.
+A tool that insists on a proxy: http://proxy.local:3128, socks5h://proxy.local:3128.
+`;
+
+/** Runs one command line; the exit code. */
+export async function main(args: readonly string[]): Promise<number> {
+  try {
+    const [verb, ...rest] = args;
+    if (verb === undefined || verb === '--help' || verb === 'help' || rest[0] === '--help') {
+      process.stdout.write(help);
+      return verb === undefined ? 2 : 0;
+    }
+    if (verb === 'run') return await (await import('./standalone/run.ts')).run(rest);
+    if (verb === 'serve') return await (await import('./standalone/netns.ts')).serve(rest);
+    throw usage(`${verb} is not a command of network-policy.`);
+  } catch (error) {
+    const known = error instanceof NemoError ? error : new NemoError('NEMO_E_INTERNAL', { what: error instanceof Error ? error.message : String(error), cause: error });
+    process.stderr.write(args.includes('--json') ? `${JSON.stringify({ error: known })}\n` : `${renderError(known)}\n`);
+    return known.exit;
+  }
+}

@@ -1,0 +1,36 @@
+/** `network-policy serve`: the policy in front of a network namespace that exists. */
+import { existsSync } from 'node:fs';
+import type { Approver } from '@nemoclaw/contract';
+import { capture } from './captured-command.ts';
+import { readAlone } from './policy.ts';
+import { announce, serveCaptured, sinkOf } from './serve.ts';
+import { systemClock } from './system.ts';
+import { terminalApprover } from './terminal-approver.ts';
+import { readWords, usage } from './words.ts';
+
+/** Nothing of the namespace stands in front of our terminal, so that nothing has to be stopped for a question. */
+const approverHere = (): Approver => terminalApprover(() => () => undefined);
+
+/** Serves until SIGINT or SIGTERM; exit code 0. Afterwards the namespace has no way out until it is served again. Throws NemoError. */
+export async function serve(args: readonly string[]): Promise<number> {
+  const words = readWords('serve', args);
+  const alone = readAlone(words.policy, words.bestEffort, systemClock.now());
+  const path = pathOf(words.netns ?? '');
+  const stop = new Promise<void>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
+  });
+  announce(alone, words);
+  const captured = await capture(['serve', path], process.env);
+  const served = await serveCaptured(alone, captured, approverHere(), sinkOf(words));
+  captured.close();
+  process.stderr.write(words.json ? '{"serving":true}\n' : `network-policy: serving ${path}\n`);
+  await stop;
+  await served.close();
+  return 0;
+}
+
+function pathOf(netns: string): string {
+  const path = /^\d+$/.test(netns) ? `/proc/${netns}/ns/net` : netns.startsWith('/') ? netns : `/run/netns/${netns}`;
+  if (!existsSync(path)) throw usage(`There is no network namespace ${netns}.`);
+  return path;
+}

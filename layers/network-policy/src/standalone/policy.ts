@@ -1,0 +1,45 @@
+/** A network policy file as what the egress decides by, without a gateway: compiled, with a certificate authority made for this run. */
+import { readFileSync } from 'node:fs';
+import { dirname, isAbsolute, join } from 'node:path';
+import { checkHost, loadNetworkPolicy, loadSandboxPolicy, NemoError, unenforced } from '@nemoclaw/contract';
+import { compilePolicy, decide } from '@nemoclaw/decide';
+import type { Decider } from '@nemoclaw/contract';
+import type { CompiledPolicy } from '@nemoclaw/decide';
+import { createIntermediate, createRootCa } from '../certificate.ts';
+import type { EgressConfig } from '../core.ts';
+import { upstreamsOf } from '../reach.ts';
+
+export interface AlonePolicy {
+  readonly policy: CompiledPolicy;
+  readonly decider: Decider;
+  readonly config: EgressConfig;
+  /** The root to trust. */
+  readonly rootPem: string;
+  /** What a person should know of the policy. */
+  readonly notes: readonly string[];
+}
+
+const patience = 300_000;
+
+/** Throws NemoError: the file's own problems with their place, NEMO_E_POLICY_NEEDS for what is not enforced here unless `bestEffort`. `now` in ms since epoch. */
+export function readAlone(file: string, bestEffort: boolean, now: number): AlonePolicy {
+  const network = loadNetworkPolicy(read(file, 'The policy'), file);
+  const around = loadSandboxPolicy(`apiVersion: openshell.nvidia.com/v1\nkind: SandboxPolicy\nmetadata: { name: network-policy }\nspec: { isolation: { network: restricted }, enforcement: ${bestEffort ? 'best-effort' : 'strict'} }\n`, 'built in');
+  const facts = { tier: 'B' } as const;
+  checkHost(around, facts, { network });
+  const policy = compilePolicy({ sandboxPolicy: around, network, role: '' }, 1);
+  const root = createRootCa('network-policy', now);
+  const upstreams = upstreamsOf(network, (name) => read(isAbsolute(name) ? name : join(dirname(file), name), 'The trust anchor'));
+  return {
+    policy, decider: { version: policy.version, decide: (request) => decide(policy, request) }, rootPem: root.certPem, notes: unenforced(around, facts, { network }).filter((note) => !unenforced(around, facts).includes(note)),
+    config: { role: '', task: '', version: 1, ca: createIntermediate(root, policy.network.interceptNames, now), credentials: [], upstreams, patience: { httpMs: patience } },
+  };
+}
+
+function read(file: string, what: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (cause) {
+    throw new NemoError('NEMO_E_USAGE', { what: `${what} ${file} cannot be read.`, why: cause instanceof Error ? cause.message : String(cause), cause });
+  }
+}

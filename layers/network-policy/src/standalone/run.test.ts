@@ -1,0 +1,240 @@
+/** The layer alone, on the real kernel: a command in a captured network, as root and as a plain user; a namespace that exists; a person at a terminal. */
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, copyFileSync, linkSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { openUpstream } from '../testing-egress.ts';
+import type { Upstream } from '../testing-egress.ts';
+import { buildNative } from './native-build.ts';
+
+const program = fileURLToPath(new URL('../../bin/network-policy.js', import.meta.url));
+
+interface Ran {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+describe('network-policy alone', { skip: process.getuid?.() === 0 ? false : 'needs root' }, () => {
+  const folder = mkdtempSync(join(tmpdir(), 'network-policy-test-'));
+  const policy = join(folder, 'policy.yaml');
+  const temporary = join(folder, 'tmp');
+  const seen: string[] = [];
+  let web: Upstream;
+  let safe: Upstream;
+  const running = new Set<ChildProcess>();
+
+  before(async () => {
+    buildNative();
+    chmodSync(folder, 0o755);
+    mkdirSync(temporary);
+    chmodSync(temporary, 0o1777);
+    web = await openUpstream((req, res) => {
+      seen.push(`${req.method} ${req.url}`);
+      res.end('hello\n');
+    });
+    safe = await openUpstream((_req, res) => void res.end('safe\n'), 'safe.example');
+    writeFileSync(join(folder, 'anchor.pem'), safe.caPem ?? '');
+    writeFileSync(policy, `networkPolicy:
+  name: alone
+  egress:
+    allow:
+      - { domain: here.example, ports: [${web.port}], methods: [GET], addresses: [127.0.0.1] }
+      - { domain: safe.example, ports: [${safe.port}], methods: [GET], addresses: [127.0.0.1], ca: anchor.pem }
+    escalate:
+      - { domain: ask.example, ports: [${web.port}], methods: [GET], addresses: [127.0.0.1] }
+    deny:
+      - { domain: "*" }
+`);
+  });
+  after(async () => {
+    for (const child of running) child.kill('SIGKILL');
+    await Promise.all([web, safe].map((one) => one.close()));
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  /** Not spawnSync: the upstreams live in this process. */
+  async function start(args: readonly string[], more: { uid?: number; gid?: number; node?: string } = {}): Promise<Ran> {
+    const { node = process.execPath, ...as } = more;
+    const child = spawn(node, [program, ...args], { stdio: ['ignore', 'pipe', 'pipe'], cwd: folder, env: { PATH: '/usr/bin:/bin:/usr/sbin', HOME: folder, TMPDIR: temporary, NODE_DISABLE_COMPILE_CACHE: '1' }, ...as });
+    running.add(child);
+    let out = '';
+    let err = '';
+    child.stdout.on('data', (part: Buffer) => { out += part.toString(); });
+    child.stderr.on('data', (part: Buffer) => { err += part.toString(); });
+    const [code] = (await once(child, 'close')) as [number | null];
+    running.delete(child);
+    return { code, out, err };
+  }
+  const run = (script: string, ...options: string[]): Promise<Ran> => start(['run', '--policy', policy, ...options, '--', '/bin/sh', '-c', script]);
+  const curl = 'curl -sS -m 60';
+
+  it('lets through what is allowed, in both families and by the explicit door, says what is denied, and ends as its command', async () => {
+    seen.length = 0;
+    const { code, out, err } = await run(`${curl} http://here.example:${web.port}/a; ${curl} -6 http://here.example:${web.port}/b; ${curl} -x socks5h://proxy.local:3128 http://here.example:${web.port}/c
+      ${curl} -X DELETE http://here.example:${web.port}/d; ${curl} http://evil.example/; ${curl} http://127.0.0.1:${web.port}/e; exit 7`);
+    assert.equal(code, 7, err);
+    assert.deepEqual(seen, ['GET /a', 'GET /b', 'GET /c']);
+    assert.match(out, /^hello\nhello\nhello\n\{"error":"denied_by_policy","rule":"egress\.allow\[0\]"/);
+    assert.match(err, /network-policy: denied: DELETE http:\/\/here\.example:\d+\/d: denied \[egress\.allow\[0\], .*policy\.yaml:5\]/);
+    assert.match(err, /denied: DNS question for evil\.example.*egress\.deny\[0\]/);
+    assert.match(err, /Could not resolve host: evil\.example/);
+    assert.match(err, /curl: \(7\)/, 'its loopback is its own');
+  });
+
+  it('is trusted by its command, and by nobody else', async () => {
+    const { code, out, err } = await run(`${curl} https://safe.example:${safe.port}/; env -i PATH=/usr/bin:/bin ${curl} https://safe.example:${safe.port}/; printenv NODE_EXTRA_CA_CERTS
+      ${process.execPath} -e "fetch('https://safe.example:${safe.port}/').then((r) => r.text()).then((t) => process.stdout.write('node ' + t), (e) => console.log(e.cause))"
+      ${curl} -X POST https://safe.example:${safe.port}/ -o /dev/null -w '%{http_code}'`, '--ca-out', join(folder, 'root.pem'));
+    assert.equal(code, 0, err);
+    assert.match(out, /^safe\nsafe\n\/.*root\.pem\nnode safe\n403$/, err);
+    assert.match(readFileSync(join(folder, 'root.pem'), 'utf8'), /^-----BEGIN CERTIFICATE-----/);
+    assert.ok(!readFileSync('/etc/ssl/certs/ca-certificates.crt', 'utf8').includes(readFileSync(join(folder, 'root.pem'), 'utf8').slice(28, 200)), 'the system’s bundle is as it was');
+  });
+
+  it('prints one object for each denial, and keeps every event where it is told to', async () => {
+    const { err } = await run(`${curl} http://here.example:${web.port}/a; ${curl} http://evil.example/ 2>/dev/null`, '--json', '--record', join(folder, 'events'));
+    const denied = err.trim().split('\n').map((line) => JSON.parse(line) as { verdict: string; decision: { rules: { id: string }[] } });
+    assert.deepEqual([...new Set(denied.map((event) => `${event.verdict} ${event.decision.rules[0]?.id}`))], ['deny egress.deny[0]']);
+    const all = readFileSync(join(folder, 'events'), 'utf8').trim().split('\n').map((line) => (JSON.parse(line) as { verdict: string }).verdict);
+    assert.ok(all.includes('allow') && all.includes('deny'));
+  });
+
+  it('denies what a person would be asked about where there is none', async () => {
+    const { out, err } = await run(`setsid ${curl} http://ask.example:${web.port}/`);
+    assert.match(out, /no terminal to ask at/);
+    assert.match(err, /denied: .*nobody could be asked/);
+  });
+
+  it('asks at the terminal, with the command standing still', async () => {
+    const ask = join(folder, 'ask.py');
+    // A terminal of its own: answers every question with the keys given, and prints what it saw.
+    writeFileSync(ask, `import os, pty, select, sys, time
+pid, fd = pty.fork()
+if pid == 0: os.execv(sys.argv[2], sys.argv[2:])
+seen, end, again = b'', time.time() + 120, 0
+while time.time() < end:
+    if select.select([fd], [], [], 0.05)[0]:
+        try: part = os.read(fd, 4096)
+        except OSError: break
+        if not part: break
+        seen += part
+    answered = seen.count(b'allowed\\r') + seen.count(b'denied\\r')
+    # Keys that come too soon after each other are no answer.
+    if seen.count(b'd: deny') > answered and time.time() > again:
+        time.sleep(0.6)
+        os.write(fd, sys.argv[1][answered].encode())
+        again = time.time() + 2
+sys.stdout.buffer.write(seen)
+sys.stdout.flush()
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+`);
+    seen.length = 0;
+    const child = spawn('/usr/bin/python3', [ask, 'ad', process.execPath, program, 'run', '--policy', policy, '--', '/bin/sh', '-c', `${curl} http://ask.example:${web.port}/one; ${curl} http://ask.example:${web.port}/two; exit 5`], { stdio: ['ignore', 'pipe', 'inherit'], env: { PATH: '/usr/bin:/bin', NODE_DISABLE_COMPILE_CACHE: '1' } });
+    running.add(child);
+    let out = '';
+    child.stdout.on('data', (part: Buffer) => { out += part.toString(); });
+    const [code] = (await once(child, 'close')) as [number | null];
+    running.delete(child);
+    assert.equal(code, 5, out);
+    assert.deepEqual(seen, ['GET /one'], out);
+    assert.match(out, /network-policy asks:[^]*allowed[^]*hello[^]*network-policy asks:[^]*denied[^]*refused at the terminal/);
+  });
+
+  it('as root the command cannot leave its network; as somebody else it is that user', async () => {
+    const { out } = await run('id -u; nsenter -t 1 -n true && echo left; nsenter --net=/proc/1/ns/net true && echo left; unshare -n true && echo apart; grep -c . /proc/net/route');
+    assert.equal(out, '0\n1\n');
+    const other = await run('id -u; id -g; id -G', '--user', 'nobody');
+    assert.deepEqual(other.out.split('\n').slice(0, 1), [String(spawnSync('id', ['-u', 'nobody'], { encoding: 'utf8' }).stdout.trim())]);
+    assert.equal((await run('true', '--user', 'nobody-of-that-name')).code, 2);
+  });
+
+  it('a plain user gets the same', async (t) => {
+    const node = join(folder, 'bin', 'node');
+    mkdirSync(join(folder, 'bin'), { recursive: true });
+    try {
+      linkSync(process.execPath, node);
+    } catch {
+      copyFileSync(process.execPath, node);
+    }
+    if (spawnSync('/usr/bin/test', ['-r', program], { uid: 65_533, gid: 65_533 }).status !== 0) return t.skip('the checkout cannot be read by a plain user');
+    seen.length = 0;
+    const { code, out, err } = await start(['run', '--policy', policy, '--', '/bin/sh', '-c', `id -u; ${curl} http://here.example:${web.port}/plain; ${curl} http://evil.example/; exit 3`], { uid: 65_533, gid: 65_533, node });
+    assert.deepEqual([code, out, seen], [3, '65533\nhello\n', ['GET /plain']], err);
+    assert.match(err, /denied: DNS question for evil\.example/);
+  });
+
+  it('stands in front of a namespace that exists, again after it ended, and leaves it closed', async () => {
+    const inside = spawn('unshare', ['-n', 'sleep', '600'], { stdio: 'ignore' });
+    running.add(inside);
+    try {
+      const pid = String(inside.pid);
+      // unshare has to have made it first.
+      while (readlinkSync(`/proc/${pid}/ns/net`) === readlinkSync('/proc/self/ns/net')) await setImmediate();
+      const request = async (path: string): Promise<string> => {
+        const child = spawn('nsenter', ['-t', pid, '-n', 'curl', '-sS', '-m', '60', '--resolve', `here.example:${web.port}:198.18.0.1`, `http://here.example:${web.port}${path}`], { stdio: ['ignore', 'pipe', 'pipe'] });
+        let out = '';
+        child.stdout.on('data', (part: Buffer) => { out += part.toString(); });
+        child.stderr.on('data', (part: Buffer) => { out += part.toString(); });
+        await once(child, 'close');
+        return out;
+      };
+      for (let round = 0; round < 2; round += 1) {
+        const child = spawn(process.execPath, [program, 'serve', '--policy', policy, '--netns', pid], { stdio: ['ignore', 'inherit', 'pipe'], cwd: folder, env: { PATH: '/usr/bin:/bin', NODE_DISABLE_COMPILE_CACHE: '1' } });
+        running.add(child);
+        let err = '';
+        const serving = new Promise<void>((resolve, reject) => {
+          child.stderr.on('data', (part: Buffer) => {
+            err += part.toString();
+            if (err.includes('serving')) resolve();
+          });
+          child.once('exit', () => reject(new Error(err)));
+        });
+        await serving;
+        assert.equal(await look(pid, 'here.example'), '198.18.0.1', err);
+        assert.equal(await request('/served'), 'hello\n', err);
+        assert.equal(await look(pid, 'evil.example'), '');
+        child.kill('SIGTERM');
+        const [code] = (await once(child, 'close')) as [number | null];
+        running.delete(child);
+        assert.equal(code, 0, err);
+        assert.match(await request('/after'), /Failed to connect|Connection refused|reset by peer/);
+      }
+    } finally {
+      inside.kill('SIGKILL');
+      running.delete(inside);
+    }
+  });
+
+  it('says what is wrong before anything runs, and leaves no files', async () => {
+    for (const [args, code, words] of [
+      [['run', '--policy', join(folder, 'none.yaml'), '--', 'true'], 2, /cannot be read/], [['run', '--', 'true'], 2, /needs --policy/], [['run', '--policy', policy], 2, /needs a command/],
+      [['serve', '--policy', policy, '--netns', 'no-such'], 2, /no network namespace/], [['walk'], 2, /not a command/], [['run', '--policy', policy, '--odd', 'true'], 2, /not an option/],
+      [['run', '--policy', policy, '--', '/no/such/program'], 127, /No such file/], [['run', '--policy', policy, '--', '/etc'], 126, /Permission denied/],
+    ] as const) {
+      const ran = await start(args);
+      assert.equal(ran.code, code, ran.err);
+      assert.match(ran.err, words);
+    }
+    writeFileSync(join(folder, 'bad.yaml'), 'networkPolicy:\n  name: x\n  egress:\n    allow:\n      - { domain: a.example, colour: red }\n');
+    const bad = await start(['run', '--policy', join(folder, 'bad.yaml'), '--', 'true']);
+    assert.equal(bad.code, 2);
+    assert.match(bad.err, /bad\.yaml:5:/);
+    assert.deepEqual(readdirSync(temporary), []);
+  });
+
+  /** The address that the namespace's resolver gives; '' for none. */
+  async function look(pid: string, name: string): Promise<string> {
+    const child = spawn('nsenter', ['-t', pid, '-n', process.execPath, '-e', `const r = new (require('dns').Resolver)(); r.setServers(['9.9.9.9']); r.resolve4('${name}', (e, a) => console.log(e ? '' : a[0]))`], { stdio: ['ignore', 'pipe', 'inherit'] });
+    let out = '';
+    child.stdout.on('data', (part: Buffer) => { out += part.toString(); });
+    await once(child, 'close');
+    return out.trim();
+  }
+});
