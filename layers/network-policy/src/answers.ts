@@ -9,14 +9,14 @@ export function denialBody(decision: Pick<Decision, 'rules' | 'reason' | 'hint' 
   return { error: 'denied_by_policy', rule: rules[0] ?? 'default', rules, reason: decision.reason, hint: decision.hint, action: decision.action, layer: 'proxy', ...(eventId === undefined ? {} : { eventId }) };
 }
 
-/** Sends `body` as JSON, or a denial as a page to a client that reads pages, once; if the head has gone out already the answer is cut instead. */
-export function answerJson(wire: Wire, status: number, body: Readonly<Record<string, unknown>>, headers: Readonly<Record<string, string>> = {}): void {
+/** `shown`: what is sent in place of `body`, whose rule and event still go into the headers. Sends `body` as JSON, or a denial as a page to a client that reads pages, once; if the head has gone out already the answer is cut instead. */
+export function answerJson(wire: Wire, status: number, body: Readonly<Record<string, unknown>>, headers: Readonly<Record<string, string>> = {}, shown: unknown = body): void {
   if (wire.headSent || wire.gone) {
     wire.cut();
     return;
   }
   const page = status === 403 && wantsPage(wire.fields.rawHeaders);
-  const text = Buffer.from(page ? denialPage(body) : `${JSON.stringify(body)}\n`);
+  const text = Buffer.from(page ? denialPage(body) : `${JSON.stringify(shown)}\n`);
   const fields = ['content-type', page ? 'text/html; charset=utf-8' : 'application/json', 'content-length', String(text.length), 'cache-control', 'no-store'];
   for (const [name, value] of Object.entries(headers)) fields.push(name, value);
   const { rule, eventId } = body;

@@ -3,18 +3,19 @@
  * Other parts do not change this file; they put a hook into standard-hooks.ts (hooks.ts says what each kind sees and may do):
  * check -> [beforeDecision reads a held body] -> decision -> approval -> [limits] -> record -> [outgoing bytes] -> upstream -> [incoming head and bytes] -> answer.
  */
-import { hash } from 'node:crypto';
-import type { ActionRequest, Decision, HeaderValues, HoldOutcome } from '@nemoclaw/contract';
+import type { Decision, HoldOutcome } from '@nemoclaw/contract';
 import { answerJson, denialBody } from './answers.ts';
 import type { Core, Reconsidered, SameTurn } from './core.ts';
 import { refusal } from './core.ts';
 import { insertCredentials } from './credentials.ts';
 import { holdDetail, holdSummary } from './hold-card.ts';
 import { Stopped } from './hooks.ts';
-import type { ByteTransform, HttpMessage, Passing, Reading } from './hooks.ts';
+import type { Asked, ByteTransform, DenialShape, Passing, Reading } from './hooks.ts';
 import { hasCredential } from './inspect/answers.ts';
 import { undoEncodings } from './inspect/undo-encodings.ts';
-import { authority, stricter } from './judge.ts';
+import { authority } from './judge.ts';
+import { judgeRequest, resourceOf } from './judge-request.ts';
+import type { Judged } from './judge-request.ts';
 import type { HttpResource } from './judge.ts';
 import { collectBody, OutgoingBody } from './outgoing-body.ts';
 import { httpRecord } from './records.ts';
@@ -26,10 +27,6 @@ import { safeTrailers } from './trailers.ts';
 import { AddressRefused } from './upstreams.ts';
 import type { Wire } from './wire.ts';
 
-interface Judged {
-  readonly request: ActionRequest;
-  readonly decision: Decision;
-}
 const safe = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 export class Exchange implements Reconsidered {
@@ -44,7 +41,8 @@ export class Exchange implements Reconsidered {
   /** The body without its content encoding: what a person is shown. */
   #readable: Buffer | undefined;
   #attributes: ReadonlyMap<string, unknown> = new Map();
-  #message: HttpMessage | undefined;
+  #asked: readonly Asked[] = [];
+  #shape: DenialShape | undefined;
   /** Its resources as text. */
   #resources: string | undefined;
   /** A hook wants a person asked, whatever the policy says. */
@@ -113,17 +111,15 @@ export class Exchange implements Reconsidered {
     const passing = this.#passing(checked);
     if (!secrets.empty && this.#leaks(checked)) throw secretFound(passing, 'the URL or a header');
     for (const reader of this.#core.hooks.heads) this.#note(reader.read(passing));
-    if (checked.hasBody) {
-      const readers = this.#core.hooks.beforeDecision.filter((reader) => reader.needs(passing));
-      if (readers.length > 0) {
-        const early = readers.every(({ inspects }) => inspects) ? this.#judge(checked).decision : undefined;
-        if (early?.verdict === 'deny') {
-          this.#deny(early, 'denied');
-          return;
-        }
-        void this.#collect(checked, passing).catch((error: unknown) => this.#broken(error));
+    const readers = this.#core.hooks.beforeDecision.filter((reader) => (checked.hasBody || reader.bodiless === true) && reader.needs(passing));
+    if (readers.length > 0) {
+      const early = readers.every(({ inspects }) => inspects) ? this.#judge(checked).decision : undefined;
+      if (early?.verdict === 'deny') {
+        this.#deny(early, 'denied');
         return;
       }
+      void this.#collect(checked, passing).catch((error: unknown) => this.#broken(error));
+      return;
     }
     this.#settle(checked);
   }
@@ -134,14 +130,20 @@ export class Exchange implements Reconsidered {
   }
 
   #passing(checked: CheckedRequest): Passing {
-    const resource = (path: string): HttpResource => this.#resource(checked, path);
+    const resource = (path: string): HttpResource => resourceOf(this.#core, this.#place, checked, path, this.#asked[0]);
     const judged = (): Judged | undefined => this.#judged;
-    return { core: this.#core, place: this.#place, checked, correlation: this.#correlation, resource, get judged() { return judged(); } };
+    const asked = (): readonly Asked[] => this.#asked;
+    return { core: this.#core, place: this.#place, checked, correlation: this.#correlation, resource, get asked() { return asked(); }, get judged() { return judged(); } };
   }
 
   /** Reads the body first, because the decision depends on it. */
   async #collect(checked: CheckedRequest, passing: Passing): Promise<void> {
     const core = this.#core;
+    if (!checked.hasBody) {
+      for (const reader of core.hooks.beforeDecision) if (reader.bodiless === true) this.#understand(await reader.read(passing, nothing, nothing));
+      if (this.#state === 'deciding') this.#settle(checked);
+      return;
+    }
     const { bodyBytes, bufferedBytes } = core.ports.limits;
     const size = checked.length ?? bodyBytes;
     const tooLarge = (): Stopped => new Stopped(refusal(core.config.version, 'proxy.body-too-large', `The policy depends on the body of this request, and it is larger than ${bodyBytes} bytes.`, 'Send a smaller body.'), 'the body is too large to decide on');
@@ -163,12 +165,17 @@ export class Exchange implements Reconsidered {
       const read = reading instanceof Promise ? await reading : reading;
       if (this.#state !== 'deciding') return;
       for (const [name, value] of read?.attributes ?? []) attributes.set(name, value);
-      this.#message = read?.message ?? this.#message;
+      this.#understand(read);
       this.#body = read?.body ?? this.#body;
       this.#note(read);
     }
     this.#attributes = attributes;
     this.#settle(checked);
+  }
+
+  #understand(read: Reading | undefined): void {
+    this.#asked = read?.asked ?? this.#asked;
+    this.#shape = read?.shape ?? this.#shape;
   }
 
   #settle(checked: CheckedRequest): void {
@@ -179,53 +186,19 @@ export class Exchange implements Reconsidered {
     else this.#deny(judged.decision, 'denied');
   }
 
-  /** The strictest decision over all readings of the path. */
   #judge(checked: CheckedRequest): Judged {
-    let strictest: Judged | undefined;
-    for (const path of checked.paths) {
-      const judged = this.#judgePath(checked, path);
-      strictest = strictest ? stricter(strictest, judged) : judged;
-    }
-    if (strictest?.decision.verdict === 'allow' && this.#escalate) return { request: strictest.request, decision: this.#escalate };
-    return strictest ?? { request: this.#core.request('http', { kind: 'none' }), decision: refusal(this.#core.config.version, 'error', 'the request has no path', '') };
+    return judgeRequest(this.#core, this.#place, checked, { asked: this.#asked, attributes: this.#attributes, body: this.#body, escalate: this.#escalate });
   }
 
   /** A request that nothing was read of but its head is decided by its resources alone, as every other of this turn with the same ones. */
   #decisionNow(checked: CheckedRequest, turn: SameTurn): Decision {
-    if (this.#body || this.#message || this.#escalate || this.#attributes.size > 0 || this.#core.ports.judge.headersNamed(this.#place.name).length > 0) return this.#judge(checked).decision;
-    this.#resources ??= JSON.stringify(checked.paths.map((path) => this.#resource(checked, path)));
+    if (this.#body || this.#asked.length > 0 || this.#escalate || this.#attributes.size > 0 || this.#core.ports.judge.headersNamed(this.#place.name).length > 0) return this.#judge(checked).decision;
+    this.#resources ??= JSON.stringify(checked.paths.map((path) => resourceOf(this.#core, this.#place, checked, path)));
     const known = turn.get(this.#resources);
     if (known) return known;
     const { decision } = this.#judge(checked);
     turn.set(this.#resources, decision);
     return decision;
-  }
-
-  #judgePath(checked: CheckedRequest, path: string): Judged {
-    const resource = this.#resource(checked, path);
-    const bare = this.#core.request('http', resource);
-    let request = bare;
-    try {
-      const known = this.#core.ports.judge.action(resource, this.#attributes);
-      if (known) request = { ...bare, action: known.action, params: this.#bound(known.params), labels: known.labels };
-      else if (this.#body) request = { ...bare, params: this.#bound(this.#attributes) };
-    } catch {
-      return { request, decision: refusal(this.#core.config.version, 'error', 'the action of this request could not be read', '') };
-    }
-    return { request, decision: this.#core.decide(request) };
-  }
-
-  /** A body without fields is bound by its hash, so that an approval is for this body and no other. */
-  #bound(params: ReadonlyMap<string, unknown>): ReadonlyMap<string, unknown> {
-    if (!this.#body || this.#body.length === 0 || this.#attributes.size > 0) return params;
-    return new Map([...params, ['bodyHash', hash('sha256', this.#body, 'hex')]]);
-  }
-
-  #resource(checked: CheckedRequest, path: string): HttpResource {
-    const { name, port, tls } = this.#place;
-    const named = this.#core.ports.judge.headersNamed(name);
-    const resource: HttpResource = { kind: 'http', host: name, port, method: checked.method, path, query: checked.query, tls, ...(named.length === 0 ? {} : { headers: valuesOf(checked.headers, named) }) };
-    return this.#message === undefined ? resource : { ...resource, ...{ message: this.#message } };
   }
 
   async #hold(judged: Judged, checked: CheckedRequest): Promise<void> {
@@ -260,7 +233,7 @@ export class Exchange implements Reconsidered {
     else if (outcome.verdict === 'deny') this.#deny({ ...judged.decision, verdict: 'deny', decidedBy: 'approval', reason: outcome.reason, hint: 'A person refused this request. Do not try it again; tell the user.' }, `rejected by ${outcome.by}`, { approvalId: outcome.approvalId });
     else if (outcome.verdict === 'waiting') {
       this.#record('escalate', 'still waiting for approval', judged.decision, { approvalId: outcome.approvalId });
-      answerJson(this.#wire, 503, { status: 'waiting', approvalId: outcome.approvalId, rule: judged.decision.rules[0]?.id ?? 'default', reason: judged.decision.reason, hint: 'Send the identical request again later; it passes once after approval.' }, { 'retry-after': '30' });
+      this.#tell(503, { status: 'waiting', approvalId: outcome.approvalId, rule: judged.decision.rules[0]?.id ?? 'default', reason: judged.decision.reason, hint: 'Send the identical request again later; it passes once after approval.' }, { 'retry-after': '30' });
       this.#finish();
     } else this.#deny({ ...judged.decision, verdict: 'deny', reason: outcome.reason, hint: 'Nobody could be asked. Try again later.' }, 'nobody could be asked');
   }
@@ -306,8 +279,8 @@ export class Exchange implements Reconsidered {
       this.#deny(inserted, 'a credential placeholder is out of place');
       return;
     }
-    // What comes back is searched for the credential, so it must not come encoded.
-    if (hasCredential(passing)) dropHeader(headers, 'accept-encoding');
+    // What comes back is searched or read, so it must not come encoded.
+    if (hasCredential(passing) || this.#asked.some(({ message }) => message.protocol === 'mcp')) dropHeader(headers, 'accept-encoding');
     const limit = this.#bodyLimit(checked, passing);
     this.#wire.goOn();
     let body: Buffer | OutgoingBody | null = null;
@@ -401,7 +374,13 @@ const { version } = this.#wire;
     this.#core.counts.denied += 1;
     this.#record('deny', message, decision, more);
     this.#finish();
-    answerJson(this.#wire, status, { ...denialBody(decision, this.#correlation), ...more }, headers);
+    this.#tell(status, { ...denialBody(decision, this.#correlation), ...more }, headers);
+  }
+
+  /** In the words of the protocol that the request spoke. */
+  #tell(status: number, data: Readonly<Record<string, unknown>>, headers: Readonly<Record<string, string>>): void {
+    const told = this.#shape?.(data, status);
+    answerJson(this.#wire, told?.status ?? status, data, headers, told?.body);
   }
 
   /** A hook refused. */
@@ -466,16 +445,6 @@ const { version } = this.#wire;
 }
 
 const nothing = Buffer.alloc(0);
-
-/** Values of the named headers in a list of name, value, name, value…, by their names in small letters. */
-function valuesOf(headers: readonly string[], named: readonly string[]): HeaderValues {
-  const out: Record<string, string[]> = Object.create(null) as Record<string, string[]>;
-  for (let i = 0; i + 1 < headers.length; i += 2) {
-    const name = (headers[i] ?? '').toLowerCase();
-    if (named.includes(name)) (out[name] ??= []).push(headers[i + 1] ?? '');
-  }
-  return out;
-}
 
 function dropHeader(headers: string[], name: string): void {
   for (let i = headers.length - 2; i >= 0; i -= 2) if (headers[i]?.toLowerCase() === name) headers.splice(i, 2);

@@ -5,6 +5,7 @@
  * `messages`: each WebSocket message, both ways. Whatever a hook throws is a denial: `Stopped` with its own decision, anything else as a failure of the proxy.
  */
 import type { ActionRequest, Decision } from '@nemoclaw/contract';
+import type { Resolved } from '@nemoclaw/decide';
 import type { Core } from './core.ts';
 import type { HttpResource } from './judge.ts';
 import type { CheckedRequest, Place } from './request-check.ts';
@@ -18,8 +19,10 @@ export interface Passing {
   readonly place: Place;
   readonly checked: CheckedRequest;
   readonly correlation: string;
-  /** What the policy is asked for one reading of the path. */
+  /** What the policy is asked for one reading of the path, with the first of what is asked for inside once that is read. */
   resource(path: string): HttpResource;
+  /** What an application protocol said in it; [] until it is read, and for most. */
+  readonly asked: readonly Asked[];
   /** Set once the policy has decided. */
   readonly judged: { readonly request: ActionRequest; readonly decision: Decision } | undefined;
 }
@@ -37,12 +40,27 @@ export class Stopped extends Error {
   }
 }
 
+/** One thing that is asked for inside a request. */
+export interface Asked {
+  /** `resource.message` of the request that is decided. */
+  readonly message: HttpMessage;
+  /** Names the action where the catalogue lists what is asked for. */
+  readonly action?: Resolved;
+  /** What an approval binds to, in place of the fields of the body. */
+  readonly params?: ReadonlyMap<string, unknown>;
+}
+
+/** The denial in the words of an application protocol, or undefined to leave it as it is. `data`: the body that any denial has. */
+export type DenialShape = (data: Readonly<Record<string, unknown>>, status: number) => { readonly status: number; readonly body: Readonly<Record<string, unknown>> | readonly Readonly<Record<string, unknown>>[] } | undefined;
+
 /** What a body means. */
 export interface Reading {
   /** Joins the attributes that a decision may ask for. */
   readonly attributes?: ReadonlyMap<string, unknown>;
-  /** What an application protocol said; `resource.message` of the request that is decided. */
-  readonly message?: HttpMessage;
+  /** What an application protocol said, each part a request of its own: all are decided, the strictest decision counts. */
+  readonly asked?: readonly Asked[];
+  /** How this client is told of a denial. */
+  readonly shape?: DenialShape;
   /** Is sent instead of the body that came, in the same content encoding. */
   readonly body?: Buffer;
   /** The request is held for a person, with this reason, even where the policy allows it. */
@@ -59,6 +77,8 @@ export interface HeadReader {
 export interface BodyReader {
   /** It looks for what must not leave; the decision does not depend on it. Then a request that is denied anyway is denied before its body is read. */
   readonly inspects?: true;
+  /** Requests without a body are read too, as if theirs were empty. */
+  readonly bodiless?: true;
   /** Whether the decision needs the whole body. Cheap: asked for every request with a body. */
   needs(passing: Passing): boolean;
   /** Called for every held body. `readable`: without its content encoding; `raw`: as it came. Throws `Stopped` to refuse. */

@@ -1,7 +1,7 @@
 /** What the proxy asks of the policy in force; the one seam between this room and `decide`. */
 import type { ActionLabels, ActionRequest, Decider, Decision, History, Resource, RuleProtocol } from '@nemoclaw/contract';
-import { headersNamed, needsBody, needsMessage, requestKey, resolveHttp, termsOf } from '@nemoclaw/decide';
-import type { CompiledPolicy, EgressTerms, Handling } from '@nemoclaw/decide';
+import { headersNamed, needsBody, needsMessage, requestKey, resolveHttp, resolveTool, termsOf } from '@nemoclaw/decide';
+import type { CompiledPolicy, EgressTerms, Handling, Resolved } from '@nemoclaw/decide';
 import type { InspectionSettings } from './inspect/findings.ts';
 
 export type { Handling } from '@nemoclaw/decide';
@@ -27,6 +27,8 @@ export interface Judge {
   /** What the rule that lets it through asks of the proxy besides; undefined where there is none. */
   terms(resource: HttpResource | HostResource): EgressTerms | undefined;
   action(resource: HttpResource, body: ReadonlyMap<string, unknown>): { readonly action: string; readonly params: ReadonlyMap<string, unknown>; readonly labels: ActionLabels } | undefined;
+  /** The action of a tool that the catalogue lists. */
+  tool(name: string, args: ReadonlyMap<string, unknown>): Resolved | undefined;
   decide(request: ActionRequest): Decision;
   key(request: ActionRequest): string;
 }
@@ -48,6 +50,10 @@ export function judgeOf(policy: () => CompiledPolicy, decider: Decider): Judge {
     headersNamed: (host) => headersNamed(policy(), host),
     terms: (resource) => termsOf(policy(), resource),
     action: (resource, body) => resolveHttp(policy(), resource, body),
+    tool: (name, args) => {
+      const found = resolveTool(policy(), name, args);
+      return found.action === '' ? undefined : found;
+    },
     decide: (request) => decider.decide(request),
     key: requestKey,
   };

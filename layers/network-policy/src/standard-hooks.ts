@@ -6,6 +6,8 @@ import { messageInspection } from './inspect/messages.ts';
 import { bodyInspection, headInspection, streamInspection } from './inspect/requests.ts';
 import { Stopped } from './hooks.ts';
 import type { BodyReader, Hooks, OutgoingHook, Passing } from './hooks.ts';
+import { applicationMessages } from './protocols/http-messages.ts';
+import { mcpAnswers } from './protocols/mcp-answers.ts';
 import { ruleLimits } from './rule-limits.ts';
 
 /** The denial for a secret of the sandbox that was found in `where`. */
@@ -53,9 +55,9 @@ const attributes: BodyReader = {
 
 export const standardHooks: Hooks = {
   heads: [headInspection],
-  beforeDecision: [ownSecretsHeld, bodyInspection, attributes],
+  beforeDecision: [applicationMessages, ownSecretsHeld, bodyInspection, attributes],
   outgoing: [ownSecretsStreamed, streamInspection],
-  incoming: [credentialMask, answerInspection],
+  incoming: [mcpAnswers, credentialMask, answerInspection],
   limits: [ruleLimits],
   messages: [messageInspection],
 };

@@ -65,6 +65,9 @@ export class TestPolicy implements Judge {
   needsBody(resource: { readonly host: string }): boolean {
     return this.rules.some((rule) => rule.host === resource.host && (rule.body !== undefined || rule.verdict === 'escalate'));
   }
+  tool(): undefined {
+    return undefined;
+  }
   needsMessage(): readonly [] {
     return [];
   }

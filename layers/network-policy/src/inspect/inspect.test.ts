@@ -201,7 +201,7 @@ test('messages of a WebSocket: blocked, redacted, masked', () => {
   );
   const place = { name: 'api.test', port: 80, tls: false };
   const checked = { method: 'GET', target: '/', paths: ['/'], query: [], headers: [], hasBody: false, length: undefined, contentType: '', contentEncoding: '' };
-  const pass = standardHooks.messages[0]?.open({ core, place, checked, correlation: 'c', resource: () => assert.fail(), judged: undefined });
+  const pass = standardHooks.messages[0]?.open({ core, place, checked, correlation: 'c', resource: () => assert.fail(), asked: [], judged: undefined });
   const message = (from: 'client' | 'server', text: string) => pass?.({ from, binary: false, data: Buffer.from(text) })?.toString();
   assert.equal(message('client', '{"a":"hello"}'), '{"a":"hello"}');
   assert.equal(message('client', `{"a":"${mail}"}`), '{"a":"[redacted:email]"}');

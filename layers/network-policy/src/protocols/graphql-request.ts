@@ -4,6 +4,7 @@ import { readGraphqlDocument } from './graphql-document.ts';
 import type { GraphqlOperation } from './graphql-document.ts';
 import { GraphqlProblem } from './graphql-tokens.ts';
 import { field, isObject, readJsonText, readStrictJson } from './strict-json.ts';
+import type { JsonObject } from './strict-json.ts';
 
 /** An HTTP request as an application protocol sees it; `body` without its content encoding, empty where there is none. */
 export interface Carried {
@@ -104,4 +105,9 @@ function textOf(body: Buffer): string {
   } catch {
     throw new GraphqlProblem('the GraphQL document is not UTF-8');
   }
+}
+
+/** The answer to a denied request as GraphQL clients read it; `data` has the fields of the HTTP denial. */
+export function graphqlDenial(data: JsonObject): JsonObject {
+  return { errors: [{ message: `denied by policy: ${String(data['reason'] ?? '')}`, extensions: { code: 'FORBIDDEN', ...data } }] };
 }
