@@ -45,7 +45,7 @@ export const policyWords: Readonly<Record<string, Readonly<Record<string, string
   },
   networkPolicy: {
     'networkPolicy.name': 'The role or agent that it is for.',
-    'networkPolicy.egress.allow[].domain': '`api.example.com`, `*.example.com` (one or more whole labels), or an address. `*`, and a wildcard below a suffix that strangers share, is too wide to be allowed.',
+    'networkPolicy.egress.allow[].domain': '`api.example.com`, `*.example.com` (one or more whole labels), `?.example.com` (exactly one), or an address. `*`, and a wildcard below a suffix that strangers share, is too wide to be allowed.',
     'networkPolicy.egress.allow[].methods[]': 'HTTP methods, upper case. If left out: all.',
     'networkPolicy.egress.allow[].ports[]': 'If left out: 443 and 80 (587 for `smtp`, 5432 for `postgres`, 6379 for `redis`). A rule with another port that says nothing of what is inside lets TCP pass by name.',
     'networkPolicy.egress.allow[].paths[]': '`*` within a segment; `**`, a whole segment, for any number of them.',

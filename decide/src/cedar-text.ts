@@ -96,6 +96,7 @@ function matchText(rule: EgressRule, look: Look): string | undefined {
 function hostText(domain: string): string {
   if (domain === '*') return 'context.host != ""';
   // a name below the suffix; addresses have no suffix
+  if (domain.startsWith('?.')) return `(!context.isAddress && context.host like ${quoted(`*${domain.slice(1)}`)} && !(context.host like ${quoted(`*.*${domain.slice(1)}`)}))`;
   return domain.startsWith('*.') ? `(!context.isAddress && context.host like ${quoted(domain)})` : `context.host == ${quoted(domain)}`;
 }
 

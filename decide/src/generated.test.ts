@@ -5,7 +5,7 @@ import { compilePolicy } from './compile.ts';
 import { resolveHttp, resolveTool, type CompiledPolicy } from './policy.ts';
 
 const exact = ['a.test', 'b.a.test', 'c.b.a.test', 'x.org', '10.0.0.1', 'deep.x.org'];
-const wild = ['*.a.test', '*.b.a.test', '*.x.org'];
+const wild = ['*.a.test', '?.a.test', '*.b.a.test', '*.x.org', '?.x.org'];
 const methods = ['GET', 'POST', 'DELETE'];
 const paths = ['/v1/*', '/v1/**', '/admin', '/v1/a*b/c', '/**/secret', '/'];
 const maybe = <T>(arb: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> => fc.oneof({ weight: 3, arbitrary: fc.constant(undefined) }, { weight: 2, arbitrary: arb });
@@ -41,7 +41,7 @@ export const policies: fc.Arbitrary<CompiledPolicy> = fc
     network: fc.record({
       allow: fc.array(rule([...exact, ...wild], true), { maxLength: 6 }),
       escalate: fc.array(rule([...exact, ...wild, '*'], false), { maxLength: 3 }),
-      deny: fc.array(rule([...exact, ...wild, '*', '*.test'], false), { maxLength: 4 }),
+      deny: fc.array(rule([...exact, ...wild, '*', '*.test', '?.test'], false), { maxLength: 4 }),
     }),
     none: fc.integer({ min: 0, max: 15 }).map((n) => n === 0),
     open: fc.integer({ min: 0, max: 5 }).map((n) => n === 0),

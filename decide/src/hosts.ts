@@ -1,4 +1,4 @@
-/** Index of things by domain pattern: exact names and `*.suffix` in maps, so that a look-up costs one probe per label. */
+/** Index of things by domain pattern: exact names, `?.suffix` (one label before it) and `*.suffix` (one or more) in maps, so that a look-up costs one probe per label. */
 
 /** Whether `host` is an address or a name of non-empty labels in small letters, the only ones that can match a rule. */
 export function isPlainHost(host: string): boolean {
@@ -30,17 +30,18 @@ function isAddress(host: string): boolean {
 export class HostIndex<T> {
   readonly #exact = new Map<string, T>();
   readonly #below = new Map<string, T>();
+  readonly #directly = new Map<string, T>();
   #all: T | undefined;
   #none: readonly T[] = [];
 
-  /** The value at `domain` (exact, `*.suffix` or `*`), made by `make` if there is none. */
+  /** The value at `domain` (exact, `?.suffix`, `*.suffix` or `*`), made by `make` if there is none. */
   at(domain: string, make: () => T): T {
     if (domain === '*') {
       this.#all ??= make();
       this.#none = [this.#all];
       return this.#all;
     }
-    const [map, key] = domain.startsWith('*.') ? [this.#below, domain.slice(2)] : [this.#exact, domain];
+    const [map, key] = domain.startsWith('*.') ? [this.#below, domain.slice(2)] : domain.startsWith('?.') ? [this.#directly, domain.slice(2)] : [this.#exact, domain];
     let value = map.get(key);
     if (value === undefined) {
       value = make();
@@ -53,9 +54,12 @@ export class HostIndex<T> {
   covering(host: string): readonly T[] {
     if (host === '') return [];
     const exact = this.#exact.get(host);
-    if (this.#below.size === 0 || isAddress(host)) return exact === undefined ? this.#none : [exact, ...this.#none];
+    if ((this.#below.size === 0 && this.#directly.size === 0) || isAddress(host)) return exact === undefined ? this.#none : [exact, ...this.#none];
     const out: T[] = exact === undefined ? [] : [exact];
-    for (let dot = host.indexOf('.'); dot >= 0; dot = host.indexOf('.', dot + 1)) {
+    const first = host.indexOf('.');
+    const directly = first < 0 ? undefined : this.#directly.get(host.slice(first + 1));
+    if (directly !== undefined) out.push(directly);
+    for (let dot = first; dot >= 0; dot = host.indexOf('.', dot + 1)) {
       const value = this.#below.get(host.slice(dot + 1));
       if (value !== undefined) out.push(value);
     }
@@ -66,9 +70,10 @@ export class HostIndex<T> {
 
 /** True if every host that `inner` covers is covered by `outer`, and they differ. */
 export function narrower(inner: string, outer: string): boolean {
-  if (inner === outer) return false;
+  if (inner === outer || inner === '*') return false;
   if (outer === '*') return true;
-  if (!outer.startsWith('*.')) return false;
+  if (!outer.startsWith('*.') && !outer.startsWith('?.')) return false;
   const suffix = outer.slice(1);
-  return inner.startsWith('*.') ? inner.slice(1).endsWith(suffix) : inner !== '*' && inner.endsWith(suffix);
+  if (outer.startsWith('?.')) return !/^[*?]/.test(inner) && inner.endsWith(suffix) && inner.indexOf('.') === inner.length - suffix.length;
+  return /^[*?]\./.test(inner) ? inner.slice(1).endsWith(suffix) : inner.endsWith(suffix);
 }

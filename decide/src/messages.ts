@@ -121,6 +121,9 @@ function methodHolds(methods: readonly string[] | undefined, method: string, all
 /** What a session needs that only calls tools; meant where a rule that allows names tools and no methods. */
 const toolSession: readonly string[] = ['initialize', 'ping', 'notifications/*', 'tools/list', 'tools/call', 'response'];
 
+/** What a wildcard stands for where tools are allowed: the names that the specification recommends, and nothing that a server may read as something else. */
+const toolName = /^[A-Za-z0-9_.-]{1,128}$/;
+
 function mcpFails(ir: EgressRuleIr, message: Extract<AppMessage, { protocol: 'mcp' }>, allows: boolean): 'operations' | 'tools' | undefined {
   const words = ir.mcp;
   if (words === undefined) return undefined;
@@ -128,7 +131,7 @@ function mcpFails(ir: EgressRuleIr, message: Extract<AppMessage, { protocol: 'mc
   const methods = words.methods ?? (aboutTools ? (allows ? toolSession : ['tools/call']) : undefined);
   if (!methodHolds(methods, message.method, allows)) return 'operations';
   if (message.method !== 'tools/call') return undefined;
-  if (words.tools !== undefined && !words.tools.some((one) => matchText(one, message.tool))) return 'tools';
+  if (words.tools !== undefined && !words.tools.some((one) => matchText(one, message.tool) && (!allows || !one.includes('*') || toolName.test(message.tool)))) return 'tools';
   const given = words.arguments;
   if (given === undefined) return undefined;
   const held = allows ? given.every((one) => argumentAllowed(one, message.arguments)) : given.some((one) => argumentRefused(one, message.arguments));

@@ -52,7 +52,7 @@ export function networkView(ir: PolicyIr, index: HostIndex<EgressGroup>, hasHttp
     }
     return out;
   };
-  const interceptNames = [...new Set(ir.egress.filter((r) => r.effect !== 'deny' && r.domain !== '*' && isIP(r.domain) === 0 && opened(r)).map((r) => r.domain))].toSorted();
+  const interceptNames = [...new Set(ir.egress.filter((r) => r.effect !== 'deny' && r.domain !== '*' && isIP(r.domain) === 0 && opened(r)).map((r) => r.domain.replace(/^\?\./, '*.')))].toSorted();
   return {
     isNameAllowed: (host) => !none && decideName(index, canonicalHost(host)).verdict === 'allow',
     portsFor: (host) => [...new Set(open(host).flatMap((g) => passing(g).flatMap((r) => r.ir.ports)))].filter((port) => decideConnect(index, canonicalHost(host), port).verdict !== 'deny').toSorted((a, b) => a - b),

@@ -33,7 +33,7 @@ const endpoint = z.strictObject({
   path: glob.optional(),
   protocol: z.enum(['rest', 'websocket', 'graphql', 'mcp', 'json-rpc', 'tcp', 'sql']).optional(),
   tls: z.enum(['skip', 'terminate', 'passthrough', 'auto']).optional(),
-  enforcement: z.enum(['enforce', 'audit']).default('audit'),
+  enforcement: z.enum(['enforce', 'audit']).optional(),
   access: z.enum(['read-only', 'read-write', 'full']).optional(),
   rules: z.array(z.strictObject({ allow: rule })).min(1).max(512).optional(),
   deny_rules: z.array(rule).min(1).max(512).optional(),
@@ -55,7 +55,9 @@ const endpoint = z.strictObject({
 export type ForeignEndpoint = z.output<typeof endpoint>;
 
 export const openshellFileSchema = z.strictObject({
-  version: z.literal(1),
+  version: z.literal(1).optional(),
+  /** Files of network rules that NemoClaw ships and takes, one subject each, have this and no version. */
+  preset: z.strictObject({ name: z.string().min(1).max(64), description: z.string().max(2048).default('') }).optional(),
   filesystem_policy: z.strictObject({ include_workdir: z.boolean().default(false), read_only: paths, read_write: paths }).optional(),
   landlock: z.strictObject({ compatibility: z.enum(['best_effort', 'hard_requirement']).default('best_effort') }).optional(),
   process: z.strictObject({ run_as_user: z.string().optional(), run_as_group: z.string().optional() }).optional(),
@@ -63,5 +65,7 @@ export const openshellFileSchema = z.strictObject({
     .record(z.string().min(1).max(128), z.strictObject({ name: z.string().max(128).optional(), endpoints: z.array(endpoint).max(512).default([]), binaries: z.array(z.strictObject({ path: z.string().startsWith('/').max(4096) })).max(64).default([]) }))
     .default({}),
   network_middlewares: z.record(z.string().min(1), z.looseObject({ middleware: z.string() })).default({}),
+}).superRefine((file, ctx) => {
+  if (file.version === undefined && file.preset === undefined) ctx.addIssue({ code: 'custom', path: [], message: 'The field `version` is missing.', params: problem('NEMO_E_POLICY_TYPE', undefined, 'Write `version: 1`.') });
 });
 export type OpenshellFile = z.output<typeof openshellFileSchema>;

@@ -10,21 +10,26 @@ const sharedSuffixes: ReadonlySet<string> = new Set(
     'blob.core.windows.net appspot.com run.app fly.dev onrender.com ngrok.io ngrok.app ngrok-free.app trycloudflare.com r2.dev').split(' '),
 );
 
+/** `*.` or `?.`: what stands before the suffix of a pattern; '' for exact names. */
+export function wildcardOf(domain: string): string {
+  return domain.startsWith('*.') || domain.startsWith('?.') ? domain.slice(0, 2) : '';
+}
+
 /** True for `*` and for a wildcard below a suffix that strangers share. */
 export function tooWide(domain: string): boolean {
   if (domain === '*') return true;
-  if (!domain.startsWith('*.')) return false;
+  if (wildcardOf(domain) === '') return false;
   const rest = domain.slice(2);
   return !rest.includes('.') || sharedSuffixes.has(rest);
 }
 
 const label = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/;
 
-/** `api.example.com`, `*.example.com` (one or more whole labels before it), `*`, or an IP address; small letters, no dot at the end. */
+/** `api.example.com`, `*.example.com` (one or more whole labels before it), `?.example.com` (exactly one), `*`, or an IP address; small letters, no dot at the end. */
 export const domain = z.string().max(255).superRefine((given, ctx) => {
   const bad = (message: string, fix: string, why?: string): void => ctx.addIssue({ code: 'custom', message, params: problem('NEMO_E_POLICY_PATTERN', why, fix) });
   if (given === '*' || isIP(given) !== 0) return;
-  const name = given.startsWith('*.') ? given.slice(2) : given;
+  const name = given.slice(wildcardOf(given).length);
   if (given !== given.toLowerCase()) return bad(`${JSON.stringify(given)} has capital letters.`, `Write ${given.toLowerCase()}.`);
   if (name.includes('*')) return bad(`${JSON.stringify(given)} is not a domain pattern.`, 'A wildcard stands alone as the first label: *.example.com', 'It matches whole labels, from the left.');
   if (/[:/]/.test(name)) return bad(`${JSON.stringify(given)} is not a domain.`, 'Give the name only; ports, methods and paths have their own fields.');

@@ -6,8 +6,10 @@ export function upstreamsOf(network: NetworkPolicyFile | undefined, readAnchor: 
   const byHost = new Map<string, { addresses: Set<string>; caPem: string }>();
   for (const rule of network ? [...network.networkPolicy.egress.allow, ...network.networkPolicy.egress.escalate] : []) {
     if (rule.addresses === undefined && rule.ca === undefined) continue;
-    const host = byHost.get(rule.domain) ?? { addresses: new Set<string>(), caPem: '' };
-    byHost.set(rule.domain, host);
+    // which of the names may be reached is decided elsewhere; here it is only where they are
+    const name = rule.domain.replace(/^\?\./, '*.');
+    const host = byHost.get(name) ?? { addresses: new Set<string>(), caPem: '' };
+    byHost.set(name, host);
     for (const address of rule.addresses ?? []) host.addresses.add(address);
     if (rule.ca === undefined) continue;
     const pem = readAnchor(rule.ca);
