@@ -11,20 +11,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 /* So close to its deadline a call may be answered by the shim while we perform. */
 #define DEADLINE_MARGIN_MS 20
 /* As many may wait for a person at once in one sandbox; more would only bury the person. */
 #define HOLDS_MAX 64
-/* Monitor mode: so many calls of a sandbox are put on record one by one. */
-#define OBSERVED_A_MINUTE 600
 
 struct hold {
   struct hold *next;
@@ -52,8 +48,7 @@ static struct hold *take(struct sandbox *sandbox, uint64_t nid, const char *id) 
   return NULL;
 }
 
-/* OCSF file activities: create, read, update, delete, rename. */
-static int activity_of(const struct operation *op) {
+int activity_of(const struct operation *op) {
   unsigned does = operation_does(op);
   return does & ON_RENAME ? 5 : does & ON_DELETE ? 4 : does & ON_CREATE ? 1 : does & ON_WRITE ? 3 : does & ON_READ ? 2 : 99;
 }
@@ -88,34 +83,11 @@ static json_t *describe(const struct sandbox *sandbox, const struct hold *hold, 
                    (json_int_t)hold->deadline);
 }
 
-/* Nobody is waited for, so that an agent could fill the record of all. */
-static bool may_tell(struct asker *a) {
-  int64_t now = boottime_ms();
-  if (a->minute == 0 || now - a->minute >= 60000) {
-    if (a->untold > 0) event_emit("fileActivity", 99, 3, a->sandbox->id, "openshelld", "observe", json_pack("{s:I,s:b}", "count", (json_int_t)a->untold, "monitor", 1), "Monitor: %u more calls would have waited for a person, or been denied", a->untold);
-    a->minute = now;
-    a->told = a->untold = 0;
-  }
-  if (a->told++ < OBSERVED_A_MINUTE) return true;
-  a->untold++;
-  return false;
-}
-
-void hold_would_open(struct sandbox *sandbox, const struct operation *op, int rule, unsigned asked) {
-  json_t *watch = json_object_get(json_array_get(sandbox->escalate, (size_t)rule), "watch");
-  const char *would = watch ? json_string_value(json_object_get(watch, "would")) : "escalate";
-  if (!would || strcmp(would, "allow") == 0 || !may_tell(sandbox->asker)) return;
-  json_t *data = json_pack("{s:s,s:s,s:o,s:o,s:i,s:s,s:b}", "op", on_word(asked), "syscall", op->syscall, "path", record_path(op), "toPath", operation_has_two(op) ? record_text(op->to.path) : json_null(), "rule", rule, "would",
-                           would, "monitor", 1);
-  if (watch && json_object_get(watch, "rule")) json_object_set(data, "rule", json_object_get(watch, "rule"));
-  event_emit("fileActivity", activity_of(op), 3, sandbox->id, "openshelld", "observe", data, "Monitor: %s of %s would %s", op->syscall, op->from.path, watch ? "be denied" : "wait for a person");
-}
-
 bool hold_open(struct sandbox *sandbox, struct shared_slot *slot, struct operation *op, int rule, unsigned asked) {
   const struct seccomp_notif *call = &slot->call;
   int waiting = 0;
   for (const struct hold *h = sandbox->holds; h; h = h->next) waiting++;
-  struct hold *hold = waiting < HOLDS_MAX && operation_keep(op) ? calloc(1, sizeof *hold) : NULL;
+  struct hold *hold = waiting < HOLDS_MAX && may_tell(sandbox) && operation_keep(op) ? calloc(1, sizeof *hold) : NULL;
   if (!hold) return false;
   hold->nid = call->id;
   hold->deadline = slot->deadline;
@@ -222,52 +194,10 @@ static void finish(struct sandbox *sandbox, struct hold *hold, const char *outco
   free_hold(hold);
 }
 
-struct connecting {
-  char sandbox[72], hold[112];
-  json_int_t request;
-  struct operation op;
-  uid_t uid;
-  gid_t gid;
-};
-
-/* A connection may take as long as the other side likes, and that side may look who connects: a thread that is the agent. */
-static void *connect_it(void *argument) {
-  struct connecting *c = argument;
-  int error = syscall(SYS_setresgid, c->gid, c->gid, c->gid) < 0 || syscall(SYS_setresuid, c->uid, c->uid, c->uid) < 0 ? EPERM : connect_do(&c->op);
-  loop_lock();
-  struct sandbox *sandbox = sandbox_find(c->sandbox);
-  struct hold *hold = sandbox ? take(sandbox, 0, c->hold) : NULL;
-  if (hold) finish(sandbox, hold, "performed", error == EISCONN ? 0 : error, false, service_find("gateway"), c->request);
-  loop_unlock();
-  operation_close(&c->op);
-  free(c);
-  return NULL;
-}
-
-static bool connect_start(struct sandbox *sandbox, struct hold *hold, json_int_t request) {
-  struct connecting *c = calloc(1, sizeof *c);
-  pthread_attr_t attributes;
-  pthread_t thread;
-  if (!c) return false;
-  text_format(c->sandbox, sizeof c->sandbox, "%s", sandbox->id);
-  text_format(c->hold, sizeof c->hold, "%s", hold->id);
-  c->request = request;
-  c->op = hold->op;
-  c->op.from.parent = hold->op.from.parent < 0 ? -1 : fcntl(hold->op.from.parent, F_DUPFD_CLOEXEC, 3);
-  c->op.to.parent = fcntl(hold->op.to.parent, F_DUPFD_CLOEXEC, 3);
-  c->op.value = malloc(hold->op.value_length + 1);
-  c->uid = sandbox->view.uid;
-  c->gid = sandbox->view.gid;
-  bool good = c->op.value && c->op.to.parent >= 0 && (hold->op.from.parent < 0 || c->op.from.parent >= 0) && pthread_attr_init(&attributes) == 0;
-  if (good) {
-    memcpy(c->op.value, hold->op.value, hold->op.value_length);
-    good = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) == 0 && pthread_attr_setstacksize(&attributes, 256 * 1024) == 0 && pthread_create(&thread, &attributes, connect_it, c) == 0;
-    pthread_attr_destroy(&attributes);
-  }
-  if (good) return true;
-  operation_close(&c->op);
-  free(c);
-  return false;
+void hold_connected(const char *sandbox_id, const char *hold_id, int error, json_int_t request) {
+  struct sandbox *sandbox = sandbox_find(sandbox_id);
+  struct hold *hold = sandbox ? take(sandbox, 0, hold_id) : NULL;
+  if (hold) finish(sandbox, hold, "performed", error == EISCONN ? 0 : error, false, service_find("gateway"), request);
 }
 
 static void perform(struct sandbox *sandbox, struct hold *hold, struct shared_slot *slot, struct service *service, json_int_t request) {
@@ -281,7 +211,7 @@ static void perform(struct sandbox *sandbox, struct hold *hold, struct shared_sl
     hold->busy = true;
     hold->next = sandbox->holds;
     sandbox->holds = hold;
-    if (connect_start(sandbox, hold, request)) return;
+    if (connect_start(sandbox, hold->id, &hold->op, request)) return;
     finish(sandbox, take(sandbox, 0, hold->id), "denied", EAGAIN, false, service, request);
     return;
   }

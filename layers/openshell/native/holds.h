@@ -16,7 +16,7 @@ struct asker {
   _Atomic bool over;
   _Atomic unsigned deleted, renamed, changed, failed; /* since the last event */
   _Atomic bool tally_due, refusals_due;
-  int64_t minute; /* monitor mode: when its count began. With the daemon's lock */
+  int64_t minute; /* when the count of what was told began. With the daemon's lock, as the two below */
   unsigned told, untold;
 };
 
@@ -33,7 +33,17 @@ int do_and_answer(int notify, struct shared_slot *slot, struct operation *op, co
 
 /* holds.c, with the daemon's lock. Takes over what `op` has open; false: as many wait as may. */
 bool hold_open(struct sandbox *sandbox, struct shared_slot *slot, struct operation *op, int rule, unsigned asked);
-/* Monitor mode: tells that it would wait. */
+/* The thread of a connection is done. */
+void hold_connected(const char *sandbox_id, const char *hold_id, int error, json_int_t request);
+/* OCSF file activities: create, read, update, delete, rename. */
+int activity_of(const struct operation *op);
+/* holds_connect.c, with the daemon's lock. False: no thread can be started. */
+bool connect_start(const struct sandbox *sandbox, const char *hold_id, const struct operation *op, json_int_t request);
+/* holds_monitor.c, with the daemon's lock. False: as many questions as a minute may have are asked already; this one is counted. */
+bool may_tell(struct sandbox *sandbox);
+/* What was counted. */
+void untold_tell(struct sandbox *sandbox);
+/* Monitor mode: tells that it would wait, or be denied. */
 void hold_would_open(struct sandbox *sandbox, const struct operation *op, int rule, unsigned asked);
 /* holds_counts.c: what was done without a question, and what was refused, as events once a second. */
 void count_done(struct asker *asker, const struct operation *op, int error);

@@ -51,6 +51,7 @@ void count_refusal(struct asker *a, int nr) {
 }
 
 void counts_stop(struct sandbox *s) {
+  untold_tell(s);
   if (s->tally.set) {
     timer_stop(&s->tally);
     tally_now(&s->tally);

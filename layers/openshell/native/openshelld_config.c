@@ -64,8 +64,9 @@ int config_limits(json_t *limits, char *err, size_t errlen) {
   json_error_t error;
   json_int_t memory = 0, pids = 0, cpu = 0;
   config.max_sandboxes = 512;
+  config.asks = 6000;
   config.max_registrations = 1024;
-  if (limits && json_unpack_ex(limits, &error, JSON_STRICT, "{s?i,s?i,s?I,s?I,s?I}", "sandboxes", &config.max_sandboxes, "registrations", &config.max_registrations, "memoryBytes", &memory, "pids", &pids, "cpuMillis", &cpu) < 0) {
+  if (limits && json_unpack_ex(limits, &error, JSON_STRICT, "{s?i,s?i,s?i,s?I,s?I,s?I}", "asks", &config.asks, "sandboxes", &config.max_sandboxes, "registrations", &config.max_registrations, "memoryBytes", &memory, "pids", &pids, "cpuMillis", &cpu) < 0) {
     text_format(err, errlen, "limits: %s", error.text);
     return -1;
   }

@@ -9,7 +9,7 @@
  *   "agentUids": {"first": 200000, "count": 4096},
  *   "workers": 1,
  *   "services": [{"name": "ledger", "role": "ledger", "argv": ["{node}", "{lib}/gateway/src/processes/ledger.ts"], "env": {"K": "V"}}, …],
- *   "limits": {"sandboxes": 512, "registrations": 1024, "memoryBytes": 0, "pids": 0, "cpuMillis": 0},   a plan may ask for less, never for more (0: no bound)
+ *   "limits": {"sandboxes": 512, "registrations": 1024, "asks": 6000 (of a sandbox, a minute; what goes beyond is denied at once), "memoryBytes": 0, "pids": 0, "cpuMillis": 0},   a plan may ask for less, never for more (0: no bound)
  *   "holdSeconds": 900,
  *   "bindRoots": ["/usr", "/opt", "/etc"],
  *   "devices": ["/dev/nvidia*", "/dev/dri/renderD*"],    what gpuAccess: full may show, if it is a character device that agents may open (left out: none)
@@ -38,7 +38,7 @@ struct config {
   uid_t agent_first, agent_count;
   int workers;
   json_t *services; /* array, kept */
-  int max_sandboxes, max_registrations;
+  int max_sandboxes, max_registrations, asks;
   long long memory_bytes, pids, cpu_millis;
   int64_t hold_ms;
   const char *bind_roots[17];

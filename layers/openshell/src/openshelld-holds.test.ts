@@ -257,6 +257,32 @@ print('all', n>10)`));
   });
 });
 
+describe('too many questions', { skip: process.getuid?.() === 0 ? false : 'needs root' }, () => {
+  it('a hostile program cannot bury a person, or the record, in them: what goes beyond is denied at once, and counted', { timeout: 120_000 }, async () => {
+    const instance = await TestInstance.start({ asks: 50 });
+    try {
+      const gateway = await instance.service('gateway');
+      const ledger = await instance.service('ledger');
+      const workspace = await instance.workspace('project');
+      mkdirSync(join(workspace.path, 'prod'));
+      writeFileSync(join(workspace.path, 'prod/b'), '');
+      await gateway.call('create', 'many', instance.plan(spec), workspace.id, 'worker:1');
+      await gateway.order({ op: 'auto', verdict: 'deny' });
+      const out = await gateway.run('many', 'x', python(`print(sum(e(lambda: os.unlink('prod/b')) == 'EPERM' for i in range(300)))`));
+      assert.equal(out.stdout.trim(), '300', out.stderr);
+      await gateway.call('destroy', 'many');
+      const told = (verdict: string): (FromOpenshelld & { t: 'event' })['event'][] => ledger.news.flatMap((m) => (m.t === 'event' && m.event.sandbox === 'many' && m.event.verdict === verdict ? [m.event] : []));
+      const counted = (): number => told('deny').reduce((sum, event) => sum + (/denied at once/.test(event.message) ? Number(event.data?.['count']) : 0), 0);
+      for (const end = Date.now() + 20_000; told('escalate').length + counted() < 300 && Date.now() < end; ) await new Promise((resolve) => setTimeout(resolve, 20));
+      assert.equal(told('escalate').length + counted(), 300);
+      assert.ok(counted() > 0 && told('escalate').length >= 50, `${told('escalate').length} asked`);
+      assert.ok(existsSync(join(workspace.path, 'prod/b')));
+    } finally {
+      await instance.stop();
+    }
+  });
+});
+
 describe('the deadline of a held call', { skip: process.getuid?.() === 0 ? false : 'needs root' }, () => {
   it('is the shim’s: the call is denied though openshelld and gateway are away', async () => {
     const instance = await TestInstance.start({ holdSeconds: 2 });

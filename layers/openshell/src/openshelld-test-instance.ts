@@ -119,7 +119,7 @@ export class TestInstance {
   }
 
   /** Builds the native part if needed, starts everything, waits until the services have come up. */
-  static async start(options: { readonly workers?: number; readonly holdSeconds?: number; readonly roles?: readonly string[]; readonly testing?: boolean; readonly devices?: readonly string[] } = {}): Promise<TestInstance> {
+  static async start(options: { readonly workers?: number; readonly holdSeconds?: number; readonly asks?: number; readonly roles?: readonly string[]; readonly testing?: boolean; readonly devices?: readonly string[] } = {}): Promise<TestInstance> {
     const made = spawnSync('make', ['-s', '-C', fileURLToPath(new URL('../native/', import.meta.url))], { encoding: 'utf8' });
     if (made.status !== 0) throw new Error(`the native part does not build:\n${made.stderr}`);
     const server = createServer();
@@ -143,7 +143,7 @@ export class TestInstance {
       agentUids: { first: testUids.agents, count: 64 },
       workers: options.workers ?? 1,
       services: roles.map((role) => ({ name: role, role, argv: ['{node}', '{lib}/layers/openshell/src/openshelld-test-service.ts'], env: { HUB: hub, ...(process.env['NODE_OPTIONS'] === undefined ? {} : { NODE_OPTIONS: process.env['NODE_OPTIONS'] }) } })),
-      limits: { sandboxes: 16, registrations: 32 },
+      limits: { sandboxes: 16, registrations: 32, ...(options.asks !== undefined && { asks: options.asks }) },
       holdSeconds: options.holdSeconds ?? 60,
       bindRoots: [...readHostFacts({ nodeBinary: process.execPath }).bindRoots, join(instance.root, 'prefix')],
       ...(options.devices && { devices: options.devices }),
