@@ -74,15 +74,17 @@ function value(text: string, i: number, random: boolean): Finding | undefined {
   return { type: 'secret', start: p, end, confidence: quoted ? 0.85 : 0.75, kind: 'assignment' };
 }
 
+const tally = new Uint16Array(128);
+
 /** 24 to 256 characters of one encoding's alphabet, digits among letters, and at least 3.5 bits a character (3 for hexadecimal). */
 function isRandom(value: string): boolean {
   if (value.length < 24 || value.length > 256 || placeholder.test(value)) return false;
   const hex = /^[0-9a-f]+$/i.test(value);
   if (!hex && !(/^[A-Za-z0-9+/_%-]+={0,2}$/.test(value) && /\d/.test(value) && /[a-z]/.test(value) && /[A-Z]/.test(value))) return false;
-  const counts = new Map<string, number>();
-  for (const character of value) counts.set(character, (counts.get(character) ?? 0) + 1);
+  tally.fill(0);
+  for (let i = 0; i < value.length; i += 1) tally[value.charCodeAt(i) & 127] = (tally[value.charCodeAt(i) & 127] ?? 0) + 1;
   let bits = 0;
-  for (const n of counts.values()) bits -= (n / value.length) * Math.log2(n / value.length);
+  for (const n of tally) if (n > 0) bits -= (n / value.length) * Math.log2(n / value.length);
   return bits >= (hex ? 3 : 3.5);
 }
 

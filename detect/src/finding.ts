@@ -18,23 +18,39 @@ export interface Finding {
 
 /** The same places judged by several detectors: the stronger type wins, then the longer finding. Sorted, without overlaps. */
 export function settle(findings: Finding[]): Finding[] {
-  // The scanner goes forward, so most results are in order already.
+  // The scanner goes forward, so most results are in order already, and few overlap.
   if (findings.every((finding, i) => i === 0 || (findings[i - 1]?.end ?? 0) <= finding.start)) return findings;
+  const sorted = findings.toSorted((a, b) => a.start - b.start);
+  const kept: Finding[] = [];
+  for (let from = 0; from < sorted.length;) {
+    let to = from + 1;
+    let end = sorted[from]?.end ?? 0;
+    while (to < sorted.length && (sorted[to]?.start ?? 0) < end) {
+      end = Math.max(end, sorted[to]?.end ?? 0);
+      to += 1;
+    }
+    const first = sorted[from];
+    if (to === from + 1 && first) kept.push(first);
+    else kept.push(...choose(sorted.slice(from, to)));
+    from = to;
+  }
+  return kept;
+}
+
+/** Of findings that overlap one another, those that stay. */
+function choose(findings: readonly Finding[]): Finding[] {
   const byStrength = findings.toSorted((a, b) => strength(b) - strength(a) || b.end - b.start - (a.end - a.start) || a.start - b.start);
   const kept: Finding[] = [];
-  // Findings are few and near each other only in dense text: a sorted insert keeps the overlap check logarithmic.
+  // Where many overlap, a sorted insert keeps the check logarithmic.
   for (const finding of byStrength) {
     const at = position(kept, finding.start);
     const before = kept[at - 1];
     const next = kept[at];
     const [left, right] = [before && before.end > finding.start ? before : undefined, next && next.start < finding.end ? next : undefined];
     const over = left ?? right;
-    if (over) {
-      // Two detectors of one type: the longer range, with the surer word.
-      if (over.type === finding.type && finding.confidence > over.confidence) kept[left ? at - 1 : at] = { ...over, confidence: finding.confidence, kind: finding.kind };
-      continue;
-    }
-    kept.splice(at, 0, finding);
+    if (!over) kept.splice(at, 0, finding);
+    // Two detectors of one type: the longer range, with the surer word.
+    else if (over.type === finding.type && finding.confidence > over.confidence) kept[left ? at - 1 : at] = { ...over, confidence: finding.confidence, kind: finding.kind };
   }
   return kept;
 }
