@@ -1,5 +1,5 @@
 /** Accuracy of the structured detectors on labelled texts: precision and recall for each type. */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Finding, FindingType } from './finding.ts';
 import { generateDocuments, type LabelledDocument } from './generate.ts';
@@ -25,12 +25,12 @@ const presidio: ReadonlyMap<string, FindingType> = new Map([
 ]);
 
 /**
- * Scores the scanner on the set in `dir` (`pii/synth_dataset_v2.json`, Presidio's format), or on the project's own generated one.
+ * Scores the scanner on the sets in `dir` (every JSON file below `pii/` in Presidio's format), or on the project's own generated one.
  * A finding is right if a label of its type covers at least half of the two together. Prints one line a type with `print`.
- * The last score has the type `all`. Throws if the file cannot be read.
+ * The last score has the type `all`. Throws if a file cannot be read.
  */
 export function evaluate(dir?: string, print: (line: string) => void = (line) => void process.stdout.write(`${line}\n`)): Score[] {
-  const documents = dir === undefined ? generateDocuments(20_261, 4000) : loadPresidio(join(dir, 'pii', 'synth_dataset_v2.json'));
+  const documents = dir === undefined ? generateDocuments(20_261, 4000) : readdirSync(join(dir, 'pii')).filter((name) => name.endsWith('.json')).toSorted().flatMap((name) => loadPresidio(join(dir, 'pii', name)));
   const scores = score(documents);
   print(`${'type'.padEnd(14)} ${'P'.padStart(6)} ${'R'.padStart(6)} ${'labels'.padStart(7)}`);
   for (const s of scores) print(`${s.type.padEnd(14)} ${s.precision.toFixed(3).padStart(6)} ${s.recall.toFixed(3).padStart(6)} ${String(s.truePositives + s.falseNegatives).padStart(7)}`);
@@ -86,7 +86,9 @@ interface PresidioDocument {
 
 function loadPresidio(file: string): LabelledDocument[] {
   const documents = JSON.parse(readFileSync(file, 'utf8')) as PresidioDocument[];
-  return documents.map(({ full_text, spans }) => ({
+  // Other files may lie beside the sets.
+  if (!Array.isArray(documents)) return [];
+  return documents.filter((one) => typeof one.full_text === 'string' && Array.isArray(one.spans)).map(({ full_text, spans }) => ({
     // Presidio counts code points; strings here count UTF-16 units.
     text: full_text,
     labels: spans.flatMap((span) => {

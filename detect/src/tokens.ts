@@ -85,6 +85,9 @@ const rules: readonly TokenRule[] = [
   { kind: 'jwt', prefix: 'eyJ', extra: '_-.', min: 40 },
 ];
 
+/** How each format begins: its prefix, what its body may hold besides letters and digits, and how long that is at least. */
+export const tokenShapes: readonly { readonly prefix: string; readonly extra: string; readonly least: number }[] = rules.map(({ prefix, extra, min }) => ({ prefix, extra, least: min }));
+
 /** A token is not followed further: no format is longer, and what is looked at must have an end. */
 const longest = 16 * 1024;
 
