@@ -1,6 +1,7 @@
 /** Answers that the proxy gives itself, in a form an agent can read. */
 import type { Decision } from '@nemoclaw/contract';
 import { denialPage, wantsPage } from './denial-page.ts';
+import { grpcDenial, isGrpc } from './grpc.ts';
 import type { Wire } from './wire.ts';
 
 /** The body of a 403: which rule, why, and what to do next. `eventId`: the correlation of the record, for `policy explain --event`. */
@@ -15,22 +16,31 @@ export function answerJson(wire: Wire, status: number, body: Readonly<Record<str
     wire.cut();
     return;
   }
+  const { rawHeaders } = wire.fields;
+  if (wire.version === '2' && rawHeaders.some((value, i) => i % 2 === 1 && rawHeaders[i - 1] === 'content-type' && isGrpc(value))) {
+    const { rule, eventId } = body;
+    wire.head(200, [...grpcDenial(status, body), ...(typeof rule === 'string' ? ['x-nemoclaw-rule', visible(rule)] : []), ...(typeof eventId === 'string' ? ['x-nemoclaw-event', eventId] : [])], true);
+    wire.end();
+    return;
+  }
   const page = status === 403 && wantsPage(wire.fields.rawHeaders);
   const text = Buffer.from(page ? denialPage(body) : `${JSON.stringify(shown)}\n`);
   const fields = ['content-type', page ? 'text/html; charset=utf-8' : 'application/json', 'content-length', String(text.length), 'cache-control', 'no-store'];
   for (const [name, value] of Object.entries(headers)) fields.push(name, value);
   const { rule, eventId } = body;
   if (typeof eventId === 'string') fields.push('x-nemoclaw-event', eventId);
-  if (typeof rule === 'string') fields.push('x-nemoclaw-rule', rule.replace(/[^\x21-\x7e]/g, '?').slice(0, 200));
+  if (typeof rule === 'string') fields.push('x-nemoclaw-rule', visible(rule));
   wire.head(status, fields);
   wire.write(text);
   wire.end();
 }
 
+const visible = (rule: string): string => rule.replace(/[^\x21-\x7e]/g, '?').slice(0, 200);
+
 /** A whole HTTP answer for a socket that has no response object (parse errors, CONNECT, Upgrade). */
 export function rawAnswer(status: 400 | 403 | 405 | 408 | 431 | 501, reason: string, body: Readonly<Record<string, unknown>>): string {
   const text = `${JSON.stringify(body)}\n`;
   const rule = body['rule'];
-  const header = typeof rule === 'string' ? `x-nemoclaw-rule: ${rule.replace(/[^\x21-\x7e]/g, '?').slice(0, 200)}\r\n` : '';
+  const header = typeof rule === 'string' ? `x-nemoclaw-rule: ${visible(rule)}\r\n` : '';
   return `HTTP/1.1 ${status} ${reason}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\n${header}connection: close\r\n\r\n${text}`;
 }

@@ -20,6 +20,8 @@ export interface Limits {
   readonly bodyBytes: number;
   /** Bytes of all bodies kept at once. */
   readonly bufferedBytes: number;
+  /** Bytes of one WebSocket message. */
+  readonly messageBytes: number;
   /** ms until the first bytes, a whole ClientHello, a finished handshake. */
   readonly helloMs: number;
   /** ms until a whole request head. */
@@ -29,7 +31,7 @@ export interface Limits {
 }
 
 export const defaultLimits: Limits = {
-  connections: 4096, handshakesPerSecond: 2000, questionsPerSecond: 500, heldRequests: 64, bodyBytes: 1 << 20, bufferedBytes: 32 << 20,
+  connections: 4096, handshakesPerSecond: 2000, questionsPerSecond: 500, heldRequests: 64, bodyBytes: 1 << 20, bufferedBytes: 32 << 20, messageBytes: 4 << 20,
   helloMs: 10_000, headMs: 15_000, idleMs: 65_000, upstreamConnections: 1024,
 };
 

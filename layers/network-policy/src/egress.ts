@@ -30,6 +30,8 @@ import { isSynthetic, SyntheticAddresses } from './synthetic.ts';
 import { TokenBucket } from './token-bucket.ts';
 import { Upstreams } from './upstreams.ts';
 import type { Resolve } from './upstreams.ts';
+import { readHandshake } from './websocket-handshake.ts';
+import { UpgradeWire } from './wire-upgrade.ts';
 import type { Wire } from './wire.ts';
 import { Http1Wire } from './wire-http1.ts';
 
@@ -236,7 +238,7 @@ class SandboxEgress implements Egress {
     server.on('request', (req, res) => this.#take(req, res, false));
     server.on('checkContinue', (req, res) => this.#take(req, res, true));
     server.on('connect', (req, socket, head) => this.#tunnel(req, socket as Socket, head) || this.#turnAway(socket as Socket, 405, 'Method Not Allowed', 'method', 'CONNECT is not served here; connect to the destination directly', req.method));
-    server.on('upgrade', (req, socket) => this.#turnAway(socket as Socket, 501, 'Not Implemented', 'upgrade', 'the protocol upgrade is not supported', req.method));
+    server.on('upgrade', (req, socket, head) => this.#upgrade(req, socket as Socket, head));
     server.on('clientError', (error: NodeJS.ErrnoException, socket) => this.#malformed(error, socket as Socket));
     // The sockets come from elsewhere, so the server never listens; this starts its check for slow heads.
     server.emit('listening');
@@ -257,7 +259,7 @@ class SandboxEgress implements Egress {
 
   #createHttp2(limits: Limits, clock: Clock): Http2Service {
     return {
-      limits, nuisance: new TokenBucket(clock, 100, 500),
+      limits, nuisance: () => new TokenBucket(clock, 50, 300),
       stream: (wire, place, socket) => {
         if (this.#local.has(place.name)) {
           answerJson(wire, 421, { error: 'misdirected', reason: 'this host is served over HTTP/1.1 only', layer: 'proxy' });
@@ -268,6 +270,24 @@ class SandboxEgress implements Egress {
       },
       refused: (wire, place, problem) => new Exchange(this.#core, place, wire).refuse(problem),
     };
+  }
+
+  #upgrade(req: IncomingMessage, socket: Socket, head: Buffer): void {
+    const place = this.#places.get(socket);
+    const handshake = readHandshake(req);
+    if (!place || this.#local.has(place.name) || typeof handshake === 'string') {
+      this.#turnAway(socket, 501, 'Not Implemented', 'upgrade', typeof handshake === 'string' ? handshake : 'this host takes no WebSocket', req.method);
+      return;
+    }
+    // An answer that is under way on this connection would be torn apart.
+    if (this.#busy.has(socket)) {
+      socket.destroy();
+      return;
+    }
+    socket.on('error', () => undefined);
+    const wire = new UpgradeWire(req, socket, handshake, head);
+    this.#begin(wire, socket);
+    new Exchange(this.#core, place, wire).run();
   }
 
   /** The connection has one more request under way. */

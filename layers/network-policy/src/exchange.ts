@@ -7,6 +7,7 @@ import type { Decision, HoldOutcome } from '@nemoclaw/contract';
 import { answerJson, denialBody } from './answers.ts';
 import type { Core, Reconsidered, SameTurn } from './core.ts';
 import { refusal } from './core.ts';
+import { grpcAnswer, grpcTransform, isGrpc } from './grpc.ts';
 import { insertCredentials } from './credentials.ts';
 import { holdDetail, holdSummary } from './hold-card.ts';
 import { Stopped } from './hooks.ts';
@@ -18,6 +19,8 @@ import { judgeRequest, resourceOf } from './judge-request.ts';
 import type { Judged } from './judge-request.ts';
 import type { HttpResource } from './judge.ts';
 import { collectBody, OutgoingBody } from './outgoing-body.ts';
+import { bodyLimit } from './body-limit.ts';
+import { leaksInHead } from './head-leaks.ts';
 import { httpRecord } from './records.ts';
 import { Relay } from './relay.ts';
 import { checkRequest, isProblem } from './request-check.ts';
@@ -26,6 +29,9 @@ import { secretFound } from './standard-hooks.ts';
 import { safeTrailers } from './trailers.ts';
 import { AddressRefused } from './upstreams.ts';
 import type { Wire } from './wire.ts';
+import { UpgradeWire } from './wire-upgrade.ts';
+import { dispatchWebSocket } from './websocket-dispatch.ts';
+import type { WebSocketRelay } from './websocket-relay.ts';
 
 const safe = new Set(['GET', 'HEAD', 'OPTIONS']);
 
@@ -51,7 +57,7 @@ export class Exchange implements Reconsidered {
   readonly #hidden = new Set<string>();
   #approved = false;
   #withdraw: AbortController | undefined;
-  #relay: Relay | undefined;
+  #relay: Relay | WebSocketRelay | undefined;
 
   constructor(core: Core, place: Place, wire: Wire) {
     this.#core = core;
@@ -90,7 +96,7 @@ export class Exchange implements Reconsidered {
     else {
       this.#record('deny', 'ended by the new policy', decision);
       this.#finish();
-      this.#wire.cut();
+      this.#wire.cut(decision);
     }
     this.#relay?.stop(new Error('the policy changed'));
   }
@@ -102,6 +108,8 @@ export class Exchange implements Reconsidered {
       return;
     }
     this.#checked = checked;
+    if (this.#wire instanceof UpgradeWire) this.#asked = [{ message: { protocol: 'websocket' } }];
+    else if (isGrpc(checked.contentType)) this.#asked = [{ message: { protocol: 'grpc' } }];
     const { secrets } = this.#core;
     const inserted = this.#core.config.credentials.length > 0 ? this.#insert(checked, [...checked.headers]) : undefined;
     if (inserted && 'verdict' in inserted) {
@@ -109,7 +117,7 @@ export class Exchange implements Reconsidered {
       return;
     }
     const passing = this.#passing(checked);
-    if (!secrets.empty && this.#leaks(checked)) throw secretFound(passing, 'the URL or a header');
+    if (!secrets.empty && leaksInHead(this.#core, checked)) throw secretFound(passing, 'the URL or a header');
     for (const reader of this.#core.hooks.heads) this.#note(reader.read(passing));
     const readers = this.#core.hooks.beforeDecision.filter((reader) => (checked.hasBody || reader.bodiless === true) && reader.needs(passing));
     if (readers.length > 0) {
@@ -174,7 +182,9 @@ export class Exchange implements Reconsidered {
   }
 
   #understand(read: Reading | undefined): void {
-    this.#asked = read?.asked ?? this.#asked;
+    // What the head says that it is, no body makes it something else.
+    const [said] = this.#asked;
+    if (said?.message.protocol !== 'websocket' && said?.message.protocol !== 'grpc') this.#asked = read?.asked ?? this.#asked;
     this.#shape = read?.shape ?? this.#shape;
   }
 
@@ -280,15 +290,19 @@ export class Exchange implements Reconsidered {
       return;
     }
     // What comes back is searched or read, so it must not come encoded.
-    if (hasCredential(passing) || this.#asked.some(({ message }) => message.protocol === 'mcp')) dropHeader(headers, 'accept-encoding');
-    const limit = this.#bodyLimit(checked, passing);
+    if (hasCredential(passing) || this.#asked.some(({ message }) => message.protocol === 'mcp')) for (const name of ['accept-encoding', 'grpc-accept-encoding']) dropHeader(headers, name);
+    if (this.#wire instanceof UpgradeWire) {
+      this.#relay = dispatchWebSocket(core, passing, this.#wire, headers, inserted.used, { ended: () => this.#finish(), failed: (error) => this.#failed(error) });
+      return;
+    }
+    const limit = bodyLimit(passing, this.#body?.length ?? checked.length ?? 0);
     this.#wire.goOn();
     let body: Buffer | OutgoingBody | null = null;
     if (this.#body) body = this.#body;
     else if (checked.hasBody) {
       const transforms: ByteTransform[] = limit ? [limit] : [];
       for (const hook of hooks.outgoing) {
-        const transform = hook.open(passing);
+        const transform = isGrpc(checked.contentType) ? grpcTransform(hook, passing) : hook.open(passing);
         if (!transform) continue;
         transforms.push(transform);
         if (hook.changesLength) dropHeader(headers, 'content-length');
@@ -299,7 +313,7 @@ export class Exchange implements Reconsidered {
       dropHeader(headers, 'content-length');
       headers.push('content-length', String(body.length));
     }
-    const relay = new Relay(this.#wire, inserted.used, (head) => hooks.incoming.flatMap((hook) => hook.open(passing, head) ?? []), {
+    const relay = new Relay(this.#wire, inserted.used, (head) => hooks.incoming.flatMap((hook) => (isGrpc(checked.contentType) ? grpcAnswer(hook, passing, head) : hook.open(passing, head)) ?? []), {
       data: (bytes) => { core.counts.bytesIn += bytes; },
       ended: () => {
         core.counts.bytesOut += Buffer.isBuffer(body) ? body.length : (body?.bytes ?? 0);
@@ -308,30 +322,8 @@ export class Exchange implements Reconsidered {
       failed: (error) => this.#failed(error),
     });
     this.#relay = relay;
-const { version } = this.#wire;
+    const { version } = this.#wire;
     core.ports.upstreams.send({ host: name, port, tls, version, path: checked.target, method: checked.method, headers, body, trailers: () => safeTrailers(this.#wire.trailers()) }, relay);
-  }
-
-  /** What counts a streamed body against the smallest limit; throws where its length is known to be over it. */
-  #bodyLimit(checked: CheckedRequest, passing: Passing): ByteTransform | undefined {
-    let least: { readonly bytes: number; readonly decision: Decision } | undefined;
-    for (const hook of this.#core.hooks.limits) {
-      const limit = hook.maxBody?.(passing);
-      if (limit && (!least || limit.bytes < least.bytes)) least = limit;
-    }
-    if (!least) return undefined;
-    const { bytes, decision } = least;
-    const over = (): Stopped => new Stopped(decision, `the body is larger than ${bytes} bytes`, 413);
-    if ((this.#body?.length ?? checked.length ?? 0) > bytes) throw over();
-    let sent = 0;
-    return {
-      next: (chunk) => {
-        sent += chunk.length;
-        if (sent > bytes) throw over();
-        return chunk;
-      },
-      end: () => nothing,
-    };
   }
 
   #failed(error: Error): void {
@@ -355,26 +347,12 @@ const { version } = this.#wire;
     return refusal(config.version, 'credentials.binding', `A credential placeholder stands in ${result.where}, where it is not bound to.`, 'Use the placeholder only in the header and for the host it was given for.');
   }
 
-  #leaks(checked: CheckedRequest): boolean {
-    const { secrets, config } = this.#core;
-    if (secrets.inText(checked.target)) return true;
-    // A placeholder in its own header has been checked already; what is left must hold no secret.
-    let text = checked.headers.join('\n');
-    for (const { placeholder } of config.credentials) text = text.split(placeholder).join('');
-    const basic = /\bbasic +([A-Za-z0-9+/=_-]+)/i.exec(text)?.[1];
-    if (basic !== undefined) {
-      const decoded = Buffer.from(basic, 'base64').toString('utf8');
-      if (config.credentials.some(({ value }) => value !== '' && decoded.includes(value))) return true;
-      text = text.replace(basic, '');
-    }
-    return secrets.inText(text);
-  }
-
   #deny(decision: Decision, message: string, more: Readonly<Record<string, unknown>> = {}, status = 403, headers: Readonly<Record<string, string>> = {}): void {
     this.#core.counts.denied += 1;
     this.#record('deny', message, decision, more);
     this.#finish();
-    this.#tell(status, { ...denialBody(decision, this.#correlation), ...more }, headers);
+    if (this.#wire.headSent) this.#wire.cut(decision);
+    else this.#tell(status, { ...denialBody(decision, this.#correlation), ...more }, headers);
   }
 
   /** In the words of the protocol that the request spoke. */

@@ -12,8 +12,8 @@ import { Http2Wire } from './wire-http2.ts';
 
 export interface Http2Service {
   readonly limits: Limits;
-  /** Shared by all connections of a sandbox: each ping, settings frame and reset stream takes one. */
-  readonly nuisance: TokenBucket;
+  /** What one connection may annoy us with: each ping, settings frame and stream that is given up takes one. */
+  nuisance(): TokenBucket;
   stream(wire: Http2Wire, place: Place, socket: Socket): void;
   /** A stream whose head is refused; it is answered by whoever is called. */
   refused(wire: Http2Wire, place: Place, problem: Problem): void;
@@ -25,7 +25,8 @@ const streams = 128;
 
 /** Takes `socket` over; bytes that were read and put back are served too. */
 export function serveHttp2(service: Http2Service, socket: Socket, place: Place): void {
-  const { limits, nuisance } = service;
+  const { limits } = service;
+  const nuisance = service.nuisance();
   // Node sets this for the sockets of a TLS server only; ours has ended its handshake too.
   if (socket instanceof TLSSocket) Object.assign(socket, { secureConnecting: false });
   const session = performServerHandshake(socket, {

@@ -100,7 +100,7 @@ export class Http2Pool {
   }
 
   #head({ method, path, headers }: Http2Request): string[] {
-    const out = [':method', method, ':scheme', this.#options.tls ? 'https' : 'http', ':authority', this.#options.authority, ':path', path];
+    const out = [':method', method, ':scheme', this.#options.tls ? 'https' : 'http', ':authority', this.#options.authority, ':path', path, 'te', 'trailers'];
     for (let i = 0; i + 1 < headers.length; i += 2) {
       const name = (headers[i] ?? '').toLowerCase();
       if (name !== 'host') out.push(name, headers[i + 1] ?? '');

@@ -11,6 +11,8 @@ export class OutgoingBody extends Readable {
 
   constructor(wire: Wire, transforms: readonly ByteTransform[]) {
     super({ highWaterMark: 64 * 1024 });
+    // It may fail before anybody has taken it, and nobody may ever.
+    this.on('error', () => undefined);
     this.#wire = wire;
     this.#transforms = transforms;
     const from = wire.body;

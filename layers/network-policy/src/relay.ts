@@ -103,7 +103,7 @@ export class Relay implements Dispatcher.DispatchHandler {
 }
 
 /** The headers to pass on: hop-by-hop fields and Alt-Svc are dropped, secrets that were put into the request are masked. */
-function responseHeaders(raw: Dispatcher.DispatchController['rawHeaders'], masked: readonly Credential[]): string[] {
+export function responseHeaders(raw: Dispatcher.DispatchController['rawHeaders'], masked: readonly Credential[]): string[] {
   const out: string[] = [];
   if (!Array.isArray(raw)) return out;
   let named: Set<string> | undefined;

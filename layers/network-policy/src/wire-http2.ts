@@ -59,10 +59,10 @@ export class Http2Wire implements Wire {
     this.#stream.additionalHeaders({ ...fields, ':status': status });
   }
 
-  head(status: number, headers: readonly string[]): void {
+  head(status: number, headers: readonly string[], alone = false): void {
     if (this.gone) return;
     const fields = [':status', String(status)];
-    let sized = this.fields.method === 'HEAD';
+    let sized = alone || this.fields.method === 'HEAD';
     for (let i = 0; i + 1 < headers.length; i += 2) {
       const name = (headers[i] ?? '').toLowerCase();
       if (name === 'content-length') sized = true;
@@ -71,7 +71,7 @@ export class Http2Wire implements Wire {
     this.#bare = sized || status === 204 || status === 205 || status === 304;
     if (!this.#bare) this.#stream.once('wantTrailers', () => this.#sendTrailers());
     // The date is the origin's to say.
-    const options = { sendDate: false, waitForTrailers: !this.#bare };
+    const options = { sendDate: false, waitForTrailers: !this.#bare, endStream: alone };
     this.#stream.respond(fields, options);
   }
 
@@ -87,8 +87,11 @@ export class Http2Wire implements Wire {
     const stream = this.#stream;
     if (this.gone) return;
     this.#out = trailers;
-    if (this.#bare) stream.once('finish', () => this.#unread());
-    stream.end();
+    if (this.#bare) {
+      if (stream.writableFinished) this.#unread();
+      else stream.once('finish', () => this.#unread());
+    }
+    if (!stream.writableEnded) stream.end();
     // Without a reader, the end of a body nobody wanted would keep the stream open.
     stream.resume();
   }

@@ -1,5 +1,6 @@
 /** One request as a protocol delivered it, and the way its answer goes back: what an exchange sees of HTTP/1.1 or HTTP/2. */
 import type { Readable } from 'node:stream';
+import type { Decision } from '@nemoclaw/contract';
 import type { IncomingFields } from './request-check.ts';
 
 export interface Wire {
@@ -23,16 +24,16 @@ export interface Wire {
   goOn(): void;
   /** An interim answer (103 and others; never 100, 101). */
   interim(status: number, headers: readonly string[]): void;
-  /** The final head: name, value, name, value…, without hop-by-hop fields. */
-  head(status: number, headers: readonly string[]): void;
+  /** The final head: name, value, name, value…, without hop-by-hop fields. `alone`: nothing follows it. */
+  head(status: number, headers: readonly string[], alone?: boolean): void;
   /** False: wait for `onDrain`. */
   write(chunk: Buffer): boolean;
   /** Calls back once, when more can be written. */
   onDrain(listener: () => void): void;
   /** The answer ended in order; trailers only where the protocol carries them. */
   end(trailers?: readonly string[]): void;
-  /** The answer ended out of order: the client must see that it is not whole. */
-  cut(): void;
+  /** The answer ended out of order: the client must see that it is not whole, and why, where the protocol can say it. */
+  cut(because?: Decision): void;
   /** Calls back once, when the answer is out or the client is gone. */
   onClose(listener: () => void): void;
   /** What follows on this connection is not trusted: it ends with this answer. */

@@ -1,0 +1,159 @@
+/** gRPC through a whole egress: both directions at once, statuses after the body, denials in its own words, messages looked at one by one. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { constants } from 'node:http2';
+import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
+import { after, before, test } from 'node:test';
+import { deflateSync, gzipSync } from 'node:zlib';
+import fc from 'fast-check';
+import { refusal } from './core.ts';
+import { grpcDenial, isGrpc, perMessage } from './grpc.ts';
+import { Stopped } from './hooks.ts';
+import type { ByteTransform } from './hooks.ts';
+import { KnownSecrets } from './known-secrets.ts';
+import { openDesk } from './testing-egress.ts';
+import type { Desk } from './testing-egress.ts';
+import { answerOf, openHttp2Upstream, openSession } from './testing-http2.ts';
+import type { Http2Upstream } from './testing-http2.ts';
+
+const secret = 'sk-real-0123456789abcdef';
+let upstream: Http2Upstream;
+let desk: Desk;
+let session: ClientHttp2Session;
+let seen: { path: string; te: string; whole: boolean }[] = [];
+
+const framed = (data: Buffer | string, compressed = false): Buffer => {
+  const bytes = Buffer.from(data);
+  const head = Buffer.alloc(5);
+  head[0] = compressed ? 1 : 0;
+  head.writeUInt32BE(bytes.length, 1);
+  return Buffer.concat([head, bytes]);
+};
+
+before(async () => {
+  upstream = await openHttp2Upstream((stream, raw) => {
+    const field = (name: string): string => raw[raw.indexOf(name) + 1] ?? '';
+    const call = { path: field(':path'), te: raw.includes('te') ? field('te') : '', whole: false };
+    seen.push(call);
+    stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+    stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0', 'grpc-message': 'fine' }));
+    stream.on('data', (chunk: Buffer) => stream.write(chunk));
+    stream.on('end', () => {
+      call.whole = stream.rstCode === constants.NGHTTP2_NO_ERROR;
+      stream.end();
+    });
+  }, 'grpc.test');
+  desk = await openDesk({
+    rules: [{ host: 'grpc.test', verdict: 'deny', path: '/pkg.Service/Drop' }, { host: 'grpc.test', verdict: 'allow', methods: ['POST'] }],
+    pins: [{ host: 'grpc.test', caPem: upstream.caPem }],
+    ports: [upstream.port],
+    credentials: [{ placeholder: 'nemo-placeholder-42', value: secret, host: 'grpc.test', header: 'authorization', pathPrefix: '' }],
+  });
+  session = await openSession(desk, 'grpc.test', upstream.port);
+});
+after(async () => {
+  session.destroy();
+  await desk.close();
+  await upstream.close();
+});
+
+const call = (method: string, more: Readonly<Record<string, string>> = {}): ClientHttp2Stream =>
+  session.request({ ':method': 'POST', ':path': `/pkg.Service/${method}`, 'content-type': 'application/grpc+proto', te: 'trailers', ...more }, { endStream: false });
+
+test('a call streams both ways message by message; its status comes after the body', async () => {
+  seen = [];
+  const stream = call('Chat');
+  const answer = answerOf(stream);
+  await once(stream, 'response');
+  // The last bytes of each could begin a secret: they must not wait for the next message.
+  for (const text of ['one s', 'two sk', 'three sk-real-']) {
+    const back = new Promise<string>((done) => {
+      let got = '';
+      stream.on('data', function take(chunk: Buffer) {
+        got += chunk.toString('latin1');
+        if (got.length < text.length + 5) return;
+        stream.off('data', take);
+        done(got.slice(5));
+      });
+    });
+    stream.write(framed(text));
+    assert.equal(await back, text);
+  }
+  stream.end();
+  const { status, trailers } = await answer;
+  assert.equal(status, 200);
+  assert.equal(trailers['grpc-status'], '0');
+  assert.deepEqual(seen, [{ path: '/pkg.Service/Chat', te: 'trailers', whole: true }]);
+});
+
+test('a denial is status 7 in a head that is all there is', async () => {
+  seen = [];
+  const stream = call('Drop');
+  stream.on('error', () => undefined);
+  const closed = new Promise<void>((done) => stream.once('close', done));
+  const [headers, flags] = (await once(stream, 'response')) as [Record<string, string>, number];
+  assert.equal(headers['grpc-status'], '7');
+  assert.match(decodeURIComponent(headers['grpc-message'] ?? ''), /the test policy says deny \(rule rules\[0\]\) ask the operator/);
+  assert.equal(headers['x-nemoclaw-rule'], 'rules[0]');
+  assert.equal(headers['content-type'], 'application/grpc');
+  assert.notEqual(flags & constants.NGHTTP2_FLAG_END_STREAM, 0);
+  stream.resume();
+  await closed;
+  assert.deepEqual(seen, []);
+});
+
+test('a secret is stopped in a message, plain or compressed; what cannot be undone is refused', async () => {
+  for (const [bytes, encoding] of [[framed(`x${secret}`), ''], [framed(gzipSync(`x${secret}`), true), 'gzip'], [framed(deflateSync(`x${secret}`), true), 'deflate'], [framed('x', true), 'snappy']] as const) {
+    seen = [];
+    const stream = call('Send', encoding === '' ? {} : { 'grpc-encoding': encoding });
+    const answer = answerOf(stream);
+    stream.end(bytes);
+    const { headers, trailers, rstCode } = await answer;
+    // The head of the answer may have come back already: then the stream is cut.
+    assert.ok(headers['grpc-status'] === '7' || (rstCode !== 0 && trailers['grpc-status'] === undefined), encoding);
+    assert.ok(seen.every(({ whole }) => !whole), encoding);
+  }
+  const fine = call('Send', { 'grpc-encoding': 'gzip' });
+  const answer = answerOf(fine);
+  fine.end(framed(gzipSync('harmless'), true));
+  assert.equal((await answer).trailers['grpc-status'], '0');
+});
+
+test('statuses and words of denials', () => {
+  const fields = grpcDenial(429, { rule: 'rules[1]', reason: 'zu viel: 100 %\n', hint: 'später' });
+  assert.deepEqual(fields, ['content-type', 'application/grpc', 'grpc-status', '8', 'grpc-message', 'zu viel: 100 %25%0A (rule rules[1]) sp%C3%A4ter']);
+  for (const yes of ['application/grpc', 'application/grpc+proto', 'Application/gRPC+json; charset=utf-8']) assert.ok(isGrpc(yes), yes);
+  for (const no of ['application/grpc-web', 'application/grpc-web+proto', 'text/application/grpc', '']) assert.ok(!isGrpc(no), no);
+});
+
+test('message framing: the same bytes whatever the cuts, all of a message out at its end', () => {
+  const refuse = (why: string): ReturnType<typeof refusal> => refusal(1, 'proxy.grpc', why, '');
+  const secrets = new KnownSecrets([secret]);
+  const open = (): ByteTransform => {
+    const watch = secrets.watch();
+    return { next: (chunk) => watch.next(chunk) ?? assert.fail('no secret is in here'), end: () => watch.rest() };
+  };
+  const text = fc.oneof(fc.string({ maxLength: 60 }), fc.integer({ min: 1, max: secret.length - 1 }).map((n) => secret.slice(0, n)));
+  fc.assert(fc.property(fc.boolean(), fc.array(fc.tuple(text, fc.boolean()), { maxLength: 5 }), fc.array(fc.integer({ min: 1, max: 12 }), { minLength: 1, maxLength: 9 }), (rewrites, messages, cuts) => {
+    const frames = messages.map(([said, zip]) => (zip ? framed(gzipSync(said), true) : framed(said)));
+    const bytes = Buffer.concat(frames);
+    const ends = frames.reduce<number[]>((all, frame) => [...all, (all.at(-1) ?? 0) + frame.length], []);
+    const transform = perMessage({ open, encoding: 'gzip', limit: 10_000, refusal: refuse, rewrites });
+    let out = Buffer.alloc(0);
+    for (let at = 0, i = 0; at < bytes.length; i += 1) {
+      const size = cuts[i % cuts.length] ?? 1;
+      out = Buffer.concat([out, transform.next(bytes.subarray(at, at + size))]);
+      at = Math.min(bytes.length, at + size);
+      const due = ends.findLast((end) => end <= at) ?? 0;
+      assert.ok(out.length >= due);
+    }
+    assert.ok(out.equals(bytes));
+    assert.equal(transform.end().length, 0);
+  }), { seed: 11, numRuns: 300 });
+  assert.throws(() => perMessage({ open, encoding: '', limit: 10, refusal: refuse, rewrites: false }).next(Buffer.from([2, 0, 0, 0, 0])), Stopped);
+  const masked = perMessage({ open: () => ({ next: (chunk) => Buffer.from(chunk.toString().replace('abc', '***!')), end: () => Buffer.alloc(0) }), encoding: 'gzip', limit: 100, refusal: refuse, rewrites: true });
+  assert.deepEqual(masked.next(Buffer.concat([framed('xabcy'), framed(gzipSync('abc'), true), framed('other')])), Buffer.concat([framed('x***!y'), framed('***!'), framed('other')]));
+  const cut = perMessage({ open, encoding: '', limit: 10, refusal: refuse, rewrites: false });
+  cut.next(Buffer.from([0, 0, 0]));
+  assert.throws(() => cut.end(), Stopped);
+});
