@@ -18,16 +18,17 @@ async function run(bench: Bench): Promise<Figures> {
     // Its failure is reported where it is waited for.
     ended.catch(() => undefined);
     await Promise.race([until(`${streams} streams`, () => exec.lines.some((line) => line.startsWith('now ')) || undefined, 60_000), ended]);
-    const times = { seen: [] as number[], said: [] as number[] };
+    const times = { seen: [] as number[], begun: [] as number[], said: [] as number[] };
     const phases = new Map<string, number[]>();
     for (let i = 0; i < count; i += 1) {
       const known = exec.lines.length;
       const start = nowMs();
       const applied = await world.api.call<PolicyApplied>('PUT', `/v1/sandboxes/${name}/policy`, { files: { 'network.yaml': networkPolicy(world.ports, i % 2 === 1) } });
       const line = await Promise.race([until('the new version', () => exec.lines[known], 10_000), ended.then(() => '')]);
-      const [, rule, ns] = line.split(' ');
+      const [, rule, ns, begun] = line.split(' ');
       if ((rule === 'egress.deny[1]') !== (i % 2 === 1)) throw new Error(`after version ${applied.version} a new connection got ${line}: ${exec.errors}`);
       times.seen.push(Number(ns) / 1e6 - start);
+      times.begun.push(Number(begun) / 1e6 - start);
       times.said.push(applied.appliedMs);
       for (const [phase, ms] of Object.entries(applied.phases)) phases.set(phase, [...(phases.get(phase) ?? []), ms]);
       await sleep(10);
@@ -36,7 +37,7 @@ async function run(bench: Bench): Promise<Figures> {
     exec.endInput();
     await ended;
     if (exec.lines.at(-1) !== `alive ${streams}`) throw new Error(`of ${streams} streams whose decision did not change: ${exec.lines.at(-1)}`);
-    return { 'network.apply': figure(times.seen, 'ms', { 'the gateway’s own word': times.said }) };
+    return { 'network.apply': figure(times.seen, 'ms', { 'that connection’s begin': times.begun, 'the gateway’s own word': times.said }) };
   });
 }
 

@@ -1,7 +1,7 @@
 /** Makes the kernel side of a recorded sandbox and hands it to its worker; nothing runs in it before both have said yes. */
 import { NemoError, type CreateResult, type Released } from '@nemoclaw/contract';
 import { gatewayEvent } from '../backend.ts';
-import type { House } from '../house.ts';
+import type { House, Plan } from '../house.ts';
 import type { Phases } from '../phases.ts';
 import { agentEnvironment, agentFolder, blueprintMount } from '../tasks/agent-command.ts';
 import { raiseLabel } from './raise-label.ts';
@@ -28,26 +28,29 @@ export function configOf(house: House, live: Pick<LiveSandbox, 'record' | 'ca' |
   );
 }
 
-/**
- * Plan, kernel side and worker. After it the record says `running`. On any failure nothing of it is left and the record is as before.
- * Throws NEMO_E_CREATE, NEMO_E_PROBE, NEMO_E_APPLY, NEMO_E_PROVIDER.
- */
-export async function bringUp(house: House, live: LiveSandbox, hostFacts: Readonly<Record<string, unknown>>, phases: Phases): Promise<void> {
-  const { id, name, worker, registration, blueprint } = live.record.value;
+/** What openshelld makes of the sandbox. Throws NemoError where the policy cannot be carried out. */
+export function planOf(house: House, live: Pick<LiveSandbox, 'record' | 'ca' | 'bundle'>, hostFacts: Readonly<Record<string, unknown>>): Plan {
+  const { name, registration, blueprint } = live.record.value;
   const agent = live.bundle.blueprint.agent;
   const folder = agentFolder[agent.kind];
+  return house.plan({
+    policy: live.bundle.sandboxPolicy,
+    hostFacts,
+    hostname: name,
+    workspace: registration !== '',
+    caPem: live.ca.value.root.certPem,
+    env: agentEnvironment(agent, live.record.value),
+    mounts: [{ source: blueprint.dir, name: blueprintMount }, ...(folder === '' ? [] : [{ source: `${house.settings.agentsDir}/${folder}`, name: folder }])],
+  });
+}
+
+/**
+ * Kernel side and worker. After it the record says `running`. On any failure nothing of it is left and the record is as before.
+ * Throws NEMO_E_CREATE, NEMO_E_PROBE, NEMO_E_APPLY, NEMO_E_PROVIDER.
+ */
+export async function bringUp(house: House, live: LiveSandbox, planned: Plan, phases: Phases): Promise<void> {
+  const { id, name, worker, registration, blueprint } = live.record.value;
   live.leaving = false;
-  const planned = await phases.time('plan', () =>
-    house.plan({
-      policy: live.bundle.sandboxPolicy,
-      hostFacts,
-      hostname: name,
-      workspace: registration !== '',
-      caPem: live.ca.value.root.certPem,
-      env: agentEnvironment(agent, live.record.value),
-      mounts: [{ source: blueprint.dir, name: blueprintMount }, ...(folder === '' ? [] : [{ source: `${house.settings.agentsDir}/${folder}`, name: folder }])],
-    }),
-  );
   // Before the worker knows of it: what is read may only go where its label lets it.
   if (planned.label.level !== 'public') await raiseLabel(house, id, planned.label.level, `it can read what is labelled (${planned.label.rules.join(', ')})`);
   // The worker opens nothing before it has both the listeners and the configuration, so the two may overtake each other.

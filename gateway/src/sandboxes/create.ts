@@ -4,7 +4,7 @@ import { gatewayEvent } from '../backend.ts';
 import type { House } from '../house.ts';
 import { KeyedLock } from '../keyed-lock.ts';
 import { Phases } from '../phases.ts';
-import { bringUp } from './bring-up.ts';
+import { bringUp, planOf } from './bring-up.ts';
 import type { LiveSandbox } from './live.ts';
 import { chooseProviders, providerPlans } from './providers.ts';
 import { keys, type CaRecord, type PolicyRecord, type SandboxRecord } from './record.ts';
@@ -67,7 +67,7 @@ export async function createSandbox(house: House, input: CreateSandbox, uid: num
     try {
       providerPlans(providers, (provider) => house.secrets.keyOf(id, provider)); // a missing key is found before anything is made
 
-      // The record is asked to keep it first, and the certificates are made meanwhile: the root's key never leaves this process.
+      // The record is asked to keep it first, and the certificates and the plan are made meanwhile: the root's key never leaves this process.
       const onRecord = putOnRecord(house, record);
       onRecord.catch(() => undefined); // whoever waits for it hears of it
       const ca = await phases.time('certificates', (): CaRecord => {
@@ -76,12 +76,14 @@ export async function createSandbox(house: House, input: CreateSandbox, uid: num
         return { root, intermediate: house.certificates.intermediate(root, names, house.clock.now()), names };
       });
 
+      const planned = await phases.time('plan', () => planOf(house, { record: { value: record, revision: 0 }, ca: { value: ca, revision: 0 }, bundle: folder }, hostFacts));
+
       const live = await phases.time('store', async () => {
         await onRecord;
         return store(house, record, policy, ca, folder, inForce);
       });
       try {
-        await bringUp(house, live, hostFacts, phases);
+        await bringUp(house, live, planned, phases);
       } catch (error) {
         await forget(house, live);
         throw error;

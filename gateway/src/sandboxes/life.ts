@@ -4,7 +4,7 @@ import { checkHost, NemoError, type LeftView, type Released } from '@nemoclaw/co
 import { gatewayEvent } from '../backend.ts';
 import type { House } from '../house.ts';
 import { Phases } from '../phases.ts';
-import { bringUp, takeDown } from './bring-up.ts';
+import { bringUp, planOf, takeDown } from './bring-up.ts';
 import { chooseWorker, forget, policyFacts } from './create.ts';
 import { saveRecord, type LiveSandbox } from './live.ts';
 
@@ -39,7 +39,7 @@ export async function startSandbox(house: House, name: string, uid: number): Pro
     checkHost(sandboxPolicy, policyFacts(hostFacts), { ...(network && { network }), ...(inference && { inference }) });
     await note(house, live, `The sandbox ${name} is started.`, uid, 3);
     await saveRecord(house.store, live, { worker: chooseWorker(house), ...blueprintNow(house, live) });
-    await bringUp(house, live, hostFacts, phases);
+    await bringUp(house, live, await phases.time('plan', () => planOf(house, live, hostFacts)), phases);
     return live;
   });
 }

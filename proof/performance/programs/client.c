@@ -4,7 +4,7 @@
  *   client put HOST PORT COUNT          PUT /held/N, one after the other: `end N STATUS ns`
  *   client chat                         one question to the model, on a new connection: `STATUS ns`
  *   client watch HOST PORT STREAMS      holds STREAMS answers open, asks for /watched on new connections until stdin ends:
- *                                       `ready`, `now RULE ns` whenever another rule refuses it, at last `alive N` */
+ *                                       `ready`, `now RULE ns BEGUN` whenever another rule refuses it, at last `alive N` */
 #include "http.h"
 #include <errno.h>
 #include <poll.h>
@@ -65,11 +65,12 @@ static int watch(const char *host, int port, int count) {
   char last[64] = "", rule[64];
   struct timespec pause = {0, 1000000};
   while (poll(&input, 1, 0) == 0) {
+    uint64_t begun = now_ns();
     int fd = ask(&to, host, port, "GET", "/watched");
     rule_of(fd, rule);
     uint64_t end = now_ns();
     close(fd);
-    if (strcmp(rule, last) != 0) printf("now %s %llu\n", rule, (unsigned long long)end);
+    if (strcmp(rule, last) != 0) printf("now %s %llu %llu\n", rule, (unsigned long long)end, (unsigned long long)begun);
     strcpy(last, rule);
     nanosleep(&pause, NULL);
   }
