@@ -1,5 +1,7 @@
 /** Turns loaded policy files into the IR. */
+import { isIP } from 'node:net';
 import { defaultPorts, parseAttribute, protocolOf, sandboxFiles, whereOf, type ApprovalPolicy, type Catalogue, type EgressRule, type FileOp, type NetworkPolicyFile, type Path, type RuleRef, type SandboxPolicy } from '@nemoclaw/contract';
+import { canonicalHost } from './hosts.ts';
 import type { ActionIr, ArgumentIr, EgressRuleIr, FileRuleIr, IngressRuleIr, PolicyIr } from './ir.ts';
 import { looksInside } from './messages.ts';
 import { buildPolicy, type CompiledPolicy } from './policy.ts';
@@ -69,7 +71,8 @@ function egress(file: NetworkPolicyFile): EgressRuleIr[] {
       return {
         ref: ref(`egress.${effect}[${i}]`, file, ['networkPolicy', 'egress', effect, i]),
         effect,
-        domain: rule.domain,
+        // an address may be written in any of its spellings
+        domain: isIP(rule.domain) === 0 ? rule.domain : canonicalHost(rule.domain),
         ports: rule.ports ?? (effect === 'deny' ? [] : defaultPorts(protocol)),
         methods: rule.methods ?? [],
         paths: rule.paths ?? [],

@@ -15,11 +15,33 @@ export function isPlainHost(host: string): boolean {
   return labelLength > 0;
 }
 
-/** Lower case and without the dot at the end; '' for what is no host. */
+/** Small letters, no dot at the end, and one spelling for every address (WHATWG URL, RFC 5952; an IPv4-mapped one is IPv4); '' for what is no host. */
 export function canonicalHost(host: string): string {
   const lower = host.toLowerCase();
   const name = lower.endsWith('.') ? lower.slice(0, -1) : lower;
-  return isPlainHost(name) ? name : '';
+  if (!isPlainHost(name)) return '';
+  return name.includes(':') || endsInNumber(name) ? canonicalAddress(name) : name;
+}
+
+/** The last label is digits or 0x and hex: a client takes such a name for an IPv4 address, in whatever spelling (WHATWG URL, "ends in a number"). */
+function endsInNumber(name: string): boolean {
+  const last = name.slice(name.lastIndexOf('.') + 1);
+  const first = last.charCodeAt(0);
+  return first >= 48 && first <= 57 && /^(\d+|0x[0-9a-f]*)$/.test(last);
+}
+
+const dotted = /^(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})$/;
+
+/** Also of short, octal, hexadecimal and single-number spellings; '' for what is no address. */
+function canonicalAddress(text: string): string {
+  if (dotted.test(text) && text.split('.').every((part) => Number(part) < 256)) return text;
+  const url = text.includes(':') ? `http://[${text}]/` : `http://${text}/`;
+  if (!URL.canParse(url)) return '';
+  const found = new URL(url).hostname.replace(/^\[|\]$/g, '');
+  const mapped = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(found);
+  if (mapped === null) return found;
+  const [high, low] = [Number.parseInt(mapped[1] ?? '', 16), Number.parseInt(mapped[2] ?? '', 16)];
+  return [high >> 8, high & 255, low >> 8, low & 255].join('.');
 }
 
 /** Whether an address: names never consist of digits and dots alone, or hold a colon. */

@@ -1,5 +1,6 @@
 /** Domain patterns of network rules: their syntax, and which wildcards are too wide to allow. */
 import { isIP } from 'node:net';
+import { domainToASCII } from 'node:url';
 import { z } from 'zod';
 import { problem } from './issue.ts';
 
@@ -28,11 +29,15 @@ const label = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/;
 /** `api.example.com`, `*.example.com` (one or more whole labels before it), `?.example.com` (exactly one), `*`, or an IP address; small letters, no dot at the end. */
 export const domain = z.string().max(255).superRefine((given, ctx) => {
   const bad = (message: string, fix: string, why?: string): void => ctx.addIssue({ code: 'custom', message, params: problem('NEMO_E_POLICY_PATTERN', why, fix) });
+  if (given.includes('%')) return bad(`${JSON.stringify(given)} is not a domain.`, 'Write an address without a zone.');
   if (given === '*' || isIP(given) !== 0) return;
+  if (/(^|\.)(\d+|0x[0-9a-f]*)$/i.test(given)) return bad(`${JSON.stringify(given)} is not an address in its usual spelling.`, 'Write it like 192.0.2.1.');
   const name = given.slice(wildcardOf(given).length);
   if (given !== given.toLowerCase()) return bad(`${JSON.stringify(given)} has capital letters.`, `Write ${given.toLowerCase()}.`);
   if (name.includes('*')) return bad(`${JSON.stringify(given)} is not a domain pattern.`, 'A wildcard stands alone as the first label: *.example.com', 'It matches whole labels, from the left.');
   if (/[:/]/.test(name)) return bad(`${JSON.stringify(given)} is not a domain.`, 'Give the name only; ports, methods and paths have their own fields.');
+  const ascii = /[^\0-\x7f]/.test(name) ? domainToASCII(name) : '';
+  if (ascii !== '') return bad(`${JSON.stringify(given)} is not in ASCII.`, `Write ${wildcardOf(given)}${ascii}`, 'Two names that look alike can be different ones.');
   if (!name.split('.').every((part) => label.test(part))) return bad(`${JSON.stringify(given)} is not a domain.`, 'Write it like api.example.com, in its ASCII (punycode) form.');
   return undefined;
 });
