@@ -133,5 +133,5 @@ export function refusal(policyVersion: number, rule: string, reason: string, hin
 
 /** Real values only: a placeholder out of place is found where credentials are put in, and in bodies below. */
 function secretsOf(config: EgressConfig): KnownSecrets {
-  return new KnownSecrets(config.credentials.flatMap(({ value, placeholder }) => [value, placeholder]));
+  return new KnownSecrets(config.credentials.flatMap(({ value, placeholder, sigv4 }) => [value, placeholder, ...(sigv4?.sessionToken === undefined ? [] : [sigv4.sessionToken])]));
 }

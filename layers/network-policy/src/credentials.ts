@@ -1,5 +1,8 @@
 /** Puts real credentials in the place of their placeholders, only where each is bound to, and takes them out of what comes back. */
 
+import { readClaim, signAnew } from './sigv4.ts';
+import type { SigningKey } from './sigv4.ts';
+
 export interface Credential {
   readonly placeholder: string;
   readonly value: string;
@@ -8,15 +11,23 @@ export interface Credential {
   readonly header: string;
   /** '' for the whole host. */
   readonly pathPrefix: string;
+  /** Any port of the host where it is absent. */
+  readonly port?: number;
+  /** `value` is a secret access key: it signs and is never sent. */
+  readonly sigv4?: Omit<SigningKey, 'secret'>;
 }
 
 /** Where a request goes, as far as a binding asks. */
 export interface Destination {
   readonly host: string;
+  readonly port: number;
   /** Every reading of the path: the prefix has to hold for all of them. */
   readonly paths: readonly string[];
   /** Whether the way there is encrypted, or to an address the policy names. */
   readonly confidential: boolean;
+  readonly method: string;
+  /** SHA-256 hex of the body; undefined while it is not read. */
+  readonly bodyHash: string | undefined;
 }
 
 /** `used`: credentials that were put in. `misplaced`: a placeholder stands where it is not bound to. */
@@ -35,8 +46,15 @@ export function insertCredentials(headers: string[], target: string, credentials
       const text = basic ?? value;
       if (!mentions(text, credential.placeholder)) continue;
       const lower = name.toLowerCase();
-      const bound = lower === credential.header.toLowerCase() && to.host === credential.host.toLowerCase() && to.paths.every((path) => under(path, credential.pathPrefix));
+      const bound = lower === credential.header.toLowerCase() && to.host === credential.host.toLowerCase() && (credential.port ?? to.port) === to.port && to.paths.every((path) => under(path, credential.pathPrefix));
       if (!bound || !to.confidential || !text.includes(credential.placeholder)) return { state: 'misplaced', where: `the ${lower} header` };
+      if (credential.sigv4) {
+        const claim = readClaim(value);
+        const why = claim?.accessKeyId === credential.placeholder ? signAnew({ method: to.method, target, headers, bodyHash: to.bodyHash }, claim, { ...credential.sigv4, secret: credential.value }) : 'it is no AWS signature of version 4 by this key alone';
+        if (why !== undefined) return { state: 'misplaced', where: `the ${lower} header (${why})` };
+        used.push(credential);
+        continue;
+      }
       const replaced = text.split(credential.placeholder).join(credential.value);
       headers[i + 1] = basic === undefined ? replaced : `Basic ${Buffer.from(replaced, 'utf8').toString('base64')}`;
       used.push(credential);
@@ -46,11 +64,11 @@ export function insertCredentials(headers: string[], target: string, credentials
 }
 
 /** The placeholders of `text` replaced, as a value for `header` of `host` (protocols without headers have one name of their own, such as `auth`); undefined where one is not bound to that. */
-export function putIn(text: string, credentials: readonly Credential[], to: { readonly host: string; readonly header: string; readonly confidential: boolean }): string | undefined {
+export function putIn(text: string, credentials: readonly Credential[], to: { readonly host: string; readonly port: number; readonly header: string; readonly confidential: boolean }): string | undefined {
   let out = text;
   for (const credential of credentials) {
     if (!out.includes(credential.placeholder)) continue;
-    if (!to.confidential || credential.header.toLowerCase() !== to.header || credential.host.toLowerCase() !== to.host) return undefined;
+    if (!to.confidential || credential.header.toLowerCase() !== to.header || credential.host.toLowerCase() !== to.host || (credential.port ?? to.port) !== to.port || credential.sigv4) return undefined;
     out = out.split(credential.placeholder).join(credential.value);
   }
   return out;
@@ -59,7 +77,9 @@ export function putIn(text: string, credentials: readonly Credential[], to: { re
 /** `value` with every credential's value replaced by its placeholder. */
 export function maskCredentials(value: string, credentials: readonly Credential[]): string {
   let out = value;
-  for (const { value: secret, placeholder } of credentials) if (secret !== '' && out.includes(secret)) out = out.split(secret).join(placeholder);
+  for (const { value: secret, placeholder, sigv4 } of credentials) {
+    for (const one of [secret, sigv4?.sessionToken ?? '']) if (one !== '' && out.includes(one)) out = out.split(one).join(placeholder);
+  }
   return out;
 }
 

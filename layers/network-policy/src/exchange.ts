@@ -22,6 +22,7 @@ import { collectBody, OutgoingBody } from './outgoing-body.ts';
 import { bodyLimit } from './body-limit.ts';
 import { leaksInHead } from './head-leaks.ts';
 import { httpRecord } from './records.ts';
+import { hashOf } from './sigv4.ts';
 import { Relay } from './relay.ts';
 import { checkRequest, isProblem } from './request-check.ts';
 import type { CheckedRequest, Place, Problem } from './request-check.ts';
@@ -111,7 +112,7 @@ export class Exchange implements Reconsidered {
     if (this.#wire instanceof UpgradeWire) this.#asked = [{ message: { protocol: 'websocket' } }];
     else if (isGrpc(checked.contentType)) this.#asked = [{ message: { protocol: 'grpc' } }];
     const { secrets } = this.#core;
-    const inserted = this.#core.config.credentials.length > 0 ? this.#insert(checked, [...checked.headers]) : undefined;
+    const inserted = this.#core.config.credentials.length > 0 ? this.#insert(checked, ['host', authority(this.#place), ...checked.headers], hashOf(undefined)) : undefined;
     if (inserted && 'verdict' in inserted) {
       this.#deny(inserted, 'a credential placeholder is out of place');
       return;
@@ -284,7 +285,7 @@ export class Exchange implements Reconsidered {
     const { name, port, tls } = this.#place;
     const passing = this.#passing(checked);
     const headers = ['host', authority(this.#place), ...checked.headers];
-    const inserted = this.#insert(checked, headers);
+    const inserted = this.#insert(checked, headers, this.#body || !checked.hasBody ? hashOf(this.#body) : undefined);
     if ('verdict' in inserted) {
       this.#deny(inserted, 'a credential placeholder is out of place');
       return;
@@ -339,10 +340,11 @@ export class Exchange implements Reconsidered {
     }
   }
 
-  #insert(checked: CheckedRequest, headers: string[]): { readonly used: Parameters<typeof insertCredentials>[2] } | Decision {
+  /** `bodyHash`: what a signature is made over, undefined where the body is not read. */
+  #insert(checked: CheckedRequest, headers: string[], bodyHash: string | undefined): { readonly used: Parameters<typeof insertCredentials>[2] } | Decision {
     const { config, ports } = this.#core;
-    const { name, tls } = this.#place;
-    const result = insertCredentials(headers, checked.target, config.credentials, { host: name, paths: checked.paths, confidential: tls || ports.upstreams.pinned(name) });
+    const { name, port, tls } = this.#place;
+    const result = insertCredentials(headers, checked.target, config.credentials, { host: name, port, method: checked.method, bodyHash, paths: checked.paths, confidential: tls || ports.upstreams.pinned(name) });
     if (result.state === 'done') return { used: result.used };
     return refusal(config.version, 'credentials.binding', `A credential placeholder stands in ${result.where}, where it is not bound to.`, 'Use the placeholder only in the header and for the host it was given for.');
   }

@@ -213,7 +213,7 @@ test('a credential is masked wherever its value shows', () => {
   const credential = { placeholder: 'PH', value: 'real-value', host: 'h', header: 'x', pathPrefix: '' };
   assert.equal(maskCredentials('a real-value b real-value', [credential]), 'a PH b PH');
   const headers = ['X', 'PH'];
-  assert.equal(insertCredentials(headers, '/', [credential], { host: 'h', paths: ['/'], confidential: false }).state, 'misplaced');
-  assert.equal(insertCredentials(headers, '/', [credential], { host: 'h', paths: ['/'], confidential: true }).state, 'done');
+  assert.equal(insertCredentials(headers, '/', [credential], { host: 'h', port: 443, method: 'GET', bodyHash: undefined, paths: ['/'], confidential: false }).state, 'misplaced');
+  assert.equal(insertCredentials(headers, '/', [credential], { host: 'h', port: 443, method: 'GET', bodyHash: undefined, paths: ['/'], confidential: true }).state, 'done');
   assert.deepEqual(headers, ['X', 'real-value']);
 });

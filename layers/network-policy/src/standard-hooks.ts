@@ -9,6 +9,7 @@ import type { BodyReader, Hooks, OutgoingHook, Passing } from './hooks.ts';
 import { applicationMessages } from './protocols/http-messages.ts';
 import { mcpAnswers } from './protocols/mcp-answers.ts';
 import { ruleLimits } from './rule-limits.ts';
+import { needsBodyHash } from './sigv4.ts';
 
 /** The denial for a secret of the sandbox that was found in `where`. */
 export function secretFound(passing: Passing, where: string): Stopped {
@@ -43,6 +44,13 @@ const ownSecretsStreamed: OutgoingHook = {
   },
 };
 
+/** A request to AWS whose signature is made anew over a body that it does not give the hash of. */
+const signedBodies: BodyReader = {
+  inspects: true,
+  needs: ({ core, checked }) => core.config.credentials.some(({ sigv4, placeholder }) => sigv4 !== undefined && checked.headers.some((value) => value.includes(placeholder))) && needsBodyHash(checked.headers),
+  read: () => undefined,
+};
+
 /** Fields of JSON and forms, for rules and catalogue entries that look at them. */
 const attributes: BodyReader = {
   needs: (passing) => passing.checked.paths.some((path) => passing.core.ports.judge.needsBody(passing.resource(path), passing.core.history)),
@@ -55,7 +63,7 @@ const attributes: BodyReader = {
 
 export const standardHooks: Hooks = {
   heads: [headInspection],
-  beforeDecision: [applicationMessages, ownSecretsHeld, bodyInspection, attributes],
+  beforeDecision: [applicationMessages, signedBodies, ownSecretsHeld, bodyInspection, attributes],
   outgoing: [ownSecretsStreamed, streamInspection],
   incoming: [mcpAnswers, credentialMask, answerInspection],
   limits: [ruleLimits],

@@ -206,7 +206,7 @@ export class PostgresSession extends Conversation {
     const body = await this.#reader.exactly(length - 4);
     if (body.indexOf(0) !== body.length - 1) throw new Error('the client did not send a password');
     const { config, ports } = this.core;
-    const real = putIn(body.toString('utf8', 0, body.length - 1), config.credentials, { host: this.place.name, header: 'auth', confidential: this.#encrypted || ports.upstreams.pinned(this.place.name) });
+    const real = putIn(body.toString('utf8', 0, body.length - 1), config.credentials, { host: this.place.name, port: this.place.port, header: 'auth', confidential: this.#encrypted || ports.upstreams.pinned(this.place.name) });
     if (real === undefined) throw new Error('a credential placeholder stands in the password for a host that it is not bound to');
     return real;
   }

@@ -135,7 +135,7 @@ export class RedisSession extends Conversation {
     const out: Buffer[] = [];
     for (const word of words) {
       const text = auth ? word.toString('utf8') : '';
-      const real = auth ? putIn(text, core.config.credentials, { host: place.name, header: 'auth', confidential: place.tls || core.ports.upstreams.pinned(place.name) }) : text;
+      const real = auth ? putIn(text, core.config.credentials, { host: place.name, port: place.port, header: 'auth', confidential: place.tls || core.ports.upstreams.pinned(place.name) }) : text;
       if (real === undefined) return this.refusal('credentials.binding', 'A credential placeholder stands in AUTH of a host that it is not bound to.', 'Use the placeholder only for the host it was given for.');
       if (real === text && core.ports.judge.scan && core.secrets.inBytes(word)) return this.refusal('inspection.scanForPII', 'A secret of this sandbox stands in the command.', 'Secrets are put in outside the sandbox; never send one yourself.');
       out.push(real === text ? word : Buffer.from(real, 'utf8'));

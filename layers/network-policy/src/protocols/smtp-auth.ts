@@ -23,6 +23,7 @@ export function readBase64(text: string): Buffer | undefined {
 
 export interface AuthBinding {
   readonly host: string;
+  readonly port: number;
   readonly credentials: readonly Credential[];
   /** Whether the way to the server is encrypted. */
   readonly confidential: boolean;
@@ -39,7 +40,7 @@ export async function authenticate(mechanism: Mechanism, initial: Buffer | undef
   }
   const texts: string[] = [];
   for (const part of parts) {
-    const real = putIn(part.toString('utf8'), binding.credentials, { host: binding.host, header: 'auth', confidential: binding.confidential });
+    const real = putIn(part.toString('utf8'), binding.credentials, { host: binding.host, port: binding.port, header: 'auth', confidential: binding.confidential });
     if (real === undefined) return 'misplaced';
     texts.push(real);
   }

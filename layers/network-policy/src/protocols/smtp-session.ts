@@ -164,7 +164,7 @@ export class SmtpSession extends Conversation {
       this.#send(334, [prompt]);
       return readBase64((await this.#reader.line(lineLimit)).toString('latin1'));
     };
-    const result = await authenticate(upper, first, ask, up, { host: this.place.name, credentials: this.core.config.credentials, confidential: up.secure });
+    const result = await authenticate(upper, first, ask, up, { host: this.place.name, port: this.place.port, credentials: this.core.config.credentials, confidential: up.secure });
     if (result === 'bad') return this.#mistake(501, '5.5.2 This is not an answer to the mechanism.');
     if (result === 'misplaced') {
       const decision = this.refusal('credentials.binding', 'A credential placeholder stands in AUTH of a host that it is not bound to.', 'Use the placeholder only for the host it was given for.');
