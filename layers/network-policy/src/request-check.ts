@@ -14,6 +14,8 @@ export interface IncomingFields {
   readonly method?: string | undefined;
   readonly url?: string | undefined;
   readonly rawHeaders: readonly string[];
+  /** Of HTTP/1: what the request line says. */
+  readonly httpVersion?: string | undefined;
   /** A body follows whose length the framing of the protocol gives, as in HTTP/2. */
   readonly streamed?: boolean | undefined;
 }
@@ -60,6 +62,8 @@ export function isProblem(result: CheckedRequest | Problem): result is Problem {
 export function checkRequest(incoming: IncomingFields, place: Place): CheckedRequest | Problem {
   const method = incoming.method ?? '';
   if (method === 'CONNECT' || method === 'TRACE') return refuse(405, 'method', `${method} is not served here; connect to the destination directly`);
+  // llhttp takes 0.9 and 2.0 as well.
+  if (incoming.httpVersion !== undefined && incoming.httpVersion !== '1.1' && incoming.httpVersion !== '1.0') return refuse(400, 'version', 'the request line names another version than HTTP/1.0 or HTTP/1.1');
   const raw = incoming.rawHeaders;
   const headers: string[] = [];
   const seen = new Set<string>();
