@@ -4,6 +4,7 @@
 #include "openshelld_store.h"
 #include "openshelld_text.h"
 #include "seen_calls.h"
+#include "seen_hidden.h"
 #include "seen_rules.h"
 #include "seen_text.h"
 #include "seen_watch.h"
@@ -94,10 +95,11 @@ static bool starts_nothing(const struct seen_watch *watch, const char *path) {
 static bool hides(const char *path) {
   static const char *const habits[] = {"/usr/", "/sys/", "/proc/", "/dev/", "/lib", "/bin/", "/sbin/", "/tmp/", "/run/"};
   struct stat st;
-  if (path[0] != '/' || fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) < 0) return false;
+  if (path[0] != '/') return false;
   for (size_t i = 0; i < sizeof habits / sizeof *habits; i++)
     if (strncmp(path, habits[i], strlen(habits[i])) == 0) return false;
-  return strncmp(path, "/etc/", 5) != 0 || (st.st_mode & 0004) == 0;
+  if (strncmp(path, "/etc/", 5) == 0 && !strstr(path, "/..") && (fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_mode & 0004)) return false;
+  return host_may_have(path);
 }
 
 /* NULL: not a refusal of ours, or told by whoever refused it (what the filter asked the shim or openshelld). */
