@@ -13,6 +13,6 @@ export function denialPage(body: Readonly<Record<string, unknown>>): string {
   const row = (name: string, value: unknown): string => (typeof value === 'string' && value !== '' ? `<dt>${name}</dt><dd>${escaped(value)}</dd>` : '');
   return `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Not allowed</title><meta http-equiv="content-security-policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:4rem auto;padding:0 1rem}dt{font-weight:600;margin-top:1rem}dd{margin:0;overflow-wrap:anywhere}</style></head>
-<body><h1>The sandbox’s policy does not allow this</h1><dl>${row('Reason', body['reason'])}${row('Rule', body['rule'])}${row('What to do', body['hint'])}${row('Approval', body['approvalId'])}</dl></body></html>
+<body><h1>The sandbox’s policy does not allow this</h1><dl>${row('Reason', body['reason'])}${row('Rule', body['rule'])}${row('What to do', body['hint'])}${row('Approval', body['approvalId'])}${row('Event', body['eventId'])}</dl></body></html>
 `;
 }

@@ -96,8 +96,9 @@ export class Door {
     const decided = core.decide(core.request('connect', { kind: 'host', host: name, port: target.port }));
     const decision = decided.verdict === 'deny' ? decided : refusal(core.config.version, 'proxy.name', 'No rule allows anything of this name.', 'Ask the operator.');
     core.counts.denied += 1;
-    core.ports.audit.emit(connectionRecord(core.seen(core.correlation()), { ...target, name, tls: false }, 'deny', 'denied', decision));
-    return { body: denialBody(decision) };
+    const correlation = core.correlation();
+    core.ports.audit.emit(connectionRecord(core.seen(correlation), { ...target, name, tls: false }, 'deny', 'denied', decision));
+    return { body: denialBody(decision, correlation) };
   }
 
   /** A client that looked the name up itself comes with its synthetic address. Undefined: one that was never given out. */
@@ -107,9 +108,10 @@ export class Door {
 
   #refused(target: Target, rule: string, why: string): Record<string, unknown> {
     const { core } = this.#options;
+    const correlation = core.correlation();
     core.counts.refused += 1;
-    core.ports.audit.emit(connectionRecord(core.seen(core.correlation()), { ...target, tls: false }, 'deny', why, refusal(core.config.version, rule, `${why}.`, '')));
-    return { error: rule.replace(/^proxy\./, ''), rule, reason: why, layer: 'proxy' };
+    core.ports.audit.emit(connectionRecord(core.seen(correlation), { ...target, tls: false }, 'deny', why, refusal(core.config.version, rule, `${why}.`, '')));
+    return { error: rule.replace(/^proxy\./, ''), rule, reason: why, layer: 'proxy', eventId: correlation };
   }
 
   #end(socket: Socket, status: 400 | 403, phrase: string, body: Readonly<Record<string, unknown>>): void {

@@ -184,6 +184,30 @@ describe('every door decides alike', () => {
     ] as const) assert.deepEqual([...Buffer.from(await say(await desk.tcp('proxy.local', 3128), bytes), 'latin1')].slice(0, reply.length), reply, what);
   });
 
+  test('CONNECT to a denied name is answered with the rule, and with the event that is on record', async () => {
+    desk.audit.events.length = 0;
+    const text = await say(await desk.tcp('proxy.local', 3128), 'CONNECT evil.test:443 HTTP/1.1\r\nHost: evil.test:443\r\n\r\n', wholeAnswer);
+    const body = JSON.parse(text.slice(text.indexOf('\r\n\r\n'))) as Record<string, unknown>;
+    assert.match(text, /^HTTP\/1\.1 403 Forbidden\r\n[^]*x-nemoclaw-rule: rules\[3\]\r\n/);
+    assert.deepEqual([body['rule'], body['reason']], ['rules[3]', 'the test policy says deny']);
+    assert.deepEqual(desk.audit.events.map((event) => [event.verdict, event.correlation]), [['deny', body['eventId']]]);
+  });
+
+  test('a WebSocket opens through every door, or is denied at each', async () => {
+    for (const [host, expected] of [['ok.test', /^HTTP\/1\.1 (101|200|50\d) /], ['other.test', /^HTTP\/1\.1 403 /]] as const) {
+      for (const door of ['connect', 'absolute'] as const) {
+        const socket = await enter(door, host, ports.web);
+        if (!socket) {
+          assert.equal(host, 'other.test');
+          continue;
+        }
+        const target = door === 'absolute' ? `http://${host}:${ports.web}` : '';
+        const text = await say(socket, `GET ${target}/v1/ws HTTP/1.1\r\nHost: ${host}:${ports.web}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n`, (so) => so.includes('\r\n\r\n'));
+        assert.match(text, expected, `${door} ${host}`);
+      }
+    }
+  });
+
   test('a browser is shown a page, a program JSON, inside the tunnel as anywhere', async () => {
     for (const [accept, type, words] of [['text/html,application/xhtml+xml', 'text/html', '<h1>'], ['*/*', 'application/json', '"rule":"default"'], ['application/json, text/html', 'application/json', '"rule"']] as const) {
       const socket = await enter('connect', 'safe.test', ports.web);
