@@ -55,13 +55,13 @@ function looksLikeText(bytes: Buffer): boolean {
 
 /** The text with `%XX` undone, or undefined where there is none; what is no UTF-8 stays as it is. */
 export function undoPercent(text: string): string | undefined {
-  if (!/%[0-9a-f]{2}/i.test(text)) return undefined;
+  if (!text.includes('%') || !/%[0-9a-f]{2}/i.test(text)) return undefined;
   return text.replaceAll(/(?:%[0-9a-f]{2})+/gi, (run) => Buffer.from(run.replaceAll('%', ''), 'hex').toString('utf8'));
 }
 
 /** The text with character references of XML and HTML undone, or undefined where there is none. */
 export function undoReferences(text: string): string | undefined {
-  if (!/&(?:#x?[0-9a-f]{1,6}|commat|period|colon|hyphen|dash);/i.test(text)) return undefined;
+  if (!text.includes('&') || !/&(?:#x?[0-9a-f]{1,6}|commat|period|colon|hyphen|dash);/i.test(text)) return undefined;
   return text.replaceAll(/&(?:#(\d{1,7})|#x([0-9a-f]{1,6})|(commat|period|colon|hyphen|dash));/gi, (whole: string, decimal?: string, hex?: string, name?: string) => {
     if (name !== undefined) return { commat: '@', period: '.', colon: ':', hyphen: '-', dash: '-' }[name.toLowerCase()] ?? whole;
     const code = decimal === undefined ? Number.parseInt(hex ?? '', 16) : Number(decimal);
@@ -71,6 +71,7 @@ export function undoReferences(text: string): string | undefined {
 
 /** NFKC of a text that has full-width forms, digits of other scripts or the like; undefined where it changes nothing that matters. */
 export function foldForms(text: string): string | undefined {
+  if (!/[^\x00-\x7f]/.test(text)) return undefined;
   // Full-width forms, mathematical digits, super- and subscripts, Arabic-Indic and Devanagari digits, zero-width characters.
   if (!/[\uff01-\uff5e\u{1d7ce}-\u{1d7ff}\u00b2\u00b3\u00b9\u2070-\u2079\u2080-\u2089\u0660-\u0669\u06f0-\u06f9\u0966-\u096f\u200b-\u200d\u2060\ufeff\u00ad]/u.test(text)) return undefined;
   return text
