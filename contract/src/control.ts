@@ -1,6 +1,6 @@
 /** Messages between openshelld and the services on the control channel: one JSON object per SEQPACKET packet, descriptors attached to the packet. Golden vectors in contract/vectors/control. */
 import type { LedgerEvent } from './events.ts';
-import type { EscalateOp, EscalateRule, PlanLimits, RecordRules } from './plan.ts';
+import type { EscalateOp, EscalateRule, LsmPlan, PlanLimits, RecordRules } from './plan.ts';
 
 /** Service -> openshelld, first packet after start and after every reset. */
 export interface Hello {
@@ -124,7 +124,7 @@ export type ToOpenshelld =
   | { readonly t: 'exec.resize'; readonly id: number; readonly sandbox: string; readonly execId: string; readonly rows: number; readonly cols: number }
   | { readonly t: 'sandbox.freeze'; readonly id: number; readonly sandbox: string; readonly frozen: boolean }
   /** Other rules and limits for a running sandbox; 0 leaves a limit as it is. */
-  | { readonly t: 'sandbox.update'; readonly id: number; readonly sandbox: string; readonly escalate: readonly EscalateRule[]; readonly limits: Omit<PlanLimits, 'openFiles'>; readonly recordRules: RecordRules }
+  | { readonly t: 'sandbox.update'; readonly id: number; readonly sandbox: string; readonly escalate: readonly EscalateRule[]; readonly lsm: LsmPlan | null; readonly limits: Omit<PlanLimits, 'openFiles'>; readonly recordRules: RecordRules }
   /**
    * The layer of an overlay workspace that is kept. `diff` (result LayerDiff), `snapshots` (LayerSnapshots) and `snapshot` (of `name`) also while the sandbox runs;
    * `commit` (result LayerCommit), `discard` and `restore` (of `name`) only while it does not. `remove`: with all snapshots. Errors: no-layer, running, busy, no-snapshot, exists, full, registration.

@@ -118,7 +118,7 @@ int holds_prepare(struct sandbox *sandbox, json_t *escalate, int calls) {
 }
 
 int holds_change(struct sandbox *sandbox, json_t *escalate) {
-  if (!sandbox->asker) return starts_only(escalate) ? 0 : -1; /* the kernel asks about nothing here */
+  if (!sandbox->asker) return sandbox->armed || starts_only(escalate) ? 0 : -1; /* no call is handed to us here; in tier A the kernel's program asks */
   struct hold_rules *rules = rules_make(&sandbox->view, escalate);
   if (!rules) return -1;
   rules_free(atomic_exchange(&sandbox->asker->other_rules, rules));

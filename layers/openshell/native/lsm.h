@@ -10,7 +10,7 @@ typedef __u64 uint64_t;
 #endif
 
 /* Changed whenever a map's layout or meaning changes: pins of another number are not taken over. */
-#define LSM_ABI 2
+#define LSM_ABI 3
 #define LSM_SANDBOXES 4096
 #define LSM_RULES 65536
 #define LSM_NAME 64        /* of a name that a rule waits for, with its 0 */
@@ -46,11 +46,11 @@ struct lsm_sandbox {
   uint64_t families;                 /* bit n: sockets of address family n may be made */
   uint32_t netns;                    /* inode number of its network namespace */
   uint32_t elsewhere_deny, elsewhere_ask; /* for objects below no rule: pipes, memory files */
-  uint32_t pad;
+  uint32_t rules; /* the number that its set of rules has in the other maps, another one after each change: all of them change in one step */
 };
 
 struct lsm_rule_key {
-  uint32_t sandbox, dev;
+  uint32_t rules, dev;
   uint64_t ino;
 };
 #define LSM_RULE_NAMES 1u   /* some names directly below have rules of their own */
@@ -64,12 +64,12 @@ struct lsm_rule {
 };
 /* A rule for a name in a folder, whether or not there is such a thing now. */
 struct lsm_child_key {
-  uint32_t sandbox, dev;
+  uint32_t rules, dev;
   uint64_t ino;
   char name[LSM_NAME];
 };
 struct lsm_name_key {
-  uint32_t sandbox;
+  uint32_t rules;
   char name[LSM_PROTECTED];
 };
 /* `.envrc` is protected alone; of `.config/mise` the first name is parent and the second child of one bit. */

@@ -3,12 +3,15 @@
 #include "openshelld_text.h"
 
 #include <bpf/bpf.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/membarrier.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -16,12 +19,14 @@
 #define NAMES_MAX 512
 
 struct lsm_armed {
-  uint32_t id;
+  uint32_t rules;
   int cgroup;
 };
 
 struct work {
   const struct lsm_target *target;
+  uint32_t rules;  /* the set that is made */
+  uint32_t former; /* the set in force, or 0 */
   char *err;
   size_t size;
 };
@@ -66,8 +71,8 @@ static int put_name(const struct work *work, const char *path, const struct lsm_
   char above[4096];
   const char *name = strrchr(path, '/') + 1, *end = path + strlen(path);
   struct lsm_rule there, value = *rule;
-  struct lsm_child_key key = {.sandbox = work->target->id};
-  struct lsm_rule_key folder = {.sandbox = work->target->id};
+  struct lsm_child_key key = {.rules = work->rules};
+  struct lsm_rule_key folder = {.rules = work->rules};
   struct lsm_rule its;
   int fd = -1;
   for (;;) {
@@ -109,13 +114,16 @@ static int put(const struct work *work, json_t *item, size_t index, bool names) 
   if (names) return path[1] && json_is_true(json_object_get(item, "named")) ? put_name(work, path, &rule) : 0;
   int fd = open_inside(work->target->root, path);
   if (fd < 0) return errno == ENOENT || errno == ENOTDIR ? 0 : fail(work, "cannot open", path, errno);
-  struct lsm_rule_key key = {.sandbox = work->target->id};
+  struct lsm_rule_key key = {.rules = work->rules};
   int error = lsm_identify(fd, &key.dev, &key.ino);
   if (error) {
     close(fd);
     return fail(work, "cannot identify", path, error);
   }
-  if (work->target->keep) work->target->keep(fd, work->target->arg);
+  /* What a former set has a rule for is kept already. */
+  struct lsm_rule_key before = {.rules = work->former, .dev = key.dev, .ino = key.ino};
+  struct lsm_rule its;
+  if (work->target->keep && bpf_map_lookup_elem(lsm_map(LSM_RULE_MAP), &before, &its) < 0) work->target->keep(fd, work->target->arg);
   close(fd);
   return put_rule(work, &key, rule, true);
 }
@@ -130,7 +138,7 @@ struct names {
 };
 
 static struct lsm_name *name_of(const struct work *work, struct names *all, const char *name, size_t length) {
-  struct lsm_name_key key = {.sandbox = work->target->id};
+  struct lsm_name_key key = {.rules = work->rules};
   size_t k = 0;
   if (length == 0 || length >= sizeof key.name || memchr(name, '/', length)) {
     (void)fail(work, "too long or empty a protected name:", name, 0);
@@ -191,14 +199,14 @@ static int protect(const struct work *work, json_t *lsm, bool *some) {
   return result;
 }
 
-/* Every key of a map begins with the sandbox's number. */
-static void sweep(enum lsm_map map, uint32_t id, size_t key_size) {
+/* Every key of a map begins with the number of its set. */
+static void sweep(enum lsm_map map, uint32_t rules, size_t key_size) {
   char key[sizeof(struct lsm_child_key)], next[sizeof(struct lsm_child_key)];
   bool first = true;
   while (bpf_map_get_next_key(lsm_map(map), first ? NULL : key, next) == 0) {
     uint32_t owner;
     memcpy(&owner, next, sizeof owner);
-    if (owner == id) {
+    if (owner == rules) {
       /* The place before it stays a place to go on from. */
       if (bpf_map_delete_elem(lsm_map(map), next) == 0) continue;
     }
@@ -207,14 +215,53 @@ static void sweep(enum lsm_map map, uint32_t id, size_t key_size) {
   }
 }
 
-static void sweep_all(uint32_t id) {
-  sweep(LSM_RULE_MAP, id, sizeof(struct lsm_rule_key));
-  sweep(LSM_NAMED_MAP, id, sizeof(struct lsm_child_key));
-  sweep(LSM_PROTECTED_MAP, id, sizeof(struct lsm_name_key));
+static void sweep_all(uint32_t rules) {
+  sweep(LSM_RULE_MAP, rules, sizeof(struct lsm_rule_key));
+  sweep(LSM_NAMED_MAP, rules, sizeof(struct lsm_child_key));
+  sweep(LSM_PROTECTED_MAP, rules, sizeof(struct lsm_name_key));
+}
+
+static bool is_used(uint32_t rules) {
+  struct lsm_rule_key key, next;
+  for (bool first = true; bpf_map_get_next_key(lsm_map(LSM_RULE_MAP), first ? NULL : &key, &next) == 0; first = false) {
+    if (next.rules == rules) return true;
+    key = next;
+  }
+  return false;
+}
+
+/* Of no set that is there, not even of one that an openshelld left unfinished; 0: none is found. */
+static uint32_t fresh_number(void) {
+  uint32_t number;
+  for (int tries = 0; tries < 16; tries++)
+    if (getrandom(&number, sizeof number, 0) == sizeof number && number && !is_used(number)) return number;
+  return 0;
+}
+
+/* From the top down: a group that is made meanwhile takes what the one above it has, which has the new set already. Takes `dir` over. */
+static int put_below(int dir, const struct lsm_sandbox *sandbox) {
+  int result = bpf_map_update_elem(lsm_map(LSM_SANDBOX_MAP), &dir, sandbox, BPF_ANY);
+  DIR *list = result == 0 ? fdopendir(dir) : NULL;
+  if (!list) {
+    close(dir);
+    return -1;
+  }
+  for (struct dirent *entry; result == 0 && (entry = readdir(list));) {
+    int below = entry->d_type == DT_DIR && entry->d_name[0] != '.' ? openat(dirfd(list), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (below >= 0) result = put_below(below, sandbox);
+  }
+  closedir(list);
+  return result;
+}
+
+/* Each call is decided by one whole set: the one that its hook found in the group. */
+static int put_sandbox(const struct work *work, const struct lsm_sandbox *sandbox) {
+  int dir = openat(work->target->cgroup, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  return dir < 0 || put_below(dir, sandbox) < 0 ? fail(work, "the control group", "takes no policy", errno) : 0;
 }
 
 static int arm(const struct work *work, json_t *lsm) {
-  struct lsm_sandbox sandbox = {.id = work->target->id, .netns = work->target->netns};
+  struct lsm_sandbox sandbox = {.id = work->target->id, .rules = work->rules, .netns = work->target->netns};
   json_t *list = json_object_get(lsm, "rules"), *elsewhere = json_object_get(lsm, "elsewhere"), *item;
   bool names;
   size_t i;
@@ -230,18 +277,32 @@ static int arm(const struct work *work, json_t *lsm) {
   json_array_foreach(list, i, item) if (put(work, item, i, true) < 0) return -1;
   if (protect(work, lsm, &names) < 0) return -1;
   if (names) sandbox.flags |= LSM_NAMES;
-  return bpf_map_update_elem(lsm_map(LSM_SANDBOX_MAP), &work->target->cgroup, &sandbox, BPF_ANY) < 0 ? fail(work, "the control group", "takes no policy", errno) : 0;
+  return put_sandbox(work, &sandbox);
 }
 
 struct lsm_armed *lsm_arm(const struct lsm_target *target, json_t *lsm, char *err, size_t size) {
-  struct work work = {target, err, size};
+  struct lsm_sandbox former = {0};
+  bool again = bpf_map_lookup_elem(lsm_map(LSM_SANDBOX_MAP), &target->cgroup, &former) == 0 && former.id == target->id;
+  struct work work = {target, fresh_number(), again ? former.rules : 0, err, size};
   struct lsm_armed *armed = calloc(1, sizeof *armed);
   if (!armed) return NULL;
-  armed->id = target->id;
+  armed->rules = work.rules;
   armed->cgroup = fcntl(target->cgroup, F_DUPFD_CLOEXEC, 3);
-  if (armed->cgroup >= 0 && arm(&work, lsm) == 0) return armed;
-  if (armed->cgroup < 0) fail(&work, "control", "group", errno);
-  lsm_disarm(armed);
+  if (armed->cgroup >= 0 && work.rules && arm(&work, lsm) == 0) {
+    /* Only when no hook can be in the middle of the former set any more, which is what this waits for (membarrier(2)); where it cannot, the former set stays in the maps, of use to nobody. */
+    if (again && syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0) sweep_all(former.rules);
+    return armed;
+  }
+  if (armed->cgroup < 0 || !work.rules) fail(&work, "control group or number:", "none", errno);
+  if (!again) {
+    lsm_disarm(armed);
+    return NULL;
+  }
+  /* The former set stays in force whole, also where a group below had got the new one. */
+  char nothing[300];
+  (void)put_sandbox(&(struct work){target, former.rules, 0, nothing, sizeof nothing}, &former);
+  if (work.rules && syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0) sweep_all(work.rules);
+  lsm_forget(armed);
   return NULL;
 }
 
@@ -255,7 +316,7 @@ void lsm_disarm(struct lsm_armed *armed) {
   if (!armed) return;
   if (lsm_active()) {
     if (armed->cgroup >= 0) (void)bpf_map_delete_elem(lsm_map(LSM_SANDBOX_MAP), &armed->cgroup);
-    sweep_all(armed->id);
+    sweep_all(armed->rules);
   }
   lsm_forget(armed);
 }

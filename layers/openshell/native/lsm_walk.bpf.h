@@ -34,7 +34,7 @@ static __always_inline void take_rule(struct found *out, const struct lsm_rule *
 /* As numbers, so that one round through the loop looks to the verifier like every other. */
 struct climb {
   uint64_t d, mnt, below, first, children;
-  uint32_t sandbox, names, hit, at_top, pending, ended;
+  uint32_t rules, names, hit, at_top, pending, ended;
   struct found found;
 };
 /* How names are looked at. What is in a folder that is moved, or behind a link, could have any name. */
@@ -45,7 +45,7 @@ struct climb {
 
 /* Protected names: `.envrc` alone, `mise` below `.config`, or `hooks/pre-commit` anywhere below `.git`. */
 static __always_inline void look_at_name(struct climb *c, struct dentry *d) {
-  struct lsm_name_key name = {.sandbox = c->sandbox};
+  struct lsm_name_key name = {.rules = c->rules};
   uint64_t parts = 0;
   c->at_top = 0;
   if (d->d_name.len < LSM_PROTECTED) {
@@ -69,7 +69,7 @@ static __always_inline void look_at_name(struct climb *c, struct dentry *d) {
 static __always_inline int rule_at(struct climb *c, struct dentry *d) {
   struct inode *inode = d->d_inode;
   if (!inode) return 0;
-  struct lsm_child_key key = {.sandbox = c->sandbox, .dev = inode->i_sb->s_dev, .ino = inode->i_ino};
+  struct lsm_child_key key = {.rules = c->rules, .dev = inode->i_sb->s_dev, .ino = inode->i_ino};
   struct lsm_rule *rule = bpf_map_lookup_elem(&rules, &key); /* begins with a lsm_rule_key */
   if (!rule) return 0;
   uint32_t flags = rule->flags;
@@ -121,7 +121,7 @@ static long step(uint32_t index, struct climb *c) {
 /* `names`: how to look for protected names on the way. `mount` 0: the file system's own folders only (every mount's root has a rule). */
 __noinline int walk(struct lsm_sandbox *sandbox, uint64_t start, uint64_t mount, uint32_t names, struct found *out) {
   if (!sandbox || !out) return 0;
-  struct climb c = {.d = start, .first = start, .mnt = mount, .sandbox = sandbox->id, .names = sandbox->flags & LSM_NAMES ? names : NAMES_NOT};
+  struct climb c = {.d = start, .first = start, .mnt = mount, .rules = sandbox->rules, .names = sandbox->flags & LSM_NAMES ? names : NAMES_NOT};
   if (names >= NAMES_FOLDER) c.children = ~0ull;
   c.pending = names == NAMES_FOLDER;
   c.found.deny = sandbox->elsewhere_deny;
@@ -136,7 +136,7 @@ __noinline int walk(struct lsm_sandbox *sandbox, uint64_t start, uint64_t mount,
 /* The object's names for a person, innermost first, up to the process's root. */
 __noinline int tell_path(struct lsm_path *out, uint64_t start, uint64_t mount, struct lsm_sandbox *sandbox) {
   if (!out || !sandbox) return 0;
-  struct lsm_rule_key key = {.sandbox = sandbox->id};
+  struct lsm_rule_key key = {.rules = sandbox->rules};
   struct dentry *d = OBJECT(dentry, start);
   struct vfsmount *mnt = OBJECT(vfsmount, mount); /* of none: reads as no mount */
   struct dentry *root = OBJECT(dentry, BPF_CORE_READ(bpf_get_current_task_btf(), fs, root.dentry));

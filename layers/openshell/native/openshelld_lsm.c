@@ -85,11 +85,28 @@ int lsm_begin(struct sandbox *s, json_t *lsm, char *err, size_t size) {
   if (!armed) return -1;
   lsm_forget(s->armed);
   s->armed = armed;
+  json_incref(lsm);
+  json_decref(s->lsm);
+  s->lsm = lsm;
   return 0;
+}
+
+int lsm_change(struct sandbox *s, json_t *lsm, char *err, size_t size) {
+  if (!s->armed || !json_is_object(lsm)) {
+    text_format(err, size, s->armed ? "a sandbox of tier A needs its rules" : "this sandbox has no rules in the kernel");
+    return s->armed || json_is_object(lsm) ? -1 : 0;
+  }
+  /* The shim first: should we die in the middle, the next openshelld puts the new rules in force, not the former ones. */
+  shim_say(s, json_pack("{s:s,s:O,s:O}", "t", "rules", "escalate", s->escalate, "lsm", lsm), NULL, 0);
+  if (lsm_begin(s, lsm, err, size) == 0) return 0;
+  shim_say(s, json_pack("{s:s,s:O,s:O}", "t", "rules", "escalate", s->escalate, "lsm", s->lsm), NULL, 0);
+  return -1;
 }
 
 void lsm_end(struct sandbox *s) {
   lsm_holds_drop(s);
   lsm_disarm(s->armed);
   s->armed = NULL;
+  json_decref(s->lsm);
+  s->lsm = NULL;
 }

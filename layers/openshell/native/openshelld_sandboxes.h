@@ -58,6 +58,7 @@ struct sandbox {
   struct lsm_hold *asked_by_kernel;
   struct start *starts; /* programs that wait, in tier B */
   struct lsm_armed *armed; /* its rules in the kernel, in tier A */
+  json_t *lsm; /* as the plan or the last change has them */
   struct timer tally, refusals;
   int64_t refusals_next;
 };

@@ -1,6 +1,7 @@
-/* A running sandbox under other rules: what a person is asked about, and the limits. */
+/* A running sandbox under other rules: what a person is asked about, in tier A what the kernel decides, and the limits. */
 #include "cgroup.h"
 #include "holds_starts.h"
+#include "openshelld_lsm.h"
 #include "openshelld_sandboxes.h"
 #include "openshelld_store.h"
 #include "seen_watch.h"
@@ -9,7 +10,7 @@ static long long bounded(json_int_t asked, long long bound) { return bound > 0 &
 
 void asked_update(struct service *service, json_t *message, json_int_t id) {
   struct sandbox *s = sandbox_find(json_string_value(json_object_get(message, "sandbox")));
-  json_t *escalate = NULL, *rule;
+  json_t *escalate = NULL, *lsm = NULL, *rule;
   json_int_t memory = 0, pids = 0, cpu = 0;
   char err[256] = "";
   size_t i;
@@ -17,10 +18,10 @@ void asked_update(struct service *service, json_t *message, json_int_t id) {
     reply_error(service, id, "no-sandbox", "no such sandbox is running");
     return;
   }
-  bool good = json_unpack(message, "{s:o,s:{s:I,s:I,s:I}}", "escalate", &escalate, "limits", "memoryBytes", &memory, "pids", &pids, "cpuMillis", &cpu) == 0 && json_is_array(escalate) && memory >= 0 && pids >= 0 && cpu >= 0;
+  bool good = json_unpack(message, "{s:o,s:o,s:{s:I,s:I,s:I}}", "escalate", &escalate, "lsm", &lsm, "limits", "memoryBytes", &memory, "pids", &pids, "cpuMillis", &cpu) == 0 && json_is_array(escalate) && memory >= 0 && pids >= 0 && cpu >= 0;
   if (good) json_array_foreach(escalate, i, rule) good = good && json_is_string(json_object_get(rule, "path")) && json_is_array(json_object_get(rule, "on"));
   if (!good) {
-    reply_error(service, id, "protocol", "sandbox.update needs escalate and limits");
+    reply_error(service, id, "protocol", "sandbox.update needs escalate, lsm and limits");
     return;
   }
   if (!s->armed && !starts_same(s->escalate, escalate)) {
@@ -36,13 +37,17 @@ void asked_update(struct service *service, json_t *message, json_int_t id) {
     reply_error(service, id, "host", "%s", err);
     return;
   }
+  if (lsm_change(s, lsm, err, sizeof err) < 0) {
+    reply_error(service, id, "host", "%s", err);
+    return;
+  }
   if (holds_change(s, escalate) < 0) {
     reply_error(service, id, "internal", "the rules cannot be changed");
     sandbox_gone(s, "its rules could not be changed");
     return;
   }
   watch_rules(s->id, json_object_get(message, "recordRules"));
-  shim_say(s, json_pack("{s:s,s:O}", "t", "rules", "escalate", escalate), NULL, 0);
+  shim_say(s, json_pack("{s:s,s:O,s:O}", "t", "rules", "escalate", escalate, "lsm", lsm), NULL, 0);
   event_emit("configState", 1, 1, s->id, "openshelld", NULL, json_pack("{s:O}", "escalate", escalate), "The rules and limits of this sandbox changed");
   reply_ok(service, id, json_object(), NULL, 0);
 }

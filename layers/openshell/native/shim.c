@@ -113,6 +113,8 @@ static void openshelld_ready(void) {
   } else if (strcmp(t, "rules") == 0) {
     json_decref(shim.escalate);
     shim.escalate = json_incref(json_object_get(message, "escalate")); /* for the next openshelld */
+    json_decref(shim.lsm);
+    shim.lsm = json_incref(json_object_get(message, "lsm"));
   } else if (strcmp(t, "lsm.held") == 0 || strcmp(t, "lsm.unheld") == 0) {
     const char *id = json_string_value(json_object_get(message, "id"));
     if (!shim.asked_by_kernel) shim.asked_by_kernel = json_object();

@@ -1,10 +1,9 @@
 /** `openshell doctor`: what this host enforces for the caller, found by launching a sandbox and trying. */
-import { readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { loadSandboxPolicy, unenforced } from '@nemoclaw/contract';
 import { readHostFacts } from './host-facts.ts';
 import { launchAlone } from './launch-alone.ts';
-import { kernelSetting, namespaceHint, policyFactsOf, readLaunchFacts, type LaunchFacts } from './launch-facts.ts';
+import { kernelSetting, namespaceHint, policyFactsOf, readLaunchFacts, securityModules, type LaunchFacts } from './launch-facts.ts';
 import type { HostReport } from './openshelld-client.ts';
 import { planFor } from './plan-for.ts';
 import { AloneDaemon } from './sandbox-daemon.ts';
@@ -45,14 +44,6 @@ export interface DoctorReport {
   readonly notEnforced: readonly string[];
   /** What to do about it, one sentence each. */
   readonly hints: readonly string[];
-}
-
-function securityModules(): string[] {
-  try {
-    return readFileSync('/sys/kernel/security/lsm', 'utf8').trim().split(',');
-  } catch {
-    return [];
-  }
 }
 
 /** By Landlock ABI: what an older one lacks (Documentation/userspace-api/landlock.rst, Previous limitations). */
@@ -106,7 +97,7 @@ export async function examine(): Promise<DoctorReport> {
   const always = [
     ...(tier === 'C' ? ['To the host the agent is the caller: no user of its own.', 'The start of a program is never held for a person: only root sees it in time.'] : []),
     'What is written to a workspace itself is not limited in size; private folders and layers are.',
-    ...(tier === 'A' ? ['No tier A for a command on its own, which is launched without openshelld: createSandbox, questions and NemoClaw use eBPF LSM.'] : facts.rootless ? [] : [`No tier A: ${tierWhy}.`]),
+    ...(tier === 'A' || facts.rootless ? [] : [`No tier A: ${tierWhy}.`]),
     ...(seen || facts.rootless ? [] : ['System calls are not counted: the eBPF program that does it cannot be loaded here.']),
   ];
   const old = landlockSince.filter(([abi]) => facts.landlock < abi).map(([, lacks]) => lacks);

@@ -3,7 +3,7 @@ import { checkHost, unenforced, type LedgerEvent } from '@nemoclaw/contract';
 import { readWords, usage } from './cli-words.ts';
 import { readHostFacts } from './host-facts.ts';
 import { launchAlone } from './launch-alone.ts';
-import { launchableHere } from './launch-facts.ts';
+import { launchableHere, mayHaveTierA } from './launch-facts.ts';
 import { planFor } from './plan-for.ts';
 import { readPolicyFile } from './policy-file.ts';
 import { workspaceFolder } from './workspace-folder.ts';
@@ -22,11 +22,13 @@ export async function run(args: readonly string[]): Promise<number> {
   const policy = readPolicyFile(file);
   const limited = launchableHere();
   const host = { ...readHostFacts({ nodeBinary: process.execPath }), limits: limited.limits };
-  const facts = { ...limited, ...(host.gpu && { gpu: host.gpu }) };
+  // Where the kernel's own program can decide, it does, though a start without openshelld is quicker; the policy is checked again against what openshelld then finds.
+  const tierA = mayHaveTierA() ? { tier: 'A' as const } : {};
+  const facts = { ...limited, ...tierA, ...(host.gpu && { gpu: host.gpu }) };
   checkHost(policy, facts);
   const folder = flags.has('--no-workspace') ? undefined : workspaceFolder(values.get('--workspace') ?? process.cwd());
   const term = process.env['TERM'];
-  const plan = planFor(policy, host, { hasWorkspace: folder !== undefined, ...(term ? { env: [`TERM=${term}`] } : {}) });
+  const plan = planFor(policy, { ...host, ...tierA }, { hasWorkspace: folder !== undefined, ...(term ? { env: [`TERM=${term}`] } : {}) });
   const options: RunOptions = { policy, command, host, ...(folder === undefined ? {} : { workspace: folder }), ...(term ? { env: { TERM: term } } : {}), notes };
   if (flags.has('--json')) {
     const { runForReport } = await import('./run-with-person.ts');
@@ -35,7 +37,7 @@ export async function run(args: readonly string[]): Promise<number> {
     return exit;
   }
   if (plan.network === 'capture') notes(['no network beyond loopback: openshell runs alone.']);
-  if (plan.escalate.length > 0) {
+  if (plan.escalate.length > 0 || tierA.tier === 'A') {
     const { runWithPerson } = await import('./run-with-person.ts');
     return runWithPerson(options);
   }

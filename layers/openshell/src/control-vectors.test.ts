@@ -53,7 +53,7 @@ const to: Record<string, readonly [ToOpenshelld, number]> = {
   'exec.resize': [{ t: 'exec.resize', id: 7, sandbox: 'sb_1', execId: 'ex_2', rows: 50, cols: 132 }, 0],
   'sandbox.freeze': [{ t: 'sandbox.freeze', id: 8, sandbox: 'sb_1', frozen: true }, 0],
   layer: [{ t: 'layer', id: 16, sandbox: 'sb_1', op: 'snapshot', name: 'before-lunch' }, 0],
-  'sandbox.update': [{ t: 'sandbox.update', id: 13, sandbox: 'sb_1', escalate: [{ path: '/workspace/prod', on: ['delete', 'rename'] }], limits: { memoryBytes: 1048576, pids: 64, cpuMillis: 500 }, recordRules: { paths: [], calls: {} } }, 0],
+  'sandbox.update': [{ t: 'sandbox.update', id: 13, sandbox: 'sb_1', escalate: [{ path: '/workspace/prod', on: ['delete', 'rename'] }], lsm: null, limits: { memoryBytes: 1048576, pids: 64, cpuMillis: 500 }, recordRules: { paths: [], calls: {} } }, 0],
   'workspace.register': [{ t: 'workspace.register', id: 14, path: '/home/ann/project' }, 1],
   'sandbox.destroy': [{ t: 'sandbox.destroy', id: 9, sandbox: 'sb_1' }, 0],
   'hold.answer': [{ t: 'hold.answer', id: 10, sandbox: 'sb_1', holdId: hold.holdId, verdict: 'allow' }, 0],

@@ -57,3 +57,17 @@ export function kernelSetting(name: string): string | undefined {
     return undefined;
   }
 }
+
+/** Security modules that the kernel was started with; [] where that cannot be read. */
+export function securityModules(): string[] {
+  try {
+    return readFileSync('/sys/kernel/security/lsm', 'utf8').trim().split(',');
+  } catch {
+    return [];
+  }
+}
+
+/** Whether tier A is worth a try: its programs are loaded by openshelld, which then knows. */
+export function mayHaveTierA(): boolean {
+  return process.getuid?.() === 0 && securityModules().includes('bpf');
+}

@@ -1,5 +1,5 @@
 /** Typed promises for every request of the control channel; everything else that openshelld says goes to the listener. */
-import type { CreateResult, EscalateRule, FromOpenshelld, Hello, LayerOp, PlanLimits, RecordRules, Registration, Released, SeenReport, ToOpenshelld } from '@nemoclaw/contract';
+import type { CreateResult, EscalateRule, FromOpenshelld, Hello, LayerOp, LsmPlan, PlanLimits, RecordRules, Registration, Released, SeenReport, ToOpenshelld } from '@nemoclaw/contract';
 import { closeFd } from './native.ts';
 
 type Reply = Extract<FromOpenshelld, { t: 'reply' }>;
@@ -112,8 +112,8 @@ export class OpenshelldClient {
   }
 
   /** Other escalate rules and limits, for commands that run too. Rejects with `host` where the kernel refuses a limit; the rules are then the old ones. */
-  async update(sandbox: string, escalate: readonly EscalateRule[], limits: Omit<PlanLimits, 'openFiles'>, recordRules: RecordRules): Promise<void> {
-    await this.#ask({ t: 'sandbox.update', sandbox, escalate, limits, recordRules });
+  async update(sandbox: string, escalate: readonly EscalateRule[], limits: Omit<PlanLimits, 'openFiles'>, recordRules: RecordRules, lsm: LsmPlan | null = null): Promise<void> {
+    await this.#ask({ t: 'sandbox.update', sandbox, escalate, lsm, limits, recordRules });
   }
 
   /** Alone mode: hands over an open folder, which stays the caller's. `path` is only shown. */

@@ -157,7 +157,7 @@ describe(`hostile packets, seed ${seed}`, { skip: process.getuid?.() === 0 ? fal
       { t: 'exec.attach', id: 1_000_000, sandbox: 'works', execId: 'f' },
       { t: 'exec.resize', id: 1_000_000, sandbox: 'works', execId: 'f', rows: 1, cols: 1 },
       { t: 'exec.signal', id: 1_000_000, sandbox: 'works', execId: 'f', signal: 18 },
-      { t: 'sandbox.update', id: 1_000_000, sandbox: 'works', escalate: plan.escalate, limits: { memoryBytes: 64 << 20, pids: 64, cpuMillis: 500 }, recordRules: plan.recordRules },
+      { t: 'sandbox.update', id: 1_000_000, sandbox: 'works', escalate: plan.escalate, lsm: null, limits: { memoryBytes: 64 << 20, pids: 64, cpuMillis: 500 }, recordRules: plan.recordRules },
       { t: 'hold.answer', id: 1_000_000, sandbox: 'works', holdId: 'works:0000000000000001', verdict: 'allow' },
     ];
     await client.host();

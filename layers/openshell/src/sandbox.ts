@@ -25,6 +25,8 @@ export interface SandboxOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Files that are there before the first command; below /etc, /opt or /run. */
   readonly files?: PlanOptions['files'];
+  /** Folders of installed agents below the host's usual places (/usr, /opt …), shown read-only at /opt/<name>; `bin` of each is in PATH. */
+  readonly agents?: PlanOptions['agents'];
   /** What this host has; read from it if left out. */
   readonly host?: HostFacts;
   readonly clock?: Clock;
@@ -92,6 +94,7 @@ export async function createSandbox(policy: SandboxPolicy, options: SandboxOptio
         hasWorkspace: folder !== undefined,
         env: Object.entries(options.env ?? {}).map(([name, value]) => `${name}=${value}`),
         ...(options.files === undefined ? {} : { files: options.files }),
+        ...(options.agents === undefined ? {} : { agents: options.agents }),
         ...(options.off === undefined ? {} : { off: options.off }),
       });
     };
@@ -219,7 +222,7 @@ class AloneSandbox implements Sandbox {
     checkLiveChange(this.#made, next);
     const { memoryBytes, pids, cpuMillis } = next.limits;
     try {
-      await this.#parts.daemon.client.update(this.name, next.escalate, { memoryBytes, pids, cpuMillis }, next.recordRules);
+      await this.#parts.daemon.client.update(this.name, next.escalate, { memoryBytes, pids, cpuMillis }, next.recordRules, next.lsm);
     } catch (error) {
       throw new NemoError('NEMO_E_APPLY', { what: error instanceof Error ? error.message : String(error), cause: error });
     }

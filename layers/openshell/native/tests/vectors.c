@@ -21,7 +21,7 @@ static const struct {
     {"exec.signal", "{s:s,s:I,s:s,s:s,s:i}|t id sandbox execId signal"},
     {"exec.resize", "{s:s,s:I,s:s,s:s,s:i,s:i}|t id sandbox execId rows cols"},
     {"layer", "{s:s,s:I,s:s,s:s,s:s}|t id sandbox op name"},
-    {"sandbox.update", "{s:s,s:I,s:s,s:o,s:o,s:o}|t id sandbox escalate limits recordRules"},
+    {"sandbox.update", "{s:s,s:I,s:s,s:o,s:o,s:o,s:o}|t id sandbox escalate lsm limits recordRules"},
     {"workspace.register", "{s:s,s:I,s:s}|t id path"},
     {"sandbox.freeze", "{s:s,s:I,s:s,s:b}|t id sandbox frozen"},
     {"sandbox.destroy", "{s:s,s:I,s:s}|t id sandbox"},
