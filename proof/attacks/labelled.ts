@@ -1,10 +1,10 @@
-/** A file labelled restricted is read inside, encoded so that no scanner would know it, and sent to hosts that the policy allows; and what a request holds of people. */
+/** A file labelled restricted is read inside, encoded so that no scanner would know it, and sent to hosts that the policy allows. */
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Checks } from '../harness/checks.ts';
-import { Instance, run, until, type Result } from '../harness/instance.ts';
+import { Instance, until } from '../harness/instance.ts';
 
 const sandboxFile = (labels: string): string => `apiVersion: openshell.nvidia.com/v1
 kind: SandboxPolicy
@@ -54,34 +54,6 @@ function blueprint(instance: Instance, name: string, sandbox: string, network: s
   writeFileSync(join(folder, 'network.yaml'), network);
 }
 
-/** A payment card number nobody has: sixteen digits whose last one is the check digit. */
-function newCard(): string {
-  const body = `4${String(randomBytes(6).readUIntBE(0, 6)).padStart(14, '7').slice(0, 14)}`;
-  for (let check = 0; ; check += 1) {
-    const sum = [...`${body}${check}`].toReversed().reduce((all, digit, i) => all + (i % 2 === 0 ? Number(digit) : Number(digit) * 2 - (Number(digit) > 4 ? 9 : 0)), 0);
-    if (sum % 10 === 0) return `${body}${check}`;
-  }
-}
-
-/** What a request holds of people: a card stays inside, an address passes, and neither is in any file that the instance writes. */
-async function personalData(check: Checks, instance: Instance, send: (sandbox: string, script: string) => Promise<Result>, web: { readonly port: number; readonly heard: () => string }): Promise<void> {
-  const card = newCard();
-  const mail = `canary.${randomBytes(6).toString('hex')}@example.org`;
-  const curl = (body: string): string => `curl -sS -m 20 -H 'content-type: application/json' -d '${body}' http://public.example:${web.port}/notes`;
-  const before = web.heard().length;
-  const refused = await send('unlabelled', curl(`{"note":"card ${card}"}`));
-  check.that('a card number: refused with rule and place, the canary receives nothing', refused.out.includes('inspection.actions.credit-card') && refused.out.includes('/note') && !refused.out.includes(card) && web.heard().length === before, refused.out + refused.err);
-  const passed = await send('unlabelled', curl(`{"to":"${mail}"}`));
-  check.that('an email address passes by default', web.heard().includes(mail), passed.out + passed.err);
-  const recorded = await until('a finding', async () => {
-    const found = await instance.json<readonly unknown[]>(['audit', 'search', '--sandbox', 'unlabelled', '--limit', '400', 'found']);
-    return found.length >= 2 ? found : undefined;
-  }, 10_000).catch(() => undefined);
-  check.that('both are on record by class', recorded !== undefined);
-  const written = run('/usr/bin/grep', ['-rlaF', '-e', card, '-e', mail, instance.state, instance.runDir]);
-  check.that('no value is in any file of the instance', (await written).out === '', (await written).out);
-}
-
 /** `made`: told the instance, which this function destroys when it ends. */
 export async function labelled(check: Checks, made: (instance: Instance) => void): Promise<void> {
   check.section('a restricted file, read and encoded, on its way to an allowed host');
@@ -126,10 +98,8 @@ export async function labelled(check: Checks, made: (instance: Instance) => void
       return events.length > 0 ? events : undefined;
     }, 10_000).catch(() => undefined);
     check.that('it is on record with the rule `labels.egress`', asked !== undefined);
-    await personalData(check, instance, send, web);
-    const from = web.heard().length;
     const accepted = await send('labelled', post('archive.example'));
-    check.that('a rule that accepts restricted data lets it through', web.heard().slice(from).includes(encoded), accepted.out + accepted.err);
+    check.that('a rule that accepts restricted data lets it through', web.heard().slice(before).includes(encoded), accepted.out + accepted.err);
   } finally {
     await instance.destroy();
     web.close();

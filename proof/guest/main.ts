@@ -13,7 +13,7 @@ import { GuestUnavailable } from './unavailable.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { shell: { type: 'string' }, with: { type: 'string', multiple: true, default: [] }, seconds: { type: 'string', default: '1500' }, append: { type: 'string', default: '' } },
+  options: { shell: { type: 'string' }, with: { type: 'string', multiple: true, default: [] }, seconds: { type: 'string', default: '3600' }, append: { type: 'string', default: '' } },
 });
 const folder = mkdtempSync(join(tmpdir(), 'nemoclaw-guest-'));
 // That types are stripped by an experimental function is known.
