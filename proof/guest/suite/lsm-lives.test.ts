@@ -1,6 +1,8 @@
 /** Tier A under kill -9, late answers, killed agents: whatever ends, the sandbox stays shut and nothing stays stuck. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { uptime } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { loadSandboxPolicy, type CreateResult, type FromOpenshelld, type SyscallHold } from '@nemoclaw/contract';
@@ -102,6 +104,48 @@ time.sleep(1); os.kill(pid, signal.SIGKILL); print(os.waitpid(pid, 0)[1])`;
     assert.equal((await gateway.saw('hold.ended', (m) => m.holdId === late.hold.holdId, 60_000)).outcome, 'timeout');
     assert.equal(await late.out, 'EPERM');
     assert.equal(readFileSync(join(folder, 'prod/g'), 'utf8'), 'g');
+  });
+
+  it('a wall clock that is set ahead and back moves no deadline, in tier A and in B, and opens nothing', async () => {
+    const other = await instance.workspace('second');
+    mkdirSync(join(other.path, 'prod'));
+    const names = ['late', 'yes', 'no'];
+    for (const path of [folder, other.path]) for (const name of names) writeFileSync(join(path, 'prod', name), name);
+    const inB = loadSandboxPolicy(`apiVersion: openshell.nvidia.com/v1\nkind: SandboxPolicy\nmetadata: { name: second }\nspec: { ${spec.replace('requires: [tier-a], ', '')} }\n`, 'second.yaml');
+    await gateway.call('create', 'b', planFor(inB, { ...readHostFacts({ nodeBinary: process.execPath }), tier: 'B' }, { hasWorkspace: true }), other.id, 'worker:1');
+    const begun = { wall: Date.now(), passed: performance.now() };
+    const set = (ahead: number): void => void execFileSync('date', ['-s', `@${Math.round((begun.wall + performance.now() - begun.passed) / 1000) + ahead}`]);
+    const day = 86_400;
+    const delayed = async (sandbox: string, name: string): Promise<{ hold: SyscallHold; out: Promise<string> }> => {
+      const seen = new Set(gateway.news.map((m) => (m.t === 'hold' ? m.hold.holdId : '')));
+      const out = gateway.run(sandbox, id(), python(`print(e(lambda: os.unlink('prod/${name}')))`)).then((o) => (o.signal ?? '') + o.stdout.trim() + o.stderr);
+      return { hold: (await gateway.saw('hold', (m) => !seen.has(m.hold.holdId) && m.hold.sandbox === sandbox, 30_000)).hold, out };
+    };
+    const answered = async (sandbox: string, name: string, verdict: 'allow' | 'deny', ahead: number): Promise<string> => {
+      const { hold, out } = await delayed(sandbox, name);
+      set(ahead);
+      await gateway.call('answerHold', sandbox, hold.holdId, verdict);
+      return out;
+    };
+    try {
+      const late = [await delayed('h', 'late'), await delayed('b', 'late')];
+      set(2 * day);
+      set(-2 * day);
+      for (const { hold, out } of late) {
+        const ended = await gateway.saw('hold.ended', (m) => m.holdId === hold.holdId, 60_000);
+        // Both are of CLOCK_BOOTTIME, which uptime gives to 10 ms.
+        assert.ok(uptime() * 1000 >= hold.deadline - 20, `ended ${hold.deadline - uptime() * 1000} ms early`);
+        assert.deepEqual([ended.outcome, await out], ['timeout', 'EPERM']);
+      }
+      for (const [sandbox, path] of [['h', folder], ['b', other.path]] as const) {
+        assert.equal(await answered(sandbox, 'yes', 'allow', 2 * day), 'ok');
+        assert.equal(await answered(sandbox, 'no', 'deny', -2 * day), 'EPERM');
+        assert.deepEqual(names.filter((name) => existsSync(join(path, 'prod', name))), ['late', 'no']);
+      }
+    } finally {
+      set(0);
+      await gateway.call('destroy', 'b');
+    }
   });
 
   it('a thread that flips a path between asked and free wins nothing', async () => {
