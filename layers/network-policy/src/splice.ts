@@ -84,6 +84,9 @@ export class Splice implements Reconsidered {
     }
     this.#upstream = upstream;
     upstream.once('close', () => this.#end());
+    // A side that has said all may still listen: each end is passed on by itself.
+    this.#client.allowHalfOpen = true;
+    upstream.allowHalfOpen = true;
     this.#client.pipe(upstream).pipe(this.#client);
     this.#client.resume();
   }
