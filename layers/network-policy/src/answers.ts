@@ -40,7 +40,7 @@ const visible = (rule: string): string => rule.replace(/[^\x21-\x7e]/g, '?').sli
 /** A whole HTTP answer for a socket that has no response object (parse errors, CONNECT, Upgrade). */
 export function rawAnswer(status: 400 | 403 | 405 | 408 | 431 | 501, reason: string, body: Readonly<Record<string, unknown>>): string {
   const text = `${JSON.stringify(body)}\n`;
-  const rule = body['rule'];
-  const header = typeof rule === 'string' ? `x-nemoclaw-rule: ${visible(rule)}\r\n` : '';
+  const { rule, eventId } = body;
+  const header = `${typeof rule === 'string' ? `x-nemoclaw-rule: ${visible(rule)}\r\n` : ''}${typeof eventId === 'string' ? `x-nemoclaw-event: ${eventId}\r\n` : ''}`;
   return `HTTP/1.1 ${status} ${reason}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\n${header}connection: close\r\n\r\n${text}`;
 }

@@ -8,7 +8,7 @@ import type { Server, Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Approver, AuditSink, Clock, Decider, History, Ids } from '@nemoclaw/contract';
 import type { CompiledPolicy } from '@nemoclaw/decide';
-import { answerJson, rawAnswer } from './answers.ts';
+import { answerJson, denialBody, rawAnswer } from './answers.ts';
 import { capture } from './capture.ts';
 import type { CaptureOptions } from './capture.ts';
 import { TlsContexts } from './contexts.ts';
@@ -363,12 +363,13 @@ class SandboxEgress implements Egress {
     core.counts.refused += 1;
     const place = this.#places.get(socket) ?? { name: 'unknown', port: 0, tls: false };
     const decision = refusal(core.config.version, `proxy.${code}`, `${why}.`, 'Send a plain HTTP/1.1 request.');
-    core.ports.audit.emit(connectionRecord(core.seen(core.correlation()), place, 'deny', why, decision, method === undefined ? {} : { method }));
+    const eventId = core.correlation();
+    core.ports.audit.emit(connectionRecord(core.seen(eventId), place, 'deny', why, decision, method === undefined ? {} : { method }));
     socket.on('error', () => undefined);
     // If an earlier answer on this connection is under way, bytes here would become part of it.
     if (this.#busy.has(socket)) socket.destroy();
     else {
-      socket.end(rawAnswer(status, phrase, { error: code, rule: `proxy.${code}`, reason: why, layer: 'proxy' }));
+      socket.end(rawAnswer(status, phrase, { ...denialBody(decision, eventId), error: code }));
       setTimeout(() => socket.destroy(), 500).unref();
     }
   }

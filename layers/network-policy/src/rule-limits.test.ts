@@ -121,4 +121,8 @@ test('a denial names the event that is on record', async () => {
   const broken = await ask('watch.test', '/%zz');
   assert.equal(status(broken), 400);
   assert.ok(desk.audit.events.some((one) => one.correlation === json(broken)['eventId'] && one.verdict === 'deny'));
+  // what was never a request has its answer from the connection
+  const garbled = await say(await desk.tcp('watch.test', upstream.port), 'GET / HTTP/1.1\r\nHost watch.test\r\n\r\n', wholeAnswer);
+  assert.equal(status(garbled), 400);
+  assert.ok(desk.audit.events.some((one) => one.correlation === json(garbled)['eventId'] && one.decision?.rules[0]?.id === json(garbled)['rule']));
 });
