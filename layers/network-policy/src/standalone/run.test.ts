@@ -62,7 +62,8 @@ describe('network-policy alone', { skip: process.getuid?.() === 0 ? false : 'nee
   /** Not spawnSync: the upstreams live in this process. */
   async function start(args: readonly string[], more: { uid?: number; gid?: number; node?: string } = {}): Promise<Ran> {
     const { node = process.execPath, ...as } = more;
-    const child = spawn(node, [program, ...args], { stdio: ['ignore', 'pipe', 'pipe'], cwd: folder, env: { PATH: '/usr/bin:/bin:/usr/sbin', HOME: folder, TMPDIR: temporary, NODE_DISABLE_COMPILE_CACHE: '1' }, ...as });
+    // Without the terminal that the tests may have been started at.
+    const child = spawn(node, [program, ...args], { detached: true, stdio: ['ignore', 'pipe', 'pipe'], cwd: folder, env: { PATH: '/usr/bin:/bin:/usr/sbin', HOME: folder, TMPDIR: temporary, NODE_DISABLE_COMPILE_CACHE: '1' }, ...as });
     running.add(child);
     let out = '';
     let err = '';
@@ -107,7 +108,7 @@ describe('network-policy alone', { skip: process.getuid?.() === 0 ? false : 'nee
   });
 
   it('denies what a person would be asked about where there is none', async () => {
-    const { out, err } = await run(`setsid ${curl} http://ask.example:${web.port}/`);
+    const { out, err } = await run(`${curl} http://ask.example:${web.port}/`);
     assert.match(out, /no terminal to ask at/);
     assert.match(err, /denied: .*nobody could be asked/);
   });
