@@ -6,6 +6,8 @@ export type ViewStep =
   | { readonly do: 'dir'; readonly path: string; readonly mode: number }
   /** `%UID%` and `%GID%` in the text become the ids that the agent sees. */
   | { readonly do: 'file'; readonly path: string; readonly mode: number; readonly text: string }
+  /** Bytes as small hex digits, 64 KiB at most, written as they are. */
+  | { readonly do: 'file'; readonly path: string; readonly mode: number; readonly hex: string }
   | { readonly do: 'link'; readonly path: string; readonly to: string }
   /** Private, nosuid, nodev; owned by the agent or by root. `exec` false adds noexec. */
   | { readonly do: 'tmpfs'; readonly path: string; readonly mode: number; readonly bytes: number; readonly owner: 'agent' | 'root'; readonly exec: boolean }

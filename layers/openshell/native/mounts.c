@@ -79,7 +79,7 @@ static int make_file(int parent, const char *name, const struct step *s, int sou
   int fd = openat(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, s->mode); /* the umask is 0 */
   if (fd < 0) return -1;
   unsigned uid = b->plan->seen >= 0 ? (unsigned)b->plan->seen : b->in->agent_uid, gid = b->plan->seen >= 0 ? (unsigned)b->plan->seen : b->in->agent_gid;
-  int ok = (source < 0 || copy_all(source, fd) == 0) && write_text(fd, s->text, uid, gid) == 0, e = errno;
+  int ok = (source < 0 || copy_all(source, fd) == 0) && (s->raw != NULL ? write(fd, s->raw, s->raw_length) == (ssize_t)s->raw_length : write_text(fd, s->text, uid, gid) == 0), e = errno;
   close(fd);
   errno = e;
   return ok ? 0 : -1;

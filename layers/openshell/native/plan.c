@@ -65,6 +65,22 @@ static bool mode_of(json_t *object, uint32_t *mode) {
   return true;
 }
 
+static int hex_digit(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; }
+
+/* A file's bytes in hex: what is no text (a trust store of Java). They live as long as the process. */
+static bool raw_of(json_t *o, struct step *s) {
+  const char *hex = string_of(o, "hex");
+  size_t n = hex != NULL ? strlen(hex) : 0;
+  if (hex == NULL || n % 2 != 0 || n / 2 > PLAN_RAW_MAX || (s->raw = malloc(n / 2 + 1)) == NULL) return false;
+  for (size_t i = 0; i < n; i += 2) {
+    int high = hex_digit(hex[i]), low = hex_digit(hex[i + 1]);
+    if (high < 0 || low < 0) return false;
+    s->raw[i / 2] = (unsigned char)(high << 4 | low);
+  }
+  s->raw_length = n / 2;
+  return true;
+}
+
 /* Parses one step; false: a field is missing, of the wrong type or out of bounds. */
 static bool step_of(json_t *o, const struct launch_in *in, struct step *s) {
   const char *name = string_of(o, "do"), *path = string_of(o, "path");
@@ -76,7 +92,7 @@ static bool step_of(json_t *o, const struct launch_in *in, struct step *s) {
   s->kind = step_names[i].kind;
   switch (s->kind) {
   case STEP_DIR: return mode_of(o, &s->mode);
-  case STEP_FILE: return mode_of(o, &s->mode) && (s->text = string_of(o, "text")) != NULL;
+  case STEP_FILE: return mode_of(o, &s->mode) && (json_object_get(o, "hex") != NULL ? raw_of(o, s) : (s->text = string_of(o, "text")) != NULL);
   case STEP_LINK: return (s->source = string_of(o, "to")) != NULL && s->source[0] != '\0';
   case STEP_TMPFS: {
     const char *owner = string_of(o, "owner");
@@ -115,8 +131,6 @@ static bool step_of(json_t *o, const struct launch_in *in, struct step *s) {
   }
   return false;
 }
-
-static int hex_digit(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; }
 
 static bool filter_of(const char *hex, struct plan *plan) {
   size_t n = hex != NULL ? strlen(hex) : 0;

@@ -9,6 +9,7 @@
 #define PLAN_STEPS_MAX 256
 #define PLAN_RULES_MAX 128
 #define PLAN_FILTER_MAX 4096
+#define PLAN_RAW_MAX 65536
 
 enum step_kind { STEP_DIR, STEP_FILE, STEP_LINK, STEP_TMPFS, STEP_BIND, STEP_CONCAT, STEP_DEV, STEP_PROC, STEP_WORKSPACE, STEP_PIN, STEP_FREEZE, STEP_THAW, STEP_RUN, STEP_MASK, STEP_TWIN, STEP_DEVICE };
 enum missing { MISSING_SKIP, MISSING_DIR, MISSING_FILE };
@@ -18,6 +19,8 @@ struct step {
   const char *path; /* without the leading slash: relative to the new root */
   const char *source; /* bind, concat, device: host path; link: target */
   const char *text; /* file, concat */
+  unsigned char *raw; /* file: its bytes instead of a text */
+  size_t raw_length;
   uint32_t mode;
   uint64_t bytes;
   bool yes; /* tmpfs: exec; bind: optional; workspace, twin: read-only */

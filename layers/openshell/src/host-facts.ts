@@ -22,6 +22,8 @@ export interface HostFacts {
   readonly limits?: { readonly memory: boolean; readonly cpu: boolean };
   /** Looks at a program of the host; absent: paths are taken as they are. */
   readonly program?: (path: string) => HostProgram | undefined;
+  /** Folders of /etc with settings of programs, readable by everybody, that those programs do not start without. */
+  readonly settings?: readonly string[];
   /** Names in /usr/lib. */
   readonly libraries?: readonly string[];
 }
@@ -46,5 +48,6 @@ export function readHostFacts(options: { readonly bindRoots?: readonly string[];
     gpu: gpuDevices(options.gpu ?? usualGpuDevices),
     program: readProgram,
     libraries: readdirSync('/usr/lib'),
+    settings: readdirSync('/etc').filter((name) => /^(java-\d+-openjdk|chromium\.d)$/.test(name)).map((name) => `/etc/${name}`),
   };
 }

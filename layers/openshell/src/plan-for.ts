@@ -170,6 +170,7 @@ export function planFor(given: SandboxPolicy, host: HostFacts, options: PlanOpti
     privateFolders: sorted.privateFolders,
     files: options.files ?? [],
     timeZone: host.timeZone,
+    settings: host.settings ?? [],
     certificates: options.certificates ?? '',
     workspace: !options.hasWorkspace ? 'none' : sorted.writable ? 'writable' : 'read-only',
     places: placesOf(sorted.rules, escalation.refused, escalation.refusedHidden),

@@ -14,6 +14,8 @@ export interface View {
   /** Character devices of the host, below /dev. */
   readonly devices: readonly string[];
   readonly timeZone: string | null;
+  /** Folders of the host's /etc. */
+  readonly settings: readonly string[];
   /** Certificates added to the host's bundle, PEM; '' for none. */
   readonly certificates: string;
   readonly workspace: 'none' | 'read-only' | 'writable';
@@ -55,9 +57,20 @@ function etc(view: View): ViewStep[] {
   if (view.timeZone !== null) steps.push({ do: 'link', path: '/etc/localtime', to: `/usr/share/zoneinfo/${view.timeZone}` }, file('/etc/timezone', `${view.timeZone}\n`));
   const bundle = '/etc/ssl/certs/ca-certificates.crt';
   steps.push(view.certificates === '' ? { do: 'bind', path: bundle, source: bundle, optional: true } : { do: 'concat', path: bundle, source: bundle, text: view.certificates });
+  for (const path of view.settings) steps.push({ do: 'bind', path, source: path, optional: true, noexec: true });
+  if (view.certificates !== '') {
+    // Chromium has a trust store of its own, and this way to add to it (its policy CACertificates).
+    for (const path of ['/etc/chromium', '/etc/chromium/policies', '/etc/chromium/policies/managed']) steps.push({ do: 'dir', path, mode: 0o755 });
+    steps.push(file('/etc/chromium/policies/managed/nemoclaw.json', `${JSON.stringify({ CACertificates: derOf(view.certificates) })}\n`));
+  }
   // OpenSSL reads its settings here; without the file some programs print an error.
   steps.push({ do: 'bind', path: '/etc/ssl/openssl.cnf', source: '/etc/ssl/openssl.cnf', optional: true });
   return steps;
+}
+
+/** Certificates as base64 of their DER form. */
+function derOf(pem: string): string[] {
+  return [...pem.matchAll(/-----BEGIN CERTIFICATE-----([^-]+)-----END CERTIFICATE-----/g)].map(([, body = '']) => body.replace(/\s/g, ''));
 }
 
 /** Makes the missing folders above a path. */

@@ -1,0 +1,99 @@
+/** `npm run clients`: real clients inside a real sandbox against real servers: what is allowed works, what is not is refused in words that the client shows, and nothing of it arrives. */
+import { spawnSync } from 'node:child_process';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { Checks } from '../harness/checks.ts';
+import { Instance } from '../harness/instance.ts';
+import { startPostgres, startRedis } from './databases.ts';
+import type { Database } from './databases.ts';
+import { haveClients } from './packages.ts';
+import { hosts, networkFile, sandboxFile } from './policy.ts';
+import { useClients } from './use.ts';
+import { openWebServer } from './web-server.ts';
+import type { WebServer } from './web-server.ts';
+
+if (process.getuid?.() !== 0) {
+  console.error('The clients run in a sandbox made by root; run them as root or with sudo.');
+  process.exit(1);
+}
+
+/** A repository, an npm package and a wheel, as a server of files has them. */
+function makeFiles(folder: string): void {
+  const run = (command: string, args: readonly string[], cwd: string): void => {
+    const done = spawnSync(command, args, { cwd, encoding: 'utf8', env: { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null', GIT_AUTHOR_NAME: 'a', GIT_AUTHOR_EMAIL: 'a@example.org', GIT_COMMITTER_NAME: 'a', GIT_COMMITTER_EMAIL: 'a@example.org' } });
+    if (done.status !== 0) throw new Error(`${command} ${args.join(' ')}: ${done.stderr}`);
+  };
+  const tree = join(folder, 'tree');
+  mkdirSync(tree);
+  writeFileSync(join(tree, 'README'), 'a cloned file\n');
+  run('git', ['init', '-q', '.'], tree);
+  run('git', ['add', '.'], tree);
+  run('git', ['commit', '-q', '-m', 'one'], tree);
+  run('git', ['clone', '-q', '--bare', tree, join(folder, 'repo.git')], folder);
+  run('git', ['update-server-info'], join(folder, 'repo.git'));
+  const pack = join(folder, 'npm/package');
+  mkdirSync(pack, { recursive: true });
+  writeFileSync(join(pack, 'package.json'), '{"name":"small","version":"1.0.0","main":"index.js"}');
+  writeFileSync(join(pack, 'index.js'), 'module.exports = "an installed package"');
+  run('tar', ['-czf', join(folder, 'package.tgz'), '-C', join(folder, 'npm'), 'package'], folder);
+  const info = join(folder, 'wheel/small-1.0.0.dist-info');
+  mkdirSync(info, { recursive: true });
+  writeFileSync(join(folder, 'wheel/small.py'), 'word = "an installed wheel"\n');
+  writeFileSync(join(info, 'METADATA'), 'Metadata-Version: 2.1\nName: small\nVersion: 1.0.0\n');
+  writeFileSync(join(info, 'WHEEL'), 'Wheel-Version: 1.0\nGenerator: proof\nRoot-Is-Purelib: true\nTag: py3-none-any\n');
+  writeFileSync(join(info, 'RECORD'), 'small.py,,\nsmall-1.0.0.dist-info/METADATA,,\nsmall-1.0.0.dist-info/WHEEL,,\nsmall-1.0.0.dist-info/RECORD,,\n');
+  run('python3', ['-m', 'zipfile', '-c', join(folder, 'small-1.0.0-py3-none-any.whl'), 'small.py', 'small-1.0.0.dist-info'], join(folder, 'wheel'));
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((done) => server.close(done));
+  return port;
+}
+
+const check = new Checks();
+const started = performance.now();
+const folder = mkdtempSync('/tmp/nc-clients-');
+chmodSync(folder, 0o755);
+const instance = new Instance();
+const stopped: (() => void | Promise<void>)[] = [() => rmSync(folder, { recursive: true, force: true })];
+const clean = async (): Promise<void> => {
+  await instance.destroy();
+  for (const stop of stopped.reverse()) await stop();
+};
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => void clean().finally(() => process.exit(130)));
+try {
+  const clients = haveClients();
+  makeFiles(folder);
+  const web: WebServer = await openWebServer(Object.values(hosts), folder);
+  stopped.push(() => web.close());
+  const databases: Record<string, Database | undefined> = { postgres: await startPostgres(folder, await freePort()), redis: await startRedis(folder, await freePort()) };
+  for (const database of Object.values(databases)) if (database) stopped.push(() => database.stop());
+  for (const [name, database] of Object.entries(databases)) if (!database) console.log(`CLIENT NOT TESTED: ${name} (no server is installed here)`);
+
+  mkdirSync(join(instance.root, 'etc/nemoclaw'), { recursive: true });
+  writeFileSync(join(instance.root, 'etc/nemoclaw/host.yaml'), 'demo: 0\n');
+  const blueprint = join(instance.state, 'blueprints/clients');
+  mkdirSync(blueprint, { recursive: true, mode: 0o755 });
+  writeFileSync(join(blueprint, 'blueprint.yaml'), 'apiVersion: nemoclaw.dev/v1\nkind: Blueprint\nname: clients\nversion: 1.0.0\ndescription: A shell with clients\nrole: support\nagent: { kind: shell }\nfiles: { sandbox: sandbox.yaml, network: network.yaml, inference: inference.yaml }\n');
+  writeFileSync(join(blueprint, 'inference.yaml'), 'providers:\n  - { name: local, kind: vllm, endpoint: "http://127.0.0.1:9/v1", model: none, location: local }\ndefault: local\n');
+  writeFileSync(join(blueprint, 'sandbox.yaml'), sandboxFile);
+  writeFileSync(join(blueprint, 'network.yaml'), networkFile({ web: web.port, postgres: databases['postgres']?.port ?? 1, redis: databases['redis']?.port ?? 2 }));
+  writeFileSync(join(blueprint, 'web-ca.pem'), web.caPem);
+  const workspace = join(folder, 'work');
+  mkdirSync(workspace);
+  cpSync(join(import.meta.dirname, 'programs'), join(workspace, 'programs'), { recursive: true });
+  const made = await instance.cli(['onboard', '--yes', '--name', 'clients', '--blueprint', 'clients', '--workspace', workspace], { timeoutMs: 240_000 });
+  if (made.code !== 0) throw new Error(`the instance does not start: ${made.out}${made.err}`);
+  await useClients({ check, clients, instance, web, workspace, postgres: databases['postgres']?.port, redis: databases['redis']?.port });
+} catch (error) {
+  check.that('the clients can be tried', false, error instanceof Error ? (error.stack ?? error.message) : String(error));
+} finally {
+  await clean();
+}
+console.log(`\n${Math.round((performance.now() - started) / 1000)} s`);
+process.exit(check.close());

@@ -1,0 +1,127 @@
+/** The other side: one TLS server with pages, a git repository, package indexes, a WebSocket, gRPC and MCP; it keeps what reached it. */
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { createSecureServer } from 'node:http2';
+import type { Http2SecureServer, Http2ServerRequest, Http2ServerResponse, ServerHttp2Stream } from 'node:http2';
+import type { AddressInfo, Socket } from 'node:net';
+import { join } from 'node:path';
+import { createIntermediate, createLeafKey, createRootCa, mintLeaf } from '@nemoclaw/network-policy';
+import { WebSocketServer } from 'ws';
+
+export interface WebServer {
+  readonly port: number;
+  /** Authority of its certificate. */
+  readonly caPem: string;
+  /** `METHOD path` of every request, `WS text` of every message, `GRPC path`, `MCP method tool`. */
+  readonly heard: string[];
+  close(): Promise<void>;
+}
+
+/** What `root` holds: repo.git (with update-server-info), package.tgz, a wheel. */
+export async function openWebServer(names: readonly string[], root: string): Promise<WebServer> {
+  const now = Date.now();
+  const ca = createRootCa('clients', now);
+  const leafKey = createLeafKey();
+  const contexts = new Map(names.map((name) => [name, mintLeaf(createIntermediate(ca, [name], now), name, leafKey, now)]));
+  const { createSecureContext } = await import('node:tls');
+  const heard: string[] = [];
+  const first = contexts.get(names[0] ?? '') ?? '';
+  const server: Http2SecureServer = createSecureServer({ allowHTTP1: true, key: leafKey.keyPem, cert: first, SNICallback: (name, done) => done(null, createSecureContext({ key: leafKey.keyPem, cert: contexts.get(name) ?? first })) });
+  const sockets = new Set<Socket>();
+  const sessions = new Set<{ destroy(): void }>();
+  server.on('session', (session) => {
+    sessions.add(session);
+    session.on('close', () => sessions.delete(session));
+    session.on('error', () => undefined);
+  });
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket)).on('error', () => undefined);
+  });
+  server.on('stream', (stream: ServerHttp2Stream, headers) => {
+    if (headers['content-type'] === 'application/grpc') grpc(stream, headers[':path'] ?? '', heard);
+  });
+  server.on('request', (req, res) => {
+    if (req.headers['content-type'] === 'application/grpc') return;
+    let body = '';
+    req.on('data', (part: Buffer) => {
+      body += part.toString('latin1');
+    });
+    req.on('end', () => answer(req, res, body, root, heard));
+  });
+  const messages = new WebSocketServer({ noServer: true });
+  server.on('upgrade', (req, socket, head) => messages.handleUpgrade(req, socket, head, (ws) => {
+    heard.push(`GET ${req.url ?? ''} websocket`);
+    ws.on('message', (data) => {
+      heard.push(`WS ${String(data)}`);
+      ws.send(`echo ${String(data)}`);
+    });
+  }));
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  return {
+    port: (server.address() as AddressInfo).port, caPem: ca.certPem, heard,
+    close: async () => {
+      const closed = new Promise<void>((done) => server.close(() => done()));
+      for (const session of sessions) session.destroy();
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
+  };
+}
+
+const types: Readonly<Record<string, string>> = { html: 'text/html', json: 'application/json', tgz: 'application/octet-stream', whl: 'application/octet-stream' };
+
+const page = `<!doctype html><title>loading</title><p id=out>loading</p><script>
+const ws = new WebSocket('wss://' + location.host + '/ws');
+ws.onopen = () => ws.send('from the page');
+ws.onmessage = async (m) => { const text = await (await fetch('/hello')).text(); document.getElementById('out').textContent = 'page: ' + m.data + ', ' + text + ', ' + performance.getEntriesByType('navigation')[0].nextHopProtocol; };
+</script>`;
+
+function answer(req: Http2ServerRequest, res: Http2ServerResponse, body: string, root: string, heard: string[]): void {
+  const path = (req.url ?? '').split('?')[0] ?? '';
+  heard.push(`${req.method} ${req.url}`);
+  const send = (status: number, type: string, content: string | Buffer): void => {
+    res.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(content) });
+    res.end(content);
+  };
+  const origin = `https://${req.authority ?? req.headers.host ?? ''}`;
+  if (path === '/hello') return send(200, 'text/plain', `hello over ${req.httpVersion}`);
+  if (path === '/page') return send(200, 'text/html', page);
+  if (path === '/mcp' && req.method === 'POST') return mcp(body, heard, send);
+  if (path === '/npm/small') {
+    const tarball = readFileSync(join(root, 'package.tgz'));
+    const integrity = `sha512-${createHash('sha512').update(tarball).digest('base64')}`;
+    return send(200, 'application/json', JSON.stringify({ name: 'small', 'dist-tags': { latest: '1.0.0' }, versions: { '1.0.0': { name: 'small', version: '1.0.0', dist: { tarball: `${origin}/files/package.tgz`, integrity } } } }));
+  }
+  if (path === '/simple/small/') return send(200, 'text/html', `<!doctype html><a href="${origin}/files/small-1.0.0-py3-none-any.whl">small-1.0.0-py3-none-any.whl</a>`);
+  const file = path.startsWith('/files/') ? join(root, path.slice(7)) : path.startsWith('/git/') ? join(root, path.slice(5)) : '';
+  if (file !== '' && !path.includes('..') && existsSync(file) && statSync(file).isFile()) return send(200, types[file.split('.').at(-1) ?? ''] ?? 'text/plain', readFileSync(file));
+  return send(404, 'text/plain', 'not here');
+}
+
+/** Unary: the message comes back (gRPC over HTTP/2, PROTOCOL-HTTP2.md). */
+function grpc(stream: ServerHttp2Stream, path: string, heard: string[]): void {
+  heard.push(`GRPC ${path}`);
+  const parts: Buffer[] = [];
+  stream.on('error', () => undefined);
+  stream.on('data', (part: Buffer) => parts.push(part));
+  stream.on('end', () => {
+    stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+    stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+    stream.end(Buffer.concat(parts));
+  });
+}
+
+/** Just enough of MCP's streamable HTTP (2025-06-18) for a client to call two tools. */
+function mcp(body: string, heard: string[], send: (status: number, type: string, content: string) => void): void {
+  const { id, method, params } = JSON.parse(body) as { id?: number; method: string; params?: { name?: string } };
+  heard.push(`MCP ${method} ${params?.name ?? ''}`.trim());
+  if (id === undefined) return send(202, 'text/plain', '');
+  const result =
+    method === 'initialize'
+      ? { protocolVersion: '2025-06-18', capabilities: { tools: {} }, serverInfo: { name: 'proof', version: '1' } }
+      : method === 'tools/list'
+        ? { tools: [{ name: 'search', inputSchema: { type: 'object' } }, { name: 'delete_all', inputSchema: { type: 'object' } }] }
+        : { content: [{ type: 'text', text: `done ${params?.name ?? ''}` }] };
+  return send(200, 'application/json', JSON.stringify({ jsonrpc: '2.0', id, result }));
+}
