@@ -1,5 +1,5 @@
 #!/bin/sh
-# npm test: bootstrap, lint and types, every *.test.ts, then attacks, workloads, faults, stories and the guest with BPF LSM; closes with `N passed, N failed`.
+# npm test: bootstrap, lint and types, every *.test.ts, then attacks, clients, workloads, faults, stories and the guest with BPF LSM; closes with `N passed, N failed`.
 set -u
 cd "$(dirname "$0")/.."
 ./nemoclaw --bootstrap || { echo '0 passed, 1 failed'; exit 1; }
@@ -64,11 +64,12 @@ fi
 failed=$((failed + bad))
 
 untested=
-for folder in attacks workloads faults stories guest; do
+for folder in attacks clients workloads faults stories guest; do
   if [ -f "proof/$folder/main.ts" ]; then
     echo "==> $folder"
     counted sh proof/run.sh "$folder"
-    untested="$untested$(grep '^TIER A NOT TESTED' "$results/out")"
+    untested="$untested$(grep -E '^(TIER A|CLIENT) NOT TESTED' "$results/out")
+"
   fi
 done
 

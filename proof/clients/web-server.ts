@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { createSecureServer } from 'node:http2';
-import type { Http2SecureServer, Http2ServerRequest, Http2ServerResponse, ServerHttp2Stream } from 'node:http2';
+import type { Http2SecureServer, Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
 import { createIntermediate, createLeafKey, createRootCa, mintLeaf } from '@nemoclaw/network-policy';
@@ -38,11 +38,11 @@ export async function openWebServer(names: readonly string[], root: string): Pro
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket)).on('error', () => undefined);
   });
-  server.on('stream', (stream: ServerHttp2Stream, headers) => {
-    if (headers['content-type'] === 'application/grpc') grpc(stream, headers[':path'] ?? '', heard);
-  });
   server.on('request', (req, res) => {
-    if (req.headers['content-type'] === 'application/grpc') return;
+    if (req.headers['content-type'] === 'application/grpc') {
+      grpc(req, res, heard);
+      return;
+    }
     let body = '';
     req.on('data', (part: Buffer) => {
       body += part.toString('latin1');
@@ -71,10 +71,11 @@ export async function openWebServer(names: readonly string[], root: string): Pro
 
 const types: Readonly<Record<string, string>> = { html: 'text/html', json: 'application/json', tgz: 'application/octet-stream', whl: 'application/octet-stream' };
 
-const page = `<!doctype html><title>loading</title><p id=out>loading</p><script>
+// A browser prints what it has when everything is loaded, which is once the picture is answered.
+const page = `<!doctype html><title>loading</title><p id=out>loading</p><img src=/wait><script>
 const ws = new WebSocket('wss://' + location.host + '/ws');
 ws.onopen = () => ws.send('from the page');
-ws.onmessage = async (m) => { const text = await (await fetch('/hello')).text(); document.getElementById('out').textContent = 'page: ' + m.data + ', ' + text + ', ' + performance.getEntriesByType('navigation')[0].nextHopProtocol; };
+ws.onmessage = async (m) => { const text = await (await fetch('/hello')).text(); document.getElementById('out').textContent = 'page: ' + m.data + ', ' + text + ', ' + performance.getEntriesByType('navigation')[0].nextHopProtocol; await fetch('/result'); };
 </script>`;
 
 function answer(req: Http2ServerRequest, res: Http2ServerResponse, body: string, root: string, heard: string[]): void {
@@ -87,6 +88,8 @@ function answer(req: Http2ServerRequest, res: Http2ServerResponse, body: string,
   const origin = `https://${req.authority ?? req.headers.host ?? ''}`;
   if (path === '/hello') return send(200, 'text/plain', `hello over ${req.httpVersion}`);
   if (path === '/page') return send(200, 'text/html', page);
+  if (path === '/result') return send(200, 'text/plain', 'ok');
+  if (path === '/wait') return waitFor(() => heard.includes('GET /result'), () => send(404, 'text/plain', 'no picture'));
   if (path === '/mcp' && req.method === 'POST') return mcp(body, heard, send);
   if (path === '/npm/small') {
     const tarball = readFileSync(join(root, 'package.tgz'));
@@ -99,16 +102,20 @@ function answer(req: Http2ServerRequest, res: Http2ServerResponse, body: string,
   return send(404, 'text/plain', 'not here');
 }
 
+function waitFor(happened: () => boolean, then: () => void, tries = 400): void {
+  if (happened() || tries === 0) then();
+  else setTimeout(() => waitFor(happened, then, tries - 1), 50);
+}
+
 /** Unary: the message comes back (gRPC over HTTP/2, PROTOCOL-HTTP2.md). */
-function grpc(stream: ServerHttp2Stream, path: string, heard: string[]): void {
-  heard.push(`GRPC ${path}`);
+function grpc(req: Http2ServerRequest, res: Http2ServerResponse, heard: string[]): void {
+  heard.push(`GRPC ${req.url}`);
   const parts: Buffer[] = [];
-  stream.on('error', () => undefined);
-  stream.on('data', (part: Buffer) => parts.push(part));
-  stream.on('end', () => {
-    stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
-    stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
-    stream.end(Buffer.concat(parts));
+  req.on('data', (part: Buffer) => parts.push(part));
+  req.on('end', () => {
+    res.writeHead(200, { 'content-type': 'application/grpc' });
+    res.addTrailers({ 'grpc-status': '0' });
+    res.end(Buffer.concat(parts));
   });
 }
 

@@ -4,7 +4,7 @@ import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { redact } from '@nemoclaw/detect';
 import { LinkSink } from '@nemoclaw/ledger';
-import { createIntermediate, createRootCa } from '@nemoclaw/network-policy';
+import { createIntermediate, createRootCa, javaTrustStore } from '@nemoclaw/network-policy';
 import { closeFd, ControlChannel, explain, OpenshelldClient, peerCred, planFor, readHostFacts, startingLabel, type OpenshelldNews } from '@nemoclaw/openshell';
 import { serveApi } from '../api/server.ts';
 import { systemClock, systemIds } from '../clock.ts';
@@ -65,6 +65,7 @@ async function main(env: NodeJS.ProcessEnv): Promise<void> {
         hasWorkspace: request.workspace,
         agents: request.mounts,
         certificates: request.caPem,
+        javaTrustStore: javaTrustStore(request.caPem, systemClock.now()).toString('hex'),
         env: request.env,
         hostname: request.hostname,
       });

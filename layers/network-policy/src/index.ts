@@ -4,6 +4,7 @@ export { createIntermediate, createLeafKey, createRootCa, inferenceHost, LeafMin
 export type { Intermediate, Issuer, LeafKey } from './certificate.ts';
 export { defaultLimits } from './core.ts';
 export type { EgressConfig, Limits } from './core.ts';
+export { javaTrustStore } from './standalone/java-trust-store.ts';
 export { readAlone } from './standalone/policy.ts';
 export type { AlonePolicy } from './standalone/policy.ts';
 export { upstreamsOf } from './reach.ts';

@@ -21,6 +21,8 @@ export interface PlanOptions {
   readonly agents?: readonly { readonly name: string; readonly source: string }[];
   /** PEM certificates the sandbox trusts beside the host's. */
   readonly certificates?: string;
+  /** The same as a trust store of Java, in hex: it takes the place of the host's own store. */
+  readonly javaTrustStore?: string;
   /** Files written before the agent starts; below /etc, /opt or /run. */
   readonly files?: readonly { readonly path: string; readonly text: string; readonly mode: number }[];
   /** More environment, "K=V". */
@@ -172,6 +174,7 @@ export function planFor(given: SandboxPolicy, host: HostFacts, options: PlanOpti
     timeZone: host.timeZone,
     settings: host.settings ?? [],
     certificates: options.certificates ?? '',
+    javaTrustStore: options.javaTrustStore ?? '',
     workspace: !options.hasWorkspace ? 'none' : sorted.writable ? 'writable' : 'read-only',
     places: placesOf(sorted.rules, escalation.refused, escalation.refusedHidden),
     devices,

@@ -18,6 +18,8 @@ export interface View {
   readonly settings: readonly string[];
   /** Certificates added to the host's bundle, PEM; '' for none. */
   readonly certificates: string;
+  /** Hex; '' for none. */
+  readonly javaTrustStore: string;
   readonly workspace: 'none' | 'read-only' | 'writable';
   /** What differs from what lies around it. `root`: the private or shared folder it lies in, whose other folders must not be renamed around it. */
   readonly places: readonly { readonly path: string; readonly what: 'freeze' | 'thaw' | 'mask'; readonly folder: boolean; readonly aroundWritable: boolean; readonly root: string | undefined }[];
@@ -58,6 +60,7 @@ function etc(view: View): ViewStep[] {
   const bundle = '/etc/ssl/certs/ca-certificates.crt';
   steps.push(view.certificates === '' ? { do: 'bind', path: bundle, source: bundle, optional: true } : { do: 'concat', path: bundle, source: bundle, text: view.certificates });
   for (const path of view.settings) steps.push({ do: 'bind', path, source: path, optional: true, noexec: true });
+  if (view.javaTrustStore !== '') steps.push({ do: 'dir', path: '/etc/ssl/certs/java', mode: 0o755 }, { do: 'file', path: '/etc/ssl/certs/java/cacerts', mode: 0o644, hex: view.javaTrustStore });
   if (view.certificates !== '') {
     // Chromium has a trust store of its own, and this way to add to it (its policy CACertificates).
     for (const path of ['/etc/chromium', '/etc/chromium/policies', '/etc/chromium/policies/managed']) steps.push({ do: 'dir', path, mode: 0o755 });
