@@ -71,7 +71,7 @@ test('no bind step names anything outside the bind roots and the synthesised etc
   const p = plan('isolation: { filesystem: workspace }', { agents: [{ name: 'pi', source: '/opt/agents/pi' }], certificates: '-----BEGIN CERTIFICATE-----\n' });
   const allowed = ['/usr', '/opt', '/etc/ld.so.cache', '/etc/alternatives', '/etc/ssl'];
   for (const s of p.view) if ('source' in s) assert.ok(allowed.some((root) => s.source === root || s.source.startsWith(`${root}/`)), s.source);
-  assert.ok(p.env.includes('NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt'));
+  for (const name of ['NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE', 'PIP_CERT', 'CARGO_HTTP_CAINFO', 'GRPC_DEFAULT_SSL_ROOTS_FILE_PATH']) assert.ok(p.env.includes(`${name}=/etc/ssl/certs/ca-certificates.crt`), name);
   assert.match(p.env[0] ?? '', /^PATH=\/opt\/pi\/bin:\/opt\/node\/bin:/);
 });
 

@@ -111,7 +111,7 @@ function environment(options: PlanOptions): string[] {
   const env = [`PATH=${paths.join(':')}`, `HOME=${home}`, 'USER=agent', 'LOGNAME=agent', 'SHELL=/bin/bash', 'LANG=C.UTF-8', 'TMPDIR=/tmp', 'TERM=xterm-256color'];
   if ((options.certificates ?? '') !== '') {
     // Most programs read the system's bundle; these bring or prefer their own.
-    for (const name of ['SSL_CERT_FILE', 'NODE_EXTRA_CA_CERTS', 'REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE', 'GIT_SSL_CAINFO']) env.push(`${name}=/etc/ssl/certs/ca-certificates.crt`);
+    for (const name of ['SSL_CERT_FILE', 'NODE_EXTRA_CA_CERTS', 'REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE', 'GIT_SSL_CAINFO', 'PIP_CERT', 'CARGO_HTTP_CAINFO', 'AWS_CA_BUNDLE', 'DENO_CERT', 'GRPC_DEFAULT_SSL_ROOTS_FILE_PATH']) env.push(`${name}=/etc/ssl/certs/ca-certificates.crt`);
   }
   return [...env, ...(options.env ?? [])];
 }

@@ -5,11 +5,12 @@ import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freeze } from './freeze.ts';
 import { capture } from './captured-command.ts';
+import { javaTrustStore } from './java-trust-store.ts';
 import { readAlone } from './policy.ts';
 import { announce, serveCaptured, sinkOf } from './serve.ts';
 import { systemClock } from './system.ts';
 import { terminalApprover } from './terminal-approver.ts';
-import { systemBundles, trustVariables } from './trust.ts';
+import { javaStore, systemBundles, trustVariables } from './trust.ts';
 import { userOf } from './user.ts';
 import { readWords } from './words.ts';
 
@@ -52,7 +53,7 @@ export async function run(args: readonly string[]): Promise<number> {
 
 /** Files that the command sees in place of the system's, and its variables: our authority is trusted, and names are asked of us. */
 function dress(files: string, rootPem: string): { readonly binds: readonly (readonly [string, string])[]; readonly env: Readonly<Record<string, string>> } {
-  const put = (name: string, text: string): string => {
+  const put = (name: string, text: string | Buffer): string => {
     const path = join(files, name);
     writeFileSync(path, text);
     chmodSync(path, 0o644);
@@ -61,12 +62,15 @@ function dress(files: string, rootPem: string): { readonly binds: readonly (read
   chmodSync(files, 0o755);
   const system = systemBundles.find((path) => existsSync(path));
   const own = put('root.pem', rootPem);
-  const bundle = put('bundle.pem', `${system === undefined ? '' : readFileSync(system, 'utf8')}\n${rootPem}`);
+  const all = `${system === undefined ? '' : readFileSync(system, 'utf8')}\n${rootPem}`;
+  const bundle = put('bundle.pem', all);
+  const java = put('java.jks', javaTrustStore(all, systemClock.now()));
   const resolver = put('resolv.conf', 'nameserver 127.0.0.1\noptions edns0 timeout:2 attempts:2\n');
   const binds: (readonly [string, string])[] = [...systemBundles.filter((path) => existsSync(path)).map((path) => [bundle, path] as const), [resolver, '/etc/resolv.conf']];
+  if (existsSync(javaStore)) binds.push([java, javaStore]);
   // Services of the host that would answer for names behind our back.
   const order = '/etc/nsswitch.conf';
   if (existsSync(order)) binds.push([put('nsswitch.conf', readFileSync(order, 'utf8').replace(/^hosts:.*$/m, 'hosts: files dns')), order]);
   for (const socket of ['/run/nscd/socket', '/run/systemd/resolve/io.systemd.Resolve']) if (existsSync(socket)) binds.push(['/dev/null', socket]);
-  return { binds, env: trustVariables(bundle, own) };
+  return { binds, env: trustVariables(bundle, own, java, process.env) };
 }
