@@ -3,7 +3,7 @@
 /** Words of the command line; none of them can name a sandbox. */
 export const reservedNames: ReadonlySet<string> = new Set([
   'onboard', 'list', 'status', 'doctor', 'up', 'down', 'version', 'help', 'run', 'exec', 'connect', 'logs', 'stop', 'start', 'pause', 'resume',
-  'destroy', 'rebuild', 'diff', 'commit', 'discard', 'snapshot', 'policy', 'approvals', 'inference', 'audit', 'blueprint', 'top', 'console', 'node', 'sandbox', 'all', 'none', 'demo',
+  'destroy', 'rebuild', 'diff', 'commit', 'discard', 'snapshot', 'credentials', 'policy', 'approvals', 'inference', 'audit', 'blueprint', 'top', 'console', 'node', 'sandbox', 'all', 'none', 'demo',
 ]);
 const namePattern = /^[a-z][a-z0-9-]{0,31}$/;
 
