@@ -119,3 +119,22 @@ test('encodings are undone, stacked too, and bombs are stopped before they grow'
   assert.equal(undoEncodings(body, 'lzma', 1e6).state, 'unknown');
   assert.equal(undoEncodings(body, 'gzip,gzip,gzip,gzip', 1e6).state, 'bomb');
 });
+
+test('a mebibyte full of findings, cut off, escaped, nested or in fields, is read in one go: no finding costs another look at all of it', { timeout: 240_000 }, () => {
+  const rows = Array.from({ length: 17_000 }, (_, i) => `"user${i}@example.com, ${card}"`).join(',');
+  const key = 'k'.repeat(60);
+  // What costs a look each takes minutes here, and a way kept for each token takes gigabytes.
+  const bodies: readonly (readonly [string, string, number])[] = [
+    [`[${rows}`, json, 30_000], [`["\\u0041",${rows}]`, json, 30_000], [JSON.stringify({ a: rows }), json, 30_000],
+    [`{"${key}":`.repeat(100) + `["\\u0041 ${card}"${',1'.repeat(450_000)}]${'}'.repeat(100)}`, json, 1],
+    [Array.from({ length: 40_000 }, (_, i) => `f${i}=u${i}%40example.com`).join('&'), form, 30_000],
+  ];
+  for (const [text, type, least] of bodies) {
+    const inspected = inspectBody(Buffer.from(text), type, []);
+    assert.ok(inspected.found.length >= least, `${type} ${inspected.found.length}`);
+    const rewritten = inspected.redacted(() => true);
+    assert.equal(rewritten === undefined, text.startsWith(`[${rows}`) && !text.endsWith(']'));
+    assert.ok(rewritten === undefined || inspectBody(rewritten, type, []).found.length === 0);
+  }
+  assert.ok(process.memoryUsage().rss < 2 ** 31, `${process.memoryUsage().rss}`);
+});

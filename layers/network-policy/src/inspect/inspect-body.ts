@@ -32,10 +32,13 @@ function inspectPart(bytes: Buffer, contentType: string, known: Known, depth: nu
   const { text, encoding } = readText(bytes, type);
   const view = viewOf(text, type);
   const seen = new Set<string>();
+  // Each look costs as much as the text is long, so only so many are taken; what is not looked up counts as decoded, and is not shown.
+  let looks = 64;
+  const isPlain = (value: string): boolean => view.text === text || ((looks -= 1) >= 0 && text.includes(value));
   const found: Located[] = scan(view.text, { known }).map((at) => {
     const value = view.text.slice(at.start, at.end);
     seen.add(value);
-    return { type: at.type, kind: at.kind, confidence: at.confidence, place: view.place(at.start), at, ...(view.text === text || text.includes(value) ? {} : { decoded: true as const }) };
+    return { type: at.type, kind: at.kind, confidence: at.confidence, place: view.place(at.start), at, ...(isPlain(value) ? {} : { decoded: true as const }) };
   });
   for (const [deeper, how] of decodedFurther(view.text)) {
     for (const at of scan(deeper.text, { known })) {

@@ -8,9 +8,22 @@ export interface JsonToken {
   /** In the text, with the quotes. */
   readonly from: number;
   readonly to: number;
-  /** JSON pointer (RFC 6901) of the value, or of the object a key belongs to. */
-  readonly path: string;
+  /** Where the value stands, or the object a key belongs to. */
+  readonly within: Step | undefined;
   readonly role: 'key' | 'string' | 'number';
+}
+
+/** One step of a way into a text, from its end: tokens share it, so that deep nesting costs each of them nothing. */
+export interface Step {
+  readonly name: number | string;
+  readonly above: Step | undefined;
+}
+
+/** JSON pointer (RFC 6901). */
+export function pointerOf(within: Step | undefined): string {
+  const names: string[] = [];
+  for (let step = within; step; step = step.above) names.push(`/${String(step.name).replaceAll('~', '~0').replaceAll('/', '~1')}`);
+  return names.reverse().join('');
 }
 
 export interface JsonView {
@@ -27,7 +40,8 @@ export function viewJson(text: string): JsonView | undefined {
   let length = 0;
   let copied = 0;
   /** What holds the next value: a number counts the elements of an array, a string is the last key of an object. */
-  const stack: (number | string)[] = [];
+  let inside: Step | undefined;
+  let depth = 0;
   let expectKey = false;
   const keep = (upTo: number): void => {
     if (upTo > copied) parts.push(text.slice(copied, upTo));
@@ -36,8 +50,7 @@ export function viewJson(text: string): JsonView | undefined {
   };
   const add = (from: number, to: number, value: string, role: JsonToken['role']): void => {
     keep(role === 'number' ? from : from + 1);
-    const path = (role === 'key' ? stack.slice(0, -1) : stack).map((step) => `/${String(step).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('');
-    tokens.push({ at: length, end: length + value.length, from, to, path, role });
+    tokens.push({ at: length, end: length + value.length, from, to, within: role === 'key' ? inside?.above : inside, role });
     parts.push(value);
     length += value.length;
     copied = role === 'number' ? to : to - 1;
@@ -51,7 +64,7 @@ export function viewJson(text: string): JsonView | undefined {
       const value = raw.includes('\\') ? parsed(raw) : raw.slice(1, -1);
       if (value === undefined) return undefined;
       if (expectKey) {
-        stack[stack.length - 1] = value.slice(0, 64);
+        inside = { name: value.slice(0, 64), above: inside?.above };
         add(i, to, value, 'key');
         expectKey = false;
       } else add(i, to, value, 'string');
@@ -62,19 +75,21 @@ export function viewJson(text: string): JsonView | undefined {
       add(i, to, text.slice(i, to), 'number');
       i = to - 1;
     } else if (c === 123 || c === 91) {
-      if (stack.length >= depthLimit) return undefined;
-      stack.push(c === 123 ? '' : 0);
+      if (depth >= depthLimit) return undefined;
+      depth += 1;
+      inside = { name: c === 123 ? '' : 0, above: inside };
       expectKey = c === 123;
     } else if (c === 125 || c === 93) {
-      if (stack.pop() === undefined) return undefined;
+      if (!inside) return undefined;
+      depth -= 1;
+      inside = inside.above;
       expectKey = false;
     } else if (c === 44) {
-      const top = stack.at(-1);
-      if (typeof top === 'number') stack[stack.length - 1] = top + 1;
-      expectKey = typeof top === 'string';
+      if (typeof inside?.name === 'number') inside = { name: inside.name + 1, above: inside.above };
+      expectKey = typeof inside?.name === 'string';
     } else if (!(c === 58 || c === 32 || c === 9 || c === 10 || c === 13 || (c >= 97 && c < 123))) return undefined;
   }
-  if (stack.length > 0) return undefined;
+  if (inside) return undefined;
   keep(text.length);
   return { text: parts.join(''), tokens };
 }

@@ -1,5 +1,5 @@
 /** A text as its readers will see it: JSON with its strings unescaped, a form with its fields decoded, anything else as it is. */
-import { tokenOf, viewJson, type JsonToken, type JsonView } from './json-view.ts';
+import { pointerOf, tokenOf, viewJson, type JsonToken, type JsonView } from './json-view.ts';
 
 /** A place in the source that a redaction replaces. */
 export interface Edit {
@@ -40,16 +40,23 @@ function plainView(text: string): View {
 
 function jsonView(text: string): View | undefined {
   // Without a backslash the view is the text itself, and its tokens are only needed where something was found.
-  let made: JsonView | undefined = text.includes('\\') ? viewJson(text) : undefined;
-  if (text.includes('\\') && !made) return undefined;
-  const view = (): JsonView | undefined => (made ??= viewJson(text));
+  const escaped = text.includes('\\');
+  let read = escaped;
+  let made: JsonView | undefined = escaped ? viewJson(text) : undefined;
+  if (escaped && !made) return undefined;
+  // Read once, also where it turns out to be no JSON: every finding asks.
+  const view = (): JsonView | undefined => {
+    if (!read) made = viewJson(text);
+    read = true;
+    return made;
+  };
   return {
     text: made?.text ?? text,
     place: (at) => {
       const json = view();
       const token = json && tokenOf(json, at);
       if (!token) return 'the body';
-      return token.role === 'key' ? `a key of the body at ${plainPath(token.path)}` : `the body at ${plainPath(token.path)}`;
+      return token.role === 'key' ? `a key of the body at ${plainPath(pointerOf(token.within))}` : `the body at ${plainPath(pointerOf(token.within))}`;
     },
     edits: (findings) => {
       const json = view();
@@ -63,7 +70,9 @@ function jsonEdits(json: JsonView, findings: readonly Marked[]): readonly Edit[]
   for (const finding of findings) {
     const token = tokenOf(json, finding.start);
     if (!token || token.role === 'key' || finding.end > token.end) return undefined;
-    byToken.set(token, [...(byToken.get(token) ?? []), finding]);
+    const known = byToken.get(token);
+    if (known) known.push(finding);
+    else byToken.set(token, [finding]);
   }
   return [...byToken].map(([token, inside]) => {
     let value = '';
@@ -97,15 +106,32 @@ function formView(text: string): View {
     out += '\n';
     from += pair.length + 1;
   }
-  const fieldAt = (at: number) => fields.findLast((field) => field.at <= at);
+  /** Index of the field that `at` stands in; fields lie one behind the other. */
+  const indexAt = (at: number): number => {
+    let low = 0;
+    let high = fields.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((fields[middle]?.at ?? Infinity) <= at) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
+  };
   return {
     text: out,
-    place: (at) => `the body's field ${plainPath(`/${fieldAt(at)?.name ?? ''}`).slice(1)}`,
+    place: (at) => `the body's field ${plainPath(`/${fields[indexAt(at)]?.name ?? ''}`).slice(1)}`,
     edits: (findings) => {
       const edits: Edit[] = [];
-      for (const field of fields) {
-        const inside = findings.filter(({ start }) => start >= field.at && start <= field.end);
-        if (inside.length === 0) continue;
+      const byField = new Map<number, Marked[]>();
+      for (const finding of findings) {
+        const i = indexAt(finding.start);
+        const known = byField.get(i);
+        if (known) known.push(finding);
+        else byField.set(i, [finding]);
+      }
+      for (const [i, inside] of byField) {
+        const field = fields[i];
+        if (!field) continue;
         let value = '';
         let at = field.valueAt;
         for (const { start, end, mark } of inside) {
