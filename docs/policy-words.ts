@@ -73,7 +73,7 @@ export const policyWords: Readonly<Record<string, Readonly<Record<string, string
     'networkPolicy.egress.allow[].accepts': '`restricted`: also a sandbox that can read what is labelled restricted sends here without a question.',
     'networkPolicy.egress.allow[].maxBody': 'A request with a larger body is refused (413), by its length or as soon as it is over it.',
     'networkPolicy.egress.allow[].onOversize': 'What happens to a body that is encoded, and larger than what can be held and inspected. If left out: `deny`.',
-    'networkPolicy.egress.allow[].rate': '`10/s`, `600/m`, `1000/h`: requests by this rule of one sandbox (connections, where it passes them on unread). Over it: 429.',
+    'networkPolicy.egress.allow[].rate': '`10/s`, `600/m`, `1000/h`: requests by this rule of one sandbox: each call of a batch, each command of Redis, each mail, each database connection or connection that is passed on unread. Over it: 429, or the denial of the protocol.',
     'networkPolicy.egress.allow[].uninspected': 'Needed beside `tls: passthrough` where `inspection.scanForPII` is on.',
     'networkPolicy.egress.escalate[]': 'A person is asked. Fields as in `allow`; `query`, `headers`, `fields`, `arguments` and `recipients` match when one of them does, and where it cannot be told.',
     'networkPolicy.egress.deny[]': 'Refused, whatever allows it. `domain` (also `*`) and the conditions; they match as in `escalate`.',

@@ -49,6 +49,17 @@ test('WebSocket and gRPC: a rule on methods does not mean them, their own rules 
   assert.equal(http('POST https://rpc.org/acme.Greeter/Hello', {}), 'deny egress.allow[4]');
 });
 
+test('what goes through a WebSocket or a gRPC call may be what a rule on messages takes away', () => {
+  const http = at('    allow: [{ domain: a.org }, { domain: b.org, graphql: { operations: [query] } }]\n    deny: [{ domain: a.org, paths: [/graphql], graphql: { operations: [mutation] } }, { domain: a.org, paths: [/mcp], mcp: { tools: [rm] } }]\n    escalate: [{ domain: a.org, paths: [/rpc], jsonRpc: { methods: [pay] } }]\n');
+  for (const protocol of ['websocket', 'grpc'] as const) {
+    assert.equal(http('GET https://a.org/graphql', { message: { protocol } }), 'deny egress.deny[0]', protocol);
+    assert.equal(http('POST https://a.org/mcp', { message: { protocol } }), 'deny egress.deny[1]', protocol);
+    assert.equal(http('POST https://a.org/rpc', { message: { protocol } }), 'escalate egress.escalate[0]', protocol);
+    assert.equal(http('GET https://a.org/feed', { message: { protocol } }), 'allow egress.allow[0]', protocol);
+    assert.equal(http('GET https://b.org/graphql', { message: { protocol } }), 'deny egress.allow[1]', protocol);
+  }
+});
+
 test('GraphQL: operations, names and every top-level field', () => {
   const http = at('    allow: [{ domain: a.org, graphql: { operations: [query], fields: [viewer, "repo*"] } }, { domain: b.org, methods: [POST] }]\n    deny: [{ domain: b.org, graphql: { fields: [deleteAll, "admin*"] } }]\n    escalate: [{ domain: b.org, graphql: { operations: [mutation] } }]\n');
   const q = (host: string, operation: 'query' | 'mutation', ...fields: string[]): string => http(`POST https://${host}/graphql`, { message: { protocol: 'graphql', operation, name: '', fields } });

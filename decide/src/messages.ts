@@ -67,8 +67,9 @@ function protocolHolds(ir: EgressRuleIr, view: InsideView): 'yes' | 'no' | 'unkn
     case 'json-rpc':
     case 'graphql':
     case 'mcp':
-      if (!view.http || said === 'websocket' || said === 'grpc') return 'no';
-      if (said === undefined) return 'unknown';
+      if (!view.http) return 'no';
+      // messages may come inside these too (graphql-ws), and what calls itself gRPC may be read as something else
+      if (said === undefined || said === 'websocket' || said === 'grpc') return 'unknown';
       // MCP is JSON-RPC
       return yes(said === ir.protocol || (ir.protocol === 'json-rpc' && said === 'mcp'));
     default:

@@ -111,6 +111,24 @@ test('interception, handling and upstream addresses', () => {
   assert.equal(network.handlingFor('other.org', 5432), 'inspect');
 });
 
+test('a rule that takes away by what is inside is seen: nothing that it holds for is passed on unread', () => {
+  const handling = (egress: string, host = 'a.org', port = 8080, more = ''): string => policyOf({ network: `networkPolicy:\n  name: t\n  egress:\n${egress}${more}` }).network.handlingFor(host, port);
+  const raw = '    allow: [{ domain: a.org, ports: [8080] }]\n';
+  assert.equal(handling(raw), 'raw');
+  for (const rule of ['methods: [DELETE]', 'paths: [/admin/**]', 'query: { a: b }', 'headers: { x-a: b }', 'protocol: websocket', 'ports: [8080], methods: [DELETE]']) assert.equal(handling(`${raw}    deny: [{ domain: a.org, ${rule} }]\n`), 'inspect', rule);
+  assert.equal(handling(`${raw}    deny: [{ domain: a.org, ports: [80], methods: [DELETE] }]\n`), 'raw', 'of another port');
+  assert.equal(handling(`${raw}    deny: [{ domain: "*", methods: [DELETE] }]\n`), 'raw', 'a less specific domain has no say in it');
+  const wide = '    allow: [{ domain: "*.corp.org", tls: passthrough, uninspected: allow }]\n';
+  assert.equal(handling(wide, 'a.corp.org', 443), 'passthrough');
+  assert.equal(handling(`${wide}    deny: [{ domain: a.corp.org, paths: [/admin] }]\n`, 'a.corp.org', 443), 'inspect');
+  assert.equal(handling(`${wide}    deny: [{ domain: a.corp.org, paths: [/admin] }]\n`, 'b.corp.org', 443), 'passthrough');
+  assert.ok(policyOf({ egress: `${wide}    deny: [{ domain: a.corp.org, paths: [/admin] }]\n` }).network.interceptNames.includes('a.corp.org'), 'a certificate can be made for it');
+  const closed = '  inspection: { tlsDecrypt: false, scanForPII: false }\n';
+  assert.equal(handling('    allow: [{ domain: a.corp.org }]\n', 'a.corp.org', 443, closed), 'passthrough');
+  assert.equal(handling('    allow: [{ domain: "*.corp.org" }]\n    deny: [{ domain: a.corp.org, paths: [/admin] }]\n', 'a.corp.org', 443, closed), 'inspect');
+  assert.equal(handling('    allow: [{ domain: "*.corp.org", protocol: tcp, ports: [443] }]\n    deny: [{ domain: a.corp.org, paths: [/admin] }]\n', 'a.corp.org', 443), 'inspect');
+});
+
 test('patterns: every kind of wildcard, and no input that takes long', () => {
   const path = (pattern: string, text: string): boolean => matchPath(compilePath(pattern), strictSegments(text));
   for (const [pattern, text] of [['/**', '/'], ['/**', '/a/b'], ['/a/**/z', '/a/z'], ['/a/**/z', '/a/b/c/z'], ['/a*c', '/abc'], ['/{x}/b', '/q/b'], ['/**/a/**', '/x/a'], ['/', '/']] as const) assert.ok(path(pattern, text), `${pattern} ${text}`);

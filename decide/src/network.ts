@@ -1,6 +1,6 @@
 /** What the network layer asks of a policy besides decisions: names, ports, interception, upstream addresses. */
 import { isIP } from 'node:net';
-import { decideConnect, decideName, isBlanket, type EgressGroup, type EgressRule } from './egress.ts';
+import { atPort, decideConnect, decideName, isBlanket, type EgressGroup, type EgressRule } from './egress.ts';
 import { canonicalHost, type HostIndex } from './hosts.ts';
 import type { EgressRuleIr, PolicyIr } from './ir.ts';
 
@@ -26,7 +26,7 @@ export interface NetworkView {
   portsFor(host: string): readonly number[];
   /** Whether TLS to this host is opened. */
   interceptFor(host: string): boolean;
-  /** Raw: a port other than 80 and 443 whose rules say nothing of what is inside, where no action of the catalogue is carried out. A protocol of its own: where a rule names it. */
+  /** Raw: a port other than 80 and 443 whose rules, denials too, say nothing of what is inside, where no action of the catalogue is carried out. A protocol of its own: where a rule names it. */
   handlingFor(host: string, port: number): Handling;
   /** `allowed` only where every rule for mail there says so. */
   starttlsFor(host: string, port: number): 'required' | 'allowed';
@@ -52,15 +52,33 @@ export function networkView(ir: PolicyIr, index: HostIndex<EgressGroup>, hasHttp
     }
     return out;
   };
-  const interceptNames = [...new Set(ir.egress.filter((r) => r.effect !== 'deny' && r.domain !== '*' && isIP(r.domain) === 0 && opened(r)).map((r) => r.domain.replace(/^\?\./, '*.')))].toSorted();
+  /** Whether a rule takes something away by what is inside: then nothing that it holds for may pass unread. */
+  const looked = (given: string, port: number | undefined, rules: readonly EgressRule[]): boolean => {
+    // At level `open` everything but the named hosts is unread; `unenforced` says what that means for a rule on all hosts.
+    if (rules.every((r) => r.ir.domain === '*' && r.ir.ports.length === 0)) return false;
+    for (const group of index.covering(canonicalHost(given))) {
+      if (group.deny.some((r) => r.conditional && (port === undefined || atPort(r, port)))) return true;
+      if (group.allow.length > 0) return false;
+    }
+    return false;
+  };
+  const named = (domain: string): boolean => domain !== '*' && isIP(domain) === 0;
+  /** A name that the pattern covers, with nothing more specific than the pattern itself. */
+  const sample = (domain: string): string => domain.replace(/^[*?]\./, 'nemoclaw-sample.');
+  const alone = (domain: string): boolean => {
+    const groups = open(sample(domain));
+    return groups.length > 0 && !groups.some(opens) && looked(sample(domain), undefined, groups.flatMap(passing));
+  };
+  const interceptNames = [...new Set(ir.egress.filter((r) => named(r.domain) && (r.effect === 'deny' ? r.monitor !== true && alone(r.domain) : opened(r))).map((r) => r.domain.replace(/^\?\./, '*.')))].toSorted();
   return {
     isNameAllowed: (host) => !none && decideName(index, canonicalHost(host)).verdict === 'allow',
     portsFor: (host) => [...new Set(open(host).flatMap((g) => passing(g).flatMap((r) => r.ir.ports)))].filter((port) => decideConnect(index, canonicalHost(host), port).verdict !== 'deny').toSorted((a, b) => a - b),
-    interceptFor: (host) => open(host).some(opens),
+    interceptFor: (host) => open(host).some(opens) || looked(host, undefined, open(host).flatMap(passing)),
     handlingFor: (host, port) => {
       const rules = open(host).flatMap(passing).filter((r) => r.ir.ports.length === 0 || r.ir.ports.includes(port));
       if (rules.length === 0) return 'inspect';
       for (const own of ['smtp', 'postgres', 'redis'] as const) if (rules.some((r) => r.ir.protocol === own)) return own;
+      if (looked(host, port, rules)) return 'inspect';
       if (rules.every((r) => r.ir.protocol === 'tcp')) return 'unread';
       if (rules.every((r) => r.ir.tls === 'passthrough')) return rules.every((r) => r.ir.ports.length === 0) ? 'unread' : 'passthrough';
       const plain = rules.every((r) => r.ir.tls === '' && !r.conditional && r.ir.as === '');

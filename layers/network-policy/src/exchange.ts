@@ -110,7 +110,7 @@ export class Exchange implements Reconsidered {
     }
     this.#checked = checked;
     if (this.#wire instanceof UpgradeWire) this.#asked = [{ message: { protocol: 'websocket' } }];
-    else if (isGrpc(checked.contentType)) this.#asked = [{ message: { protocol: 'grpc' } }];
+    else if (this.#wire.version === '2' && checked.method === 'POST' && isGrpc(checked.contentType)) this.#asked = [{ message: { protocol: 'grpc' } }];
     const { secrets } = this.#core;
     const inserted = this.#core.config.credentials.length > 0 ? this.#insert(checked, ['host', authority(this.#place), ...checked.headers], hashOf(undefined)) : undefined;
     if (inserted && 'verdict' in inserted) {

@@ -24,7 +24,7 @@ export interface Passing {
   /** What an application protocol said in it; [] until it is read, and for most. */
   readonly asked: readonly Asked[];
   /** Set once the policy has decided. */
-  readonly judged: { readonly request: ActionRequest; readonly decision: Decision } | undefined;
+  readonly judged: { readonly request: ActionRequest; readonly decision: Decision; readonly each: readonly (readonly HttpResource[])[] } | undefined;
 }
 
 /** Thrown by a hook: the request ends with this decision. `message` is for the record, in plain words, without payload. */

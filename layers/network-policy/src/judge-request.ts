@@ -11,7 +11,10 @@ import type { CheckedRequest, Place } from './request-check.ts';
 export interface Judged {
   readonly request: ActionRequest;
   readonly decision: Decision;
+  /** Everything that was asked about: for each thing that is asked for inside, every reading of the path. */
+  readonly each: readonly (readonly HttpResource[])[];
 }
+type JudgedOne = Omit<Judged, 'each'>;
 
 /** What was read of a request besides its head. */
 export interface ReadSoFar {
@@ -24,18 +27,21 @@ export interface ReadSoFar {
 
 /** The strictest decision over all readings of the path, and all that is asked for. */
 export function judgeRequest(core: Core, place: Place, checked: CheckedRequest, read: ReadSoFar): Judged {
-  let strictest: Judged | undefined;
-  for (const path of checked.paths) {
-    for (const asked of read.asked.length === 0 ? [undefined] : read.asked) {
-      const judged = judgeOne(core, resourceOf(core, place, checked, path, asked), asked, read);
+  let strictest: JudgedOne | undefined;
+  const each: HttpResource[][] = [];
+  for (const asked of read.asked.length === 0 ? [undefined] : read.asked) {
+    const readings = checked.paths.map((path) => resourceOf(core, place, checked, path, asked));
+    each.push(readings);
+    for (const resource of readings) {
+      const judged = judgeOne(core, resource, asked, read);
       strictest = strictest ? stricter(strictest, judged) : judged;
     }
   }
-  if (strictest?.decision.verdict === 'allow' && read.escalate) return { request: strictest.request, decision: read.escalate };
-  return strictest ?? { request: core.request('http', { kind: 'none' }), decision: refusal(core.config.version, 'error', 'the request has no path', '') };
+  if (strictest?.decision.verdict === 'allow' && read.escalate) return { request: strictest.request, decision: read.escalate, each };
+  return { ...(strictest ?? { request: core.request('http', { kind: 'none' }), decision: refusal(core.config.version, 'error', 'the request has no path', '') }), each };
 }
 
-function judgeOne(core: Core, resource: HttpResource, asked: Asked | undefined, read: ReadSoFar): Judged {
+function judgeOne(core: Core, resource: HttpResource, asked: Asked | undefined, read: ReadSoFar): JudgedOne {
   const bare = core.request('http', resource);
   let request = bare;
   try {

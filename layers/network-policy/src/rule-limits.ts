@@ -44,9 +44,22 @@ function tooLong(core: Core, terms: EgressTerms, bytes: number): Decision {
   return over(core, terms, 'maxBody', `The rule allows bodies of ${bytes} bytes at most.`, 'Send less at a time.');
 }
 
-function resourceOf(passing: Passing): HttpResource {
-  const judged = passing.judged?.request.resource;
-  return judged?.kind === 'http' ? judged : passing.resource(passing.checked.paths[0] ?? '');
+/** What the request counts as: each thing that is asked for inside once against every rule that lets a reading of it through. */
+function counted(passing: Passing): HttpResource[] {
+  const { terms } = passing.core.ports.judge;
+  const each = passing.judged?.each ?? [[passing.resource(passing.checked.paths[0] ?? '')]];
+  return each.flatMap((readings) => (readings.length === 1 ? readings : [...new Map(readings.map((one) => [terms(one)?.rule.id, one])).values()]));
+}
+
+/** The rule with the smallest limit on the body; of equal ones, one that holds rather than one that watches. */
+function smallest(passing: Passing): EgressTerms | undefined {
+  const { terms } = passing.core.ports.judge;
+  let least: EgressTerms | undefined;
+  for (const one of counted(passing).map((resource) => terms(resource))) {
+    if (one?.maxBody === undefined) continue;
+    if (least?.maxBody === undefined || (one.monitor === least.monitor ? one.maxBody < least.maxBody : least.monitor)) least = one;
+  }
+  return least;
 }
 
 function onRecord({ core, place, checked, correlation }: Passing, message: string, decision: Decision): void {
@@ -56,21 +69,22 @@ function onRecord({ core, place, checked, correlation }: Passing, message: strin
 export const ruleLimits: LimitHook = {
   admit: (passing) => {
     const { core, checked } = passing;
-    const resource = resourceOf(passing);
-    const terms = core.ports.judge.terms(resource);
+    const terms = smallest(passing);
     if (terms?.maxBody !== undefined && (checked.length ?? 0) > terms.maxBody) {
       const decision = tooLong(core, terms, terms.maxBody);
       if (!terms.monitor) throw new Stopped(decision, 'the body is longer than its rule allows', 413);
       onRecord(passing, 'the body is longer than its rule allows, which only watches', decision);
     }
-    const refused = countAgainst(core, resource);
-    if (refused === undefined) return;
-    if (!refused.monitor) throw new Stopped(refused.decision, 'over the rate of its rule', 429, { 'retry-after': String(refused.retryAfter) });
-    onRecord(passing, 'over the rate of its rule, which only watches', refused.decision);
+    for (const resource of counted(passing)) {
+      const refused = countAgainst(core, resource);
+      if (refused === undefined) continue;
+      if (!refused.monitor) throw new Stopped(refused.decision, 'over the rate of its rule', 429, { 'retry-after': String(refused.retryAfter) });
+      onRecord(passing, 'over the rate of its rule, which only watches', refused.decision);
+    }
   },
   maxBody: (passing) => {
     const { core } = passing;
-    const terms = core.ports.judge.terms(resourceOf(passing));
+    const terms = smallest(passing);
     // a body cannot be let through and be recorded as too long before its end is seen, so that watching looks at the stated length alone
     if (terms?.maxBody === undefined || terms.monitor) return undefined;
     return { bytes: terms.maxBody, decision: tooLong(core, terms, terms.maxBody) };

@@ -8,6 +8,7 @@ import type { Core, Reconsidered } from '../core.ts';
 import { refusal } from '../core.ts';
 import { authority } from '../judge.ts';
 import { connectionRecord } from '../records.ts';
+import { countAgainst } from '../rule-limits.ts';
 import type { Place } from '../request-check.ts';
 import { AddressRefused } from '../upstreams.ts';
 
@@ -98,6 +99,14 @@ export abstract class Conversation implements Reconsidered {
     this.#approved = true;
     await audit.commit(connectionRecord(this.core.seen(this.#correlation), this.place, 'approved', 'approved', decision, { approvalId }));
     return { verdict: 'allow', approvalId };
+  }
+
+  /** Counts what is about to be sent against the rate of its rule; the denial where that many were sent already. */
+  protected overRate(message: AppMessage): Decision | undefined {
+    const over = countAgainst(this.core, { kind: 'host', host: this.place.name, port: this.place.port, message });
+    if (!over?.monitor) return over?.decision;
+    this.core.ports.audit.emit(connectionRecord(this.core.seen(this.#correlation), this.place, 'observe', 'over the rate of its rule, which only watches', over.decision));
+    return undefined;
   }
 
   protected record(verdict: 'allow' | 'deny' | 'escalate', message: string, decision: Decision | undefined, more: Readonly<Record<string, unknown>> = {}): void {

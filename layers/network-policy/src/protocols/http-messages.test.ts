@@ -20,6 +20,8 @@ const network = (port: number): string => `networkPolicy:
       - { domain: mcp.test, ports: [${port}], mcp: { tools: [search, "crm_*", pay], arguments: { limit: { max: 10 } } } }
       - { domain: free.test, ports: [${port}], protocol: mcp }
       - { domain: rpc.test, ports: [${port}], jsonRpc: { methods: ["eth_get*"] } }
+      - { domain: few.test, ports: [${port}], jsonRpc: { methods: [read] } }
+      - { domain: few.test, ports: [${port}], jsonRpc: { methods: [send] }, rate: 2/h, maxBody: 2Ki }
     deny:
       - { domain: open.test, paths: [/graphql], graphql: { operations: [mutation] } }
   inspection: { scanForPII: false }
@@ -61,7 +63,7 @@ before(async () => {
   await once(server, 'listening');
   port = (server.address() as AddressInfo).port;
   const policy = compilePolicy({ sandboxPolicy: loadSandboxPolicy(sandbox, 's.yaml'), network: loadNetworkPolicy(network(port), 'n.yaml'), catalogue: loadCatalogue(catalogue, 'c.yaml'), approvals: loadApprovalPolicy(approvals, 'a.yaml'), role: '' }, 1);
-  const hosts = ['graph.test', 'open.test', 'mcp.test', 'free.test', 'rpc.test'];
+  const hosts = ['graph.test', 'open.test', 'mcp.test', 'free.test', 'rpc.test', 'few.test'];
   desk = await openDesk({ rules: [], judge: judgeOf(() => policy, { version: 1, decide: (request) => decide(policy, request) }), ports: [port], intercepted: hosts, pins: hosts.map((host) => ({ host })) });
 });
 after(async () => {
@@ -201,5 +203,28 @@ test('JSON-RPC: methods are decided, one by one in a batch', async () => {
   assert.equal(denied.status, 200);
   assert.deepEqual((denied.json as unknown as { error: { data: { rule: string } } }[]).map(({ error }) => error.data.rule), ['egress.allow[4]', 'egress.allow[4]']);
   assert.equal((await call('rpc.test', { jsonrpc: '2.0', method: 'eth_sendTransaction' })).status, 403, 'nobody waits for the answer to a notification');
+  assert.deepEqual(seen, []);
+});
+
+test('each call of a batch counts against its own rule, wherever it stands', async () => {
+  const batch = (...methods: string[]): string => JSON.stringify(methods.map((method, id) => ({ jsonrpc: '2.0', id, method })));
+  const ask = async (body: string): Promise<string> => {
+    const told = await say(await desk.tcp('few.test', port), `POST /rpc HTTP/1.1\r\nHost: few.test:${port}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`, wholeAnswer);
+    return told.includes('egress.allow[6].rate') ? 'rate' : told.includes('egress.allow[6].maxBody') ? 'maxBody' : (told.split(' ')[1] ?? '');
+  };
+  const long = JSON.stringify([{ jsonrpc: '2.0', id: 1, method: 'read' }, { jsonrpc: '2.0', id: 2, method: 'send', params: ['x'.repeat(3000)] }]);
+  assert.equal(await ask(long), 'maxBody');
+  assert.equal(await ask(batch('read', 'send', 'send', 'send')), 'rate', 'three in one request');
+  assert.equal(await ask(batch('read', 'send')), 'rate', 'what was refused has been counted');
+  assert.equal(await ask(batch('read', 'read', 'read')), '200');
+  assert.deepEqual(seen, [`POST few.test ${batch('read', 'read', 'read')}`]);
+});
+
+test('a request that calls itself gRPC is read as what a rule speaks of all the same', async () => {
+  const body = '{"query":"mutation { drop }"}';
+  for (const [line, rest] of [['GET /graphql?query=mutation%7Bdrop%7D', ''], ['POST /graphql', body]] as const) {
+    const told = await say(await desk.tcp('open.test', port), `${line} HTTP/1.1\r\nHost: open.test:${port}\r\nContent-Type: application/grpc\r\n${rest === '' ? '' : `Content-Length: ${rest.length}\r\n`}Connection: close\r\n\r\n${rest}`, wholeAnswer);
+    assert.match(told, /"rule":"(egress\.deny\[0\]|proxy\.message)"/, line);
+  }
   assert.deepEqual(seen, []);
 });

@@ -65,7 +65,13 @@ export class PostgresSession extends Conversation {
         this.record('deny', asked.verdict === 'waiting' ? 'still waiting for approval' : 'not approved', asked.decision, { ...about, approvalId: asked.approvalId });
         return this.refuse({ ...asked.decision, hint });
       }
-    } else this.record('allow', 'database connection', judged.decision, about);
+    }
+    const over = this.overRate(message);
+    if (over) {
+      this.record('deny', 'over the rate of its rule', over, about);
+      return this.refuse(over);
+    }
+    if (judged.decision.verdict === 'allow') this.record('allow', 'database connection', judged.decision, about);
     this.core.counts.allowed += 1;
     const up = await this.#connect();
     if (this.over) return;

@@ -85,6 +85,8 @@ export class RedisSession extends Conversation {
       if (asked.verdict === 'waiting') return this.#deny({ ...asked.decision, hint: 'Send the identical command again later; it passes once after approval.' }, `still waiting for approval ${asked.approvalId}`, name);
       if (asked.verdict === 'deny') return this.#deny(asked.decision, 'not approved', name);
     }
+    const over = transport.has(name) ? undefined : this.overRate({ protocol: 'redis', command: name });
+    if (over) return this.#deny(over, 'over the rate of its rule', name);
     await this.#forward(name, filled.words);
   }
 
@@ -106,7 +108,7 @@ export class RedisSession extends Conversation {
     const plain = await upstreams.connect(name, port, false);
     const up = tls ? await upstreams.secure(plain, name, port, []) : plain;
     this.#up = up;
-    const watch = new KnownSecrets(this.core.config.credentials.filter((one) => one.host === name).map((one) => one.value)).watch();
+    const watch = new KnownSecrets(this.core.config.credentials.filter((one) => one.host.toLowerCase() === name).map((one) => one.value)).watch();
     up.on('data', (chunk: Buffer) => {
       const passed = watch.next(chunk);
       if (passed === undefined) {

@@ -251,7 +251,10 @@ export class SmtpSession extends Conversation {
       if (this.over) return;
       if (asked.verdict === 'waiting') return refuse(451, { ...asked.decision, hint: 'Send the identical message again later; it passes once after approval.' }, 'still waiting for approval', asked.approvalId);
       if (asked.verdict === 'deny') return refuse(550, asked.decision, 'not approved', asked.approvalId);
-    } else this.record('allow', 'mail', judged.decision, { recipients });
+    }
+    const over = this.overRate({ protocol: 'smtp', recipients, tls: up.secure });
+    if (over) return refuse(451, over, 'over the rate of its rule');
+    if (judged.decision.verdict === 'allow') this.record('allow', 'mail', judged.decision, { recipients });
     this.core.counts.allowed += 1;
     const reply = await up.data(message);
     this.core.counts.bytesOut += message.length;
