@@ -39,15 +39,16 @@ function linkTarget(path: string): string | null {
 /** Reads the facts. `nodeBinary`: the node that agents may run, e.g. process.execPath. `gpu`: patterns of devices, `*` within a name. */
 export function readHostFacts(options: { readonly bindRoots?: readonly string[]; readonly nodeBinary?: string | null; readonly gpu?: readonly string[] } = {}): HostFacts {
   const nodeFolder = options.nodeBinary == null ? null : dirname(options.nodeBinary);
+  const settings = readdirSync('/etc').filter((name) => /^(java-\d+-openjdk|chromium\.d)$/.test(name)).map((name) => `/etc/${name}`);
   const zone = linkTarget('/etc/localtime')?.match(/\/zoneinfo\/([A-Za-z0-9_+\-/]+)$/)?.[1];
   return {
-    bindRoots: [...(options.bindRoots ?? usualBindRoots), ...(nodeFolder === null ? [] : [nodeFolder])],
+    bindRoots: [...(options.bindRoots ?? usualBindRoots), ...(nodeFolder === null ? [] : [nodeFolder]), ...settings],
     nodeFolder,
     usrLinks: ['bin', 'sbin', 'lib', 'lib32', 'lib64', 'libx32'].filter((name) => linkTarget(`/${name}`) !== null),
     timeZone: zone ?? null,
     gpu: gpuDevices(options.gpu ?? usualGpuDevices),
     program: readProgram,
     libraries: readdirSync('/usr/lib'),
-    settings: readdirSync('/etc').filter((name) => /^(java-\d+-openjdk|chromium\.d)$/.test(name)).map((name) => `/etc/${name}`),
+    settings,
   };
 }

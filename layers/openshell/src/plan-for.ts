@@ -172,7 +172,7 @@ export function planFor(given: SandboxPolicy, host: HostFacts, options: PlanOpti
     privateFolders: sorted.privateFolders,
     files: options.files ?? [],
     timeZone: host.timeZone,
-    settings: host.settings ?? [],
+    settings: (host.settings ?? []).filter((path) => host.bindRoots.some((root) => isBelow(path, root))),
     certificates: options.certificates ?? '',
     javaTrustStore: options.javaTrustStore ?? '',
     workspace: !options.hasWorkspace ? 'none' : sorted.writable ? 'writable' : 'read-only',
