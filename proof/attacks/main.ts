@@ -1,4 +1,4 @@
-/** `npm run attacks`: attacks from inside a sandbox, judged by what the world shows. Arguments: parts (kernel, more, services, controls, race, data-plane, two-sandboxes, labels, ways-in, record) or ids of kernel attacks to run alone. */
+/** `npm run attacks`: attacks from inside a sandbox, judged by what the world shows. Arguments: parts (kernel, more, services, controls, race, data-plane, two-sandboxes, labels, ways-in, network, record) or ids of kernel attacks to run alone. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Checks } from '../harness/checks.ts';
@@ -9,6 +9,7 @@ import { twoSandboxes } from './data-plane/two-sandboxes.ts';
 import { buildTries, kernelLayers } from './kernel-layers.ts';
 import { labelled } from './labelled.ts';
 import { larger } from './more/judge.ts';
+import { networkAttacks } from './network/index.ts';
 import { race } from './race.ts';
 import { record } from './record/index.ts';
 import { serviceLayers } from './service-layers.ts';
@@ -24,7 +25,7 @@ if (process.getuid?.() !== 0) {
   process.exit(1);
 }
 const wanted = process.argv.slice(2);
-const parts = ['kernel', 'more', 'services', 'controls', 'race', 'data-plane', 'two-sandboxes', 'labels', 'ways-in', 'record'];
+const parts = ['kernel', 'more', 'services', 'controls', 'race', 'data-plane', 'two-sandboxes', 'labels', 'ways-in', 'network', 'record'];
 const ids = wanted.filter((word) => !parts.includes(word));
 const part = (name: string): boolean => wanted.length === 0 || wanted.includes(name);
 const check = new Checks();
@@ -60,6 +61,7 @@ try {
     names.push(instance.root);
     onInterrupt(() => instance.destroy());
   }));
+  if (part('network')) await check.step('network', () => networkAttacks(check));
   if (part('record')) await check.step('record', () => record(check));
 } finally {
   rmSync(folder, { recursive: true, force: true });

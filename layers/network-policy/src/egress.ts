@@ -33,7 +33,7 @@ import type { Resolve } from './upstreams.ts';
 import { readHandshake } from './websocket-handshake.ts';
 import { UpgradeWire } from './wire-upgrade.ts';
 import type { Wire } from './wire.ts';
-import { Http1Wire } from './wire-http1.ts';
+import { Http1Wire, isDistrusted } from './wire-http1.ts';
 
 export type LocalHandler = (req: IncomingMessage, res: ServerResponse) => void;
 /** Address and port that a captured connection was made to. */
@@ -273,6 +273,10 @@ class SandboxEgress implements Egress {
   }
 
   #upgrade(req: IncomingMessage, socket: Socket, head: Buffer): void {
+    if (isDistrusted(socket)) {
+      socket.destroy();
+      return;
+    }
     const place = this.#places.get(socket);
     const handshake = readHandshake(req);
     if (!place || this.#local.has(place.name) || typeof handshake === 'string') {
@@ -305,12 +309,14 @@ class SandboxEgress implements Egress {
   #tunnel(req: IncomingMessage, socket: Socket, head: Buffer): boolean {
     if (!this.#doors.delete(socket)) return false;
     this.#places.delete(socket);
-    if (this.#busy.has(socket)) socket.destroy();
+    if (this.#busy.has(socket) || isDistrusted(socket)) socket.destroy();
     else this.#door.connect(req, socket, head);
     return true;
   }
 
   #take(req: IncomingMessage, res: ServerResponse, expects: boolean): void {
+    // The answer before this one is the last of its connection.
+    if (isDistrusted(req.socket)) return;
     const place = this.#places.get(req.socket);
     req.on('error', () => undefined);
     res.on('error', () => undefined);

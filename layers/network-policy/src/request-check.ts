@@ -102,6 +102,8 @@ export function checkRequest(incoming: IncomingFields, place: Place): CheckedReq
     }
     if (hopByHop.has(key)) continue;
     const dashed = key.includes('_') ? key.replaceAll('_', '-') : key;
+    // CGI and its heirs (WSGI, Rack, PHP) read both spellings as one.
+    if (dashed !== key && (once.has(dashed) || hopByHop.has(dashed))) return refuse(400, 'header-name', `some servers read ${key} as ${dashed}`);
     if (overrides.has(dashed) && value.trim().toUpperCase() !== method) return refuse(400, 'method-override', 'a header asks for another method than the request line');
     if (otherPaths.has(dashed)) return refuse(400, 'path-override', 'a header asks for another path than the request line');
     if (namesAnotherHost(dashed, value, place)) return refuse(421, 'host-override', 'a header names another place than the connection was made to');

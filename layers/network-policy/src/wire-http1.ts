@@ -1,8 +1,12 @@
 /** HTTP/1.1 of Node as a wire. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Wire } from './wire.ts';
 
 const drainFor = 500;
+/** Connections on which a request was none: where it ended is not known, so what follows is not read as another. */
+const distrusted = new WeakSet<Socket>();
+export const isDistrusted = (socket: Socket): boolean => distrusted.has(socket);
 
 export class Http1Wire implements Wire {
   readonly version = '1.1';
@@ -110,6 +114,7 @@ export class Http1Wire implements Wire {
 
   distrust(): void {
     this.#last = true;
+    distrusted.add(this.#req.socket);
   }
 }
 

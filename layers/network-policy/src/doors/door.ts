@@ -56,8 +56,9 @@ export class Door {
   /** A CONNECT request; `head` came after it already. */
   connect(req: IncomingMessage, socket: Socket, head: Buffer): void {
     const target = readAuthority(req.url ?? '');
-    if (!target) {
-      this.#end(socket, 400, 'Bad Request', this.#refused({ name: doorName, port: doorPort }, 'proxy.connect-target', 'the target of CONNECT is not host:port'));
+    // A request line without a version is taken for HTTP/0.9, which has no CONNECT.
+    if (!target || (req.httpVersion !== '1.1' && req.httpVersion !== '1.0')) {
+      this.#end(socket, 400, 'Bad Request', this.#refused({ name: doorName, port: doorPort }, 'proxy.connect-target', 'CONNECT takes host:port, and HTTP/1.0 or 1.1'));
       return;
     }
     const problem = otherThan(req, target);

@@ -152,6 +152,7 @@ describe('every door decides alike', () => {
       ['CONNECT ok.test HTTP/1.1\r\nHost: ok.test\r\n\r\n', /^HTTP\/1\.1 400 /],
       ['CONNECT ok.test.:443 HTTP/1.1\r\nHost: ok.test.\r\n\r\n', /^HTTP\/1\.1 400 /],
       ['CONNECT 2130706433:80 HTTP/1.1\r\nHost: 2130706433\r\n\r\n', /^HTTP\/1\.1 400 /],
+      ['CONNECT ok.test:443\r\nX: HTTP/1.1\r\n\r\n', /^HTTP\/1\.1 400 /],
       ['CONNECT ok.test:0 HTTP/1.1\r\nHost: ok.test\r\n\r\n', /^HTTP\/1\.1 400 /],
       ['CONNECT user@ok.test:80 HTTP/1.1\r\nHost: ok.test\r\n\r\n', /^HTTP\/1\.1 400 /],
       ['CONNECT ok.test:443 HTTP/1.1\r\nHost: evil.test\r\n\r\n', /^HTTP\/1\.1 400 .*proxy\.misdirected/s],
