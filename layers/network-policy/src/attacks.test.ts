@@ -40,7 +40,7 @@ before(async () => {
     ],
     pins: [{ host: 'allowed.test', caPem: goodTls.caPem ?? '' }, { host: 'denied.test' }],
     ports: [good.port, goodTls.port, deniedPort],
-    limits: { headMs: 300, helloMs: 400 },
+    limits: { headMs: 1000, helloMs: 2500 },
   });
 });
 after(async () => {
@@ -118,7 +118,7 @@ const cases: readonly Case[] = [
   { name: 'WebSocket handshake without a key', bytes: 'GET / HTTP/1.1\r\nHost: allowed.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n', answer: /^HTTP\/1\.1 501/ },
   { name: 'HTTP/2 preface, then HTTP/1.1', bytes: 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nGET /ok HTTP/1.1\r\nHost: allowed.test\r\n\r\n', answer: /^(?!HTTP)/ },
   { name: 'HTTP/2 preface, damaged', bytes: 'PRI * HTTP/2.0\r\n\r\nSX\r\n\r\n', answer: /^(?!HTTP)/ },
-  { name: 'HTTP/2 preface of another version', bytes: 'PRI * HTTP/1.1\r\n\r\n', answer: /^$|^HTTP\/1\.1 40[08]/ },
+  { name: 'HTTP/2 preface of another version', bytes: 'PRI * HTTP/1.1\r\n\r\n', answer: /^HTTP\/1\.1 400/ },
   { name: 'TRACE', bytes: 'TRACE / HTTP/1.1\r\nHost: allowed.test\r\n\r\n', answer: /^HTTP\/1\.1 405/ },
   { name: 'method not allowed', bytes: 'DELETE / HTTP/1.1\r\nHost: allowed.test\r\n\r\n', answer: /^HTTP\/1\.1 403/ },
   { name: 'method in lower case', bytes: 'get / HTTP/1.1\r\nHost: allowed.test\r\n\r\n', answer: closed },

@@ -251,7 +251,10 @@ class SandboxEgress implements Egress {
       this.#places.delete(socket);
       this.#busy.delete(socket);
     });
-    if (place !== doorPlace && speaksHttp2(socket)) serveHttp2(this.#http2, socket, place);
+    const first = firstBytes(socket);
+    if (place !== doorPlace && speaksHttp2(socket, first)) serveHttp2(this.#http2, socket, place);
+    // Node's parser takes this for the beginning of HTTP/2, and waits for the rest of it.
+    else if (first?.toString('latin1', 0, 4) === 'PRI ') this.#turnAway(socket, 400, 'Bad Request', 'malformed', 'the request is not well-formed HTTP', undefined);
     else this.#http.emit('connection', socket);
   }
 
@@ -383,13 +386,18 @@ class SandboxEgress implements Egress {
 
 const doorPlace: Place = { name: doorName, port: doorPort, tls: false };
 
-/** Agreed on in the TLS handshake, or by the preface on a plain connection, whose first bytes have been put back. */
-function speaksHttp2(socket: Socket): boolean {
-  if (socket instanceof TLSSocket) return socket.alpnProtocol === 'h2';
+/** What a plain connection has sent already; it is put back. */
+function firstBytes(socket: Socket): Buffer | undefined {
+  if (socket instanceof TLSSocket) return undefined;
   const first: unknown = socket.read();
-  if (!Buffer.isBuffer(first)) return false;
+  if (!Buffer.isBuffer(first)) return undefined;
   socket.unshift(first);
-  return hasPreface(first);
+  return first;
+}
+
+/** Agreed on in the TLS handshake, or by the preface on a plain connection. */
+function speaksHttp2(socket: Socket, first: Buffer | undefined): boolean {
+  return socket instanceof TLSSocket ? socket.alpnProtocol === 'h2' : first !== undefined && hasPreface(first);
 }
 
 const kernelDestination: Destination = (socket) => ({ address: (socket.localAddress ?? '').replace(/^::ffff:/, ''), port: socket.localPort ?? 0 });
