@@ -15,6 +15,7 @@ export class Http1Wire implements Wire {
   #expects: boolean;
   #wrote = false;
   #last = false;
+  #corked = false;
 
   constructor(req: IncomingMessage, res: ServerResponse, expects: boolean) {
     this.#req = req;
@@ -65,11 +66,18 @@ export class Http1Wire implements Wire {
     res.writeHead(status, this.#last || !this.uploaded() ? [...headers, 'connection', 'close'] : (headers as string[]));
     // Head and what came with it go out in one write. A stream may take long to its first byte: its head does not wait for it.
     res.cork();
+    this.#corked = true;
     process.nextTick(() => {
       if (res.destroyed || res.writableEnded) return;
       if (!this.#wrote) res.flushHeaders();
-      res.uncork();
+      this.#uncork();
     });
+  }
+
+  #uncork(): void {
+    if (!this.#corked) return;
+    this.#corked = false;
+    this.#res.uncork();
   }
 
   write(chunk: Buffer): boolean {
@@ -85,6 +93,8 @@ export class Http1Wire implements Wire {
   end(trailers: readonly string[] = []): void {
     const req = this.#req;
     const res = this.#res;
+    // What Node gathers in a corked answer in chunks it would write behind the last chunk.
+    this.#uncork();
     if (trailers.length > 0 && res.chunkedEncoding) res.addTrailers(pairs(trailers));
     if (this.uploaded() || req.destroyed) {
       res.end();
