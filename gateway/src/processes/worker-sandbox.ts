@@ -19,6 +19,8 @@ export interface SandboxPorts {
   readonly recording: () => boolean;
   /** Has the gateway record a rise of the label; rejects if it is not recorded. */
   readonly raise: (sandbox: string, to: Sensitivity, why: string) => Promise<void>;
+  /** Has a credential renewed whose value was refused; resolves with whether a newer one is in force. */
+  readonly renew: (sandbox: string, placeholder: string) => Promise<boolean>;
   readonly closeFd: (fd: number) => void;
   /** Tests bind addresses in place of descriptors. */
   readonly source?: (fd: number) => SocketSource;
@@ -175,6 +177,7 @@ export class WorkerSandbox {
     const router = createRouter({ sandbox: this.id, config: () => current().config, policy: () => current().policy, decider, approver, audit, labels, clock, ids });
     const egress = createEgress({
       sandbox: this.id, tcp: this.#door ? { server: this.#door } : source(fds[0]), dns: source(fds[1]), policy: () => current().policy, decider, config: inForce.config, approver, audit, clock, ids, recording,
+      renew: (placeholder) => this.#ports.renew(this.id, placeholder),
       local: new Map([[inferenceHost, (req, res) => router.handle(req, res)]]),
       history: () => (this.#label === 'restricted' ? { ...emptyHistory, readRestricted: true } : emptyHistory),
       ...(destination ? { destination } : {}),

@@ -177,6 +177,7 @@ class DataPlane implements Worker {
         raise: async (name, to, why) => {
           if (!(await this.#gateway.ask({ t: 'label.raise', sandbox: name, to, why: why.slice(0, 1000) }))) throw new Error('The new label could not be recorded.');
         },
+        renew: (name, placeholder) => this.#gateway.ask({ t: 'credential.renew', sandbox: name, placeholder }),
         ...(source ? { source } : {}), ...(destination ? { destination } : {}),
       });
       this.#sandboxes.set(id, sandbox);

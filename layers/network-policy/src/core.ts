@@ -54,7 +54,12 @@ export interface Ports {
   readonly limits: Limits;
   readonly history?: (() => History) | undefined;
   readonly recording?: (() => boolean) | undefined;
+  /** The other side refused the value of a `renewable` credential: resolves with whether a newer one is in force here. */
+  readonly renew?: ((placeholder: string) => Promise<boolean>) | undefined;
 }
+
+/** Values that were replaced and are still looked for. */
+const formerValues = 64;
 
 export class Core {
   readonly ports: Ports;
@@ -64,6 +69,10 @@ export class Core {
   secrets: KnownSecrets;
   /** What must not come back. */
   values: KnownSecrets;
+  /** Values that were in force: they may still open something, and may still be on their way back. */
+  readonly #former = new Set<string>();
+  /** Renewals under way, by placeholder. */
+  readonly renewing = new Map<string, Promise<boolean>>();
   readonly open = new Set<Reconsidered>();
   readonly #life: string;
   #count = 0;
@@ -75,15 +84,22 @@ export class Core {
     this.ports = ports;
     this.hooks = hooks;
     this.config = config;
-    this.secrets = secretsOf(config);
-    this.values = new KnownSecrets(config.credentials.map(({ value }) => value));
+    this.secrets = secretsOf(config, this.#former);
+    this.values = valuesOf(config, this.#former);
     this.#life = ports.ids.next('net');
   }
 
   update(config: EgressConfig): void {
+    for (const { value, renewable } of this.config.credentials) {
+      if (renewable !== true || config.credentials.some((one) => one.value === value)) continue;
+      this.#former.delete(value);
+      this.#former.add(value);
+      const [oldest] = this.#former;
+      if (this.#former.size > formerValues && oldest !== undefined) this.#former.delete(oldest);
+    }
     this.config = config;
-    this.secrets = secretsOf(config);
-    this.values = new KnownSecrets(config.credentials.map(({ value }) => value));
+    this.secrets = secretsOf(config, this.#former);
+    this.values = valuesOf(config, this.#former);
   }
 
   request(source: ActionRequest['source'], resource: Resource): ActionRequest {
@@ -132,6 +148,10 @@ export function refusal(policyVersion: number, rule: string, reason: string, hin
 }
 
 /** Real values only: a placeholder out of place is found where credentials are put in, and in bodies below. */
-function secretsOf(config: EgressConfig): KnownSecrets {
-  return new KnownSecrets(config.credentials.flatMap(({ value, placeholder, sigv4 }) => [value, placeholder, ...(sigv4?.sessionToken === undefined ? [] : [sigv4.sessionToken])]));
+function secretsOf(config: EgressConfig, former: ReadonlySet<string>): KnownSecrets {
+  return new KnownSecrets([...config.credentials.flatMap(({ value, placeholder, sigv4 }) => [value, placeholder, ...(sigv4?.sessionToken === undefined ? [] : [sigv4.sessionToken])]), ...former]);
+}
+
+function valuesOf(config: EgressConfig, former: ReadonlySet<string>): KnownSecrets {
+  return new KnownSecrets([...config.credentials.map(({ value }) => value), ...former]);
 }

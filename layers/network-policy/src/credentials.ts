@@ -15,6 +15,8 @@ export interface Credential {
   readonly port?: number;
   /** `value` is a secret access key: it signs and is never sent. */
   readonly sigv4?: Omit<SigningKey, 'secret'>;
+  /** A newer value can be had. */
+  readonly renewable?: true;
 }
 
 /** Where a request goes, as far as a binding asks. */

@@ -55,6 +55,8 @@ export interface JudgedEgressOptions {
   readonly history?: () => History;
   /** False while the record takes no events: then nothing is let through. */
   readonly recording?: () => boolean;
+  /** Has a credential renewed that was refused; without it none is. */
+  readonly renew?: (placeholder: string) => Promise<boolean>;
   readonly limits?: Partial<Limits>;
   /** By default the standard hooks. */
   readonly hooks?: Hooks;
@@ -147,7 +149,7 @@ class SandboxEgress implements Egress {
     this.#local = new Map([...options.local, [doorName, doorHelp]]);
     const limits = { ...defaultLimits, ...options.limits };
     const upstreams = new Upstreams({ resolve: options.resolve ?? resolveBySystem, clock, pins: options.config.upstreams, connections: limits.upstreamConnections });
-    this.#core = new Core({ sandbox, judge, approver: options.approver, audit, clock, ids, upstreams, limits, history: options.history, recording: options.recording }, options.hooks ?? standardHooks, options.config);
+    this.#core = new Core({ sandbox, judge, approver: options.approver, audit, clock, ids, upstreams, limits, history: options.history, recording: options.recording, renew: options.renew }, options.hooks ?? standardHooks, options.config);
     this.#contexts = new TlsContexts(options.config.ca, clock);
     this.#dns = new DnsResponder({
       sandbox, audit, clock, ids, synthetic: this.#synthetic, perSecond: limits.questionsPerSecond, six: options.ipv6 ?? ('fd' in options.dns && existsSync('/proc/net/if_inet6')),

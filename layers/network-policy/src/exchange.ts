@@ -23,6 +23,7 @@ import { bodyLimit } from './body-limit.ts';
 import { leaksInHead } from './head-leaks.ts';
 import { httpRecord } from './records.ts';
 import { hashOf } from './sigv4.ts';
+import { newerValues, RenewingHandler } from './renewal.ts';
 import { Relay } from './relay.ts';
 import { checkRequest, isProblem } from './request-check.ts';
 import type { CheckedRequest, Place, Problem } from './request-check.ts';
@@ -290,8 +291,7 @@ export class Exchange implements Reconsidered {
       this.#deny(inserted, 'a credential placeholder is out of place');
       return;
     }
-    // What comes back is searched or read, so it must not come encoded.
-    if (hasCredential(passing) || this.#asked.some(({ message }) => message.protocol === 'mcp')) for (const name of ['accept-encoding', 'grpc-accept-encoding']) dropHeader(headers, name);
+    this.#plainAnswer(passing, headers);
     if (this.#wire instanceof UpgradeWire) {
       this.#relay = dispatchWebSocket(core, passing, this.#wire, headers, inserted.used, { ended: () => this.#finish(), failed: (error) => this.#failed(error) });
       return;
@@ -310,10 +310,7 @@ export class Exchange implements Reconsidered {
       }
       body = new OutgoingBody(this.#wire, transforms);
     }
-    if (Buffer.isBuffer(body) && (checked.length === undefined || checked.length !== body.length)) {
-      dropHeader(headers, 'content-length');
-      headers.push('content-length', String(body.length));
-    }
+    if (Buffer.isBuffer(body)) sayLength(headers, checked, body);
     const relay = new Relay(this.#wire, inserted.used, (head) => hooks.incoming.flatMap((hook) => (isGrpc(checked.contentType) ? grpcAnswer(hook, passing, head) : hook.open(passing, head)) ?? []), {
       data: (bytes) => { core.counts.bytesIn += bytes; },
       ended: () => {
@@ -324,7 +321,31 @@ export class Exchange implements Reconsidered {
     });
     this.#relay = relay;
     const { version } = this.#wire;
-    core.ports.upstreams.send({ host: name, port, tls, version, path: checked.target, method: checked.method, headers, body, trailers: () => safeTrailers(this.#wire.trailers()) }, relay);
+    const send = (out: readonly string[], handler: Relay | RenewingHandler): void => core.ports.upstreams.send({ host: name, port, tls, version, path: checked.target, method: checked.method, headers: out, body, trailers: () => safeTrailers(this.#wire.trailers()) }, handler);
+    if (!core.ports.renew || !inserted.used.some((one) => one.renewable === true)) {
+      send(headers, relay);
+      return;
+    }
+    const again = (): void => {
+      if (!this.#live('forwarding')) return;
+      const fresh = ['host', authority(this.#place), ...checked.headers];
+      const anew = this.#insert(checked, fresh, hashOf(this.#body));
+      if ('verdict' in anew) {
+        this.#deny(anew, 'a credential placeholder is out of place');
+        return;
+      }
+      this.#plainAnswer(passing, fresh);
+      if (this.#body) sayLength(fresh, checked, this.#body);
+      relay.mask(anew.used);
+      this.#record('allow', 'sent again with a newer credential', this.#judged?.decision);
+      send(fresh, relay);
+    };
+    send(headers, new RenewingHandler(relay, { renew: () => newerValues(core, inserted.used), again: body instanceof OutgoingBody ? undefined : again }));
+  }
+
+  /** What comes back is searched or read, so it must not come encoded. */
+  #plainAnswer(passing: Passing, headers: string[]): void {
+    if (hasCredential(passing) || this.#asked.some(({ message }) => message.protocol === 'mcp')) for (const name of ['accept-encoding', 'grpc-accept-encoding']) dropHeader(headers, name);
   }
 
   #failed(error: Error): void {
@@ -428,6 +449,13 @@ const nothing = Buffer.alloc(0);
 
 function dropHeader(headers: string[], name: string): void {
   for (let i = headers.length - 2; i >= 0; i -= 2) if (headers[i]?.toLowerCase() === name) headers.splice(i, 2);
+}
+
+/** A body that was replaced, or that came in chunks and is here as a whole, has a length of its own. */
+function sayLength(headers: string[], checked: CheckedRequest, body: Buffer): void {
+  if (checked.length === body.length) return;
+  dropHeader(headers, 'content-length');
+  headers.push('content-length', String(body.length));
 }
 
 function failure(error: unknown): string {

@@ -18,7 +18,7 @@ export interface RelayEvents {
 
 export class Relay implements Dispatcher.DispatchHandler {
   readonly #wire: Wire;
-  readonly #masked: readonly Credential[];
+  #masked: readonly Credential[];
   readonly #open: (head: AnswerHead) => readonly ByteTransform[];
   readonly #events: RelayEvents;
   #controller: Dispatcher.DispatchController | undefined;
@@ -32,6 +32,11 @@ export class Relay implements Dispatcher.DispatchHandler {
     this.#masked = masked;
     this.#open = open;
     this.#events = events;
+  }
+
+  /** These were put in as well. */
+  mask(more: readonly Credential[]): void {
+    this.#masked = [...this.#masked, ...more];
   }
 
   /** Ends the upstream request, whatever its state. */

@@ -188,6 +188,7 @@ export interface DeskOptions {
   readonly audit?: AuditSink;
   readonly patienceMs?: number;
   readonly ipv6?: boolean;
+  readonly renew?: JudgedEgressOptions['renew'];
 }
 
 export async function openDesk(options: DeskOptions): Promise<Desk> {
@@ -204,7 +205,7 @@ export async function openDesk(options: DeskOptions): Promise<Desk> {
   const ports = [443, 80, ...options.ports];
   const egress = createJudgedEgress({
     sandbox: 'sbx_test', tcp: { host: '0.0.0.0', port: 0 }, dns: { host: '127.0.0.1', port: 0 }, judge: options.judge ?? policy, config, approver, audit: options.audit ?? audit, clock: testClock, ids: testIds,
-    local: options.local ?? new Map(), ...(options.limits ? { limits: options.limits } : {}), resolve: options.resolveUpstream ?? (async () => []), ipv6: options.ipv6 ?? false,
+    local: options.local ?? new Map(), ...(options.limits ? { limits: options.limits } : {}), resolve: options.resolveUpstream ?? (async () => []), ipv6: options.ipv6 ?? false, ...(options.renew ? { renew: options.renew } : {}),
     destination: (socket) => {
       const parts = (socket.localAddress ?? '').split('.').map(Number);
       const index = ((parts[1] ?? 0) - 16) >> 1;
