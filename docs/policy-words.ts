@@ -13,7 +13,7 @@ export const policyWords: Readonly<Record<string, Readonly<Record<string, string
     'spec.resources.gpuAccess': '`none` and `inference-only`: no device; models are reached through inference.local. `full`: the devices that root permits in host.yaml (`gpu`), if agents may open them.',
     'spec.resources.maxPids': 'Processes and threads at once.',
     'spec.resources.maxOpenFiles': 'Open descriptors of one process.',
-    'spec.resources.maxDisk': 'Size of each private file system (/tmp, home) and of the layer of an ephemeral workspace. If left out: 1Gi each.',
+    'spec.resources.maxDisk': 'Size of each private file system (/tmp, home) and of the layer of the workspace (`ephemeral`, or `filesystem.overlay`: a file system of its own, at least 4Mi). If left out: 1Gi each; a layer that is kept is then as large as the disk.',
     'spec.resources.timeout': 'For example `30m`: wall time from the first command in an idle sandbox until everything in it is ended.',
     'spec.permissions.allowedAPIs[]': 'Actions that are allowed: `crm.read`, or `crm.*` for all below it.',
     'spec.permissions.deniedAPIs[]': 'Actions that are denied, whatever else allows them. `*` is all.',

@@ -81,6 +81,15 @@ for (const [line, words] of unprovided) {
   });
 }
 
+test('maxDisk is kept by every layer, ephemeral or kept', () => {
+  for (const line of ['isolation: { filesystem: ephemeral }', 'isolation: { filesystem: workspace }\n  filesystem: { overlay: true }', 'isolation: {}\n  filesystem: { overlay: true, readWrite: [/workspace] }']) {
+    const policy = loadSandboxPolicy(`${head.replace('  isolation: {}\n', '')}  resources: { maxDisk: 1Gi }\n  ${line}\n`, 's.yaml');
+    assert.deepEqual(unenforced(policy, { tier: 'B' }), [], line);
+  }
+  const direct = loadSandboxPolicy(`${head}  resources: { maxDisk: 1Gi }\n  filesystem: { readWrite: [/workspace] }\n`, 's.yaml');
+  assert.match(unenforced(direct, { tier: 'B' }).join('\n'), /filesystem: \{ overlay: true \}/);
+});
+
 test('rules on starting programs hold where openshelld is root, and a plain user is told what happens instead', () => {
   const policy = loadSandboxPolicy(`${head}  process: { exec: { escalate: [/usr/bin/ssh] } }\n  filesystem: { escalate: [{ path: /workspace/a/**, on: [exec] }] }\n`, 's.yaml');
   for (const tier of ['A', 'B'] as const) assert.deepEqual(unenforced(policy, { tier }), []);

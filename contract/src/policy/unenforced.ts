@@ -80,9 +80,7 @@ function gaps(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolici
   if (facts.tier === 'C' && spec.auditLog.syscalls !== 'off') unlessAsked(['auditLog', 'syscalls'], 'auditLog.syscalls: without root system calls are not counted; only those that the call filter refuses are seen.');
   const layered = spec.isolation.filesystem === 'ephemeral' || spec.filesystem.overlay;
   const direct = !layered && (spec.isolation.filesystem === 'workspace' || spec.filesystem.readWrite.some((path) => /^\/workspace(\/|$)/.test(path)));
-  // A layer that is kept lies on the host's own disk.
-  const kept = spec.filesystem.overlay && spec.isolation.filesystem !== 'ephemeral';
-  if (spec.resources.maxDisk !== undefined && (direct || kept)) gap(['resources', 'maxDisk'], 'resources.maxDisk: what is written to the workspace itself is not limited, only private file systems are. A writable tree with a size is a layer that ends with the sandbox (isolation.filesystem: ephemeral, without filesystem.overlay); or put the folder on a file system of that size.');
+  if (spec.resources.maxDisk !== undefined && direct) gap(['resources', 'maxDisk'], 'resources.maxDisk: what is written to the workspace itself is not limited, only layers and private file systems are. Say `filesystem: { overlay: true }`: then what the agent writes lies in a layer of that size until it is committed; or put the folder on a file system of that size.');
   if (!spec.auditLog.enabled) out.push({ text: 'auditLog.enabled: false: the record is always kept.', stricter: true, where: whereOf(policy, ['spec', 'auditLog', 'enabled']) });
   if (spec.auditLog.onAuditFailure === 'continue') out.push({ text: 'auditLog.onAuditFailure: continue: what cannot be undone is refused while it cannot be put on record.', stricter: true, where: whereOf(policy, ['spec', 'auditLog', 'onAuditFailure']) });
   // Not a gap of ours, but whoever opens the folder afterwards must see it wherever the sandbox is shown.

@@ -77,7 +77,7 @@ int idmap_clone(const struct launch_in *in, pid_t *helper, struct fault *f) {
 
 int idmap_layer(const struct launch_in *in, struct fault *f) {
   pid_t helper = 0;
-  int tree = sys_open_tree(in->layer_fd, "", AT_EMPTY_PATH | TREE_CLONE | TREE_CLOEXEC), userns = tree < 0 ? -1 : mapping_namespace(in, LAYER_UID, LAYER_UID, true, &helper), e = errno;
+  int tree = in->layer_mounted ? fcntl(in->layer_fd, F_DUPFD_CLOEXEC, 0) : sys_open_tree(in->layer_fd, "", AT_EMPTY_PATH | TREE_CLONE | TREE_CLOEXEC), userns = tree < 0 ? -1 : mapping_namespace(in, LAYER_UID, LAYER_UID, true, &helper), e = errno;
   struct mount_attributes attr = {.set = ATTR_NOSUID | ATTR_NODEV | MOUNT_ATTR_IDMAP, .propagation = MS_PRIVATE, .userns_fd = (uint64_t)userns};
   bool good = userns >= 0 && sys_mount_setattr(tree, "", AT_EMPTY_PATH, &attr) == 0;
   if (userns >= 0 && !good) e = errno;

@@ -1,5 +1,6 @@
 /* Looks at, commits, discards and copies layers, each in a process of its own, so that the others do not wait. */
 #include "openshelld_layers.h"
+#include "layer-image.h"
 #include "layer.h"
 #include "openshelld_store.h"
 #include "openshelld_text.h"
@@ -8,10 +9,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -49,27 +53,47 @@ static int write_about(const char *sandbox, json_t *about) {
   return json_dump_file(about, new, JSON_COMPACT) == 0 && rename(new, path) == 0 ? 0 : -1;
 }
 
-int layer_prepare(struct sandbox *s, json_t *plan, const struct registration *w) {
+/* How many bytes the layer is to have, 0: as many as the disk. -1 with the reason: it cannot have them. What an earlier policy gave it a size keeps that. */
+static json_int_t size_of(const char *sandbox, json_int_t wanted, json_t *about, char *err, size_t errlen) {
+  char image[300], upper[300];
+  struct stat st;
+  errno = ENAMETOOLONG;
+  if (!path_of(image, sizeof image, sandbox, "/" IMAGE) || !path_of(upper, sizeof upper, sandbox, "/data/upper")) return text_format(err, errlen, "the layer: %s", strerror(errno)), -1;
+  bool there = lstat(image, &st) == 0;
+  if (there && wanted == 0) return (json_int_t)st.st_size;
+  if (there && (json_int_t)st.st_size > wanted + 4096) return text_format(err, errlen, "the layer has %lld bytes already and cannot have fewer (resources.maxDisk); commit and discard it first, or allow it that many", (long long)st.st_size), -1;
+  /* Where all was committed nothing is lost. */
+  if (!there && wanted > 0 && rmdir(upper) < 0 && errno != ENOENT) return text_format(err, errlen, "the layer was begun without a size and cannot have one now (resources.maxDisk); commit and discard it first"), -1;
+  if (wanted > 0) json_object_set_new(about, "bytes", json_integer(wanted));
+  return wanted;
+}
+
+int layer_prepare(struct sandbox *s, json_t *plan, json_t *launch, const struct registration *w, char *err, size_t errlen) {
   json_t *workspace = json_object_get(plan, "workspace");
   const char *kind = json_string_value(json_object_get(workspace, "kind")), *end = json_string_value(json_object_get(workspace, "onEnd"));
   char path[300];
   if (!kind || !end || strcmp(kind, "overlay") != 0 || strcmp(end, "keep") != 0 || !w) return 0;
-  errno = EBUSY;
+  text_format(err, errlen, "the layer is busy: it is being looked at, carried out or copied, and must stand still");
   for (const struct work *one = works; one; one = one->next)
-    if (strcmp(one->sandbox, s->id) == 0) return -1; /* what is being looked at, carried out or copied must stand still */
-  errno = ENOTSUP;
-  if (config.alone || !path_of(path, sizeof path, s->id, "") || (mkdir(path, 0700) < 0 && errno != EEXIST)) return -1;
+    if (strcmp(one->sandbox, s->id) == 0) return -1;
+  text_format(err, errlen, "nobody keeps a layer for a program alone");
+  if (config.alone) return -1;
+  text_format(err, errlen, "the layer cannot be made");
+  if (!path_of(path, sizeof path, s->id, "") || (mkdir(path, 0700) < 0 && errno != EEXIST)) return -1;
   json_t *about = read_about(s->id);
   const char *of = json_string_value(json_object_get(about, "registration"));
   bool ours = !about || (of && strcmp(of, w->id) == 0);
   /* The rules of the policy in force now. */
   if (about && ours) json_object_set(about, "protect", json_object_get(plan, "protect"));
   else if (!about) about = json_pack("{s:I,s:s,s:I,s:I,s:O}", "since", (json_int_t)wall_ms(), "registration", w->id, "uid", (json_int_t)w->uid, "gid", (json_int_t)w->gid, "protect", json_object_get(plan, "protect"));
-  bool good = ours && about && write_about(s->id, about) == 0;
+  json_int_t bytes = -1;
+  if (!ours) text_format(err, errlen, "the layer is one of another folder");
+  else if (about) bytes = size_of(s->id, json_integer_value(json_object_get(workspace, "bytes")), about, err, errlen);
+  bool good = bytes >= 0 && write_about(s->id, about) == 0;
   json_decref(about);
-  if (!ours) errno = EXDEV;
-  if (!good || !path_of(path, sizeof path, s->id, "/data") || (mkdir(path, 0711) < 0 && errno != EEXIST)) return -1;
-  s->layer = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (bytes > 0) json_object_set_new(launch, "layerBytes", json_integer(bytes));
+  if (!good || !path_of(path, sizeof path, s->id, "/data") || (mkdir(path, 0711) < 0 && errno != EEXIST) || !path_of(path, sizeof path, s->id, bytes > 0 ? "" : "/data")) return -1;
+  s->layer = open(path, (bytes > 0 ? O_RDONLY : O_PATH) | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   return s->layer < 0 ? -1 : 0;
 }
 
@@ -101,11 +125,30 @@ static int open_folder(const char *sandbox, const char *rest) {
   return path_of(path, sizeof path, sandbox, rest) ? open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
 }
 
+/* The file system of a layer with a size, mounted nowhere; -2: the layer has none. -1 with the reason. It stays until this process ends. */
+static int mount_of(const char *sandbox, const char *image, char *err, size_t errlen) {
+  int folder = open_folder(sandbox, "");
+  text_format(err, errlen, "the layer: %s", strerror(errno));
+  bool there = folder >= 0 && faccessat(folder, image, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+  int tree = there ? layer_image_mount(folder, image, err, errlen) : folder < 0 ? -1 : -2;
+  if (folder >= 0) close(folder);
+  return tree;
+}
+
+/* For programs that go by names: at `data`, for nobody but this process and what it starts. */
+static bool show_mount(const char *sandbox, int tree) {
+  char path[300];
+  return path_of(path, sizeof path, sandbox, "/data") && unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) == 0 && syscall(429 /* move_mount */, tree, "", AT_FDCWD, path, 4 /* F_EMPTY_PATH */) == 0;
+}
+
 static json_t *look_or_commit(const char *sandbox, json_t *about, bool commit) {
   const struct registration *w = registry_find(json_string_value(json_object_get(about, "registration")) ?: "");
   char link[40];
   text_format(link, sizeof link, "/proc/self/fd/%d", w ? w->fd : -1);
-  int upper = open_folder(sandbox, "/data/upper"), lower = w ? open(link, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+  char err[300];
+  int tree = mount_of(sandbox, IMAGE, err, sizeof err);
+  if (tree == -1) return failure("host", err);
+  int upper = tree >= 0 ? openat(tree, "upper", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : open_folder(sandbox, "/data/upper"), lower = w ? open(link, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
   if (!w || lower < 0) return failure("registration", "the folder is not registered");
   if (upper < 0) return commit ? json_pack("{s:i,s:[],s:i,s:b}", "committed", 0, "left", "more", 0, "checked", 1) : json_pack("{s:[],s:i,s:b}", "changes", "more", 0, "checked", 1);
   if (!commit) return layer_diff(upper, lower);
@@ -143,17 +186,36 @@ static json_t *take_snapshot(const char *sandbox, const char *name) {
   json_decref(there);
   if (count >= SNAPSHOTS_MAX) return failure("full", "there are too many snapshots");
   if (mkdir(all, 0700) < 0 && errno != EEXIST) return failure("host", strerror(errno));
+  char err[300];
+  int tree = mount_of(sandbox, IMAGE, err, sizeof err);
+  if (tree == -1) return failure("host", err);
+  if (tree >= 0 && !show_mount(sandbox, tree)) return failure("host", "the layer cannot be shown to the program that copies it");
   if (access(one, F_OK) == 0) return failure("exists", "there is a snapshot of that name");
   if (!remove_all(part) || !copy_all(sandbox, upper, part) || rename(part, one) < 0) return failure("host", "the layer could not be copied");
   return json_pack("{s:s}", "name", name);
 }
 
-static json_t *restore(const char *sandbox, const char *name) {
+/* Into a new file system of the same size, which then takes the place of the old one, so that room for one is enough. */
+static json_t *restore_image(const char *sandbox, char *from, char *upper, const char *name, json_int_t bytes) {
+  char err[300];
+  int folder = open_folder(sandbox, "");
+  if (folder < 0 || layer_image_make(folder, IMAGE_NEW, (uint64_t)bytes, err, sizeof err) < 0) return failure("host", folder < 0 ? strerror(errno) : err);
+  int tree = mount_of(sandbox, IMAGE_NEW, err, sizeof err);
+  const char *problem = tree < 0 ? err : !show_mount(sandbox, tree) ? "the layer cannot be shown to the program that copies into it" : !copy_all(sandbox, from, upper) ? "the snapshot could not be copied back; is it larger than resources.maxDisk?" : NULL;
+  int root = problem ? -1 : openat(tree, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (!problem && (root < 0 || syncfs(root) < 0 || renameat(folder, IMAGE_NEW, folder, IMAGE) < 0)) problem = "the snapshot could not take the layer's place";
+  if (!problem) return json_pack("{s:s}", "name", name);
+  (void)unlinkat(folder, IMAGE_NEW, 0);
+  return failure("host", problem);
+}
+
+static json_t *restore(const char *sandbox, const char *name, json_int_t bytes) {
   char upper[300], one[300], part[300], old[300], work[300];
   if (!path_of(upper, sizeof upper, sandbox, "/data/upper") || !path_of(one, sizeof one, sandbox, "/snapshots/") || !text_format(one + strlen(one), sizeof one - strlen(one), "%s", name) || !path_of(part, sizeof part, sandbox, "/data/new") || !path_of(old, sizeof old, sandbox, "/data/old") ||
       !path_of(work, sizeof work, sandbox, "/data/work"))
     return failure("protocol", "the name is too long");
   if (access(one, F_OK) < 0) return failure("no-snapshot", "there is no snapshot of that name");
+  if (bytes > 0) return restore_image(sandbox, one, upper, name, bytes);
   if (!remove_all(part) || !remove_all(old) || !copy_all(sandbox, one, part) || (rename(upper, old) < 0 && errno != ENOENT) || rename(part, upper) < 0) return failure("host", "the snapshot could not be copied back");
   (void)remove_all(old);
   (void)remove_all(work);
@@ -169,8 +231,8 @@ static json_t *carry_out(const char *sandbox, const char *op, const char *name) 
   if (strcmp(op, "commit") == 0) return look_or_commit(sandbox, about, true);
   if (strcmp(op, "snapshots") == 0) return snapshots(sandbox);
   if (strcmp(op, "snapshot") == 0) return take_snapshot(sandbox, name);
-  if (strcmp(op, "restore") == 0) return restore(sandbox, name);
-  if (!path_of(path, sizeof path, sandbox, "/data") || !remove_all(path)) return failure("host", "the layer could not be emptied");
+  if (strcmp(op, "restore") == 0) return restore(sandbox, name, json_integer_value(json_object_get(about, "bytes")));
+  if (!path_of(path, sizeof path, sandbox, "/data") || !remove_all(path) || !path_of(path, sizeof path, sandbox, "/" IMAGE) || (unlink(path) < 0 && errno != ENOENT)) return failure("host", "the layer could not be emptied");
   json_object_set_new(about, "since", json_integer(wall_ms()));
   return write_about(sandbox, about) == 0 ? json_object() : failure("host", "the layer could not be emptied");
 }

@@ -1,7 +1,7 @@
 /*
  * The shim: parent of one sandbox's init, and keeper of its descriptors while openshelld is away.
  * Packets between openshelld and shim (SEQPACKET, JSON):
- *   openshelld -> shim   launch {sandbox, uid, plan, instance, worker, holdMs, bindRoots, devices, testing, alone, workspaceUid, workspaceGid, limits, socket} fds [workspace, manifest, layer?]?   once, on descriptor 3
+ *   openshelld -> shim   launch {sandbox, uid, plan, instance, worker, holdMs, bindRoots, devices, testing, alone, workspaceUid, workspaceGid, limits, socket, layerBytes?} fds [workspace, manifest, layer?]?   once, on descriptor 3
  *                        exec {n, execId, argv, env, cwd, tty}  fds [stdin, stdout, stderr, kept stdout, kept stderr] or with tty [slave, kept master]
  *                        exec.fds {n, execId}   exec.signal {execId, signal}   exec.resize {execId, rows, cols}   exec.done {execId}   freeze {n, frozen}   rules {escalate}
  *                        attached {worker, pid}   overtime.taken {}   held {nid, deadline, record} fds [parent, other parent?]   unheld {nid}   lsm.held {id, record}   lsm.unheld {id}   start.answer {n, allow}   keep {} fds [objects that have rules]   destroy {}

@@ -1,6 +1,7 @@
 /* Making the sandbox: limits, cgroup, launch; and saying what came of it. */
 #include "openshelld_text.h"
 #include "shim.h"
+#include "layer-image.h"
 #include "shim_starts.h"
 
 #include <errno.h>
@@ -63,6 +64,15 @@ static int launch(json_t *message, int workspace, int manifest, int layer) {
                          .bind_roots = roots,
                          .devices = devices,
                          .allow_layer_switches = json_is_true(json_object_get(message, "testing"))};
+  json_int_t layer_bytes = json_integer_value(json_object_get(message, "layerBytes"));
+  if (layer >= 0 && layer_bytes > 0) {
+    in.layer_mounted = true;
+    in.layer_fd = layer_image_open(layer, (uint64_t)layer_bytes, err, sizeof err);
+    if (in.layer_fd < 0) {
+      (void)cgroup_remove(&shim.group, 500);
+      return fail("host", err);
+    }
+  }
   if (manifest >= 0) {
     in.manifest = json_deep_copy(json_object_get(message, "owner"));
     in.manifest_fd = manifest;
@@ -70,6 +80,8 @@ static int launch(json_t *message, int workspace, int manifest, int layer) {
   }
   int made = launch_sandbox(plan, &in, &shim.sandbox, err, sizeof err);
   json_decref(in.manifest);
+  /* From here on only the sandbox keeps it. */
+  if (in.layer_mounted) close(in.layer_fd);
   if (made == 0) return 0;
   (void)cgroup_kill(&shim.group);
   (void)cgroup_remove(&shim.group, 500);

@@ -17,7 +17,7 @@ const words: Readonly<Record<string, string>> = {
   timeoutMs: 'resources.timeout',
   locks: 'filesystem.escalate (another place, or another kind of operation)',
   protect: 'filesystem.protect',
-  workspace: 'filesystem.overlay',
+  workspace: 'filesystem.overlay or resources.maxDisk',
   audit: 'auditLog.syscalls',
 };
 
