@@ -75,7 +75,7 @@ void describe('kept layers with a size', root, () => {
     assert.ok(!readFileSync('/proc/self/mounts', 'utf8').includes(instance.state));
   }
 
-  it('maxDisk is the size of a kept layer, which is looked at, carried out, copied, restored and kept as any other', async () => {
+  it('maxDisk is the size of a kept layer, which is looked at, carried out, copied, restored and kept like every other', async () => {
     const w = await work();
     try {
       await w.start(sized('16Mi'));
@@ -196,7 +196,7 @@ void describe('kept layers with a size', root, () => {
     const tool = join(native, 'build/test-layer-image');
     const made = spawnSync('make', ['-s', '-C', native, 'build/test-layer-image'], { encoding: 'utf8' });
     assert.equal(made.status, 0, made.stderr);
-    const open = (bytes: number, hide = ''): string => spawnSync('unshare', ['-m', 'sh', '-c', `${hide === '' ? '' : `mount --bind /dev/null ${hide} && `}exec "$0" "$1" "$2"`, tool, folder, String(bytes)], { encoding: 'utf8' }).stdout;
+    const open = (bytes: number, hide = ''): string => spawnSync('unshare', ['-m', 'sh', '-c', '[ -z "$3" ] || mount --bind /dev/null "$3"; exec "$1" "$2" "$4"', 'sh', tool, folder, hide, String(bytes)], { encoding: 'utf8' }).stdout;
     try {
       const mkfs = realpathSync('/sbin/mkfs.ext4');
       assert.match(open(8 << 20, mkfs), /^refused: a layer with a size \(resources\.maxDisk\) needs mkfs\.ext4/);
