@@ -116,8 +116,12 @@ function takeTls(options: CaptureOptions, socket: Socket, first: Buffer, place: 
     else if (!options.handshakes.take()) refuse(core, socket, place, 'proxy.handshake-rate', 'too many handshakes at once');
     else {
       socket.unshift(bytes);
-      if (passthrough && !local) void new Splice(core, place, socket).run();
-      else decrypt(options, socket, place, next !== options.http ? [] : local ? ['http/1.1'] : ['h2', 'http/1.1'], next);
+      const take = (): void => {
+        if (socket.destroyed) return;
+        if (passthrough && !local) void new Splice(core, place, socket).run();
+        else decrypt(options, socket, place, next !== options.http ? [] : local ? ['http/1.1'] : ['h2', 'http/1.1'], next);
+      };
+      if (!core.pace.run(take)) refuse(core, socket, place, 'proxy.handshake-rate', 'too many handshakes wait for their turn');
     }
   };
   const read = (): void => {

@@ -5,6 +5,7 @@ import type { History, Resource, SandboxConfig } from '@nemoclaw/contract';
 import type { Hooks } from './hooks.ts';
 import { KnownSecrets } from './known-secrets.ts';
 import type { Judge } from './judge.ts';
+import { Pace } from './pace.ts';
 import type { Seen } from './records.ts';
 import type { Upstreams } from './upstreams.ts';
 
@@ -74,14 +75,17 @@ export class Core {
   /** Renewals under way, by placeholder. */
   readonly renewing = new Map<string, Promise<boolean>>();
   readonly open = new Set<Reconsidered>();
+  /** This sandbox's turns among all that this process serves. */
+  readonly pace: Pace;
   readonly #life: string;
   #count = 0;
   held = 0;
   buffered = 0;
-  readonly counts = { requests: 0, allowed: 0, denied: 0, held: 0, refused: 0, bytesIn: 0, bytesOut: 0, handshakes: 0, connections: 0 };
+  readonly counts = { requests: 0, allowed: 0, denied: 0, held: 0, refused: 0, bytesIn: 0, bytesOut: 0, handshakes: 0, connections: 0, overLimit: 0 };
 
   constructor(ports: Ports, hooks: Hooks, config: EgressConfig) {
     this.ports = ports;
+    this.pace = new Pace(ports.clock);
     this.hooks = hooks;
     this.config = config;
     this.secrets = secretsOf(config, this.#former);
@@ -136,6 +140,7 @@ export class Core {
 
   close(): void {
     this.open.clear();
+    this.pace.close();
   }
 }
 

@@ -85,6 +85,10 @@ export interface EgressStats {
   readonly connections: number;
   readonly open: number;
   readonly minted: number;
+  /** Connections over the limit; tasks that waited for this sandbox's turn, and those that found no room to. */
+  readonly overLimit: number;
+  readonly waited: number;
+  readonly turnedAway: number;
   readonly dns: { readonly answered: number; readonly refused: number };
 }
 
@@ -142,6 +146,7 @@ class SandboxEgress implements Egress {
   readonly #places = new Map<Socket, Place>();
   /** Requests under way by connection. */
   readonly #busy = new Map<Socket, number>();
+  #toldTooMany = -Infinity;
 
   constructor(options: JudgedEgressOptions) {
     this.#options = options;
@@ -171,6 +176,7 @@ class SandboxEgress implements Egress {
     this.#tcp.removeAllListeners('connection');
     this.#tcp.on('connection', (socket: Socket) => {
       if (this.#raw.size >= limits.connections) {
+        this.#tooMany();
         socket.destroy();
         return;
       }
@@ -178,7 +184,10 @@ class SandboxEgress implements Egress {
       this.#core.counts.connections += 1;
       socket.once('close', () => this.#raw.delete(socket));
       const { address, port } = (options.destination ?? kernelDestination)(socket);
-      capture(captured, socket, isSynthetic(address) ? this.#synthetic.nameOf(address) : address, port);
+      const taken = this.#core.pace.run(() => {
+        if (!socket.destroyed) capture(captured, socket, isSynthetic(address) ? this.#synthetic.nameOf(address) : address, port);
+      });
+      if (!taken) socket.destroy();
     });
     this.ready = this.#start();
   }
@@ -205,7 +214,7 @@ class SandboxEgress implements Egress {
   }
 
   stats(): EgressStats {
-    return { ...this.#core.counts, open: this.#raw.size, minted: this.#contexts.minted, dns: { answered: this.#dns.answered, refused: this.#dns.refused } };
+    return { ...this.#core.counts, open: this.#raw.size, minted: this.#contexts.minted, waited: this.#core.pace.waited, turnedAway: this.#core.pace.refused, dns: { answered: this.#dns.answered, refused: this.#dns.refused } };
   }
 
   bound(): { readonly tcp: number; readonly dns: number } {
@@ -271,7 +280,7 @@ class SandboxEgress implements Egress {
           return;
         }
         this.#begin(wire, socket);
-        new Exchange(this.#core, place, wire).run();
+        this.#exchange(place, wire);
       },
       refused: (wire, place, problem) => new Exchange(this.#core, place, wire).refuse(problem),
     };
@@ -297,6 +306,25 @@ class SandboxEgress implements Egress {
     const wire = new UpgradeWire(req, socket, handshake, head);
     this.#begin(wire, socket);
     new Exchange(this.#core, place, wire).run();
+  }
+
+  /** Decided when it is this sandbox's turn; a client that is gone by then has asked for nothing. */
+  #exchange(place: Place, wire: Wire): void {
+    const taken = this.#core.pace.run(() => {
+      if (!wire.gone) new Exchange(this.#core, place, wire).run();
+    });
+    if (!taken) new Exchange(this.#core, place, wire).refuse({ status: 429, code: 'busy', why: 'too many requests of this sandbox wait for their turn' });
+  }
+
+  /** Once a second at most: a flood cannot drown the record. */
+  #tooMany(): void {
+    const core = this.#core;
+    core.counts.refused += 1;
+    core.counts.overLimit += 1;
+    const now = core.ports.clock.monotonic();
+    if (now - this.#toldTooMany < 1000) return;
+    this.#toldTooMany = now;
+    core.ports.audit.emit(connectionRecord(core.seen(core.correlation()), { name: 'unknown', port: 0, tls: false }, 'deny', 'too many connections at once', refusal(core.config.version, 'proxy.connections', 'too many connections at once.', ''), { refused: core.counts.overLimit }));
   }
 
   /** The connection has one more request under way. */
@@ -334,7 +362,7 @@ class SandboxEgress implements Egress {
     this.#begin(wire, socket);
     const local = this.#local.get(place.name);
     if (!local) {
-      new Exchange(this.#core, place, wire).run();
+      this.#exchange(place, wire);
       return;
     }
     const checked = checkRequest(req, place);

@@ -308,7 +308,7 @@ export class Exchange implements Reconsidered {
         transforms.push(transform);
         if (hook.changesLength) dropHeader(headers, 'content-length');
       }
-      body = new OutgoingBody(this.#wire, transforms);
+      body = new OutgoingBody(this.#wire, transforms, core.pace);
     }
     if (Buffer.isBuffer(body)) sayLength(headers, checked, body);
     const relay = new Relay(this.#wire, inserted.used, (head) => hooks.incoming.flatMap((hook) => (isGrpc(checked.contentType) ? grpcAnswer(hook, passing, head) : hook.open(passing, head)) ?? []), {

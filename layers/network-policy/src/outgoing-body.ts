@@ -1,20 +1,25 @@
 /** The body of a request on its way out: follows the client's pace, and stops dead when a transform says so. */
 import { Readable } from 'node:stream';
 import type { ByteTransform } from './hooks.ts';
+import type { Pace } from './pace.ts';
 import type { Wire } from './wire.ts';
 
 /** A stream of its own, so that its end or failure never closes the client's connection. */
 export class OutgoingBody extends Readable {
   readonly #wire: Wire;
   readonly #transforms: readonly ByteTransform[];
+  readonly #pace: Pace;
+  /** The sandbox has worked through its share: the next bytes wait. */
+  #rests = false;
   bytes = 0;
 
-  constructor(wire: Wire, transforms: readonly ByteTransform[]) {
+  constructor(wire: Wire, transforms: readonly ByteTransform[], pace: Pace) {
     super({ highWaterMark: 64 * 1024 });
     // It may fail before anybody has taken it, and nobody may ever.
     this.on('error', () => undefined);
     this.#wire = wire;
     this.#transforms = transforms;
+    this.#pace = pace;
     const from = wire.body;
     from.on('data', this.#take);
     from.once('end', this.#finish);
@@ -23,7 +28,7 @@ export class OutgoingBody extends Readable {
   }
 
   override _read(): void {
-    this.#wire.body.resume();
+    if (!this.#rests) this.#wire.body.resume();
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
@@ -36,12 +41,26 @@ export class OutgoingBody extends Readable {
 
   readonly #take = (chunk: Buffer): void => {
     this.bytes += chunk.length;
+    const pace = this.#transforms.length > 0 ? this.#pace : undefined;
+    pace?.measure(() => this.#pass(chunk));
+    if (!pace) this.#pass(chunk);
+    if (!pace?.rests || this.#rests || this.destroyed) return;
+    this.#rests = true;
+    this.#wire.body.pause();
+    const rested = pace.run(() => {
+      this.#rests = false;
+      if (!this.destroyed && this.readableLength < this.readableHighWaterMark) this.#wire.body.resume();
+    });
+    if (!rested) this.destroy(new Error('too much of this sandbox waits for its turn'));
+  };
+
+  #pass(chunk: Buffer): void {
     this.#guarded(() => {
       let passed = chunk;
       for (const transform of this.#transforms) passed = transform.next(passed);
       if (passed.length > 0 && !this.push(passed)) this.#wire.body.pause();
     });
-  };
+  }
 
   readonly #finish = (): void => {
     this.#guarded(() => {

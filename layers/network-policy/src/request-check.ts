@@ -37,7 +37,7 @@ export interface CheckedRequest {
 
 /** A refusal before any policy is asked. `code` is stable, `why` one plain sentence. */
 export interface Problem {
-  readonly status: 400 | 405 | 413 | 417 | 421 | 431 | 501;
+  readonly status: 400 | 405 | 413 | 417 | 421 | 429 | 431 | 501;
   readonly code: string;
   readonly why: string;
 }

@@ -13,6 +13,8 @@ export interface Found {
   readonly place: string;
   /** It was found in something that had to be decoded further. */
   readonly decoded?: true;
+  /** How many like it stand there, if more than one. */
+  readonly times?: number;
 }
 
 /** What a policy says under `inspection`; what it leaves unsaid is filled in here. */
@@ -60,7 +62,7 @@ export function hiddenOf(all: readonly Found[], settings: InspectionSettings): R
 /** `credit-card 2, email 1`: how many of each class, for the record. */
 export function counts(all: readonly Found[]): Readonly<Record<string, number>> {
   const out: Record<string, number> = {};
-  for (const { type } of all) out[type] = (out[type] ?? 0) + 1;
+  for (const { type, times = 1 } of all) out[type] = (out[type] ?? 0) + times;
   return out;
 }
 

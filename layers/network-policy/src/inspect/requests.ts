@@ -2,8 +2,9 @@
 import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { Scanner } from '@nemoclaw/detect';
 import type { BodyReader, ByteTransform, HeadReader, OutgoingHook, Passing, Reading } from '../hooks.ts';
-import { actionFor, hiddenOf, strictest, type Found } from './findings.ts';
-import { inspectBody } from './inspect-body.ts';
+import { actionFor, hiddenOf, strictest, type Found, type InspectionSettings } from './findings.ts';
+import type { Examined } from './examine.ts';
+import { inspectAside } from './inspect-aside.ts';
 import { inspectHead } from './inspect-head.ts';
 import { asked, askedAbout, blocked, recordFound, settingsOf, unreadable } from './report.ts';
 
@@ -68,22 +69,26 @@ export const bodyInspection: BodyReader = {
   read: (passing, readable) => {
     const settings = settingsOf(passing.core);
     if (!settings.scanForPII) return undefined;
-    const { found, redacted } = inspectBody(readable, contentTypeOf(passing), passing.core.secrets.known);
-    const worst = strictest(found, settings);
-    if (!worst) return undefined;
-    recordFound(passing, 'request', found, worst.action);
-    if (worst.action === 'block') throw blocked(passing, worst.found);
-    const redacts = (one: Found): boolean => actionFor(one, settings) === 'redact';
-    const escalate = { hidden: hiddenOf(found, settings), ...(worst.action === 'escalate' ? { escalate: asked(passing, worst.found) } : {}) };
-    const first = found.find(redacts);
-    if (!first) return escalate;
-    const rewritten = redacted(redacts);
-    const body = rewritten && encode(rewritten, passing.checked.contentEncoding);
-    // What cannot be taken out does not leave.
-    if (!body) throw blocked(passing, first);
-    return { ...escalate, body } satisfies Reading;
+    const { actions, scanForPII } = settings;
+    const examined = inspectAside(passing.core.ports.sandbox, { bytes: readable, contentType: contentTypeOf(passing), known: passing.core.secrets.known, settings: { scanForPII, ...(actions ? { actions } : {}) } });
+    return examined instanceof Promise ? examined.then((result) => act(passing, settings, result)) : act(passing, settings, examined);
   },
 };
+
+/** Blocks, rewrites, asks or records. */
+function act(passing: Passing, settings: InspectionSettings, { found, rewritten }: Examined): Reading | undefined {
+  const worst = strictest(found, settings);
+  if (!worst) return undefined;
+  recordFound(passing, 'request', found, worst.action);
+  if (worst.action === 'block') throw blocked(passing, worst.found);
+  const escalate = { hidden: hiddenOf(found, settings), ...(worst.action === 'escalate' ? { escalate: asked(passing, worst.found) } : {}) };
+  const first = found.find((one) => actionFor(one, settings) === 'redact');
+  if (!first) return escalate;
+  const body = rewritten && encode(Buffer.from(rewritten.buffer, rewritten.byteOffset, rewritten.byteLength), passing.checked.contentEncoding);
+  // What cannot be taken out does not leave.
+  if (!body) throw blocked(passing, first);
+  return { ...escalate, body };
+}
 
 /** In its own case: the boundary of a multipart body has one. */
 function contentTypeOf({ checked }: Passing): string {

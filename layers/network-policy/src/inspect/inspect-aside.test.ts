@@ -1,0 +1,39 @@
+/** Long bodies are inspected in a thread of their own: the same verdict, and this one answers meanwhile. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { compileKnown } from '@nemoclaw/detect';
+import { examine } from './examine.ts';
+import { inspectAside } from './inspect-aside.ts';
+
+const settings = { scanForPII: true, actions: { 'credit-card': 'redact', email: 'redact', phone: 'redact', ip: 'log' } } as const;
+const rows = (n: number): Buffer => Buffer.from(JSON.stringify(Array.from({ length: n }, (_, i) => ({ id: i, mail: `user${i}@example.com`, card: '4111 1111 1111 1111' }))));
+const what = (bytes: Buffer, known: readonly string[] = []) => ({ bytes, contentType: 'application/json', known: compileKnown(known), settings });
+
+test('aside and at once give the same, and the loop turns meanwhile', { timeout: 120_000 }, async () => {
+  const body = rows(10_000);
+  let turns = 0;
+  const turning = setInterval(() => { turns += 1; }, 1);
+  const aside = await inspectAside('a', what(body));
+  clearInterval(turning);
+  const here = examine(what(body));
+  assert.deepEqual(aside.found, here.found);
+  assert.ok(aside.rewritten && here.rewritten && Buffer.compare(aside.rewritten, here.rewritten) === 0);
+  assert.equal(aside.found.reduce((sum, { times = 1 }) => sum + times, 0), 20_000);
+  assert.ok(turns > 5, `${turns}`);
+});
+
+test('a short body waits for nobody, and one sandbox waits for one body of another, not for all', { timeout: 120_000 }, async () => {
+  const ended: string[] = [];
+  const many = Array.from({ length: 6 }, (_, i) => Promise.resolve(inspectAside('many', what(rows(4000)))).then(() => ended.push(`many ${i}`)));
+  const one = Promise.resolve(inspectAside('one', what(rows(400), ['a-secret-of-the-sandbox']))).then(() => ended.push('one'));
+  assert.ok(!(inspectAside('short', what(rows(1))) instanceof Promise));
+  await Promise.all([...many, one]);
+  assert.ok(ended.indexOf('one') <= 2, ended.join());
+});
+
+test('what waits has its limit: beyond it nothing leaves', { timeout: 120_000 }, async () => {
+  const bodies = Array.from({ length: 40 }, () => Promise.resolve(inspectAside('greedy', what(Buffer.alloc(1 << 20, 'x ')))));
+  const results = await Promise.allSettled(bodies);
+  const refused = results.filter(({ status }) => status === 'rejected').length;
+  assert.ok(refused >= 6 && refused < 20, `${refused}`);
+});

@@ -1,0 +1,82 @@
+/** Inspects long bodies in a thread of their own, one after the other and by turns of the sandboxes, so that no body keeps the others' connections waiting. */
+import { Worker } from 'node:worker_threads';
+import { examine } from './examine.ts';
+import type { Examination, Examined } from './examine.ts';
+
+/** Bytes up to which a body is inspected at once: less than the way to the thread and back would cost. */
+const atOnce = 16 * 1024;
+/** Bytes of one sandbox that may wait. */
+const mostWaiting = 32 << 20;
+/** ms that one body may take; a hundred times what the worst one is known to. */
+const patience = 120_000;
+
+interface Job {
+  readonly what: Examination;
+  readonly done: (result: Examined) => void;
+  readonly failed: (error: Error) => void;
+}
+
+/** Waiting jobs by sandbox; a sandbox whose turn is over goes to the end. */
+const waiting = new Map<string, Job[]>();
+let thread: Worker | undefined;
+let current: { readonly job: Job; readonly timer: NodeJS.Timeout } | undefined;
+
+/** Rejects where it cannot be inspected: then it must not leave. `sandbox`: whose turn it takes. */
+export function inspectAside(sandbox: string, what: Examination): Promise<Examined> | Examined {
+  if (what.bytes.length <= atOnce) return examine(what);
+  const queue = waiting.get(sandbox) ?? [];
+  if (queue.reduce((sum, job) => sum + job.what.bytes.length, what.bytes.length) > mostWaiting) return Promise.reject(new Error('too much waits to be inspected'));
+  return new Promise((done, failed) => {
+    queue.push({ what, done, failed });
+    waiting.set(sandbox, queue);
+    next();
+  });
+}
+
+function next(): void {
+  if (current) return;
+  const [turn] = waiting;
+  if (!turn) {
+    thread?.unref();
+    return;
+  }
+  const [sandbox, queue] = turn;
+  waiting.delete(sandbox);
+  const job = queue.shift();
+  if (queue.length > 0) waiting.set(sandbox, queue);
+  if (!job) return;
+  current = { job, timer: setTimeout(() => broken(new Error('the inspection takes too long')), patience) };
+  try {
+    thread ??= started();
+    thread.ref();
+    thread.postMessage(job.what);
+  } catch (error) {
+    broken(error instanceof Error ? error : new Error('the inspection failed'));
+  }
+}
+
+function started(): Worker {
+  // Packed, the files beside this one are JavaScript.
+  const made = new Worker(new URL(import.meta.url.endsWith('.ts') ? './inspect-thread.ts' : './inspect-thread.js', import.meta.url), { resourceLimits: { maxOldGenerationSizeMb: 1024 } });
+  made.on('message', (result: Examined) => {
+    const ended = current;
+    current = undefined;
+    clearTimeout(ended?.timer);
+    ended?.job.done(result);
+    next();
+  });
+  made.on('error', (error) => { if (thread === made) broken(error instanceof Error ? error : new Error('the inspection failed')); });
+  made.on('exit', () => { if (thread === made) broken(new Error('the inspection ended')); });
+  return made;
+}
+
+/** The body in work is not inspected, and the next one gets a fresh thread. */
+function broken(error: Error): void {
+  const [ended, old] = [current, thread];
+  current = undefined;
+  thread = undefined;
+  clearTimeout(ended?.timer);
+  void old?.terminate();
+  ended?.job.failed(error);
+  next();
+}
