@@ -53,13 +53,13 @@ export class TestService {
   }
 
   /** Resolves with the first message that matches, past or future. */
-  async saw<T extends FromOpenshelld['t']>(t: T, matches: (message: Extract<FromOpenshelld, { t: T }>) => boolean = () => true, ms = 10_000): Promise<Extract<FromOpenshelld, { t: T }>> {
+  async saw<T extends FromOpenshelld['t']>(t: T, matches: (message: Extract<FromOpenshelld, { t: T }>) => boolean = () => true, ms = 30_000): Promise<Extract<FromOpenshelld, { t: T }>> {
     return this.#until(() => this.news.find((m): m is Extract<FromOpenshelld, { t: T }> => m.t === t && matches(m as Extract<FromOpenshelld, { t: T }>)), `${this.name}: ${t}`, ms);
   }
 
   /** `after`: only what came after so many lines. */
   async heard(peer: string, line: string, after = 0): Promise<void> {
-    await this.#until(() => this.lines.slice(after).find((l) => l.peer === peer && l.line.includes(line)), `${this.name}: ${line} from ${peer}`, 10_000);
+    await this.#until(() => this.lines.slice(after).find((l) => l.peer === peer && l.line.includes(line)), `${this.name}: ${line} from ${peer}`, 30_000);
   }
 
   async order(order: WithoutId<HubOrder>): Promise<unknown> {
