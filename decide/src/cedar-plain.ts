@@ -10,7 +10,8 @@ import { inView } from './files.ts';
 import { compilePath, loosen, matchPath } from './glob.ts';
 import { canonicalHost } from './hosts.ts';
 import { failingInside, programHolds } from './messages.ts';
-import { plansOf, viewOf, type CompiledPolicy } from './policy.ts';
+import { plansOf, type CompiledPolicy } from './policy.ts';
+import { viewOf } from './verdicts.ts';
 
 /** One question to Cedar; a request may need several, and the strictest answer counts. */
 export interface CedarQuery {

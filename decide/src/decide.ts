@@ -2,12 +2,13 @@
 import { safeLine, type ActionLabels, type ActionRequest, type Decision, type FileOp, type Resource, type RuleRef, type Verdict } from '@nemoclaw/contract';
 import type { ActionPlan } from './actions.ts';
 import { evaluate } from './cedar.ts';
-import { decideConnect, decideHttp, decideName, type EgressVerdict } from './egress.ts';
+import { decideConnect, decideName, type EgressVerdict } from './egress.ts';
 import { factsOf } from './facts.ts';
 import { decideFile } from './files.ts';
 import { canonicalHost } from './hosts.ts';
 import { withLabel } from './label-egress.ts';
-import { plansOf, viewOf, type CompiledPolicy } from './policy.ts';
+import { plansOf, type CompiledPolicy } from './policy.ts';
+import { httpVerdict } from './verdicts.ts';
 
 /** One surface's word; the strictest of all is the decision. */
 interface Part {
@@ -49,7 +50,7 @@ export function decide(policy: CompiledPolicy, request: ActionRequest): Decision
   } catch {
     part = { verdict: 'deny', refs: [{ id: 'error' }], reason: 'The request could not be decided.', hint: hints.error, by: 'error', plan: undefined };
   }
-  return {
+  const decision: Decision = {
     verdict: part.verdict,
     action: part.plan?.name ?? request.action,
     rules: part.refs,
@@ -59,8 +60,8 @@ export function decide(policy: CompiledPolicy, request: ActionRequest): Decision
     policyVersion: policy.version,
     decidedBy: part.by,
     micros: (performance.now() - start) * 1000,
-    ...(monitored === undefined ? {} : { monitored }),
   };
+  return monitored === undefined ? decision : { ...decision, monitored };
 }
 
 /** What the rules in monitor mode would make of it, where that is stricter. */
@@ -115,8 +116,8 @@ function network(policy: CompiledPolicy, request: ActionRequest): EgressVerdict 
 }
 
 function egressVerdict(egress: CompiledPolicy['egress'], request: ActionRequest, resource: Extract<Resource, { kind: 'http' | 'host' }>): EgressVerdict {
+  if (resource.kind === 'http' || resource.message !== undefined) return httpVerdict(egress, resource);
   const host = canonicalHost(resource.host);
-  if (resource.kind === 'http' || resource.message !== undefined) return decideHttp(egress, host, viewOf(resource));
   return request.source === 'dns' ? decideName(egress, host) : decideConnect(egress, host, resource.port, resource.program);
 }
 

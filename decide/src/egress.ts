@@ -6,8 +6,20 @@
 import type { RuleRef } from '@nemoclaw/contract';
 import { compilePath, loosen, matchPath, matchText, type PathPattern } from './glob.ts';
 import { HostIndex } from './hosts.ts';
-import type { EgressRuleIr } from './ir.ts';
+import type { EgressRuleIr, RateIr } from './ir.ts';
 import { failingInside, looksInside, programHolds, type InsideView } from './messages.ts';
+
+/** What the rule that lets a request through asks of the proxy. */
+export interface EgressTerms {
+  readonly rule: RuleRef;
+  readonly rate?: RateIr;
+  /** Bytes of a request's body at most. */
+  readonly maxBody?: number;
+  /** What happens to a body larger than what can be inspected. */
+  readonly onOversize: 'deny' | 'escalate' | 'uninspected';
+  /** Over these the request is recorded, not refused. */
+  readonly monitor: boolean;
+}
 
 export interface EgressRule {
   readonly ir: EgressRuleIr;
@@ -22,6 +34,7 @@ export interface EgressRule {
   readonly inside: boolean;
   readonly refs: readonly RuleRef[];
   readonly allowReason: string;
+  readonly terms: EgressTerms;
 }
 
 export interface EgressGroup {
@@ -89,6 +102,7 @@ function prepare(ir: EgressRuleIr, wide = false): EgressRule {
     inside: !wide && (ir.headers !== undefined || ir.binaries !== undefined || ir.protocol !== undefined || (ir.effect === 'allow' && ir.methods.length > 0)),
     refs: [ir.ref],
     allowReason: wide ? `${ir.domain} is allowed by ${ir.ref.id}, which only watches.` : `${ir.domain} is allowed by ${ir.ref.id}.`,
+    terms: { rule: ir.ref, ...(ir.rate === undefined ? {} : { rate: ir.rate }), ...(ir.maxBody === undefined ? {} : { maxBody: ir.maxBody }), onOversize: ir.onOversize ?? 'deny', monitor: ir.monitor === true },
   };
 }
 

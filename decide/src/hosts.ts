@@ -17,6 +17,16 @@ export function isPlainHost(host: string): boolean {
 
 /** Small letters, no dot at the end, and one spelling for every address (WHATWG URL, RFC 5952; an IPv4-mapped one is IPv4); '' for what is no host. */
 export function canonicalHost(host: string): string {
+  if (host === lastHost) return lastCanonical;
+  lastCanonical = canonicalOf(host);
+  lastHost = host;
+  return lastCanonical;
+}
+/** Asked several times for each request. */
+let lastHost = '';
+let lastCanonical = '';
+
+function canonicalOf(host: string): string {
   const lower = host.toLowerCase();
   const name = lower.endsWith('.') ? lower.slice(0, -1) : lower;
   if (!isPlainHost(name)) return '';

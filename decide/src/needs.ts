@@ -1,16 +1,19 @@
 /** What of a request has to be read before the rules can be asked, and what a rule that lets it through asks of the proxy. */
-import type { History, Resource, RuleProtocol, RuleRef } from '@nemoclaw/contract';
-import { decideConnect, decideHttp, matchesHttp, type EgressGroup, type EgressRule } from './egress.ts';
+import type { History, Resource, RuleProtocol } from '@nemoclaw/contract';
+import { decideConnect, matchesHttp, type EgressGroup, type EgressRule, type EgressTerms } from './egress.ts';
 import { canonicalHost } from './hosts.ts';
-import type { RateIr } from './ir.ts';
 import { withLabel } from './label-egress.ts';
 import { isInBody } from './messages.ts';
-import { httpPlans, viewOf, type CompiledPolicy } from './policy.ts';
+import { httpPlans, type CompiledPolicy } from './policy.ts';
+import { httpVerdict, viewOf } from './verdicts.ts';
 
 type Http = Extract<Resource, { kind: 'http' }>;
 type Host = Extract<Resource, { kind: 'host' }>;
 
-const none: readonly string[] = [];
+const none: readonly never[] = [];
+/** By policy and host: asked for every request, and the same for all to one host. */
+const named = new WeakMap<CompiledPolicy, Map<string, readonly string[]>>();
+const namedAtMost = 1024;
 
 /** Groups that may decide on a host, in every mode. */
 function groupsOf(policy: CompiledPolicy, host: string): readonly EgressGroup[] {
@@ -26,12 +29,19 @@ const rulesOf = (group: EgressGroup): EgressRule[] => [...group.deny, ...group.e
 /** Names (small letters) of the headers that rules on this host speak of; [] for most. `Resource.headers` holds these and no others. */
 export function headersNamed(policy: CompiledPolicy, host: string): readonly string[] {
   if (!policy.speaks.headers) return none;
-  return [...new Set(groupsOf(policy, host).flatMap((group) => rulesOf(group).flatMap((rule) => (rule.ir.headers ?? []).map(([name]) => name))))];
+  const known = named.get(policy) ?? new Map<string, readonly string[]>();
+  const kept = known.get(host);
+  if (kept !== undefined) return kept;
+  const found = [...new Set(groupsOf(policy, host).flatMap((group) => rulesOf(group).flatMap((rule) => (rule.ir.headers ?? []).map(([name]) => name))))];
+  if (known.size >= namedAtMost) known.clear();
+  known.set(host, found);
+  named.set(policy, known);
+  return found;
 }
 
 /** Protocols that the body of this request has to be read as, where rules on it speak of them (`graphql`, `mcp`, `json-rpc`); [] for most, and where `message` is known. */
 export function needsMessage(policy: CompiledPolicy, resource: Http): readonly RuleProtocol[] {
-  if (!policy.speaks.bodies || (resource.message !== undefined && resource.message.protocol !== 'none')) return [];
+  if (!policy.speaks.bodies || (resource.message !== undefined && resource.message.protocol !== 'none')) return none;
   const view = viewOf(resource);
   const out = new Set<RuleProtocol>();
   for (const group of groupsOf(policy, resource.host)) {
@@ -44,31 +54,15 @@ export function needsMessage(policy: CompiledPolicy, resource: Http): readonly R
 export function needsBody(policy: CompiledPolicy, resource: Http, history?: History): boolean {
   const host = canonicalHost(resource.host);
   if (policy.ir.networkNone === null && resource.message === undefined && needsMessage(policy, resource).length > 0) return true;
-  const network = withLabel(history, decideHttp(policy.egress, host, viewOf(resource)));
+  const network = withLabel(history, httpVerdict(policy.egress, resource));
   if (network.verdict === 'deny' || policy.ir.networkNone !== null) return false;
   const plans = httpPlans(policy, resource, host, network.rule?.ir.as ?? '');
   if (plans.some((plan) => plan.deniedBy !== undefined || plan.allowedBy === undefined)) return false;
   return network.verdict === 'escalate' || plans.some((plan) => plan.always !== undefined || plan.conditional.length > 0);
 }
 
-/** What the rule that lets a request through asks of the proxy. */
-export interface EgressTerms {
-  readonly rule: RuleRef;
-  readonly rate?: RateIr;
-  /** Bytes of a request's body at most. */
-  readonly maxBody?: number;
-  /** What happens to a body larger than what can be inspected. */
-  readonly onOversize: 'deny' | 'escalate' | 'uninspected';
-  /** Over these the request is recorded, not refused. */
-  readonly monitor: boolean;
-}
-
 /** Undefined where no rule lets it through. */
 export function termsOf(policy: CompiledPolicy, resource: Http | Host): EgressTerms | undefined {
-  const host = canonicalHost(resource.host);
-  const found = resource.kind === 'http' || resource.message !== undefined ? decideHttp(policy.egress, host, viewOf(resource)) : decideConnect(policy.egress, host, resource.port, resource.program);
-  const ir = found.verdict === 'deny' ? undefined : found.rule?.ir;
-  if (ir === undefined) return undefined;
-  return { rule: ir.ref, ...(ir.rate === undefined ? {} : { rate: ir.rate }), ...(ir.maxBody === undefined ? {} : { maxBody: ir.maxBody }), onOversize: ir.onOversize ?? 'deny', monitor: ir.monitor === true };
+  const found = resource.kind === 'http' || resource.message !== undefined ? httpVerdict(policy.egress, resource) : decideConnect(policy.egress, canonicalHost(resource.host), resource.port, resource.program);
+  return found.verdict === 'deny' ? undefined : found.rule?.terms;
 }
-

@@ -2,12 +2,12 @@
 import type { ActionRequest, Resource } from '@nemoclaw/contract';
 import { buildActions, type ActionPlan, type ActionTable, type Resolved } from './actions.ts';
 import { sliceOf, warm, type CedarSlice } from './cedar.ts';
-import { buildEgress, buildEnforced, decideHttp, type EgressGroup, type HttpView } from './egress.ts';
-import { looseSegments, strictSegments } from './glob.ts';
+import { buildEgress, buildEnforced, type EgressGroup } from './egress.ts';
 import { canonicalHost, type HostIndex } from './hosts.ts';
 import type { PolicyIr } from './ir.ts';
 import { isInBody } from './messages.ts';
 import { networkView, type NetworkView } from './network.ts';
+import { httpVerdict } from './verdicts.ts';
 
 export interface CompiledPolicy {
   readonly version: number;
@@ -48,25 +48,6 @@ export function buildPolicy(ir: PolicyIr): CompiledPolicy {
 }
 
 type Http = Extract<Resource, { kind: 'http' }>;
-type Host = Extract<Resource, { kind: 'host' }>;
-
-/** What the egress rules see of an HTTP request, or of a conversation in another protocol. */
-export function viewOf(resource: Http | Host): HttpView {
-  const http = resource.kind === 'http';
-  let strict: readonly string[] | undefined;
-  let loose: readonly string[] | undefined;
-  return {
-    http,
-    port: resource.port,
-    method: http ? resource.method : '',
-    query: http ? resource.query : [],
-    headers: http ? resource.headers : undefined,
-    message: resource.message,
-    program: resource.program,
-    strict: () => (strict ??= http ? strictSegments(resource.path) : []),
-    loose: () => (loose ??= http ? looseSegments(resource.path) : []),
-  };
-}
 
 /** Tool name and arguments -> action, by the catalogue. An unlisted tool has the action '' and is denied. Never throws. */
 export function resolveTool(policy: CompiledPolicy, name: string, args: ReadonlyMap<string, unknown>): Resolved {
@@ -77,7 +58,7 @@ export function resolveTool(policy: CompiledPolicy, name: string, args: Readonly
 export function resolveHttp(policy: CompiledPolicy, resource: Http, body: ReadonlyMap<string, unknown>): Resolved | undefined {
   const found = policy.actions.resolveHttp(resource, body);
   if (found !== undefined) return found;
-  const as = decideHttp(policy.egress, canonicalHost(resource.host), viewOf(resource)).rule?.ir.as ?? '';
+  const as = httpVerdict(policy.egress, resource).rule?.ir.as ?? '';
   return as === '' ? undefined : policy.actions.nameHttp(as, resource, body);
 }
 

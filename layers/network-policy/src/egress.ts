@@ -245,7 +245,6 @@ class SandboxEgress implements Egress {
       connectionsCheckingInterval: Math.min(limits.headMs, 5000), noDelay: true,
     });
     server.maxHeadersCount = 256;
-    for (const event of ['request', 'checkContinue', 'upgrade']) server.on(event, (req: IncomingMessage) => this.#locate(req));
     server.on('request', (req, res) => this.#take(req, res, false));
     server.on('checkContinue', (req, res) => this.#take(req, res, true));
     server.on('connect', (req, socket, head) => this.#tunnel(req, socket as Socket, head) || this.#turnAway(socket as Socket, 405, 'Method Not Allowed', 'method', 'CONNECT is not served here; connect to the destination directly', req.method));
@@ -291,7 +290,7 @@ class SandboxEgress implements Egress {
       socket.destroy();
       return;
     }
-    const place = this.#places.get(socket);
+    const place = this.#locate(req);
     const handshake = readHandshake(req);
     if (!place || this.#local.has(place.name) || typeof handshake === 'string') {
       this.#turnAway(socket, 501, 'Not Implemented', 'upgrade', typeof handshake === 'string' ? handshake : 'this host takes no WebSocket', req.method);
@@ -334,8 +333,9 @@ class SandboxEgress implements Egress {
   }
 
   /** On a connection to the door the request itself says where it goes; to the door itself where it does not. */
-  #locate(req: IncomingMessage): void {
+  #locate(req: IncomingMessage): Place | undefined {
     if (this.#doors.has(req.socket)) this.#places.set(req.socket, this.#door.place(req) ?? doorPlace);
+    return this.#places.get(req.socket);
   }
 
   /** CONNECT at the door: what follows is a connection of its own, as if captured. False: this is not the door. */
@@ -350,9 +350,9 @@ class SandboxEgress implements Egress {
   #take(req: IncomingMessage, res: ServerResponse, expects: boolean): void {
     // The answer before this one is the last of its connection.
     if (isDistrusted(req.socket)) return;
-    const place = this.#places.get(req.socket);
-    req.on('error', () => undefined);
-    res.on('error', () => undefined);
+    const place = this.#locate(req);
+    req.on('error', ignored);
+    res.on('error', ignored);
     if (!place) {
       res.destroy();
       return;
@@ -414,6 +414,7 @@ class SandboxEgress implements Egress {
   }
 }
 
+const ignored = (): void => undefined;
 const doorPlace: Place = { name: doorName, port: doorPort, tls: false };
 
 /** What a plain connection has sent already; it is put back. */

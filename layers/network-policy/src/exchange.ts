@@ -3,7 +3,7 @@
  * Other parts do not change this file; they put a hook into standard-hooks.ts (hooks.ts says what each kind sees and may do):
  * check -> [beforeDecision reads a held body] -> decision -> approval -> [limits] -> record -> [outgoing bytes] -> upstream -> [incoming head and bytes] -> answer.
  */
-import type { Decision, HoldOutcome } from '@nemoclaw/contract';
+import type { Decision, HoldOutcome, LedgerEvent } from '@nemoclaw/contract';
 import { answerJson, denialBody } from './answers.ts';
 import type { Core, Reconsidered, SameTurn } from './core.ts';
 import { refusal } from './core.ts';
@@ -11,18 +11,18 @@ import { grpcAnswer, grpcTransform, isGrpc } from './grpc.ts';
 import { insertCredentials } from './credentials.ts';
 import { holdDetail, holdSummary } from './hold-card.ts';
 import { Stopped } from './hooks.ts';
-import type { Asked, ByteTransform, DenialShape, Passing, Reading } from './hooks.ts';
+import type { AnswerHead, ByteTransform, DenialShape, Reading } from './hooks.ts';
 import { hasCredential } from './inspect/answers.ts';
 import { undoEncodings } from './inspect/undo-encodings.ts';
 import { authority } from './judge.ts';
 import { judgeRequest, resourceOf } from './judge-request.ts';
 import type { Judged } from './judge-request.ts';
-import type { HttpResource } from './judge.ts';
 import { collectBody, OutgoingBody } from './outgoing-body.ts';
 import { bodyLimit } from './body-limit.ts';
 import { leaksInHead } from './head-leaks.ts';
 import { httpRecord } from './records.ts';
 import { hashOf } from './sigv4.ts';
+import { PassingRequest } from './passing.ts';
 import { newerValues, RenewingHandler } from './renewal.ts';
 import { Relay } from './relay.ts';
 import { checkRequest, isProblem } from './request-check.ts';
@@ -43,20 +43,18 @@ export class Exchange implements Reconsidered {
   readonly #wire: Wire;
   readonly #correlation: string;
   #state: 'deciding' | 'held' | 'forwarding' | 'done' = 'deciding';
-  #checked: CheckedRequest | undefined;
-  #judged: Judged | undefined;
+  #passing: PassingRequest | undefined;
   #body: Buffer | undefined;
   /** The body without its content encoding: what a person is shown. */
   #readable: Buffer | undefined;
-  #attributes: ReadonlyMap<string, unknown> = new Map();
-  #asked: readonly Asked[] = [];
+  #attributes = noAttributes;
   #shape: DenialShape | undefined;
   /** Its resources as text. */
   #resources: string | undefined;
   /** A hook wants a person asked, whatever the policy says. */
   #escalate: Decision | undefined;
   /** What its card does not show. */
-  readonly #hidden = new Set<string>();
+  #hidden: ReadonlySet<string> = nothingHidden;
   #approved = false;
   #withdraw: AbortController | undefined;
   #relay: Relay | WebSocketRelay | undefined;
@@ -82,16 +80,17 @@ export class Exchange implements Reconsidered {
 
   /** The policy changed: what is decided otherwise now ends, the rest goes on. */
   reconsider(turn: SameTurn): void {
-    if (!this.#checked || this.#state === 'done' || this.#state === 'deciding') return;
+    const passing = this.#passing;
+    if (!passing || this.#state === 'done' || this.#state === 'deciding') return;
     if (this.#state === 'held') {
-      const now = this.#judge(this.#checked);
+      const now = this.#judge(passing);
       if (now.decision.verdict === 'escalate') return;
       this.#withdraw?.abort('policy');
       if (now.decision.verdict === 'deny') this.#deny(now.decision, 'refused by the new policy while it waited');
-      else void this.#forward(now, this.#checked, 'allowed by the new policy while it waited');
+      else void this.#forward(now, passing, 'allowed by the new policy while it waited');
       return;
     }
-    const decision = this.#decisionNow(this.#checked, turn);
+    const decision = this.#decisionNow(passing, turn);
     if (decision.verdict === 'allow' || (decision.verdict === 'escalate' && this.#approved)) return;
     // The answer comes before the stop, which would be taken for a failure of the upstream.
     if (!this.#wire.headSent) this.#deny(decision, 'ended by the new policy');
@@ -109,49 +108,46 @@ export class Exchange implements Reconsidered {
       this.refuse(checked);
       return;
     }
-    this.#checked = checked;
-    if (this.#wire instanceof UpgradeWire) this.#asked = [{ message: { protocol: 'websocket' } }];
-    else if (this.#wire.version === '2' && checked.method === 'POST' && isGrpc(checked.contentType)) this.#asked = [{ message: { protocol: 'grpc' } }];
-    const { secrets } = this.#core;
-    const inserted = this.#core.config.credentials.length > 0 ? this.#insert(checked, ['host', authority(this.#place), ...checked.headers], hashOf(undefined)) : undefined;
+    const core = this.#core;
+    const passing = new PassingRequest(core, this.#place, checked, this.#correlation);
+    this.#passing = passing;
+    if (this.#wire instanceof UpgradeWire) passing.asked = [{ message: { protocol: 'websocket' } }];
+    else if (this.#wire.version === '2' && checked.method === 'POST' && isGrpc(checked.contentType)) passing.asked = [{ message: { protocol: 'grpc' } }];
+    const inserted = core.config.credentials.length > 0 ? this.#insert(checked, ['host', authority(this.#place), ...checked.headers], hashOf(undefined)) : undefined;
     if (inserted && 'verdict' in inserted) {
       this.#deny(inserted, 'a credential placeholder is out of place');
       return;
     }
-    const passing = this.#passing(checked);
-    if (!secrets.empty && leaksInHead(this.#core, checked)) throw secretFound(passing, 'the URL or a header');
-    for (const reader of this.#core.hooks.heads) this.#note(reader.read(passing));
-    const readers = this.#core.hooks.beforeDecision.filter((reader) => (checked.hasBody || reader.bodiless === true) && reader.needs(passing));
-    if (readers.length > 0) {
-      const early = readers.every(({ inspects }) => inspects) ? this.#judge(checked).decision : undefined;
-      if (early?.verdict === 'deny') {
-        this.#deny(early, 'denied');
-        return;
-      }
-      void this.#collect(checked, passing).catch((error: unknown) => this.#broken(error));
+    if (!core.secrets.empty && leaksInHead(core, checked)) throw secretFound(passing, 'the URL or a header');
+    for (const reader of core.hooks.heads) this.#note(reader.read(passing));
+    let reads = false;
+    let inspects = true;
+    for (const reader of core.hooks.beforeDecision) {
+      if (!((checked.hasBody || reader.bodiless === true) && reader.needs(passing))) continue;
+      reads = true;
+      inspects &&= reader.inspects === true;
+    }
+    if (!reads) {
+      this.#settle(passing);
       return;
     }
-    this.#settle(checked);
+    const early = inspects ? this.#judge(passing).decision : undefined;
+    if (early?.verdict === 'deny') this.#deny(early, 'denied');
+    else void this.#collect(passing).catch((error: unknown) => this.#broken(error));
   }
 
   #note(read: Pick<Reading, 'escalate' | 'hidden'> | undefined): void {
     this.#escalate = read?.escalate ?? this.#escalate;
-    for (const type of read?.hidden ?? []) this.#hidden.add(type);
-  }
-
-  #passing(checked: CheckedRequest): Passing {
-    const resource = (path: string): HttpResource => resourceOf(this.#core, this.#place, checked, path, this.#asked[0]);
-    const judged = (): Judged | undefined => this.#judged;
-    const asked = (): readonly Asked[] => this.#asked;
-    return { core: this.#core, place: this.#place, checked, correlation: this.#correlation, resource, get asked() { return asked(); }, get judged() { return judged(); } };
+    if (read?.hidden !== undefined && read.hidden.size > 0) this.#hidden = new Set([...this.#hidden, ...read.hidden]);
   }
 
   /** Reads the body first, because the decision depends on it. */
-  async #collect(checked: CheckedRequest, passing: Passing): Promise<void> {
+  async #collect(passing: PassingRequest): Promise<void> {
     const core = this.#core;
+    const { checked } = passing;
     if (!checked.hasBody) {
-      for (const reader of core.hooks.beforeDecision) if (reader.bodiless === true) this.#understand(await reader.read(passing, nothing, nothing));
-      if (this.#state === 'deciding') this.#settle(checked);
+      for (const reader of core.hooks.beforeDecision) if (reader.bodiless === true) this.#understand(passing, await reader.read(passing, nothing, nothing));
+      if (this.#state === 'deciding') this.#settle(passing);
       return;
     }
     const { bodyBytes, bufferedBytes } = core.ports.limits;
@@ -175,51 +171,51 @@ export class Exchange implements Reconsidered {
       const read = reading instanceof Promise ? await reading : reading;
       if (this.#state !== 'deciding') return;
       for (const [name, value] of read?.attributes ?? []) attributes.set(name, value);
-      this.#understand(read);
+      this.#understand(passing, read);
       this.#body = read?.body ?? this.#body;
       this.#note(read);
     }
     this.#attributes = attributes;
-    this.#settle(checked);
+    this.#settle(passing);
   }
 
-  #understand(read: Reading | undefined): void {
+  #understand(passing: PassingRequest, read: Reading | undefined): void {
     // What the head says that it is, no body makes it something else.
-    const [said] = this.#asked;
-    if (said?.message.protocol !== 'websocket' && said?.message.protocol !== 'grpc') this.#asked = read?.asked ?? this.#asked;
+    const [said] = passing.asked;
+    if (said?.message.protocol !== 'websocket' && said?.message.protocol !== 'grpc') passing.asked = read?.asked ?? passing.asked;
     this.#shape = read?.shape ?? this.#shape;
   }
 
-  #settle(checked: CheckedRequest): void {
-    const judged = this.#judge(checked);
-    this.#judged = judged;
-    if (judged.decision.verdict === 'allow') void this.#forward(judged, checked, 'allowed');
-    else if (judged.decision.verdict === 'escalate') void this.#hold(judged, checked).catch((error: unknown) => this.#broken(error));
+  #settle(passing: PassingRequest): void {
+    const judged = this.#judge(passing);
+    passing.judged = judged;
+    if (judged.decision.verdict === 'allow') void this.#forward(judged, passing, 'allowed');
+    else if (judged.decision.verdict === 'escalate') void this.#hold(judged, passing).catch((error: unknown) => this.#broken(error));
     else this.#deny(judged.decision, 'denied');
   }
 
-  #judge(checked: CheckedRequest): Judged {
-    return judgeRequest(this.#core, this.#place, checked, { asked: this.#asked, attributes: this.#attributes, body: this.#body, escalate: this.#escalate });
+  #judge(passing: PassingRequest): Judged {
+    return judgeRequest(passing, { attributes: this.#attributes, body: this.#body, escalate: this.#escalate });
   }
 
   /** A request that nothing was read of but its head is decided by its resources alone, as every other of this turn with the same ones. */
-  #decisionNow(checked: CheckedRequest, turn: SameTurn): Decision {
-    if (this.#body || this.#asked.length > 0 || this.#escalate || this.#attributes.size > 0 || this.#core.ports.judge.headersNamed(this.#place.name).length > 0) return this.#judge(checked).decision;
-    this.#resources ??= JSON.stringify(checked.paths.map((path) => resourceOf(this.#core, this.#place, checked, path)));
+  #decisionNow(passing: PassingRequest, turn: SameTurn): Decision {
+    if (this.#body || passing.asked.length > 0 || this.#escalate || this.#attributes.size > 0 || this.#core.ports.judge.headersNamed(this.#place.name).length > 0) return this.#judge(passing).decision;
+    this.#resources ??= JSON.stringify(passing.checked.paths.map((path) => resourceOf(this.#place, passing.checked, path, [], undefined)));
     const known = turn.get(this.#resources);
     if (known) return known;
-    const { decision } = this.#judge(checked);
+    const { decision } = this.#judge(passing);
     turn.set(this.#resources, decision);
     return decision;
   }
 
-  async #hold(judged: Judged, checked: CheckedRequest): Promise<void> {
+  async #hold(judged: Judged, passing: PassingRequest): Promise<void> {
     const core = this.#core;
     const { approver, ids, limits, sandbox, judge } = core.ports;
     this.#state = 'held';
     const key = judge.key(judged.request);
     if (await approver.consumeGrant(sandbox, key)) {
-      if (this.#live('held')) await this.#forward(judged, checked, 'allowed by an earlier approval', true);
+      if (this.#live('held')) await this.#forward(judged, passing, 'allowed by an earlier approval', true);
       return;
     }
     if (!this.#live('held')) return;
@@ -235,13 +231,13 @@ export class Exchange implements Reconsidered {
     try {
       outcome = await approver.ask({
         holdId: ids.next('hold'), sandbox, kind: 'http', request: judged.request, decision: judged.decision, key, patienceMs: core.config.patience.httpMs,
-        summary: holdSummary(this.#place, checked), detail: holdDetail(this.#place, checked, this.#readable, core.config.credentials, this.#hidden),
+        summary: holdSummary(this.#place, passing.checked), detail: holdDetail(this.#place, passing.checked, this.#readable, core.config.credentials, this.#hidden),
       }, withdraw.signal);
     } finally {
       core.held -= 1;
     }
     if (!this.#live('held')) return;
-    if (outcome.verdict === 'allow') await this.#forward(judged, checked, `approved by ${outcome.by}`, true, outcome.approvalId);
+    if (outcome.verdict === 'allow') await this.#forward(judged, passing, `approved by ${outcome.by}`, true, outcome.approvalId);
     else if (outcome.verdict === 'deny') this.#deny({ ...judged.decision, verdict: 'deny', decidedBy: 'approval', reason: outcome.reason, hint: 'A person refused this request. Do not try it again; tell the user.' }, `rejected by ${outcome.by}`, { approvalId: outcome.approvalId });
     else if (outcome.verdict === 'waiting') {
       this.#record('escalate', 'still waiting for approval', judged.decision, { approvalId: outcome.approvalId });
@@ -251,40 +247,49 @@ export class Exchange implements Reconsidered {
   }
 
   /** Sends the request on. What was escalated, or cannot be undone, is on durable record first. */
-  async #forward(judged: Judged, checked: CheckedRequest, message: string, approved = false, approvalId = ''): Promise<void> {
+  #forward(judged: Judged, passing: PassingRequest, message: string, approved = false, approvalId = ''): Promise<void> {
     const core = this.#core;
+    const { checked } = passing;
     this.#state = 'forwarding';
-    this.#judged = judged;
+    passing.judged = judged;
     this.#approved = approved;
     try {
-      for (const hook of core.hooks.limits) hook.admit(this.#passing(checked));
+      for (const hook of core.hooks.limits) hook.admit(passing);
     } catch (error) {
       this.#broken(error);
-      return;
+      return atOnce;
     }
     core.counts.allowed += 1;
-    const event = httpRecord(core.seen(this.#correlation), this.#place, checked.method, checked.paths[0] ?? '', approved ? 'approved' : 'allow', message, judged.decision, approvalId === '' ? {} : { approvalId });
-    if (approved || (judged.decision.action !== '' && judged.decision.intent.reversibility === 'irreversible' && !safe.has(checked.method))) {
-      try {
-        await core.ports.audit.commit(event);
-      } catch {
-        if (this.#live('forwarding')) this.#unavailable('the record cannot be written, so this request cannot be made');
-        return;
-      }
-      if (!this.#live('forwarding')) return;
-    } else core.ports.audit.emit(event);
+    const event = httpRecord(core.seen(this.#correlation), this.#place, checked.method, checked.paths[0] ?? '', approved ? 'approved' : 'allow', message, judged.decision, approvalId === '' ? undefined : { approvalId });
+    if (approved || (judged.decision.action !== '' && judged.decision.intent.reversibility === 'irreversible' && !safe.has(checked.method))) return this.#forwardOnceRecorded(event, passing);
+    core.ports.audit.emit(event);
+    this.#send(passing);
+    return atOnce;
+  }
+
+  async #forwardOnceRecorded(event: LedgerEvent, passing: PassingRequest): Promise<void> {
     try {
-      this.#dispatch(checked);
+      await this.#core.ports.audit.commit(event);
+    } catch {
+      if (this.#live('forwarding')) this.#unavailable('the record cannot be written, so this request cannot be made');
+      return;
+    }
+    if (this.#live('forwarding')) this.#send(passing);
+  }
+
+  #send(passing: PassingRequest): void {
+    try {
+      this.#dispatch(passing);
     } catch (error) {
       this.#broken(error);
     }
   }
 
-  #dispatch(checked: CheckedRequest): void {
+  #dispatch(passing: PassingRequest): void {
     const core = this.#core;
     const { hooks } = core;
+    const { checked } = passing;
     const { name, port, tls } = this.#place;
-    const passing = this.#passing(checked);
     const headers = ['host', authority(this.#place), ...checked.headers];
     const inserted = this.#insert(checked, headers, this.#body || !checked.hasBody ? hashOf(this.#body) : undefined);
     if ('verdict' in inserted) {
@@ -296,7 +301,7 @@ export class Exchange implements Reconsidered {
       this.#relay = dispatchWebSocket(core, passing, this.#wire, headers, inserted.used, { ended: () => this.#finish(), failed: (error) => this.#failed(error) });
       return;
     }
-    const limit = bodyLimit(passing, this.#body?.length ?? checked.length ?? 0);
+    const limit = this.#body || checked.hasBody ? bodyLimit(passing, this.#body?.length ?? checked.length ?? 0) : undefined;
     this.#wire.goOn();
     let body: Buffer | OutgoingBody | null = null;
     if (this.#body) body = this.#body;
@@ -311,7 +316,7 @@ export class Exchange implements Reconsidered {
       body = new OutgoingBody(this.#wire, transforms, core.pace);
     }
     if (Buffer.isBuffer(body)) sayLength(headers, checked, body);
-    const relay = new Relay(this.#wire, inserted.used, (head) => hooks.incoming.flatMap((hook) => (isGrpc(checked.contentType) ? grpcAnswer(hook, passing, head) : hook.open(passing, head)) ?? []), {
+    const relay = new Relay(this.#wire, inserted.used, (head) => incoming(passing, head), {
       data: (bytes) => { core.counts.bytesIn += bytes; },
       ended: () => {
         core.counts.bytesOut += Buffer.isBuffer(body) ? body.length : (body?.bytes ?? 0);
@@ -337,15 +342,15 @@ export class Exchange implements Reconsidered {
       this.#plainAnswer(passing, fresh);
       if (this.#body) sayLength(fresh, checked, this.#body);
       relay.mask(anew.used);
-      this.#record('allow', 'sent again with a newer credential', this.#judged?.decision);
+      this.#record('allow', 'sent again with a newer credential', passing.judged?.decision);
       send(fresh, relay);
     };
     send(headers, new RenewingHandler(relay, { renew: () => newerValues(core, inserted.used), again: body instanceof OutgoingBody ? undefined : again }));
   }
 
   /** What comes back is searched or read, so it must not come encoded. */
-  #plainAnswer(passing: Passing, headers: string[]): void {
-    if (hasCredential(passing) || this.#asked.some(({ message }) => message.protocol === 'mcp')) for (const name of ['accept-encoding', 'grpc-accept-encoding']) dropHeader(headers, name);
+  #plainAnswer(passing: PassingRequest, headers: string[]): void {
+    if (hasCredential(passing) || passing.asked.some(({ message }) => message.protocol === 'mcp')) for (const name of ['accept-encoding', 'grpc-accept-encoding']) dropHeader(headers, name);
   }
 
   #failed(error: Error): void {
@@ -354,7 +359,7 @@ export class Exchange implements Reconsidered {
     else if (error instanceof AddressRefused) this.#deny(refusal(this.#core.config.version, 'network.addresses', error.message, 'Ask the operator to name the address in the network policy (`addresses`).'), 'the name leads to an address that is not allowed');
     else {
       const { headSent } = this.#wire;
-      this.#record('allow', `the upstream failed: ${failure(error)}`, this.#judged?.decision, { error: failure(error) });
+      this.#record('allow', `the upstream failed: ${failure(error)}`, this.#passing?.judged?.decision, { error: failure(error) });
       this.#finish();
       if (headSent) this.#wire.cut();
       else answerJson(this.#wire, 502, { error: 'upstream_failed', reason: failure(error), hint: 'The request was allowed, but the other side could not be reached or answered wrongly.' });
@@ -404,7 +409,7 @@ export class Exchange implements Reconsidered {
   }
 
   #unavailable(reason: string): void {
-    this.#record('deny', reason, this.#judged?.decision);
+    this.#record('deny', reason, this.#passing?.judged?.decision);
     answerJson(this.#wire, 503, { error: 'unavailable', reason, layer: 'proxy' }, { 'retry-after': '5' });
     this.#finish();
   }
@@ -421,9 +426,9 @@ export class Exchange implements Reconsidered {
     this.#relay?.stop(new Error('failed inside the proxy'));
   }
 
-  #record(verdict: 'allow' | 'deny' | 'escalate', message: string, decision: Decision | undefined, more: Readonly<Record<string, unknown>> = {}): void {
+  #record(verdict: 'allow' | 'deny' | 'escalate', message: string, decision: Decision | undefined, more?: Readonly<Record<string, unknown>>): void {
     const core = this.#core;
-    core.ports.audit.emit(httpRecord(core.seen(this.#correlation), this.#place, this.#wire.fields.method ?? '', this.#checked?.paths[0] ?? '', verdict, message, decision, more));
+    core.ports.audit.emit(httpRecord(core.seen(this.#correlation), this.#place, this.#wire.fields.method ?? '', this.#passing?.checked.paths[0] ?? '', verdict, message, decision, more));
   }
 
   #live(state: 'held' | 'forwarding'): boolean {
@@ -439,13 +444,27 @@ export class Exchange implements Reconsidered {
     if (this.#state === 'done') return;
     const held = this.#state === 'held';
     this.#finish();
-    if (held) this.#record('deny', 'the client went away while it waited', this.#judged?.decision);
+    if (held) this.#record('deny', 'the client went away while it waited', this.#passing?.judged?.decision);
     this.#withdraw?.abort();
     this.#relay?.stop(new Error('the client went away'));
   };
 }
 
 const nothing = Buffer.alloc(0);
+const noAttributes: ReadonlyMap<string, unknown> = new Map();
+const nothingHidden: ReadonlySet<string> = new Set();
+const atOnce = Promise.resolve();
+
+/** What looks at the answer, in the order of the hooks. */
+function incoming(passing: PassingRequest, head: AnswerHead): readonly ByteTransform[] {
+  const messages = isGrpc(passing.checked.contentType);
+  const out: ByteTransform[] = [];
+  for (const hook of passing.core.hooks.incoming) {
+    const transform = messages ? grpcAnswer(hook, passing, head) : hook.open(passing, head);
+    if (transform) out.push(transform);
+  }
+  return out;
+}
 
 function dropHeader(headers: string[], name: string): void {
   for (let i = headers.length - 2; i >= 0; i -= 2) if (headers[i]?.toLowerCase() === name) headers.splice(i, 2);

@@ -3,7 +3,7 @@ import { hash } from 'node:crypto';
 import type { ActionRequest, Decision, HeaderValues } from '@nemoclaw/contract';
 import type { Core } from './core.ts';
 import { refusal } from './core.ts';
-import type { Asked } from './hooks.ts';
+import type { Asked, Passing } from './hooks.ts';
 import { stricter } from './judge.ts';
 import type { HttpResource } from './judge.ts';
 import type { CheckedRequest, Place } from './request-check.ts';
@@ -18,7 +18,6 @@ type JudgedOne = Omit<Judged, 'each'>;
 
 /** What was read of a request besides its head. */
 export interface ReadSoFar {
-  readonly asked: readonly Asked[];
   readonly attributes: ReadonlyMap<string, unknown>;
   readonly body: Buffer | undefined;
   /** A hook wants a person asked, whatever the policy says. */
@@ -26,27 +25,35 @@ export interface ReadSoFar {
 }
 
 /** The strictest decision over all readings of the path, and all that is asked for. */
-export function judgeRequest(core: Core, place: Place, checked: CheckedRequest, read: ReadSoFar): Judged {
+export function judgeRequest(passing: Passing, read: ReadSoFar): Judged {
+  const { core, checked } = passing;
   let strictest: JudgedOne | undefined;
   const each: HttpResource[][] = [];
-  for (const asked of read.asked.length === 0 ? [undefined] : read.asked) {
-    const readings = checked.paths.map((path) => resourceOf(core, place, checked, path, asked));
+  for (const asked of passing.asked.length === 0 ? [undefined] : passing.asked) {
+    const readings = checked.paths.map((path) => resourceFor(passing, path, asked));
     each.push(readings);
     for (const resource of readings) {
-      const judged = judgeOne(core, resource, asked, read);
+      const judged = judgeOne(core, resource, asked, passing, read);
       strictest = strictest ? stricter(strictest, judged) : judged;
     }
   }
-  if (strictest?.decision.verdict === 'allow' && read.escalate) return { request: strictest.request, decision: read.escalate, each };
-  return { ...(strictest ?? { request: core.request('http', { kind: 'none' }), decision: refusal(core.config.version, 'error', 'the request has no path', '') }), each };
+  if (!strictest) return { request: core.request('http', { kind: 'none' }), decision: refusal(core.config.version, 'error', 'the request has no path', ''), each };
+  const { request, decision } = strictest;
+  return { request, decision: decision.verdict === 'allow' && read.escalate ? read.escalate : decision, each };
 }
 
-function judgeOne(core: Core, resource: HttpResource, asked: Asked | undefined, read: ReadSoFar): JudgedOne {
+/** The first of what is asked for is what hooks see too. */
+function resourceFor(passing: Passing, path: string, asked: Asked | undefined): HttpResource {
+  const { core, place, checked } = passing;
+  return asked === passing.asked[0] ? passing.resource(path) : resourceOf(place, checked, path, core.ports.judge.headersNamed(place.name), asked);
+}
+
+function judgeOne(core: Core, resource: HttpResource, asked: Asked | undefined, passing: Passing, read: ReadSoFar): JudgedOne {
   const bare = core.request('http', resource);
   let request = bare;
   try {
     // Several things in one body are approved together or not at all.
-    const whole = read.asked.length > 1;
+    const whole = passing.asked.length > 1;
     const known = asked?.action ?? core.ports.judge.action(resource, read.attributes);
     if (asked?.action) request = { ...bare, source: 'mcp', action: asked.action.action, params: bound(asked.action.params, read, whole), labels: asked.action.labels };
     else if (known) request = { ...bare, action: known.action, params: bound(known.params, read, whole || read.attributes.size === 0), labels: known.labels };
@@ -64,11 +71,11 @@ function bound(params: ReadonlyMap<string, unknown>, { body }: ReadSoFar, byHash
   return new Map([...params, ['bodyHash', hash('sha256', body, 'hex')]]);
 }
 
-/** What the policy is asked for one reading of the path. */
-export function resourceOf(core: Core, { name, port, tls }: Place, checked: CheckedRequest, path: string, asked?: Asked): HttpResource {
-  const named = core.ports.judge.headersNamed(name);
-  const resource: HttpResource = { kind: 'http', host: name, port, method: checked.method, path, query: checked.query, tls, ...(named.length === 0 ? {} : { headers: valuesOf(checked.headers, named) }) };
-  return asked === undefined ? resource : { ...resource, message: asked.message };
+/** What the policy is asked for one reading of the path. `named`: the headers that its rules speak of, in small letters. */
+export function resourceOf({ name, port, tls }: Place, checked: CheckedRequest, path: string, named: readonly string[], asked: Asked | undefined): HttpResource {
+  const resource: HttpResource = { kind: 'http', host: name, port, method: checked.method, path, query: checked.query, tls };
+  if (named.length === 0 && asked === undefined) return resource;
+  return { ...resource, ...(named.length === 0 ? {} : { headers: valuesOf(checked.headers, named) }), ...(asked === undefined ? {} : { message: asked.message }) };
 }
 
 /** Values of the named headers in a list of name, value, name, value…, by their names in small letters. */

@@ -36,7 +36,7 @@ function watched(decision: Decision | undefined): string {
 }
 
 /** One HTTP request and what became of it. `path` without its query: parameters may be anything. */
-export function httpRecord(seen: Seen, place: Place, method: string, path: string, verdict: Recorded, message: string, decision?: Decision, more: Readonly<Record<string, unknown>> = {}): LedgerEvent {
+export function httpRecord(seen: Seen, place: Place, method: string, path: string, verdict: Recorded, message: string, decision?: Decision, more?: Readonly<Record<string, unknown>>): LedgerEvent {
   const shown = plain.test(path) ? path : safeLine(path, 300);
   return {
     time: seen.time, class: 'httpActivity', activity: httpActivities.get(method) ?? 99, severity: verdict === 'deny' ? 3 : 1, sandbox: seen.sandbox, layer: 'proxy',

@@ -59,32 +59,41 @@ export class Relay implements Dispatcher.DispatchHandler {
       controller.abort(new Error('the client went away'));
       return;
     }
-    const head = { status, headers: responseHeaders(controller.rawHeaders, this.#masked) };
-    this.#guarded(controller, () => {
+    if (this.#done) return;
+    try {
+      const head = { status, headers: responseHeaders(controller.rawHeaders, this.#masked) };
       this.#transforms = this.#open(head);
       this.#wire.head(head.status, head.headers);
-    });
+    } catch (thrown) {
+      this.#broke(controller, thrown);
+    }
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.#events.data(chunk.length);
-    this.#guarded(controller, () => {
+    if (this.#done) return;
+    try {
       let passed = chunk;
       for (const transform of this.#transforms) passed = transform.next(passed);
       if (passed.length === 0 || this.#wire.write(passed)) return;
       controller.pause();
       this.#wire.onDrain(() => controller.resume());
-    });
+    } catch (thrown) {
+      this.#broke(controller, thrown);
+    }
   }
 
   onResponseEnd(controller: Dispatcher.DispatchController): void {
-    this.#guarded(controller, () => {
+    if (this.#done) return;
+    try {
       const rest = this.#transforms.length > 0 ? endThrough(this.#transforms) : undefined;
       if (rest && rest.length > 0) this.#wire.write(rest);
       this.#done = true;
       this.#wire.end(responseTrailers(controller.rawTrailers, this.#masked));
       this.#events.ended();
-    });
+    } catch (thrown) {
+      this.#broke(controller, thrown);
+    }
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
@@ -94,16 +103,11 @@ export class Relay implements Dispatcher.DispatchHandler {
   }
 
   /** A failure in here ends this exchange and its upstream request, nothing else. */
-  #guarded(controller: Dispatcher.DispatchController, step: () => void): void {
-    if (this.#done) return;
-    try {
-      step();
-    } catch (thrown) {
-      const error = thrown instanceof Error ? thrown : new Error('the answer could not be passed on');
-      this.#done = true;
-      this.#events.failed(error);
-      controller.abort(error);
-    }
+  #broke(controller: Dispatcher.DispatchController, thrown: unknown): void {
+    const error = thrown instanceof Error ? thrown : new Error('the answer could not be passed on');
+    this.#done = true;
+    this.#events.failed(error);
+    controller.abort(error);
   }
 }
 
@@ -126,8 +130,10 @@ export function responseHeaders(raw: Dispatcher.DispatchController['rawHeaders']
   return kept;
 }
 
-function responseTrailers(raw: Dispatcher.DispatchController['rawTrailers'], masked: readonly Credential[]): string[] {
-  return Array.isArray(raw) && raw.length > 0 ? safeTrailers(raw.map(text), (value) => maskCredentials(value, masked)) : [];
+const noTrailers: readonly string[] = [];
+
+function responseTrailers(raw: Dispatcher.DispatchController['rawTrailers'], masked: readonly Credential[]): readonly string[] {
+  return Array.isArray(raw) && raw.length > 0 ? safeTrailers(raw.map(text), (value) => maskCredentials(value, masked)) : noTrailers;
 }
 
 const text = (value: Buffer | string | undefined): string => (typeof value === 'string' ? value : (value?.toString('latin1') ?? ''));

@@ -45,9 +45,11 @@ function tooLong(core: Core, terms: EgressTerms, bytes: number): Decision {
 }
 
 /** What the request counts as: each thing that is asked for inside once against every rule that lets a reading of it through. */
-function counted(passing: Passing): HttpResource[] {
+function counted(passing: Passing): readonly HttpResource[] {
   const { terms } = passing.core.ports.judge;
   const each = passing.judged?.each ?? [[passing.resource(passing.checked.paths[0] ?? '')]];
+  const [only] = each;
+  if (only?.length === 1 && each.length === 1) return only;
   return each.flatMap((readings) => (readings.length === 1 ? readings : [...new Map(readings.map((one) => [terms(one)?.rule.id, one])).values()]));
 }
 
@@ -55,7 +57,8 @@ function counted(passing: Passing): HttpResource[] {
 function smallest(passing: Passing): EgressTerms | undefined {
   const { terms } = passing.core.ports.judge;
   let least: EgressTerms | undefined;
-  for (const one of counted(passing).map((resource) => terms(resource))) {
+  for (const resource of counted(passing)) {
+    const one = terms(resource);
     if (one?.maxBody === undefined) continue;
     if (least?.maxBody === undefined || (one.monitor === least.monitor ? one.maxBody < least.maxBody : least.monitor)) least = one;
   }

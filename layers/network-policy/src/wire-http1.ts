@@ -16,6 +16,7 @@ export class Http1Wire implements Wire {
   #wrote = false;
   #last = false;
   #corked = false;
+  #closing: (() => void)[] | undefined;
 
   constructor(req: IncomingMessage, res: ServerResponse, expects: boolean) {
     this.#req = req;
@@ -93,8 +94,8 @@ export class Http1Wire implements Wire {
   end(trailers: readonly string[] = []): void {
     const req = this.#req;
     const res = this.#res;
-    // What Node gathers in a corked answer in chunks it would write behind the last chunk.
-    this.#uncork();
+    // What Node gathers in a corked answer in chunks it would write behind the last chunk. Any other goes out whole, in one write.
+    if (res.chunkedEncoding) this.#uncork();
     if (trailers.length > 0 && res.chunkedEncoding) res.addTrailers(pairs(trailers));
     if (this.uploaded() || req.destroyed) {
       res.end();
@@ -119,7 +120,15 @@ export class Http1Wire implements Wire {
   }
 
   onClose(listener: () => void): void {
-    this.#res.once('close', listener);
+    if (this.#closing) {
+      this.#closing.push(listener);
+      return;
+    }
+    const closing = [listener];
+    this.#closing = closing;
+    this.#res.on('close', () => {
+      for (const each of closing.splice(0)) each();
+    });
   }
 
   distrust(): void {
