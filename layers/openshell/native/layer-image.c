@@ -18,14 +18,15 @@
 
 #define NOSUID_NODEV 0x6
 #define BLOCK 4096
+#define GROWING "layer.grows"
 #define TRIES 500 /* of 20 ms: while an earlier mount of the image goes away */
 
 #define fail(err, errlen, ...) (text_format(err, errlen, __VA_ARGS__), -1)
 
 static void pause_a_little(void) { (void)nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL); }
 
-/* A program of e2fsprogs on the image, which it gets as its last argument: its exit code; 127: it is not here. `argv` has room for that argument. */
-static int run_on(int image, const char *const *argv, size_t count) {
+/* A program of e2fsprogs on the image, which it gets as its last argument: its exit code; 127: it is not here. It keeps the lock of `folder` while it works, also when we are killed. */
+static int run_on(int folder, int image, const char *const *argv, size_t count) {
   char path[40], program[60];
   const char *all[16] = {0};
   char *env[] = {NULL};
@@ -36,7 +37,7 @@ static int run_on(int image, const char *const *argv, size_t count) {
     for (size_t i = 0; i < count && i < 14; i++) all[i] = argv[i];
     all[count] = path;
     text_format(path, sizeof path, "/proc/self/fd/%d", image);
-    if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0 || fcntl(image, F_SETFD, 0) < 0) _exit(126);
+    if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0 || fcntl(image, F_SETFD, 0) < 0 || fcntl(folder, F_SETFD, 0) < 0) _exit(126);
     text_format(program, sizeof program, "/usr/sbin/%s", argv[0]);
     execve(program, (char *const *)all, env);
     execve(program + 4, (char *const *)all, env);
@@ -45,7 +46,7 @@ static int run_on(int image, const char *const *argv, size_t count) {
   while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
   return pid > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : 126;
 }
-#define RUN(image, ...) run_on(image, (const char *const[]){__VA_ARGS__}, sizeof(const char *const[]){__VA_ARGS__} / sizeof(char *))
+#define RUN(folder, image, ...) run_on(folder, image, (const char *const[]){__VA_ARGS__}, sizeof(const char *const[]){__VA_ARGS__} / sizeof(char *))
 
 int layer_image_make(int folder, const char *name, uint64_t bytes, char *err, size_t errlen) {
   if (bytes < IMAGE_BYTES_MIN) return fail(err, errlen, "a layer with a size (resources.maxDisk) needs %llu bytes at least", IMAGE_BYTES_MIN);
@@ -53,7 +54,7 @@ int layer_image_make(int folder, const char *name, uint64_t bytes, char *err, si
   int image = openat(folder, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600), code;
   if (image < 0 || ftruncate(image, (off_t)(bytes & ~(uint64_t)(BLOCK - 1))) < 0) text_format(err, errlen, "the layer's image of %llu bytes: %s", (unsigned long long)bytes, strerror(errno));
   /* Nothing is written ahead: the file is all holes, and tables that are never used take no space. */
-  else if ((code = RUN(image, "mkfs.ext4", "-q", "-F", "-m", "0", "-i", "8192", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=0:0")) != 0)
+  else if ((code = RUN(folder, image, "mkfs.ext4", "-q", "-F", "-m", "0", "-i", "8192", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=0:0")) != 0)
     text_format(err, errlen, code == 127 ? "a layer with a size (resources.maxDisk) needs mkfs.ext4, which is not here (Debian: e2fsprogs)" : "mkfs.ext4 could not make the layer's file system");
   else if (fsync(image) < 0) text_format(err, errlen, "the layer's image: %s", strerror(errno));
   else {
@@ -125,7 +126,7 @@ static int mount_device(const char *device) {
 }
 
 /* While nothing has it mounted: growing a mounted one needs CAP_SYS_RESOURCE, which not every root has. 0, or -1 with the reason. */
-static int grow(int image, const struct stat *st, off_t size, char *err, size_t errlen) {
+static int grow(int folder, int image, const struct stat *st, off_t size, char *err, size_t errlen) {
   char device[280];
   int loop = attached(st, device, sizeof device);
   for (int i = 0; i < TRIES && loop >= 0; i++) {
@@ -135,9 +136,13 @@ static int grow(int image, const struct stat *st, off_t size, char *err, size_t 
   }
   if (loop >= 0) close(loop);
   if (loop != -1) return fail(err, errlen, "the layer cannot be enlarged while it is in use");
+  /* Until it is done: whoever finds the mark does it again. */
+  int mark = openat(folder, GROWING, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+  if (mark < 0 || fsync(mark) < 0 || fsync(folder) < 0) return fail(err, errlen, "the layer: %s", strerror(errno));
+  close(mark);
   if (ftruncate(image, size) < 0) return fail(err, errlen, "the layer's image cannot have %lld bytes: %s", (long long)size, strerror(errno));
-  int checked = RUN(image, "e2fsck", "-f", "-p");
-  if (checked > 1 || RUN(image, "resize2fs") != 0 || fsync(image) < 0) return fail(err, errlen, checked == 127 ? "enlarging a layer needs e2fsck and resize2fs, which are not here (Debian: e2fsprogs)" : "the layer's file system cannot be enlarged");
+  int checked = RUN(folder, image, "e2fsck", "-f", "-p");
+  if (checked > 1 || RUN(folder, image, "resize2fs") != 0 || fsync(image) < 0 || unlinkat(folder, GROWING, 0) < 0) return fail(err, errlen, checked == 127 ? "enlarging a layer needs e2fsck and resize2fs, which are not here (Debian: e2fsprogs)" : "the layer's file system cannot be enlarged");
   return 0;
 }
 
@@ -148,7 +153,7 @@ static int mount_image(int folder, const char *name, uint64_t bytes, char *err, 
   off_t size = (off_t)(bytes & ~(uint64_t)(BLOCK - 1));
   int image = openat(folder, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC), loop = -1, tree = -1;
   if (image < 0 || fstat(image, &st) < 0) text_format(err, errlen, "the layer's image: %s", strerror(errno));
-  else if (size > st.st_size && grow(image, &st, size, err, errlen) < 0) loop = -1;
+  else if ((size > st.st_size || faccessat(folder, GROWING, F_OK, AT_SYMLINK_NOFOLLOW) == 0) && grow(folder, image, &st, size > st.st_size ? size : st.st_size, err, errlen) < 0) loop = -1;
   else if ((loop = attached(&st, device, sizeof device)) == -2 || (loop < 0 && (loop = attach(image, device, sizeof device)) < 0))
     text_format(err, errlen, "a layer with a size (resources.maxDisk) needs a loop device, and this host gives none: %s", strerror(errno));
   else {

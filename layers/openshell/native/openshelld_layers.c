@@ -65,6 +65,7 @@ static json_int_t size_of(const char *sandbox, json_int_t wanted, json_t *about,
   /* Where all was committed nothing is lost. */
   if (!there && wanted > 0 && rmdir(upper) < 0 && errno != ENOENT) return text_format(err, errlen, "the layer was begun without a size and cannot have one now (resources.maxDisk); commit and discard it first"), -1;
   if (wanted > 0) json_object_set_new(about, "bytes", json_integer(wanted));
+  else json_object_del(about, "bytes");
   return wanted;
 }
 

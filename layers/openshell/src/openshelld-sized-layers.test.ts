@@ -1,7 +1,7 @@
 /** Kept layers with a size: the kernel keeps the bound, and no mount or loop device is left, whoever dies. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, lchownSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, lchownSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -204,6 +204,11 @@ void describe('kept layers with a size', root, () => {
       assert.match(open(8 << 20, '/dev/loop-control'), /^refused: a layer with a size \(resources\.maxDisk\) needs a loop device, and this host gives none/);
       assert.match(open(8 << 20), /^mounted: \d{4} KiB free, flags 6\n$/);
       assert.equal(statSync(join(folder, 'layer.img')).size, 8 << 20);
+      // An enlargement that ended with the machine: the file has its size, the file system not.
+      writeFileSync(join(folder, 'layer.grows'), '');
+      truncateSync(join(folder, 'layer.img'), 32 << 20);
+      assert.match(open(32 << 20), /^mounted: [23]\d{4} KiB free, flags 6\n$/);
+      assert.deepEqual(readdirSync(folder), ['layer.img']);
       writeFileSync(join(folder, 'layer.img'), Buffer.alloc(8 << 20));
       assert.match(open(8 << 20), /^refused: the layer's file system cannot be mounted/);
     } finally {
