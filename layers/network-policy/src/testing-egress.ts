@@ -14,6 +14,7 @@ import { createIntermediate, createLeafKey, createRootCa, mintLeaf } from './cer
 import type { EgressConfig } from './core.ts';
 import { createJudgedEgress } from './egress.ts';
 import type { Egress, JudgedEgressOptions, LocalHandler } from './egress.ts';
+import type { InspectionSettings } from './inspect/findings.ts';
 import type { Handling, Judge } from './judge.ts';
 
 export const testClock: Clock = { now: () => performance.timeOrigin + performance.now(), monotonic: () => performance.now() };
@@ -36,6 +37,13 @@ export interface TestRule {
 export class TestPolicy implements Judge {
   rules: readonly TestRule[];
   scan = true;
+  #inspection: InspectionSettings | undefined;
+  get inspection(): InspectionSettings {
+    return this.#inspection ?? { scanForPII: this.scan };
+  }
+  set inspection(settings: InspectionSettings | undefined) {
+    this.#inspection = settings;
+  }
   passthrough: readonly string[] = [];
   raw: readonly number[] = [];
   /** Questions asked, for tests that look at what was decided. */

@@ -7,6 +7,9 @@ import type { Passing } from '../hooks.ts';
 import { authority } from '../judge.ts';
 import { classWords, counts, type Action, type Found, type InspectionSettings } from './findings.ts';
 
+/** What a finding is told about: any request, or any conversation. */
+export type Reported = Pick<Passing, 'core' | 'place' | 'correlation'>;
+
 /** What the policy in force says about inspection. */
 export function settingsOf(core: Core): InspectionSettings {
   const { judge } = core.ports;
@@ -19,7 +22,7 @@ export function ruleOf(found: Found): string {
 }
 
 /** The end of a request in which something was found that must not leave. */
-export function blocked(passing: Passing, found: Found): Stopped {
+export function blocked(passing: Reported, found: Found): Stopped {
   const what = classWords[found.type];
   const hint = found.type === 'known-secret' || found.type === 'secret' ? 'Secrets are put in outside the sandbox; never send one yourself.' : 'Leave it out of the request, or ask the operator about `inspection.actions`.';
   const decision = refusal(passing.core.config.version, ruleOf(found), `${upper(what)} stands in ${found.place}.`, hint);
@@ -27,12 +30,12 @@ export function blocked(passing: Passing, found: Found): Stopped {
 }
 
 /** The question about a request that a person decides on, because of `why`. */
-export function askedAbout(passing: Passing, rule: string, why: string): Decision {
+export function askedAbout(passing: Reported, rule: string, why: string): Decision {
   return { ...refusal(passing.core.config.version, rule, `A person decides on this request: ${why}.`, 'Wait for the operator; `nemoclaw approvals list` shows the question.'), verdict: 'escalate', decidedBy: 'table' };
 }
 
 /** The question about a request in which something was found that a person decides on. */
-export function asked(passing: Passing, found: Found): Decision {
+export function asked(passing: Reported, found: Found): Decision {
   const what = classWords[found.type];
   return askedAbout(passing, ruleOf(found), `${what} stands in ${found.place}`);
 }
@@ -42,8 +45,8 @@ export function unreadable(passing: Passing, rule: string, why: string, hint: st
   return new Stopped(refusal(passing.core.config.version, rule, `${upper(why)}.`, hint), why);
 }
 
-/** Puts on record what was found and what was done. `way`: `request`, `answer` or `message`. */
-export function recordFound(passing: Passing, way: string, all: readonly Found[], action: Action): void {
+/** Puts on record what was found and what was done. `way`: `request`, `answer`, `message`, `mail`, `command` or `query`. */
+export function recordFound(passing: Reported, way: string, all: readonly Found[], action: Action): void {
   if (all.length === 0) return;
   const { core, place } = passing;
   const seen = core.seen(passing.correlation);

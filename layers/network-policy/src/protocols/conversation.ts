@@ -6,6 +6,7 @@ import { safeLine } from '@nemoclaw/contract';
 import type { TlsContexts } from '../contexts.ts';
 import type { Core, Reconsidered } from '../core.ts';
 import { refusal } from '../core.ts';
+import type { Reported } from '../inspect/report.ts';
 import { authority } from '../judge.ts';
 import { connectionRecord } from '../records.ts';
 import { countAgainst } from '../rule-limits.ts';
@@ -54,6 +55,11 @@ export abstract class Conversation implements Reconsidered {
     this.record('deny', 'ended by the new policy', decision);
     this.refuse(decision);
     this.end();
+  }
+
+  /** For what is found in it. */
+  protected get about(): Reported {
+    return { core: this.core, place: this.place, correlation: this.#correlation };
   }
 
   protected get over(): boolean {

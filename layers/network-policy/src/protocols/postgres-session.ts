@@ -1,4 +1,4 @@
-/** PostgreSQL between the sandbox and its server: the beginning is read, decided and written anew, both sides log in to us or by us; then bytes pass as they come. */
+/** PostgreSQL between the sandbox and its server: the beginning is read, decided and written anew, both sides log in to us or by us; then what the client says is inspected message by message, and the answers pass as they come. */
 import { createHash, randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { AppMessage, Decision } from '@nemoclaw/contract';
@@ -6,11 +6,14 @@ import { safeLine } from '@nemoclaw/contract';
 import type { TlsContexts } from '../contexts.ts';
 import type { Core } from '../core.ts';
 import { putIn } from '../credentials.ts';
+import { strictest } from '../inspect/findings.ts';
+import { blocked, recordFound, settingsOf } from '../inspect/report.ts';
 import type { Place } from '../request-check.ts';
 import { ByteReader } from './byte-reader.ts';
 import { Conversation } from './conversation.ts';
 import { authRequest, cancelRequest, errorResponse, gssRequest, longestStartup, readStartup, sslRequest, writeMessage, writeRequest, writeStartup } from './postgres-words.ts';
 import type { Startup } from './postgres-words.ts';
+import { MessageEnds, PostgresWatch } from './postgres-watch.ts';
 import { ScramClient } from './scram.ts';
 
 export interface PostgresOptions {
@@ -20,6 +23,7 @@ export interface PostgresOptions {
   readonly client: Socket;
 }
 
+const nothing = Buffer.alloc(0);
 const idleMs = 60_000;
 /** Bytes of a message before the login is over. */
 const longestMessage = 1 << 16;
@@ -29,8 +33,8 @@ export class PostgresSession extends Conversation {
   #client: Socket;
   #reader: ByteReader;
   #up: Socket | undefined;
-  /** Once bytes pass, a message of ours would stand in the middle of another. */
-  #passing = false;
+  /** Once bytes pass, a message of ours may only stand between two of the server. */
+  #ends: MessageEnds | undefined;
 
   constructor(options: PostgresOptions) {
     super(options.core, options.place);
@@ -58,7 +62,7 @@ export class PostgresSession extends Conversation {
       return this.refuse(judged.decision);
     }
     if (judged.decision.verdict === 'escalate') {
-      const asked = await this.ask(judged, `connect to the database ${about.database} at ${this.where} as ${about.user}`, `A database connection to ${this.where}. What is asked inside it is not read.`);
+      const asked = await this.ask(judged, `connect to the database ${about.database} at ${this.where} as ${about.user}`, `A database connection to ${this.where}. What is asked inside it is inspected, but not decided on.`);
       if (this.over) return;
       if (asked.verdict !== 'allow') {
         const hint = asked.verdict === 'waiting' ? 'Connect again later; it passes once after approval.' : asked.decision.hint;
@@ -81,8 +85,8 @@ export class PostgresSession extends Conversation {
   }
 
   protected override refuse(decision: Decision): void {
-    if (this.#passing || !this.#client.writable) return;
-    this.#client.write(errorResponse(`denied by policy: ${decision.reason}`, `rule ${decision.rules[0]?.id ?? 'default'}`, decision.hint));
+    if (this.#ends?.whole === false || !this.#client.writable) return;
+    this.#client.write(errorResponse(`denied by policy: ${decision.reason}`, `rule ${decision.rules[0]?.id ?? 'default'}, event ${this.about.correlation}`, decision.hint));
   }
 
   protected override close(): void {
@@ -221,14 +225,53 @@ export class PostgresSession extends Conversation {
     return this.#up !== undefined && 'encrypted' in this.#up;
   }
 
+  /** What of this goes on. A query cannot be rewritten, nor wait for a person with others behind it: `redact` and `escalate` block, and the connection ends. */
+  #inspected(watch: PostgresWatch, chunk: Buffer): Buffer {
+    if (this.over) return nothing;
+    const settings = settingsOf(this.core);
+    const { pass, found, problem } = watch.next(chunk, settings.scanForPII ? this.core.secrets.known : undefined);
+    const worst = strictest(found, settings);
+    if (worst) recordFound(this.about, 'query', found, worst.action === 'log' ? 'log' : 'block');
+    const why = problem ?? (this.core.buffered + watch.kept > this.core.ports.limits.bufferedBytes ? 'too much is held already' : undefined);
+    if (worst && worst.action !== 'log') {
+      const stopped = blocked(this.about, worst.found);
+      this.#stop(stopped.decision, stopped.message);
+    } else if (why !== undefined) this.#stop(this.refusal('inspection.maxBody', `${why.charAt(0).toUpperCase()}${why.slice(1)}.`, 'Send it in smaller pieces.'), why);
+    else return pass;
+    return nothing;
+  }
+
+  #stop(decision: Decision, why: string): void {
+    this.record('deny', why, decision);
+    this.refuse(decision);
+    this.end();
+  }
+
   async #pass(reader: ByteReader, up: Socket): Promise<void> {
-    this.#passing = true;
+    const ends = new MessageEnds();
+    this.#ends = ends;
     reader.detach();
     this.#reader.detach();
     const client = this.#client;
-    client.on('data', (chunk: Buffer) => { this.core.counts.bytesOut += chunk.length; });
-    up.on('data', (chunk: Buffer) => { this.core.counts.bytesIn += chunk.length; });
-    client.pipe(up);
+    const { bodyBytes } = this.core.ports.limits;
+    const watch = new PostgresWatch(Math.min(settingsOf(this.core).maxBody ?? bodyBytes, bodyBytes));
+    client.on('data', (chunk: Buffer) => {
+      const held = watch.kept;
+      const passed = this.#inspected(watch, chunk);
+      this.core.buffered += watch.kept - held;
+      if (passed.length === 0) return;
+      this.core.counts.bytesOut += passed.length;
+      if (up.writable && !up.write(passed)) {
+        client.pause();
+        up.once('drain', () => client.resume());
+      }
+    });
+    client.once('end', () => up.end());
+    client.once('close', () => { this.core.buffered -= watch.kept; });
+    up.on('data', (chunk: Buffer) => {
+      this.core.counts.bytesIn += chunk.length;
+      ends.next(chunk);
+    });
     up.pipe(client);
     await new Promise<void>((resolve) => {
       client.once('close', resolve);

@@ -5,6 +5,9 @@ import type { Decision } from '@nemoclaw/contract';
 import { safeBlock } from '@nemoclaw/contract';
 import type { Core } from '../core.ts';
 import { putIn } from '../credentials.ts';
+import { strictest } from '../inspect/findings.ts';
+import { inspectBody } from '../inspect/inspect-body.ts';
+import { blocked, recordFound, settingsOf } from '../inspect/report.ts';
 import { KnownSecrets } from '../known-secrets.ts';
 import type { Place } from '../request-check.ts';
 import { ByteReader, ReadEnded } from './byte-reader.ts';
@@ -59,7 +62,7 @@ export class RedisSession extends Conversation {
   }
 
   protected override refuse(decision: Decision): void {
-    this.#answer(denial(decision));
+    this.#answer(denial(decision, this.about.correlation));
   }
 
   protected override mayAsk(): boolean {
@@ -77,6 +80,8 @@ export class RedisSession extends Conversation {
     const name = respName(words);
     const filled = this.#filled(name, words);
     if ('verdict' in filled) return this.#deny(filled, 'a secret or a placeholder is out of place', name);
+    const stopped = transport.has(name) ? undefined : this.#inspected(words);
+    if (stopped) return this.#deny(stopped.decision, stopped.message, name);
     const judged = this.judge({ protocol: 'redis', command: transport.has(name) ? '' : name }, new Map<string, unknown>([['command', name], ['arguments', words.slice(1).map((word) => word.toString('latin1'))]]));
     if (judged.decision.verdict === 'deny') return this.#deny(judged.decision, 'denied', name);
     if (judged.decision.verdict === 'escalate') {
@@ -130,6 +135,18 @@ export class RedisSession extends Conversation {
     return up;
   }
 
+  /** Arguments by their classes. Nothing can be taken out of a command, nor asked about while others wait behind it: `redact` and `escalate` block. */
+  #inspected(words: readonly Buffer[]): ReturnType<typeof blocked> | undefined {
+    const settings = settingsOf(this.core);
+    if (!settings.scanForPII || words.length < 2) return undefined;
+    const { known } = this.core.secrets;
+    const found = words.slice(1).flatMap((word, i) => inspectBody(word, '', known).found.map((one) => ({ ...one, place: one.place.replace('the body', `argument ${i + 1}`) })));
+    const worst = strictest(found, settings);
+    if (!worst) return undefined;
+    recordFound(this.about, 'command', found, worst.action === 'log' ? 'log' : 'block');
+    return worst.action === 'log' ? undefined : blocked(this.about, worst.found);
+  }
+
   /** The words as they are sent; a refusal where a secret would leave. */
   #filled(name: string, words: readonly Buffer[]): { readonly words: readonly Buffer[] } | Decision {
     const { core, place } = this;
@@ -149,7 +166,7 @@ export class RedisSession extends Conversation {
   async #deny(decision: Decision, message: string, command: string): Promise<void> {
     this.record('deny', message, decision, { command });
     if (this.#counted) await this.#quiet();
-    this.#answer(denial(decision));
+    this.#answer(denial(decision, this.about.correlation));
     if (!this.#counted) this.end();
   }
 
@@ -164,6 +181,6 @@ export class RedisSession extends Conversation {
   }
 }
 
-function denial(decision: Decision): Buffer {
-  return respError(`denied by policy, rule ${decision.rules[0]?.id ?? 'default'}: ${decision.reason} ${decision.hint}`.trim());
+function denial(decision: Decision, eventId: string): Buffer {
+  return respError(`denied by policy, rule ${decision.rules[0]?.id ?? 'default'}: ${decision.reason} ${decision.hint} (event ${eventId})`);
 }

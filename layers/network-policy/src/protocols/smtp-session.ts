@@ -2,11 +2,15 @@
 import { hash } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { Decision } from '@nemoclaw/contract';
+import { redact, type FindingType } from '@nemoclaw/detect';
 import { safeBlock } from '@nemoclaw/contract';
 import type { TlsContexts } from '../contexts.ts';
 import { maskCredentials } from '../credentials.ts';
 import type { Core } from '../core.ts';
 import type { Place } from '../request-check.ts';
+import { actionFor, strictest, type Found } from '../inspect/findings.ts';
+import { inspectMail } from '../inspect/inspect-mail.ts';
+import { asked as askedAboutFinding, blocked, recordFound, settingsOf } from '../inspect/report.ts';
 import { ByteReader, ReadEnded } from './byte-reader.ts';
 import { Conversation } from './conversation.ts';
 import { mailReadings, readMessage } from './smtp-message.ts';
@@ -29,6 +33,8 @@ const messageLimit = 10 << 20;
 const recipientLimit = 100;
 const mistakesLimit = 10;
 const name = /^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?|\[[A-Za-z0-9.:]{1,60}\])$/;
+/** A person decides on a mail by its addresses, among other things. */
+const shownClasses: ReadonlySet<FindingType> = new Set<FindingType>(['email', 'phone', 'ip']);
 const silent: Buffer = Buffer.alloc(0);
 
 export class SmtpSession extends Conversation {
@@ -55,7 +61,7 @@ export class SmtpSession extends Conversation {
     const { decision } = this.judge({ protocol: 'smtp', recipients: [], tls: this.#secure });
     if (decision.verdict === 'deny') {
       this.record('deny', 'denied', decision);
-      this.#send(554, denialLines(decision));
+      this.#send(554, denialLines(decision, this.about.correlation));
       return;
     }
     this.record('allow', 'mail conversation', decision);
@@ -80,7 +86,7 @@ export class SmtpSession extends Conversation {
   }
 
   protected override refuse(decision: Decision): void {
-    this.#send(421, denialLines(decision));
+    this.#send(421, denialLines(decision, this.about.correlation));
   }
 
   protected override close(): void {
@@ -169,7 +175,7 @@ export class SmtpSession extends Conversation {
     if (result === 'misplaced') {
       const decision = this.refusal('credentials.binding', 'A credential placeholder stands in AUTH of a host that it is not bound to.', 'Use the placeholder only for the host it was given for.');
       this.record('deny', 'a credential placeholder is out of place', decision);
-      return this.#send(535, denialLines(decision));
+      return this.#send(535, denialLines(decision, this.about.correlation));
     }
     this.#authenticated = result.code === 235;
     this.#pass(result);
@@ -205,7 +211,7 @@ export class SmtpSession extends Conversation {
     const { decision } = this.judge({ protocol: 'smtp', recipients: [path.address], tls: up.secure }, mailFacts(this.#sender, [path.address]));
     if (decision.verdict === 'deny') {
       this.record('deny', 'a recipient is denied', decision, { recipient: path.address });
-      return this.#send(550, denialLines(decision));
+      return this.#send(550, denialLines(decision, this.about.correlation));
     }
     const reply = await up.say(`RCPT TO:<${path.address}>`);
     if (reply.code === 250 || reply.code === 251) this.#recipients.push(path.address);
@@ -236,17 +242,20 @@ export class SmtpSession extends Conversation {
     const refuse = async (code: number, decision: Decision, why: string, approvalId = ''): Promise<void> => {
       this.record('deny', why, decision, { recipients, ...(approvalId === '' ? {} : { approvalId }) });
       await up.say('RSET');
-      this.#send(code, [...denialLines(decision), ...(approvalId === '' ? [] : [`approval ${approvalId}`])]);
+      this.#send(code, [...denialLines(decision, this.about.correlation), ...(approvalId === '' ? [] : [`approval ${approvalId}`])]);
     };
     const { judge } = this.core.ports;
     if (judge.scan && mailReadings(message).some((reading) => this.core.secrets.inBytes(reading))) {
       return refuse(550, this.refusal('inspection.scanForPII', 'A secret of this sandbox stands in the message.', 'Secrets are put in outside the sandbox; never send one yourself.'), 'a secret of this sandbox is in the message');
     }
-    const params = new Map([...mailFacts(sender, recipients), ['bodyHash', hash('sha256', message, 'hex')]]);
-    const judged = this.judge({ protocol: 'smtp', recipients, tls: up.secure }, params);
+    const inspected = this.#inspect(message);
+    if ('decision' in inspected) return refuse(550, inspected.decision, inspected.why);
+    const params = new Map([...mailFacts(sender, recipients), ['bodyHash', hash('sha256', inspected.message, 'hex')]]);
+    const decided = this.judge({ protocol: 'smtp', recipients, tls: up.secure }, params);
+    const judged = decided.decision.verdict === 'allow' && inspected.escalate ? { ...decided, decision: inspected.escalate } : decided;
     if (judged.decision.verdict === 'deny') return refuse(550, judged.decision, 'denied');
     if (judged.decision.verdict === 'escalate') {
-      const shown = `From: <${sender}>\nTo: ${recipients.map((one) => `<${one}>`).join(', ')}\n\n${maskCredentials(message.toString('utf8').slice(0, 64 * 1024), this.core.config.credentials)}`;
+      const shown = `From: <${sender}>\nTo: ${recipients.map((one) => `<${one}>`).join(', ')}\n\n${inspected.shown}`;
       const asked = await this.ask(judged, `send mail by ${this.where} to ${recipients.join(', ')}`, safeBlock(shown, 70_000));
       if (this.over) return;
       if (asked.verdict === 'waiting') return refuse(451, { ...asked.decision, hint: 'Send the identical message again later; it passes once after approval.' }, 'still waiting for approval', asked.approvalId);
@@ -256,9 +265,32 @@ export class SmtpSession extends Conversation {
     if (over) return refuse(451, over, 'over the rate of its rule');
     if (judged.decision.verdict === 'allow') this.record('allow', 'mail', judged.decision, { recipients });
     this.core.counts.allowed += 1;
-    const reply = await up.data(message);
-    this.core.counts.bytesOut += message.length;
+    const reply = await up.data(inspected.message);
+    this.core.counts.bytesOut += inspected.message.length;
     this.#pass(reply);
+  }
+
+  /** By its classes: refused, rewritten, asked about or put on record. */
+  #inspect(message: Buffer): { readonly message: Buffer; readonly escalate: Decision | undefined; readonly shown: string } | { readonly decision: Decision; readonly why: string } {
+    const settings = settingsOf(this.core);
+    const show = (text: Buffer, hidden = false): string => (hidden ? `(a message of ${text.length} bytes; what stands in it is encoded and not shown)` : redact(maskCredentials(text.toString('utf8').slice(0, 64 * 1024), this.core.config.credentials), [], shownClasses));
+    if (!settings.scanForPII) return { message, escalate: undefined, shown: show(message) };
+    const { found, redacted } = inspectMail(message, this.core.secrets.known);
+    const worst = strictest(found, settings);
+    if (!worst) return { message, escalate: undefined, shown: show(message) };
+    recordFound(this.about, 'mail', found, worst.action);
+    const stop = (one: Found): { readonly decision: Decision; readonly why: string } => {
+      const stopped = blocked(this.about, one);
+      return { decision: stopped.decision, why: stopped.message };
+    };
+    if (worst.action === 'block') return stop(worst.found);
+    const redacts = (one: Found): boolean => actionFor(one, settings) === 'redact';
+    const first = found.find(redacts);
+    const rewritten = first ? redacted(redacts) : message;
+    // What cannot be taken out does not leave.
+    if (!rewritten) return stop(first ?? worst.found);
+    const hidden = found.some((one) => one.decoded === true && actionFor(one, settings) !== 'log');
+    return { message: rewritten, escalate: worst.action === 'escalate' ? askedAboutFinding(this.about, worst.found) : undefined, shown: show(rewritten, hidden) };
   }
 
   /** A secret or a placeholder in an address would leave with it. */
@@ -266,7 +298,7 @@ export class SmtpSession extends Conversation {
     if (!this.core.ports.judge.scan || !this.core.secrets.inText(text)) return false;
     const decision = this.refusal('inspection.scanForPII', 'A secret of this sandbox stands in an address.', 'Never send a secret.');
     this.record('deny', 'a secret of this sandbox is in an address', decision);
-    this.#send(550, denialLines(decision));
+    this.#send(550, denialLines(decision, this.about.correlation));
     return true;
   }
 
@@ -295,6 +327,6 @@ function mailFacts(sender: string, recipients: readonly string[]): Map<string, u
   return new Map<string, unknown>([['recipient', recipients], ['sender', sender]]);
 }
 
-function denialLines(decision: Decision): string[] {
-  return [`5.7.1 Denied by policy, rule ${decision.rules[0]?.id ?? 'default'}`, `5.7.1 ${decision.reason}`, ...(decision.hint === '' ? [] : [`5.7.1 ${decision.hint}`])];
+function denialLines(decision: Decision, eventId: string): string[] {
+  return [`5.7.1 Denied by policy, rule ${decision.rules[0]?.id ?? 'default'} (event ${eventId})`, `5.7.1 ${decision.reason}`, ...(decision.hint === '' ? [] : [`5.7.1 ${decision.hint}`])];
 }

@@ -1,0 +1,195 @@
+/** Inspection in mail, Redis and PostgreSQL: by class blocked, rewritten, asked about or put on record; no value on any record. */
+import assert from 'node:assert/strict';
+import type { Socket } from 'node:net';
+import { after, before, beforeEach, test } from 'node:test';
+import { compileKnown } from '@nemoclaw/detect';
+import { inspectMail } from '../inspect/inspect-mail.ts';
+import { openDesk } from '../testing-egress.ts';
+import type { Desk } from '../testing-egress.ts';
+import { ByteReader } from './byte-reader.ts';
+import { authRequest, writeMessage, writeStartup } from './postgres-words.ts';
+import { MessageEnds, PostgresWatch } from './postgres-watch.ts';
+import { readRespCommand, writeRespCommand } from './resp.ts';
+import { Dialogue, openMailServer, openServer, serverTls } from './testing-servers.ts';
+import type { MailServer, TestServer } from './testing-servers.ts';
+
+const card = '4111 1111 1111 1111';
+const none = compileKnown([]);
+let mail: MailServer;
+let redis: TestServer;
+let postgres: TestServer;
+let desk: Desk;
+let commands: string[] = [];
+let queries: Buffer = Buffer.alloc(0);
+
+async function serveRedis(socket: Socket): Promise<void> {
+  const reader = new ByteReader(socket, 20_000);
+  while (await reader.anything()) {
+    commands.push((await readRespCommand(reader)).map((word) => word.toString('latin1')).join(' '));
+    socket.write('+OK\r\n');
+  }
+}
+
+async function servePostgres(socket: Socket, context: Parameters<typeof serverTls>[1]): Promise<void> {
+  let reader = new ByteReader(socket, 20_000);
+  await reader.exactly(8);
+  socket.write('S');
+  reader.detach();
+  const tls = serverTls(socket, context);
+  reader = new ByteReader(tls, 20_000);
+  await reader.exactly((await reader.exactly(4)).readUInt32BE(0) - 4);
+  tls.write(Buffer.concat([authRequest(0), ready]));
+  reader.detach();
+  tls.on('data', (chunk: Buffer) => {
+    queries = Buffer.concat([queries, chunk]);
+    tls.write(ready);
+  });
+}
+const ready = writeMessage('Z', Buffer.from('I'));
+
+before(async () => {
+  mail = await openMailServer('smtp.test');
+  redis = await openServer('redis.test', (socket) => { serveRedis(socket).catch(() => socket.destroy()); });
+  postgres = await openServer('db.test', (socket, context) => { servePostgres(socket, context).catch(() => socket.destroy()); });
+  desk = await openDesk({
+    rules: ['smtp.test', 'redis.test', 'db.test'].map((host) => ({ host, verdict: 'allow' as const })),
+    pins: [{ host: 'smtp.test', caPem: mail.caPem }, { host: 'redis.test' }, { host: 'db.test', caPem: postgres.caPem }], ports: [mail.port, redis.port, postgres.port],
+  });
+  desk.policy.own = new Map([[mail.port, 'smtp'], [redis.port, 'redis'], [postgres.port, 'postgres']]);
+});
+after(async () => {
+  await desk.close();
+  for (const server of [mail, redis, postgres]) await server.close();
+});
+beforeEach(() => {
+  desk.policy.inspection = undefined;
+  desk.audit.events.length = 0;
+  mail.messages.length = 0;
+  commands = [];
+  queries = Buffer.alloc(0);
+});
+
+const silentAbout = (value: string): void => assert.ok(!JSON.stringify(desk.audit.events).includes(value), 'on record');
+const reply = (text: string): boolean => /^\d{3} .*\r\n$/m.test(text.slice(text.lastIndexOf('\n', text.length - 2) + 1));
+
+async function started(): Promise<Dialogue> {
+  const to = new Dialogue(await desk.tcp('smtp.test', mail.port));
+  await to.say('', reply);
+  for (const line of ['EHLO agent', 'MAIL FROM:<ann@company.test>', 'RCPT TO:<bob@company.test>', 'DATA']) await to.say(`${line}\r\n`, reply);
+  return to;
+}
+async function sent(message: string): Promise<string> {
+  const to = await started();
+  const text = await to.say(`${message}\r\n.\r\n`, reply);
+  to.socket.destroy();
+  return text;
+}
+
+test('a mail with a card is refused with rule and event: in subject, text, quoted-printable, base64 in odd lines, and an encoded subject', async () => {
+  const odd = Buffer.from(`the card of the customer is ${card}, thank you`).toString('base64').replace(/.{20}/g, '$&\r\n');
+  for (const message of [
+    `Subject: ${card}\r\n\r\nhello`, `Subject: x\r\n\r\npay with ${card} now`, `Subject: x\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\npay with ${card.slice(0, 7)}=\r\n${card.slice(7).replaceAll(' ', '=20')} now`,
+    `Subject: x\r\nContent-Transfer-Encoding: base64\r\n\r\n${odd}`, `Subject: =?utf-8?B?${Buffer.from(card).toString('base64')}?=\r\n\r\nhello`,
+    `Subject: x\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/csv\r\nContent-Transfer-Encoding: base64\r\n\r\n${odd}\r\n--b--`,
+  ]) {
+    const text = await sent(message);
+    assert.match(text, /^550-5\.7\.1 Denied by policy, rule inspection\.actions\.credit-card \(event [\w.]+\)\r\n/, message);
+  }
+  assert.deepEqual(mail.messages, []);
+  for (const piece of [card, odd.slice(0, 20), Buffer.from(card).toString('base64')]) silentAbout(piece);
+});
+
+test('a card in plain text is taken out where the policy says so; in an encoding it blocks', async () => {
+  desk.policy.inspection = { scanForPII: true, actions: { 'credit-card': 'redact' } };
+  assert.match(await sent(`Subject: x\r\n\r\npay with ${card} now`), /^250/);
+  assert.deepEqual(mail.messages, ['Subject: x\r\n\r\npay with [redacted:credit-card] now\r\n']);
+  assert.match(await sent(`Subject: ${card}\r\n\r\nhello`), /^550/);
+  assert.equal(mail.messages.length, 1);
+  silentAbout(card);
+});
+
+test('a person is asked about a mail, with the value masked; addresses in the head are none', async () => {
+  desk.policy.inspection = { scanForPII: true, actions: { 'credit-card': 'escalate', email: 'block' } };
+  assert.match(await sent('From: Ann <ann@company.test>\r\nTo: bob@company.test\r\nSubject: x\r\n\r\nhello'), /^250/);
+  assert.match(await sent('Subject: x\r\n\r\nwrite to carol@company.test'), /^550/);
+  const asked = desk.approver.asked.length;
+  const to = await started();
+  const answer = to.say(`Subject: x\r\n\r\npay with ${card} now\r\n.\r\n`, reply);
+  await desk.approver.until(asked + 1);
+  const card_ = desk.approver.asked.at(-1);
+  assert.ok(card_ && !card_.detail.includes(card) && card_.detail.includes('pay with'), card_?.detail);
+  assert.equal(card_.decision.rules[0]?.id, 'inspection.actions.credit-card');
+  desk.approver.answer({ verdict: 'allow', approvalId: 'apr_1', by: 'ann' });
+  assert.match(await answer, /^250/);
+  assert.equal(mail.messages.length, 2);
+  to.socket.destroy();
+});
+
+test('a Redis argument with a card is refused in its place, the commands around it pass', async () => {
+  const client = new Dialogue(await desk.tcp('redis.test', redis.port));
+  const text = await client.say(Buffer.concat([['SET', 'a', 'b'], ['SET', 'card', card], ['GET', 'a']].map((words) => writeRespCommand(words.map((word) => Buffer.from(word))))), (all) => all.split('\r\n').length >= 4);
+  assert.match(text, /^\+OK\r\n-ERR denied by policy, rule inspection\.actions\.credit-card: .*argument 2.*\(event [\w.]+\)\r\n\+OK\r\n$/);
+  assert.deepEqual(commands, ['SET a b', 'GET a']);
+  silentAbout(card);
+  client.socket.destroy();
+});
+
+async function loggedIn(): Promise<Dialogue> {
+  const client = new Dialogue(await desk.tcp('db.test', postgres.port));
+  await client.say(writeStartup({ version: 196_608, parameters: new Map([['user', 'ann']]) }), (all) => all.length >= 15);
+  return client;
+}
+
+test('a PostgreSQL query, a parameter or a copied row with a card is refused before the server sees any of it', async () => {
+  const bind = Buffer.concat([Buffer.from('\0\0'), Buffer.from([0, 0, 0, 1, 0, 0, 0, 19]), Buffer.from(card), Buffer.from([0, 0])]);
+  const half = writeMessage('d', Buffer.from(card.slice(0, 9)));
+  for (const [message, allowed] of [
+    [writeMessage('Q', Buffer.from(`insert into t values ('${card}')\0`)), 0], [writeMessage('P', Buffer.from(`\0select '${card}'\0\0\0`)), 0], [writeMessage('B', bind), 0],
+    [Buffer.concat([half, writeMessage('d', Buffer.from(card.slice(9)))]), 0],
+  ] as const) {
+    queries = Buffer.alloc(0);
+    const client = await loggedIn();
+    assert.equal((await client.say(writeMessage('Q', Buffer.from('select 1\0')), (all) => all.length >= 6)).charAt(0), 'Z');
+    const before = queries.length;
+    const text = await client.say(message, () => false);
+    assert.match(text, /^E[^]*Mdenied by policy: [^]*Drule inspection\.actions\.credit-card, event [\w.]+\0/);
+    assert.equal(queries.length - before, allowed);
+  }
+  silentAbout(card);
+  desk.policy.inspection = { scanForPII: true, actions: { 'credit-card': 'log' } };
+  const client = await loggedIn();
+  await client.say(writeMessage('Q', Buffer.from(`select '${card}'\0`)), (all) => all.length >= 6);
+  assert.ok(queries.includes(card));
+  client.socket.destroy();
+});
+
+test('messages of PostgreSQL are followed however they are cut; too large ones end it only where something is looked for', () => {
+  const all = Buffer.concat([writeMessage('Q', Buffer.from('select 1\0')), writeMessage('B', Buffer.alloc(300)), writeMessage('X', Buffer.alloc(0))]);
+  for (const size of [1, 2, 7, all.length]) {
+    const watch = new PostgresWatch(1000);
+    const ends = new MessageEnds();
+    let out = Buffer.alloc(0);
+    for (let at = 0; at < all.length; at += size) {
+      out = Buffer.concat([out, watch.next(all.subarray(at, at + size), none).pass]);
+      ends.next(all.subarray(at, at + size));
+    }
+    assert.deepEqual(out, all);
+    assert.ok(ends.whole);
+    assert.equal(watch.kept, 0);
+  }
+  const large = Buffer.concat([writeMessage('d', Buffer.alloc(2000)), all]);
+  assert.match(new PostgresWatch(1000).next(large, none).problem ?? '', /larger/);
+  for (const size of [1, 900, 2003, large.length]) {
+    const watch = new PostgresWatch(1000);
+    let out = Buffer.alloc(0);
+    for (let at = 0; at < large.length; at += size) out = Buffer.concat([out, watch.next(large.subarray(at, at + size), undefined).pass]);
+    assert.deepEqual(out, large);
+  }
+  assert.match(new PostgresWatch(1000).next(Buffer.from([0x51, 0, 0, 0, 3]), none).problem ?? '', /length/);
+});
+
+test('a mail without a blank line, or with nothing, is read too', () => {
+  assert.equal(inspectMail(Buffer.from(`pay with ${card}`), none).found.length, 1);
+  assert.equal(inspectMail(Buffer.from(`\r\npay with ${card}`), none).found.length, 1);
+  assert.equal(inspectMail(Buffer.alloc(0), none).found.length, 0);
+});

@@ -1,0 +1,121 @@
+/** What a PostgreSQL client says after its login, message by message: queries, parameters and copied rows are inspected before they go on (PostgreSQL documentation, "Message Formats"). */
+import type { KnownSet } from '@nemoclaw/detect';
+import type { Found } from '../inspect/findings.ts';
+import { inspectBody } from '../inspect/inspect-body.ts';
+
+/** Query, Parse, Bind, CopyData, FunctionCall. */
+const carriers = new Map([[0x51, 'the query'], [0x50, 'the query'], [0x42, 'a parameter of the query'], [0x64, 'a copied row'], [0x46, 'an argument of a function']]);
+/** Bytes that a value in copied rows may reach back over the message before. */
+const carried = 2048;
+const nothing = Buffer.alloc(0);
+
+/** `pass`: whole messages that may go on once `found` is judged. `problem`: what follows is not read, and does not go on. */
+export interface Watched {
+  readonly pass: Buffer;
+  readonly found: readonly Found[];
+  readonly problem?: string;
+}
+
+export class PostgresWatch {
+  readonly #limit: number;
+  #parts: Buffer[] = [];
+  #kept = 0;
+  #need = 5;
+  #rows: Buffer = nothing;
+  /** Bytes of a long message that pass without being kept, because nothing is looked for. */
+  #skip = 0;
+
+  /** `limit`: bytes of one message at most. */
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** Bytes of a message that is not whole yet. */
+  get kept(): number {
+    return this.#kept;
+  }
+
+  /** `known`: the sandbox's own secrets; undefined where nothing is inspected. */
+  next(given: Buffer, known: KnownSet | undefined): Watched {
+    const skipped = given.subarray(0, this.#skip);
+    this.#skip -= skipped.length;
+    if (skipped.length === given.length) return { pass: given, found: [] };
+    const chunk = given.subarray(skipped.length);
+    if (this.#parts.length === 0 && skipped.length > 0) {
+      const rest = this.next(chunk, known);
+      return { ...rest, pass: Buffer.concat([skipped, rest.pass]) };
+    }
+    this.#parts.push(chunk);
+    this.#kept += chunk.length;
+    if (this.#kept < this.#need) return { pass: nothing, found: [] };
+    const all = Buffer.concat(this.#parts);
+    const found: Found[] = [];
+    let at = 0;
+    let problem: string | undefined;
+    for (;;) {
+      this.#need = 5;
+      if (all.length - at < 5) break;
+      const length = all.readUInt32BE(at + 1);
+      if (length + 1 > this.#limit && known === undefined) {
+        this.#skip = Math.max(0, length + 1 - (all.length - at));
+        at = Math.min(all.length, at + length + 1);
+        if (this.#skip > 0) break;
+        continue;
+      }
+      if (length < 4 || length + 1 > this.#limit) {
+        problem = length < 4 ? 'a message has a wrong length' : 'a message is larger than what is inspected';
+        break;
+      }
+      this.#need = length + 1;
+      if (all.length - at < this.#need) break;
+      if (known) this.#look(all[at] ?? 0, all.subarray(at + 5, at + 1 + length), known, found);
+      at += length + 1;
+    }
+    const rest = all.subarray(at);
+    this.#parts = rest.length > 0 ? [Buffer.from(rest)] : [];
+    this.#kept = rest.length;
+    return { pass: all.subarray(0, at), found, ...(problem === undefined ? {} : { problem }) };
+  }
+
+  #look(type: number, body: Buffer, known: KnownSet, found: Found[]): void {
+    const place = carriers.get(type);
+    if (place === undefined) {
+      this.#rows = nothing;
+      return;
+    }
+    const text = type === 0x64 ? Buffer.concat([this.#rows, body]) : body;
+    // Lengths and zeros stand between what is said in a Parse or Bind.
+    const spoken = type === 0x42 || type === 0x46 || type === 0x50 ? Buffer.from(text.map((c) => (c === 0 ? 0x0a : c))) : text;
+    for (const one of inspectBody(spoken, 'text/plain', known).found) found.push({ ...one, place: one.place.replace('the body', place) });
+    this.#rows = type === 0x64 ? Buffer.from(text.subarray(Math.max(0, text.length - carried))) : nothing;
+  }
+}
+
+/** Follows the server's messages by their lengths only: whether the last byte that came was the end of one. */
+export class MessageEnds {
+  #head = Buffer.alloc(5);
+  #have = 0;
+  #left = 0;
+
+  get whole(): boolean {
+    return this.#have === 0 && this.#left === 0;
+  }
+
+  next(chunk: Buffer): void {
+    let at = 0;
+    while (at < chunk.length) {
+      if (this.#left > 0) {
+        const step = Math.min(this.#left, chunk.length - at);
+        this.#left -= step;
+        at += step;
+        continue;
+      }
+      this.#head[this.#have] = chunk[at] ?? 0;
+      this.#have += 1;
+      at += 1;
+      if (this.#have < 5) continue;
+      this.#have = 0;
+      this.#left = Math.max(0, this.#head.readUInt32BE(1) - 4);
+    }
+  }
+}
