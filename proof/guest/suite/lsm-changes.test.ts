@@ -55,7 +55,8 @@ test('a change of rules bites for what runs already, takes back what it added, a
   await until('EPERM EPERM', 2);
   // Between two strict sets nothing may be written, however often they are exchanged.
   for (let n = 0; n < 40; n += 1) await sandbox.update(n % 2 === 0 ? policy(`readOnly: [/workspace/ro/**, /workspace/file], deny: [/workspace/later/**], ${escalate('delete')}`) : strict);
-  assert.deepEqual(seen(), ['ok ok', 'EPERM EPERM']);
+  // The change may come between the first and the second try of a round, but only the first change is seen at all.
+  assert.match(seen().join(), /^ok ok,(ok EPERM,)?EPERM EPERM$/);
   await sandbox.update(policy(always));
   await until('ok ok', 3);
   writeFileSync(at('stop'), '');
