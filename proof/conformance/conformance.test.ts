@@ -22,7 +22,7 @@ function judge(sums: Sums, atLeast: number): void {
   for (const verdict of verdicts) assert.ok(sums.verdicts[verdict] > atLeast / 100, `${verdict}: ${sums.verdicts[verdict]}`);
 }
 
-test('0 disagreements between explain and the kernel in 2,000 operations', { ...root, timeout: 300_000 }, async (t) => {
+test('0 disagreements between explain and the kernel in 2,000 operations', { ...root, timeout: 600_000 }, async (t) => {
   // The kernel of tier A also asks about starting and connecting.
   const sums = await compareAll({ seed, ...amount, asked: ['delete', 'rename', 'write', 'create', 'read', ...(guest ? (['exec', 'connect'] as const) : [])], execRules: guest }, withDaemon);
   t.diagnostic(`tier ${sums.tier}: ${sums.operations} operations, ${JSON.stringify(sums.verdicts)}`);

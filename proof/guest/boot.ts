@@ -21,7 +21,7 @@ export interface Machine {
 /** How the script ended; `undefined`: it did not (`why` says it). */
 export type Ended = { readonly code: number } | { readonly code: undefined; readonly why: string };
 
-const commandLine = 'console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on lsm=landlock,lockdown,yama,bpf';
+const commandLine = 'console=ttyS0 quiet transparent_hugepage=never panic=-1 mitigations=off random.trust_cpu=on lsm=landlock,lockdown,yama,bpf';
 
 function qemuArguments(machine: Machine): string[] {
   return [

@@ -128,7 +128,7 @@ static pid_t start_script(void) {
 	dup2(host, 2);
 	chdir("/extra");
 	char *argv[] = {"/bin/bash", "/extra/run.sh", NULL};
-	char *env[] = {"PATH=/nemoclaw/node_modules/.bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TERM=dumb", "LANG=C.UTF-8", "NODE_DISABLE_COMPILE_CACHE=1", "NEMOCLAW_GUEST=1", "NEMOCLAW_TEST_PATIENCE=6", NULL};
+	char *env[] = {"PATH=/nemoclaw/node_modules/.bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TERM=dumb", "LANG=C.UTF-8", "NODE_DISABLE_COMPILE_CACHE=1", "NEMOCLAW_GUEST=1", "NEMOCLAW_TEST_PATIENCE=20", NULL};
 	execve(argv[0], argv, env);
 	say("guest init: %s: %s\n", argv[0], strerror(errno));
 	_exit(127);

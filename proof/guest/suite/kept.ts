@@ -12,7 +12,7 @@ const kept: Sandbox[] = [];
 /** Sandboxes of one process share its openshelld while one of them lives; those with layers switched off have another one. */
 before(async () => {
   kept.push(await createSandbox(policy), await createSandbox(policy, { off: ['uid'] }));
-}, { timeout: 240_000 });
+}, { timeout: 600_000 });
 after(async () => {
   for (const sandbox of kept) await sandbox.destroy();
 });

@@ -24,7 +24,7 @@ const number = (group: string, file: string, word?: string): number => {
   return Number(word === undefined ? text : new RegExp(`^${word} (\\d+)$`, 'm').exec(text)?.[1]);
 };
 
-describe('limits of cgroup v2', { timeout: 90_000 }, () => {
+describe('limits of cgroup v2', { timeout: 300_000 }, () => {
   let sandbox: Sandbox;
   let group: string;
   const python = async (code: string): Promise<{ code: number | null; signal: string | null; stdout: string; stderr: string }> => (await sandbox.exec(['/usr/bin/python3', '-c', code])).output();

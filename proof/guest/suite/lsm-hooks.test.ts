@@ -24,7 +24,7 @@ const within = ['own_signal', 'own_ptrace', 'own_bind', 'own_sendmsg'];
 /** EPERM and EACCES. */
 const refused = (code: number | undefined): boolean => code === 1 || code === 13;
 
-describe('hooks of tier A', { timeout: 240_000 }, () => {
+describe('hooks of tier A', { timeout: 600_000 }, () => {
   let outside: ChildProcess;
 
   before(() => {

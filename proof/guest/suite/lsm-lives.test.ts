@@ -13,7 +13,7 @@ const spec = 'isolation: { network: none, filesystem: workspace, syscalls: stand
 const python = (code: string): string[] => ['/usr/bin/python3', '-c', `import os, errno, time, signal\ndef e(f):\n    try:\n        f(); return 'ok'\n    except OSError as x:\n        return errno.errorcode[x.errno]\nos.chdir('/workspace')\n${code}`];
 const pins = (): string[] => (existsSync('/sys/fs/bpf/nemoclaw') ? readdirSync('/sys/fs/bpf/nemoclaw') : []);
 
-describe('tier A through the deaths of its parts', { timeout: 400_000 }, () => {
+describe('tier A through the deaths of its parts', { timeout: 1_200_000 }, () => {
   let instance: TestInstance;
   let gateway: TestService;
   let folder: string;

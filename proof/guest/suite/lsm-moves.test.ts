@@ -7,7 +7,7 @@ import { loadSandboxPolicy } from '@nemoclaw/contract';
 import { createSandbox } from '@nemoclaw/openshell';
 import './kept.ts';
 
-test('a file in a place where only writing is asked about is not moved out unasked', { timeout: 120_000 }, async () => {
+test('a file in a place where only writing is asked about is not moved out unasked', { timeout: 400_000 }, async () => {
   const workspace = mkdtempSync('/tmp/lsm-');
   for (const name of ['', 'a', 'free']) {
     if (name !== '') mkdirSync(join(workspace, name));

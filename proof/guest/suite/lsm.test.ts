@@ -21,7 +21,7 @@ function folder(): string {
   return path;
 }
 
-test('a policy that requires tier A starts, and the kernel decides beside the other layers', { timeout: 120_000 }, async () => {
+test('a policy that requires tier A starts, and the kernel decides beside the other layers', { timeout: 400_000 }, async () => {
   const workspace = folder();
   try {
     await using sandbox = await createSandbox(policy('requires: [tier-a], filesystem: { readOnly: [/workspace/ro/**], deny: [/workspace/secret/**] }'), { workspace });
@@ -49,7 +49,7 @@ const atNames = [
   'mkdir -p sub/.config/mise', 'ln -s ../kit sub/.vscode', '- mkdir src && mkdir src/hooks && touch src/hooks/update && mv src/hooks src/uses',
 ];
 
-test('protected names that are not there yet cannot be made in any way, and git goes on working', { timeout: 180_000 }, async () => {
+test('protected names that are not there yet cannot be made in any way, and git goes on working', { timeout: 400_000 }, async () => {
   const workspace = folder();
   try {
     await using sandbox = await createSandbox(policy('requires: [tier-a]'), { workspace });
@@ -89,7 +89,7 @@ const attempts = [
 ] as const;
 
 for (const verdict of ['allow', 'deny'] as const) {
-  test(`every operation is asked about, and ${verdict === 'allow' ? 'approved it is done' : 'denied it is not'}`, { timeout: 180_000 }, async () => {
+  test(`every operation is asked about, and ${verdict === 'allow' ? 'approved it is done' : 'denied it is not'}`, { timeout: 400_000 }, async () => {
     const workspace = folder();
     if (verdict === 'deny') mkdirSync(join(workspace, 'a/made'));
     const asked: string[] = [];
