@@ -113,6 +113,11 @@ export type ToOpenshelld =
   // worker
   /** A connection to a port on the loopback of a sandbox attached to the asking worker. Reply fds: [socket, perhaps still connecting]. Errors: no-sandbox, refused (nothing listens there), internal. */
   | { readonly t: 'ingress.connect'; readonly id: number; readonly sandbox: string; readonly port: number }
+  /**
+   * Which program opened a captured connection of a sandbox attached to the asking worker, by its ends as the sandbox sees them (IPv4 also as ::ffff:a.b.c.d).
+   * Reply result: ConnectionOwner. Errors: no-sandbox, not-seen (this host keeps nothing of it), unknown (nothing is kept of this connection), protocol.
+   */
+  | { readonly t: 'connection.owner'; readonly id: number; readonly sandbox: string; readonly source: string; readonly sourcePort: number; readonly destination: string; readonly destinationPort: number }
   // gateway
   /** `plan` is the LaunchPlan of contract/src/plan.ts; `registration` names the workspace, or '' for none. Reply result: CreateResult. */
   | { readonly t: 'sandbox.create'; readonly id: number; readonly sandbox: string; readonly plan: unknown; readonly registration: string; readonly worker: string }
@@ -144,6 +149,13 @@ export type ToOpenshelld =
   // the one program of an openshelld that works for it alone, which also gets `event`
   /** fds: [the folder]. Reply result: Registration. */
   | { readonly t: 'workspace.register'; readonly id: number; readonly path: string };
+
+/** The process that called connect(2), as it was then. `exe`: its program's path in the sandbox; '' where it has no name there, or too long a one. `pid`: the host's. `startTime`: µs since boot. */
+export interface ConnectionOwner {
+  readonly pid: number;
+  readonly exe: string;
+  readonly startTime: number;
+}
 
 export interface CreateResult {
   readonly sandbox: string;

@@ -76,6 +76,8 @@ export interface SandboxConfig {
   /** Who may call in, nobody if absent; a rule without a proof is not among them. */
   readonly ingress?: readonly IngressEntry[];
   readonly label: Sensitivity;
+  /** The policy is content with what this host can enforce (`enforcement: best-effort`). */
+  readonly bestEffort?: true;
   /** ms: model streams (with keep-alive) and plain HTTP. */
   readonly patience: { readonly streamMs: number; readonly httpMs: number; readonly keepAliveMs: number };
 }

@@ -4,7 +4,7 @@ export { decide } from './decide.ts';
 export { encodePolicy, decodePolicy, policyDigest } from './codec.ts';
 export { requestKey } from './key.ts';
 export { resolveTool, resolveHttp, type CompiledPolicy } from './policy.ts';
-export { headersNamed, needsBody, needsMessage, termsOf } from './needs.ts';
+export { headersNamed, needsBody, needsMessage, programsNamed, termsOf } from './needs.ts';
 export type { EgressTerms } from './egress.ts';
 export { toCedar, toCedarText } from './cedar-text.ts';
 export { cedarQueries, decideByCedar, type CedarQuery } from './cedar-plain.ts';

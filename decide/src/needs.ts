@@ -39,6 +39,12 @@ export function headersNamed(policy: CompiledPolicy, host: string): readonly str
   return found;
 }
 
+/** Whether a rule on this host, or without one any rule, speaks of programs: then `Resource.program` has to be known, or '' where it cannot be. */
+export function programsNamed(policy: CompiledPolicy, host?: string): boolean {
+  if (!policy.speaks.programs || host === undefined) return policy.speaks.programs;
+  return groupsOf(policy, host).some((group) => rulesOf(group).some((rule) => rule.ir.binaries !== undefined));
+}
+
 /** Protocols that the body of this request has to be read as, where rules on it speak of them (`graphql`, `mcp`, `json-rpc`); [] for most, and where `message` is known. */
 export function needsMessage(policy: CompiledPolicy, resource: Http): readonly RuleProtocol[] {
   if (!policy.speaks.bodies || (resource.message !== undefined && resource.message.protocol !== 'none')) return none;

@@ -21,8 +21,8 @@ export interface CompiledPolicy {
   readonly egress: HostIndex<EgressGroup>;
   /** As if no rule were in monitor mode; undefined where none is. */
   readonly unwatched: HostIndex<EgressGroup> | undefined;
-  /** Whether any rule speaks of headers, or of what is in a body: most policies do not, and pay nothing for it. */
-  readonly speaks: { readonly headers: boolean; readonly bodies: boolean };
+  /** Whether any rule speaks of headers, of what is in a body, of programs: most policies do not, and pay nothing for it. */
+  readonly speaks: { readonly headers: boolean; readonly bodies: boolean; readonly programs: boolean };
   /** The Cedar slice of an action with conditional triggers. */
   slice(plan: ActionPlan): CedarSlice;
 }
@@ -32,7 +32,7 @@ export function buildPolicy(ir: PolicyIr): CompiledPolicy {
   const actions = buildActions(ir);
   const egress = buildEnforced(ir.egress);
   const unwatched = ir.egress.some((rule) => rule.monitor === true) ? buildEgress(ir.egress) : undefined;
-  const speaks = { headers: ir.egress.some((rule) => rule.headers !== undefined), bodies: ir.egress.some((rule) => isInBody(rule.protocol)) };
+  const speaks = { headers: ir.egress.some((rule) => rule.headers !== undefined), bodies: ir.egress.some((rule) => isInBody(rule.protocol)), programs: ir.egress.some((rule) => rule.binaries !== undefined) };
   const slices = new Map<string, CedarSlice>();
   const slice = (plan: ActionPlan): CedarSlice => {
     // names that are in no catalogue come from outside, so only those of the catalogue are kept

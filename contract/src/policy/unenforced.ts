@@ -14,6 +14,8 @@ export interface PolicyHostFacts {
   readonly limits?: { readonly memory: boolean; readonly cpu: boolean };
   /** Devices that `gpuAccess: full` shows; absent: none. */
   readonly gpu?: readonly string[];
+  /** Whether the program that opens a connection is seen; absent: it is not. */
+  readonly programs?: boolean;
 }
 
 /** The other files of a bundle, where there are any. */
@@ -89,14 +91,14 @@ function gaps(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolici
   if (others.inference?.privacyRouter?.fallback === 'deny') {
     out.push({ text: 'privacyRouter.fallback: deny: what may not go to the cloud goes to a local model where there is one.', where: whereOf(others.inference, ['privacyRouter', 'fallback']) });
   }
-  if (others.network !== undefined) networkGaps(others.network, spec.isolation.network === 'open', out);
+  if (others.network !== undefined) networkGaps(others.network, spec.isolation.network === 'open', facts.programs === true && facts.tier !== 'C', out);
   if (others.inference?.privacyRouter !== undefined && others.inference.privacyRouter.residencyRules.length > 0) {
     out.push({ text: 'privacyRouter.residencyRules: this version does not route by region.', where: whereOf(others.inference, ['privacyRouter', 'residencyRules']) });
   }
   return out;
 }
 
-function networkGaps(file: NetworkPolicyFile, open: boolean, out: Gap[]): void {
+function networkGaps(file: NetworkPolicyFile, open: boolean, programs: boolean, out: Gap[]): void {
   const policy = file.networkPolicy;
   const at = (...path: Path): Where | undefined => whereOf(file, ['networkPolicy', ...path]);
   policy.ingress.allow.forEach((rule, i) => {
@@ -110,7 +112,7 @@ function networkGaps(file: NetworkPolicyFile, open: boolean, out: Gap[]): void {
       const protocol = protocolOf(rule);
       const looksInside = rule.methods !== undefined || rule.paths !== undefined || rule.query !== undefined || rule.headers !== undefined || (protocol !== '' && protocol !== 'tcp');
       if (open && list !== 'allow' && rule.domain === '*' && looksInside) out.push({ text: `egress.${list}[${index}]: with isolation.network: open TLS to most hosts is not opened, so that this is decided for plain HTTP only.`, where: at('egress', list, index) });
-      if (rule.binaries !== undefined) out.push({ text: `egress.${list}[${index}].binaries: this version does not see which program opened a connection.`, where: at('egress', list, index, 'binaries') });
+      if (rule.binaries !== undefined && !programs) out.push({ text: `egress.${list}[${index}].binaries: which program opened a connection is not seen here.`, where: at('egress', list, index, 'binaries') });
     });
   }
 }

@@ -6,7 +6,7 @@ import type { Approver, AuditSink, Clock, Decider, Ids, LabelKeeper, SandboxConf
 import { decide, decodePolicy } from '@nemoclaw/decide';
 import type { CompiledPolicy } from '@nemoclaw/decide';
 import { createEgress, inferenceHost } from '@nemoclaw/network-policy';
-import type { Destination, Egress, SocketSource } from '@nemoclaw/network-policy';
+import type { Destination, Egress, Ends, SocketSource } from '@nemoclaw/network-policy';
 import { createRouter } from '@nemoclaw/privacy-router';
 import type { Router } from '@nemoclaw/privacy-router';
 
@@ -25,6 +25,8 @@ export interface SandboxPorts {
   /** Tests bind addresses in place of descriptors. */
   readonly source?: (fd: number) => SocketSource;
   readonly destination?: Destination;
+  /** Path of the program that opened a connection, '' where it is not known; undefined: this host does not see it. */
+  readonly program?: (sandbox: string, ends: Ends) => Promise<string | undefined>;
   /** ms without configuration after which connections are closed instead of left waiting. */
   readonly doorMs?: number;
 }
@@ -164,7 +166,7 @@ export class WorkerSandbox {
     const inForce = this.#inForce;
     if (!fds || !inForce) return;
     clearTimeout(this.#doorTimer);
-    const { approver, audit, clock, ids, recording, destination } = this.#ports;
+    const { approver, audit, clock, ids, recording, destination, program } = this.#ports;
     const source = this.#ports.source ?? ((fd: number): SocketSource => ({ fd }));
     const current = (): InForce => this.#inForce ?? inForce;
     const decider: Decider = {
@@ -181,6 +183,7 @@ export class WorkerSandbox {
       local: new Map([[inferenceHost, (req, res) => router.handle(req, res)]]),
       history: () => (this.#label === 'restricted' ? { ...emptyHistory, readRestricted: true } : emptyHistory),
       ...(destination ? { destination } : {}),
+      ...(program ? { programOf: async (ends: Ends) => (await program(this.id, ends)) ?? (current().config.bestEffort === true ? undefined : '') } : {}),
     });
     this.#door = undefined;
     this.#router = router;

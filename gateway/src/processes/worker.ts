@@ -3,8 +3,8 @@ import { Socket } from 'node:net';
 import type { Clock, FromOpenshelld, Ids, LedgerEvent, ToOpenshelld } from '@nemoclaw/contract';
 import { LinkSink } from '@nemoclaw/ledger';
 import type { Destination, SocketSource } from '@nemoclaw/network-policy';
-import { closeFd, ControlChannel, OpenshelldClient } from '@nemoclaw/openshell';
-import type { OpenshelldNews } from '@nemoclaw/openshell';
+import { closeFd, ControlChannel, OpenshelldClient, OpenshelldError } from '@nemoclaw/openshell';
+import type { ConnectionEnds, OpenshelldNews } from '@nemoclaw/openshell';
 import { systemClock, systemIds } from '../clock.ts';
 import { GatewayApprover } from './worker-approver.ts';
 import { GatewayLink } from './worker-link.ts';
@@ -47,6 +47,7 @@ class DataPlane implements Worker {
   readonly #gateway: GatewayLink;
   readonly #approver: GatewayApprover;
   readonly #ingress: WorkerIngress;
+  readonly #openshelld: OpenshelldClient;
   readonly #usageTimer: NodeJS.Timeout;
   /** Of all sandboxes here, kept because every event is searched for them. */
   #secrets: readonly string[] = [];
@@ -64,6 +65,7 @@ class DataPlane implements Worker {
       { onMessage: (listener) => control.onMessage(listener), send: (message) => control.send(message), onClose: (listener) => control.onClose?.(listener) },
       'worker', process.pid, (message, fds) => this.#controlled(message, fds),
     );
+    this.#openshelld = openshelld;
     this.#ingress = new WorkerIngress({ clock, audit: this.#audit, recording: () => this.#audit.takes.append, connect: (sandbox, port) => openshelld.ingressConnect(sandbox, port) });
   }
 
@@ -178,6 +180,7 @@ class DataPlane implements Worker {
           if (!(await this.#gateway.ask({ t: 'label.raise', sandbox: name, to, why: why.slice(0, 1000) }))) throw new Error('The new label could not be recorded.');
         },
         renew: (name, placeholder) => this.#gateway.ask({ t: 'credential.renew', sandbox: name, placeholder }),
+        program: (name, ends) => programOf(this.#openshelld, name, ends),
         ...(source ? { source } : {}), ...(destination ? { destination } : {}),
       });
       this.#sandboxes.set(id, sandbox);
@@ -201,6 +204,18 @@ class DataPlane implements Worker {
   #event(sandbox: string, message: string): LedgerEvent {
     return { time: this.#options.clock.now(), class: 'applicationLifecycle', activity: 99, severity: 4, sandbox, layer: 'proxy', message };
   }
+}
+
+/** Undefined where openshelld does not see programs; rejects where it does not know this one. A restart of it is waited for: what it kept outlives it. */
+async function programOf(openshelld: OpenshelldClient, sandbox: string, ends: ConnectionEnds): Promise<string | undefined> {
+  const owner = openshelld.connectionOwner(sandbox, ends).catch((error: unknown) => {
+    if (error instanceof OpenshelldError && error.code === 'reset') return openshelld.connectionOwner(sandbox, ends);
+    throw error;
+  });
+  return owner.then(({ exe }) => exe, (error: unknown) => {
+    if (error instanceof OpenshelldError && error.code === 'not-seen') return undefined;
+    throw error;
+  });
 }
 
 /** More uncaught errors than this in a row of ten seconds, and a fresh process is the safer one. */

@@ -111,6 +111,7 @@ export function sandboxConfig(
     upstreams: upstreamsOf(network, readAnchor),
     ingress: ingressOf(network, { file: readAnchor, key: (name) => keyIn(vault.get(record.id, name)) }).entries,
     label: record.label,
+    ...(live.bundle.sandboxPolicy.spec.enforcement === 'best-effort' ? { bestEffort: true as const } : {}),
     patience: { streamMs: blueprint.patience.stream, httpMs: blueprint.patience.http, keepAliveMs },
   };
 }

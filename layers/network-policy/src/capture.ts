@@ -50,6 +50,24 @@ export function capture(options: CaptureOptions, socket: Socket, name: string | 
     refuse(core, socket, { name: 'unknown', port, tls: false }, 'proxy.unknown-address', 'no name belongs to this address');
     return;
   }
+  // Whoever comes to the door may go on to any host.
+  const program = core.ports.programs?.wanted(socket, name === doorName ? undefined : name);
+  if (program === undefined) take(options, socket, name, port, undefined);
+  else {
+    void program.then((found) => {
+      try {
+        if (!socket.destroyed) take(options, socket, name, port, found);
+      } catch {
+        // One connection's failure stays its own.
+        socket.destroy();
+      }
+    });
+  }
+}
+
+function take(options: CaptureOptions, socket: Socket, name: string, port: number, program: string | undefined): void {
+  const { core } = options;
+  const plain: Place = { name, port, tls: false, program };
   if (name === doorName) {
     peek(socket, core.ports.limits.helloMs, 0, (first) => {
       if (!Buffer.isBuffer(first)) refuse(core, socket, { name, port, tls: false }, 'proxy.silent', 'nothing was sent in time');
@@ -60,17 +78,17 @@ export function capture(options: CaptureOptions, socket: Socket, name: string | 
   const local = options.isLocal(name);
   const handling = local ? 'inspect' : core.ports.judge.handling(name, port);
   if (isOwnProtocol(handling)) {
-    takeOwn(options, socket, { name, port, tls: false }, handling);
+    takeOwn(options, socket, plain, handling);
     return;
   }
   const raw = handling === 'raw' || handling === 'unread';
   peek(socket, core.ports.limits.helloMs, raw ? serverFirstMs : 0, (first) => {
     try {
-      if (first === 'silent') void new Splice(core, { name, port, tls: false }, socket).run();
+      if (first === 'silent') void new Splice(core, plain, socket).run();
       else if (first === 'late') refuse(core, socket, { name, port, tls: false }, 'proxy.silent', 'nothing was sent in time');
-      else if (first[0] === tlsHandshake) takeTls(options, socket, first, { name, port, tls: true }, handling === 'passthrough' || handling === 'unread', local);
-      else if (looksLikeHttp(first) && !(raw && !isRequestLine(first))) options.http(socket, { name, port, tls: false });
-      else if (raw) void new Splice(core, { name, port, tls: false }, socket).run();
+      else if (first[0] === tlsHandshake) takeTls(options, socket, first, { ...plain, tls: true }, handling === 'passthrough' || handling === 'unread', local);
+      else if (looksLikeHttp(first) && !(raw && !isRequestLine(first))) options.http(socket, plain);
+      else if (raw) void new Splice(core, plain, socket).run();
       else refuse(core, socket, { name, port, tls: false }, 'proxy.protocol', 'neither TLS nor HTTP');
     } catch {
       // One connection's failure stays its own.

@@ -6,11 +6,13 @@ import type { Hooks } from './hooks.ts';
 import { KnownSecrets } from './known-secrets.ts';
 import type { Judge } from './judge.ts';
 import { Pace } from './pace.ts';
+import type { Programs } from './programs.ts';
 import type { Seen } from './records.ts';
+import type { Place } from './request-check.ts';
 import type { Upstreams } from './upstreams.ts';
 
 /** The part of a sandbox's configuration that the egress uses. */
-export type EgressConfig = Pick<SandboxConfig, 'role' | 'task' | 'version' | 'ca' | 'credentials' | 'upstreams'> & { readonly patience: { readonly httpMs: number } };
+export type EgressConfig = Pick<SandboxConfig, 'role' | 'task' | 'version' | 'ca' | 'credentials' | 'upstreams' | 'bestEffort'> & { readonly patience: { readonly httpMs: number } };
 
 export interface Limits {
   readonly connections: number;
@@ -57,6 +59,8 @@ export interface Ports {
   readonly recording?: (() => boolean) | undefined;
   /** The other side refused the value of a `renewable` credential: resolves with whether a newer one is in force here. */
   readonly renew?: ((placeholder: string) => Promise<boolean>) | undefined;
+  /** Absent: programs are not seen here. */
+  readonly programs?: Programs | undefined;
 }
 
 /** Values that were replaced and are still looked for. */
@@ -114,6 +118,15 @@ export class Core {
     };
   }
 
+  /** What a request that came over a connection to `place` says of the program. */
+  programAt(place: Place): { readonly program?: string } {
+    const { judge, programs } = this.ports;
+    if (programs === undefined || !judge.programsNamed(place.name)) return anybody;
+    if (place.program !== undefined) return { program: place.program };
+    // Nobody asked when the connection came, or there is nobody to ask.
+    return this.config.bestEffort === true ? anybody : { program: '' };
+  }
+
   get history(): History {
     return this.ports.history?.() ?? emptyHistory;
   }
@@ -144,6 +157,7 @@ export class Core {
   }
 }
 
+const anybody = {};
 const noParams: ReadonlyMap<string, unknown> = new Map();
 const noProvenance: ActionRequest['provenance'] = new Map();
 

@@ -22,6 +22,8 @@ import { hasPreface, serveHttp2 } from './http2-server.ts';
 import type { Http2Service } from './http2-server.ts';
 import { judgeOf } from './judge.ts';
 import type { Judge } from './judge.ts';
+import { Programs } from './programs.ts';
+import type { ProgramOf } from './programs.ts';
 import { connectionRecord } from './records.ts';
 import { checkRequest, isProblem } from './request-check.ts';
 import type { Place } from './request-check.ts';
@@ -63,6 +65,8 @@ export interface JudgedEgressOptions {
   readonly resolve?: Resolve;
   /** By default what the kernel says: with tproxy the local end is the original destination. */
   readonly destination?: Destination;
+  /** Who tells which program opened a connection. By default nobody: rules on programs then hold for any. */
+  readonly programOf?: ProgramOf;
   /** Whether the sandbox has IPv6. By default: if the sockets are inherited, and the kernel has it. */
   readonly ipv6?: boolean;
 }
@@ -154,7 +158,7 @@ class SandboxEgress implements Egress {
     this.#local = new Map([...options.local, [doorName, doorHelp]]);
     const limits = { ...defaultLimits, ...options.limits };
     const upstreams = new Upstreams({ resolve: options.resolve ?? resolveBySystem, clock, pins: options.config.upstreams, connections: limits.upstreamConnections });
-    this.#core = new Core({ sandbox, judge, approver: options.approver, audit, clock, ids, upstreams, limits, history: options.history, recording: options.recording, renew: options.renew }, options.hooks ?? standardHooks, options.config);
+    this.#core = new Core({ sandbox, judge, approver: options.approver, audit, clock, ids, upstreams, limits, history: options.history, recording: options.recording, renew: options.renew, programs: options.programOf && new Programs({ ask: options.programOf, named: (host) => judge.programsNamed(host), patienceMs: limits.helloMs }) }, options.hooks ?? standardHooks, options.config);
     this.#contexts = new TlsContexts(options.config.ca, clock);
     this.#dns = new DnsResponder({
       sandbox, audit, clock, ids, synthetic: this.#synthetic, perSecond: limits.questionsPerSecond, six: options.ipv6 ?? ('fd' in options.dns && existsSync('/proc/net/if_inet6')),
@@ -199,7 +203,9 @@ class SandboxEgress implements Egress {
     inBatches([...this.#core.open], (work, turn) => work.reconsider(turn));
     // Connections with nothing in flight to a name that is not allowed any more have no use.
     inBatches([...this.#places], ([socket, place]) => {
-      if (!this.#local.has(place.name) && !this.#options.judge.nameAllowed(place.name) && !this.#busy.has(socket)) socket.destroy();
+      // So has one whose program is of interest only now: the next one is asked about.
+      const asked = place === doorPlace || place.program !== undefined || this.#core.programAt(place).program === undefined;
+      if (!this.#local.has(place.name) && (!asked || !this.#options.judge.nameAllowed(place.name)) && !this.#busy.has(socket)) socket.destroy();
     });
   }
 

@@ -201,7 +201,7 @@ export class Exchange implements Reconsidered {
   /** A request that nothing was read of but its head is decided by its resources alone, as every other of this turn with the same ones. */
   #decisionNow(passing: PassingRequest, turn: SameTurn): Decision {
     if (this.#body || passing.asked.length > 0 || this.#escalate || this.#attributes.size > 0 || this.#core.ports.judge.headersNamed(this.#place.name).length > 0) return this.#judge(passing).decision;
-    this.#resources ??= JSON.stringify(passing.checked.paths.map((path) => resourceOf(this.#place, passing.checked, path, [], undefined)));
+    this.#resources ??= JSON.stringify(passing.checked.paths.map((path) => resourceOf(this.#place, passing.checked, path, [], undefined, this.#place.program)));
     const known = turn.get(this.#resources);
     if (known) return known;
     const { decision } = this.#judge(passing);

@@ -14,5 +14,6 @@ export { IngressDoor } from './ingress/door.ts';
 export type { IngressSandbox } from './ingress/admission.ts';
 export { KnownSecrets } from './known-secrets.ts';
 export type { Handling, HttpResource, Judge } from './judge.ts';
+export type { Ends, ProgramOf } from './programs.ts';
 export { checkRequest, isProblem } from './request-check.ts';
 export type { Place } from './request-check.ts';

@@ -45,7 +45,7 @@ export function judgeRequest(passing: Passing, read: ReadSoFar): Judged {
 /** The first of what is asked for is what hooks see too. */
 function resourceFor(passing: Passing, path: string, asked: Asked | undefined): HttpResource {
   const { core, place, checked } = passing;
-  return asked === passing.asked[0] ? passing.resource(path) : resourceOf(place, checked, path, core.ports.judge.headersNamed(place.name), asked);
+  return asked === passing.asked[0] ? passing.resource(path) : resourceOf(place, checked, path, core.ports.judge.headersNamed(place.name), asked, core.programAt(place).program);
 }
 
 function judgeOne(core: Core, resource: HttpResource, asked: Asked | undefined, passing: Passing, read: ReadSoFar): JudgedOne {
@@ -71,9 +71,10 @@ function bound(params: ReadonlyMap<string, unknown>, { body }: ReadSoFar, byHash
   return new Map([...params, ['bodyHash', hash('sha256', body, 'hex')]]);
 }
 
-/** What the policy is asked for one reading of the path. `named`: the headers that its rules speak of, in small letters. */
-export function resourceOf({ name, port, tls }: Place, checked: CheckedRequest, path: string, named: readonly string[], asked: Asked | undefined): HttpResource {
-  const resource: HttpResource = { kind: 'http', host: name, port, method: checked.method, path, query: checked.query, tls };
+/** What the policy is asked for one reading of the path. `named`: the headers that its rules speak of, in small letters; `program`: of the connection, where they speak of programs. */
+export function resourceOf({ name, port, tls }: Place, checked: CheckedRequest, path: string, named: readonly string[], asked: Asked | undefined, program: string | undefined): HttpResource {
+  const bare: HttpResource = { kind: 'http', host: name, port, method: checked.method, path, query: checked.query, tls };
+  const resource = program === undefined ? bare : { ...bare, program };
   if (named.length === 0 && asked === undefined) return resource;
   return { ...resource, ...(named.length === 0 ? {} : { headers: valuesOf(checked.headers, named) }), ...(asked === undefined ? {} : { message: asked.message }) };
 }

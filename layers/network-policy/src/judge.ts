@@ -1,6 +1,6 @@
 /** What the proxy asks of the policy in force; the one seam between this room and `decide`. */
 import type { ActionLabels, ActionRequest, Decider, Decision, History, Resource, RuleProtocol } from '@nemoclaw/contract';
-import { headersNamed, needsBody, needsMessage, requestKey, resolveHttp, resolveTool, termsOf } from '@nemoclaw/decide';
+import { headersNamed, needsBody, needsMessage, programsNamed, requestKey, resolveHttp, resolveTool, termsOf } from '@nemoclaw/decide';
 import type { CompiledPolicy, EgressTerms, Handling, Resolved } from '@nemoclaw/decide';
 import type { InspectionSettings } from './inspect/findings.ts';
 
@@ -24,6 +24,8 @@ export interface Judge {
   needsMessage(resource: HttpResource): readonly RuleProtocol[];
   /** Names, in small letters, of the headers that rules on this host speak of. */
   headersNamed(host: string): readonly string[];
+  /** Whether a rule on this host (without one: any rule) speaks of programs. */
+  programsNamed(host?: string): boolean;
   /** What the rule that lets it through asks of the proxy besides; undefined where there is none. */
   terms(resource: HttpResource | HostResource): EgressTerms | undefined;
   action(resource: HttpResource, body: ReadonlyMap<string, unknown>): { readonly action: string; readonly params: ReadonlyMap<string, unknown>; readonly labels: ActionLabels } | undefined;
@@ -48,6 +50,7 @@ export function judgeOf(policy: () => CompiledPolicy, decider: Decider): Judge {
     needsBody: (resource, history) => needsBody(policy(), resource, history),
     needsMessage: (resource) => needsMessage(policy(), resource),
     headersNamed: (host) => headersNamed(policy(), host),
+    programsNamed: (host) => programsNamed(policy(), host),
     terms: (resource) => termsOf(policy(), resource),
     action: (resource, body) => resolveHttp(policy(), resource, body),
     tool: (name, args) => {

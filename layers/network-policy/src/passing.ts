@@ -18,6 +18,7 @@ export class PassingRequest implements Passing {
   #path: string | undefined;
   #asked: Asked | undefined;
   #named: readonly string[] = [];
+  #program: string | undefined;
   #resource: HttpResource | undefined;
 
   constructor(core: Core, place: Place, checked: CheckedRequest, correlation: string) {
@@ -27,15 +28,17 @@ export class PassingRequest implements Passing {
     this.correlation = correlation;
   }
 
-  /** The same object for the same question: what decided on it once need not look again. A new policy may speak of other headers. */
+  /** The same object for the same question: what decided on it once need not look again. A new policy may speak of other headers, or of programs. */
   resource(path: string): HttpResource {
     const asked = this.asked[0];
     const named = this.core.ports.judge.headersNamed(this.place.name);
-    if (this.#resource && path === this.#path && asked === this.#asked && (named === this.#named || (named.length === 0 && this.#named.length === 0))) return this.#resource;
+    const { program } = this.core.programAt(this.place);
+    if (this.#resource && path === this.#path && asked === this.#asked && program === this.#program && (named === this.#named || (named.length === 0 && this.#named.length === 0))) return this.#resource;
     this.#path = path;
     this.#asked = asked;
     this.#named = named;
-    this.#resource = resourceOf(this.place, this.checked, path, named, asked);
+    this.#program = program;
+    this.#resource = resourceOf(this.place, this.checked, path, named, asked, program);
     return this.#resource;
   }
 }

@@ -8,6 +8,8 @@ export interface Place {
   readonly name: string;
   readonly port: number;
   readonly tls: boolean;
+  /** Path of the program that opened it, '' where that could not be found out; absent: nobody asked. */
+  readonly program?: string | undefined;
 }
 
 export interface IncomingFields {

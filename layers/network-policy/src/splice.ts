@@ -5,6 +5,7 @@ import type { Core, Reconsidered } from './core.ts';
 import { refusal } from './core.ts';
 import { countAgainst } from './rule-limits.ts';
 import { authority } from './judge.ts';
+import type { HostResource } from './judge.ts';
 import { connectionRecord } from './records.ts';
 import type { Place } from './request-check.ts';
 import { AddressRefused } from './upstreams.ts';
@@ -37,6 +38,10 @@ export class Splice implements Reconsidered {
     }
   }
 
+  get #resource(): HostResource {
+    return { kind: 'host', host: this.#place.name, port: this.#place.port, ...this.#core.programAt(this.#place) };
+  }
+
   reconsider(): void {
     if (this.#done) return;
     const decision = this.#judge();
@@ -45,7 +50,7 @@ export class Splice implements Reconsidered {
   }
 
   #judge(): Decision {
-    return this.#core.decide(this.#core.request('connect', { kind: 'host', host: this.#place.name, port: this.#place.port }));
+    return this.#core.decide(this.#core.request('connect', this.#resource));
   }
 
   async #decide(): Promise<void> {
@@ -56,7 +61,7 @@ export class Splice implements Reconsidered {
       return;
     }
     if (decision.verdict === 'escalate') {
-      const request = this.#core.request('connect', { kind: 'host', host: this.#place.name, port: this.#place.port });
+      const request = this.#core.request('connect', this.#resource);
       const key = judge.key(request);
       if (!(await approver.consumeGrant(sandbox, key))) {
         const where = safeLine(authority(this.#place));
@@ -69,7 +74,7 @@ export class Splice implements Reconsidered {
       this.#approved = true;
     }
     if (this.#done) return;
-    const over = countAgainst(this.#core, { kind: 'host', host: this.#place.name, port: this.#place.port });
+    const over = countAgainst(this.#core, this.#resource);
     if (over && !over.monitor) {
       this.#refuse(over.decision, 'over the rate of its rule');
       return;

@@ -2,6 +2,7 @@
 #include "openshelld.h"
 #include "openshelld_alone.h"
 #include "openshelld_checkpoints.h"
+#include "openshelld_connected.h"
 #include "openshelld_lsm.h"
 #include "openshelld_release.h"
 #include "openshelld_sandboxes.h"
@@ -67,7 +68,7 @@ static void found(const char *name, const int *fds, int count) {
   if (strcmp(name, "events") == 0 && count == 1) event_adopt_sequence(fds[0]);
   else if (strncmp(name, "service/", 8) == 0) services_adopt(name + 8, fds, count);
   else if (strncmp(name, "workspace/", 10) == 0) registry_adopt(fds, count);
-  else if (!watch_adopt(name, fds, count))
+  else if (!watch_adopt(name, fds, count) && !programs_adopt(name, fds, count))
     for (int i = 0; i < count; i++) close(fds[i]);
 }
 
@@ -152,6 +153,7 @@ int main(int argc, char **argv) {
   store_watch(supervisor_gone);
   tier_open();
   if (!watch_open()) log_line("system calls are not seen: %s", strerror(errno));
+  programs_open();
   if (checkpoints_open(checkpoint_done, err, sizeof err) < 0) goto failed;
   if (registry_open(err, sizeof err) < 0) goto failed;
   if (sandboxes_open(err, sizeof err) < 0) goto failed;

@@ -2,6 +2,7 @@
 #include "cgroup.h"
 #include "holds.h"
 #include "launch.h"
+#include "openshelld_connected.h"
 #include "openshelld_devices.h"
 #include "openshelld_lsm.h"
 #include "openshelld_store.h"
@@ -29,8 +30,8 @@ void asked_host(struct service *service, json_t *message, json_int_t id) {
   for (int i = 0; i < service_count; i++)
     json_array_append_new(list, json_pack("{s:s,s:i,s:I,s:i}", "name", services[i].name, "pid", (int)services[i].pid, "uid", (json_int_t)config.identity[services[i].role].uid, "restarts", (int)services[i].restarts));
   reply_ok(service, id,
-           json_pack("{s:s,s:s,s:i,s:s,s:{s:b,s:b,s:b,s:b,s:b},s:b,s:b,s:i,s:i,s:o,s:o}", "tier", tier_name(), "tierWhy", tier_why(), "landlock", (int)(landlock < 0 ? 0 : landlock), "kernel", kernel.release, "cgroup", "v2", cgroup.v2, "memory", cgroup.memory, "pids",
-                     cgroup.pids, "cpu", cgroup.cpu, "freezer", cgroup.freezer, "seen", watch_seeing(), "testing", config.testing, "sandboxes", count, "sandboxLimit", config.max_sandboxes, "services", list, "gpu", devices_found()),
+           json_pack("{s:s,s:s,s:i,s:s,s:{s:b,s:b,s:b,s:b,s:b},s:b,s:b,s:b,s:i,s:i,s:o,s:o}", "tier", tier_name(), "tierWhy", tier_why(), "landlock", (int)(landlock < 0 ? 0 : landlock), "kernel", kernel.release, "cgroup", "v2", cgroup.v2, "memory", cgroup.memory, "pids",
+                     cgroup.pids, "cpu", cgroup.cpu, "freezer", cgroup.freezer, "seen", watch_seeing(), "programs", programs_seen(), "testing", config.testing, "sandboxes", count, "sandboxLimit", config.max_sandboxes, "services", list, "gpu", devices_found()),
            NULL, 0);
 }
 

@@ -53,7 +53,7 @@ void asked_ingress(struct service *service, json_t *message, json_int_t id) {
   }
   struct sandbox *s = sandbox_find(name);
   /* Only the worker that was given the sandbox's listeners gets into it. */
-  if (!s || s->state != SANDBOX_READY || s->listeners[0] < 0 || s->attached != service->pid) {
+  if (!sandbox_of_worker(s, service)) {
     reply_error(service, id, "no-sandbox", "no such sandbox is attached to this worker");
     return;
   }

@@ -1,6 +1,7 @@
 /* What the services may ask for, by role; everything else is refused. */
 #include "openshelld.h"
 #include "openshelld_checkpoints.h"
+#include "openshelld_connected.h"
 #include "openshelld_layers.h"
 #include "openshelld_release.h"
 #include "openshelld_sandboxes.h"
@@ -96,6 +97,7 @@ static const struct {
     {"exec.signal", 1 << ROLE_GATEWAY, asked_exec_signal},
     {"exec.resize", 1 << ROLE_GATEWAY, asked_exec_resize},
     {"ingress.connect", 1 << ROLE_WORKER, asked_ingress},
+    {"connection.owner", 1 << ROLE_WORKER, asked_owner},
     {"hold.answer", 1 << ROLE_GATEWAY, asked_hold_answer},
 };
 

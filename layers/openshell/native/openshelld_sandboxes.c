@@ -41,6 +41,10 @@ struct sandbox *sandbox_find(const char *id) {
   return NULL;
 }
 
+bool sandbox_of_worker(const struct sandbox *s, const struct service *worker) {
+  return s && s->state == SANDBOX_READY && s->listeners[0] >= 0 && s->attached == worker->pid;
+}
+
 static struct sandbox *make(const char *id) {
   struct sandbox *s = calloc(1, sizeof *s);
   if (!s) return NULL;

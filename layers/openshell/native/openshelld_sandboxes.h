@@ -65,6 +65,8 @@ struct sandbox {
 
 extern struct sandbox *sandboxes;
 struct sandbox *sandbox_find(const char *id);
+/* Whether it is ready and its listeners are this worker's. */
+bool sandbox_of_worker(const struct sandbox *sandbox, const struct service *worker);
 
 /* openshelld_sandboxes.c */
 int sandboxes_open(char *err, size_t errlen); /* finds the shims of the last openshelld */

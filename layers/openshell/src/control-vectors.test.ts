@@ -49,6 +49,7 @@ const to: Record<string, readonly [ToOpenshelld, number]> = {
   'exec-tty': [{ t: 'exec', id: 4, sandbox: 'sb_1', execId: 'ex_2', argv: ['/bin/bash'], env: [], cwd: '/workspace', tty: { rows: 40, cols: 120 } }, 0],
   'exec.attach': [{ t: 'exec.attach', id: 5, sandbox: 'sb_1', execId: 'ex_1' }, 0],
   'ingress.connect': [{ t: 'ingress.connect', id: 20, sandbox: 'sb_1', port: 8080 }, 0],
+  'connection.owner': [{ t: 'connection.owner', id: 21, sandbox: 'sb_1', source: '10.200.0.2', sourcePort: 40112, destination: '::ffff:198.18.0.7', destinationPort: 443 }, 0],
   'exec.signal': [{ t: 'exec.signal', id: 6, sandbox: 'sb_1', execId: 'ex_1', signal: 15 }, 0],
   'exec.resize': [{ t: 'exec.resize', id: 7, sandbox: 'sb_1', execId: 'ex_2', rows: 50, cols: 132 }, 0],
   'sandbox.freeze': [{ t: 'sandbox.freeze', id: 8, sandbox: 'sb_1', frozen: true }, 0],

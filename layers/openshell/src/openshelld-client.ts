@@ -1,5 +1,5 @@
 /** Typed promises for every request of the control channel; everything else that openshelld says goes to the listener. */
-import type { CreateResult, EscalateRule, FromOpenshelld, Hello, LayerOp, LsmPlan, PlanLimits, RecordRules, Registration, Released, SeenReport, ToOpenshelld } from '@nemoclaw/contract';
+import type { ConnectionOwner, CreateResult, EscalateRule, FromOpenshelld, Hello, LayerOp, LsmPlan, PlanLimits, RecordRules, Registration, Released, SeenReport, ToOpenshelld } from '@nemoclaw/contract';
 import { closeFd } from './native.ts';
 
 type Reply = Extract<FromOpenshelld, { t: 'reply' }>;
@@ -37,12 +37,22 @@ export interface HostReport {
   readonly cgroup: Readonly<Record<'v2' | 'memory' | 'pids' | 'cpu' | 'freezer', boolean>>;
   /** An eBPF program counts every system call and reports refused ones. */
   readonly seen: boolean;
+  /** The program that opens a connection is kept, and told to the data plane. */
+  readonly programs: boolean;
   readonly testing: boolean;
   /** Devices that `gpuAccess: full` shows. */
   readonly gpu: readonly string[];
   readonly sandboxes: number;
   readonly sandboxLimit: number;
   readonly services: readonly { readonly name: string; readonly pid: number; readonly uid: number; readonly restarts: number }[];
+}
+
+/** Both ends of a connection, as the sandbox sees them. */
+export interface ConnectionEnds {
+  readonly source: string;
+  readonly sourcePort: number;
+  readonly destination: string;
+  readonly destinationPort: number;
 }
 
 /** The descriptors belong to the caller: [pty master], or [stdin, stdout, stderr]. */
@@ -151,6 +161,11 @@ export class OpenshelldClient {
     const [fd] = (await this.#ask({ t: 'ingress.connect', sandbox, port })).fds;
     if (fd === undefined) throw new OpenshelldError('protocol', 'a connection came without its descriptor');
     return fd;
+  }
+
+  /** A worker's: which program opened a connection of a sandbox attached to it. Rejects with `no-sandbox`, `not-seen` or `unknown`. */
+  async connectionOwner(sandbox: string, ends: ConnectionEnds): Promise<ConnectionOwner> {
+    return (await this.#ask({ t: 'connection.owner', sandbox, ...ends })).result as ConnectionOwner;
   }
 
   async host(): Promise<HostReport> {

@@ -1,6 +1,6 @@
 /** Test support: a service that openshelld starts in tests; connects to the test's hub and does what the test says. */
 import { readFileSync } from 'node:fs';
-import { createConnection, Socket } from 'node:net';
+import { createConnection, createServer, Socket } from 'node:net';
 import { ReadStream } from 'node:tty';
 import type { FromOpenshelld, Hello, ToOpenshelld } from '@nemoclaw/contract';
 import { ControlChannel } from './control-channel.ts';
@@ -18,6 +18,8 @@ export type HubOrder =
   | { readonly id: number; readonly op: 'reach'; readonly path: string; readonly pid: number }
   /** Connects into a sandbox, says `text`, and gives back what comes until the end. */
   | { readonly id: number; readonly op: 'into'; readonly sandbox: string; readonly port: number; readonly text: string }
+  /** Takes the captured connections of a sandbox from now on, and tells their ends as a line of the peer `captured`. */
+  | { readonly id: number; readonly op: 'serve'; readonly sandbox: string }
   | { readonly id: number; readonly op: 'attachRead'; readonly sandbox: string; readonly execId: string };
 /** service -> test */
 export type HubNews =
@@ -37,6 +39,7 @@ tell({ k: 'up', name, pid: process.pid, uid: process.getuid?.() ?? -1 });
 const links = new Map<string, Socket>();
 const ends = new Map<string, (value: { code: number | null; signal: string | null }) => void>();
 const kept: Socket[] = [];
+const listeners = new Map<string, number>();
 
 let auto: 'allow' | 'deny' | null = null;
 const channel = new ControlChannel();
@@ -47,6 +50,7 @@ const client = new OpenshelldClient(channel, role, process.pid, (message, fds) =
   }
   tell({ k: 'news', message, fds: fds.length });
   if (message.t === 'exec.exited') ends.get(message.execId)?.({ code: message.code, signal: message.signal });
+  if (message.t === 'attach' && fds[0] !== undefined) listeners.set(message.sandbox, fds[0]);
   if (message.t === 'link') {
     const socket = new Socket({ fd: fds[0] ?? -1, readable: true, writable: true });
     links.set(message.peer, socket);
@@ -123,6 +127,20 @@ async function obey(order: HubOrder): Promise<unknown> {
       let heard = '';
       for await (const part of socket) heard += String(part);
       return heard;
+    }
+    case 'serve': {
+      const server = createServer((socket) => {
+        kept.push(socket);
+        socket.on('error', () => socket.destroy());
+        const { remoteAddress: source, remotePort: sourcePort, localAddress: destination, localPort: destinationPort } = socket;
+        tell({ k: 'link', peer: 'captured', line: JSON.stringify({ source, sourcePort, destination, destinationPort }) });
+        socket.resume();
+      });
+      await new Promise<void>((resolve, reject) => {
+        server.once('error', reject);
+        server.listen({ fd: listeners.get(order.sandbox) ?? -1 }, resolve);
+      });
+      return null;
     }
     case 'attachRead': {
       const attached = await client.execAttach(order.sandbox, order.execId);

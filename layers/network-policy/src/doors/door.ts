@@ -50,7 +50,7 @@ export class Door {
     if (!target || target.name === doorName) return undefined;
     // TLS is the client's to speak, through CONNECT: with `https:` the scheme is refused as not this connection's.
     if (!target.tls) req.url = target.rest;
-    return { name: this.#named(target.name) ?? target.name, port: target.port, tls: false };
+    return { name: this.#named(target.name) ?? target.name, port: target.port, tls: false, program: this.#options.core.ports.programs?.found(req.socket) };
   }
 
   /** A CONNECT request; `head` came after it already. */
@@ -66,7 +66,7 @@ export class Door {
       this.#end(socket, 400, 'Bad Request', this.#refused(target, 'proxy.misdirected', problem));
       return;
     }
-    const admitted = this.#admit(target);
+    const admitted = this.#admit(target, socket);
     if (typeof admitted !== 'string') {
       this.#end(socket, 403, 'Forbidden', admitted.body);
       return;
@@ -80,7 +80,7 @@ export class Door {
     serveSocks(socket, this.#options.core.ports.limits.helloMs, {
       refused: (why) => void this.#refused({ name: doorName, port: doorPort }, 'proxy.socks', why),
       request: (target, reply) => {
-        const admitted = this.#admit(target);
+        const admitted = this.#admit(target, socket);
         reply(typeof admitted === 'string' ? socksReply.succeeded : socksReply.notAllowed);
         if (typeof admitted === 'string') this.#options.captured(socket, admitted, target.port);
       },
@@ -88,13 +88,13 @@ export class Door {
   }
 
   /** The name to go on with, or the denial: what the resolver would not have given an address for. */
-  #admit(target: Target): string | { readonly body: Record<string, unknown> } {
+  #admit(target: Target, socket: Socket): string | { readonly body: Record<string, unknown> } {
     const { core, isLocal } = this.#options;
     const name = this.#named(target.name);
     if (name === undefined) return { body: this.#refused(target, 'proxy.unknown-address', 'no name belongs to this address') };
     if (name === doorName) return { body: this.#refused(target, 'proxy.door', 'the door does not lead to itself') };
     if (isLocal(name) || core.ports.judge.nameAllowed(name)) return name;
-    const decided = core.decide(core.request('connect', { kind: 'host', host: name, port: target.port }));
+    const decided = core.decide(core.request('connect', { kind: 'host', host: name, port: target.port, ...core.programAt({ name, port: target.port, tls: false, program: core.ports.programs?.found(socket) }) }));
     const decision = decided.verdict === 'deny' ? decided : refusal(core.config.version, 'proxy.name', 'No rule allows anything of this name.', 'Ask the operator.');
     core.counts.denied += 1;
     const correlation = core.correlation();

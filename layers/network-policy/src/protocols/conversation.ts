@@ -79,7 +79,7 @@ export abstract class Conversation implements Reconsidered {
 
   protected judge(message: AppMessage, params: ReadonlyMap<string, unknown> = noParams): Judged {
     this.#said = { message, params };
-    const request: ActionRequest = { ...this.core.request('connect', { kind: 'host', host: this.place.name, port: this.place.port, message }), params };
+    const request: ActionRequest = { ...this.core.request('connect', { kind: 'host', host: this.place.name, port: this.place.port, message, ...this.core.programAt(this.place) }), params };
     return { request, decision: this.core.decide(request) };
   }
 
@@ -109,7 +109,7 @@ export abstract class Conversation implements Reconsidered {
 
   /** Counts what is about to be sent against the rate of its rule; the denial where that many were sent already. */
   protected overRate(message: AppMessage): Decision | undefined {
-    const over = countAgainst(this.core, { kind: 'host', host: this.place.name, port: this.place.port, message });
+    const over = countAgainst(this.core, { kind: 'host', host: this.place.name, port: this.place.port, message, ...this.core.programAt(this.place) });
     if (!over?.monitor) return over?.decision;
     this.core.ports.audit.emit(connectionRecord(this.core.seen(this.#correlation), this.place, 'observe', 'over the rate of its rule, which only watches', over.decision));
     return undefined;

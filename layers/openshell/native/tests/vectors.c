@@ -27,6 +27,7 @@ static const struct {
     {"sandbox.destroy", "{s:s,s:I,s:s}|t id sandbox"},
     {"hold.answer", "{s:s,s:I,s:s,s:s,s:s}|t id sandbox holdId verdict"},
     {"ingress.connect", "{s:s,s:I,s:s,s:i}|t id sandbox port"},
+    {"connection.owner", "{s:s,s:I,s:s,s:s,s:i,s:s,s:i}|t id sandbox source sourcePort destination destinationPort"},
     {"host", "{s:s,s:I}|t id"},
     {"workspaces", "{s:s,s:I}|t id"},
     {"seen", "{s:s,s:I,s:s}|t id sandbox"},
