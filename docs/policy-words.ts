@@ -64,7 +64,7 @@ export const policyWords: Readonly<Record<string, Readonly<Record<string, string
     'networkPolicy.egress.allow[].postgres.users[]': 'The user named at the start of a connection, `*` as wildcard. What is asked inside is not read.',
     'networkPolicy.egress.allow[].postgres.databases[]': 'The database named at the start of a connection, `*` as wildcard.',
     'networkPolicy.egress.allow[].redis.commands[]': 'Commands, capital or small, `*` as wildcard; those of two words (`config get`) also by the first. Logging in, `ping` and `quit` need no mention. A script (`eval`) does what it likes.',
-    'networkPolicy.egress.allow[].binaries[]': 'Which programs the rule is for; `dir/**` for all below it. A hint: a program can be made to act for another. Not seen in this version, refused unless best-effort.',
+    'networkPolicy.egress.allow[].binaries[]': 'Which programs the rule is for; `dir/**` for all below it. The path in the sandbox without links (`/usr/bin/python3.11`, also for a script that it runs). A hint: a program can be made to act for another. Refused where programs are not seen (without root), unless best-effort.',
     'networkPolicy.egress.allow[].mode': '`monitor`: what the rule would refuse is recorded and let through. An `allow` rule then holds for its host and ports, a `deny` rule for nothing, an `escalate` rule asks nobody. Secrets, addresses and broken requests are refused all the same.',
     'networkPolicy.egress.allow[].addresses[]': 'Fixed addresses of the host, or blocks that its address must lie in (`10.1.0.0/16`); the only way to loopback and private ranges.',
     'networkPolicy.egress.allow[].ca': 'File name of one more trust anchor (PEM) for the host’s certificate.',

@@ -129,6 +129,9 @@ test('incoming requests are reported as not served, which is no error; programs 
   assert.match(unenforced(policy, { tier: 'B' }, { network: ingress }).join(), /ingress\.allow\[0\]: unproven/);
   checkHost(policy, { tier: 'B' }, { network: ingress });
   const binaries = loadNetworkPolicy('networkPolicy:\n  name: n\n  egress:\n    allow: [{ domain: x.org, binaries: [/usr/bin/gh] }]\n', 'n.yaml');
+  for (const tier of ['A', 'B'] as const) checkHost(policy, { tier, programs: true }, { network: binaries });
+  assert.deepEqual(unenforced(policy, { tier: 'B', programs: true }, { network: binaries }).filter((text) => text.includes('binaries')), []);
+  assert.throws(() => checkHost(policy, { tier: 'C', programs: true }, { network: binaries }), /binaries/);
   assert.throws(() => checkHost(policy, { tier: 'B' }, { network: binaries }), (e: unknown) => e instanceof NemoError && e.where?.file === 'n.yaml' && e.where.line === 4);
 });
 

@@ -28,6 +28,7 @@ export function hostView(facts: Facts): HostView {
   say(flag(facts, 'cgroup', 'memory'), 'Memory is limited.', 'Memory is not limited: no memory cgroup.');
   say(flag(facts, 'cgroup', 'pids'), 'Processes are limited.', 'Processes are limited only by uid: no pids cgroup.');
   say(flag(facts, 'cgroup', 'cpu'), 'CPU is limited.', 'CPU is not limited: no cpu cgroup.');
+  say(facts['programs'] === true, 'The program that opens a connection is seen (eBPF), so that network rules on programs hold, as a hint.', 'The program that opens a connection is not seen: network rules on programs (`binaries`) are refused unless best-effort.');
   say(facts['seen'] === true, 'Every system call is seen and counted in the kernel (eBPF), and refused file operations are on record.', 'System calls are not seen one by one: eBPF is not available.');
   const why = typeof facts['tierWhy'] === 'string' && facts['tierWhy'] !== '' ? facts['tierWhy'] : 'not tried';
   say(tier === 'A', 'Files, programs, sockets and signals are decided by eBPF LSM too, and the policy holds while openshelld is away.', `Files and programs are not decided by eBPF LSM (tier A: ${why}); mounts and Landlock decide them.`);

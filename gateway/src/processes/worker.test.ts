@@ -340,3 +340,42 @@ test('an error that nobody caught is on record and nothing else happens', async 
   await ledger.until((message) => String(message.event?.['message'] ?? '').includes('boom'));
   assert.equal((await fetchIt('GET', '/x')).status, 200);
 });
+
+test('which program connects is asked of openshelld where a rule wants to know, also over its restart; what it does not know is not let through', async () => {
+  const wanted = config(network(`    allow:\n      - { domain: api.test, ports: [${upstreamPort}], binaries: [/usr/bin/git], addresses: [127.0.0.1] }\n`));
+  rig.control({ t: 'attach', sandbox: 'sbx_1' }, [10, 11]);
+  await rig.configure(gateway, wanted);
+  type Question = Extract<ToOpenshelld, { t: 'connection.owner' }>;
+  const questions = (): Question[] => rig.said.filter((message): message is Question => message.t === 'connection.owner');
+  const question = async (count: number): Promise<Question> => {
+    for (;;) {
+      const found = questions()[count];
+      if (found) return found;
+      await new Promise((done) => setTimeout(done, 5));
+    }
+  };
+  const answers: readonly (readonly [object, number])[] = [
+    [{ ok: true, result: { pid: 7, exe: '/usr/bin/git', startTime: 1 } }, 200],
+    [{ ok: true, result: { pid: 7, exe: '/usr/bin/curl', startTime: 1 } }, 403],
+    [{ ok: true, result: { pid: 7, exe: '', startTime: 1 } }, 403],
+    [{ ok: false, code: 'unknown', error: 'nothing is kept of this connection' }, 403],
+    [{ ok: false, code: 'not-seen', error: 'not seen' }, 403],
+  ];
+  for (const [i, [answer, status]] of answers.entries()) {
+    const fetched = fetchIt('GET', '/x');
+    const { id, sandbox, destinationPort } = await question(i);
+    assert.deepEqual([sandbox, destinationPort], ['sbx_1', rig.ports.tcp]);
+    rig.control({ t: 'reply', id, ...answer } as FromOpenshelld);
+    assert.equal((await fetched).status, status, JSON.stringify(answer));
+  }
+  const over = fetchIt('GET', '/x');
+  await question(answers.length);
+  rig.control({ t: 'reset' });
+  rig.control({ t: 'reply', id: (await question(answers.length + 1)).id, ok: true, result: { pid: 7, exe: '/usr/bin/git', startTime: 1 } });
+  assert.equal((await over).status, 200);
+  // Content with what the host can do: then, and only then, not seeing programs is no denial.
+  await rig.configure(gateway, { ...wanted, version: 2, bestEffort: true });
+  const content = fetchIt('GET', '/x');
+  rig.control({ t: 'reply', id: (await question(answers.length + 2)).id, ok: false, code: 'not-seen', error: 'not seen' });
+  assert.equal((await content).status, 200);
+});

@@ -9,13 +9,15 @@ import { fileURLToPath } from 'node:url';
 const native = fileURLToPath(new URL('../native/', import.meta.url));
 const compiler = spawnSync('clang-14', ['--version']).status === 0 && spawnSync('llvm-strip-14', ['--version']).status === 0;
 
-test('lsm_program.h is what lsm.bpf.c compiles to', { skip: compiler ? false : 'needs clang-14 and llvm-14' }, () => {
-  const folder = mkdtempSync('/tmp/lsm-program-');
-  try {
-    const made = join(folder, 'lsm_program.h');
-    execFileSync(join(native, 'lsm-program.sh'), { env: { ...process.env, OUT: made }, stdio: 'pipe' });
-    assert.ok(readFileSync(made, 'utf8') === readFileSync(join(native, 'lsm_program.h'), 'utf8'), 'run layers/openshell/native/lsm-program.sh and commit what it writes');
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
-});
+for (const name of ['lsm', 'connected']) {
+  test(`${name}_program.h is what ${name}.bpf.c compiles to`, { skip: compiler ? false : 'needs clang-14 and llvm-14' }, () => {
+    const folder = mkdtempSync(`/tmp/${name}-program-`);
+    try {
+      const made = join(folder, 'program.h');
+      execFileSync(join(native, `${name}-program.sh`), { env: { ...process.env, OUT: made }, stdio: 'pipe' });
+      assert.ok(readFileSync(made, 'utf8') === readFileSync(join(native, `${name}_program.h`), 'utf8'), `run layers/openshell/native/${name}-program.sh and commit what it writes`);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+}
