@@ -61,7 +61,10 @@ try {
     names.push(instance.root);
     onInterrupt(() => instance.destroy());
   }));
-  if (part('network')) await check.step('network', () => networkAttacks(check));
+  if (part('network')) await check.step('network', () => networkAttacks(check, (instance) => {
+    names.push(instance.root);
+    onInterrupt(() => instance.destroy());
+  }));
   if (part('record')) await check.step('record', () => record(check));
 } finally {
   rmSync(folder, { recursive: true, force: true });

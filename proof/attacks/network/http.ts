@@ -6,7 +6,7 @@ import { doors, encrypt, enter, type Door, type World } from './desk.ts';
 import type { HttpCase } from './table.ts';
 
 /** Writes all, then reads until `answers` whole answers are there or the other side has closed. No connection of these tables stays open for more than seconds. */
-export async function converse(socket: Socket, bytes: Buffer, answers: number, pieces = false): Promise<string> {
+export async function converse(socket: Socket, bytes: Buffer, answers: number, pieces = false, patienceMs = 15_000): Promise<string> {
   let text = '';
   let timer: NodeJS.Timeout | undefined;
   const done = new Promise<void>((resolve) => {
@@ -15,7 +15,7 @@ export async function converse(socket: Socket, bytes: Buffer, answers: number, p
       if (wholeAnswers(text) >= answers) resolve();
     });
     socket.once('close', () => resolve());
-    timer = setTimeout(resolve, 15_000);
+    timer = setTimeout(resolve, patienceMs);
     socket.resume();
   });
   if (pieces) for (const byte of bytes) socket.write(Buffer.from([byte]));

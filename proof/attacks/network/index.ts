@@ -1,14 +1,18 @@
 /** Attacks on the way out, byte by byte: a denied canary hears nothing, an allowed one hears only what was decided. */
 import type { Checks } from '../../harness/checks.ts';
+import type { Instance } from '../../harness/instance.ts';
 import { openWorld } from './desk.ts';
 import { dnsCases } from './dns.ts';
 import { doorCases } from './doors.ts';
 import { httpCases, worksWithoutTheProxy } from './http.ts';
+import { fuzz } from './fuzz.ts';
+import { fromInside } from './inside.ts';
 import { smuggling } from './smuggling.ts';
 import { targets } from './targets.ts';
 import { tlsCases } from './tls.ts';
 
-export async function networkAttacks(check: Checks): Promise<void> {
+/** `made`: told the instance that a part of it starts and destroys. */
+export async function networkAttacks(check: Checks, made: (instance: Instance) => void): Promise<void> {
   const world = await openWorld();
   try {
     check.section('the way out: one request that is two');
@@ -26,4 +30,7 @@ export async function networkAttacks(check: Checks): Promise<void> {
   } finally {
     await world.close();
   }
+  check.section('parsers of the way out');
+  fuzz(check);
+  await fromInside(check, made);
 }
