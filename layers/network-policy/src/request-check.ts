@@ -52,6 +52,8 @@ const overrides = new Set(['x-http-method-override', 'x-http-method', 'x-method-
 const otherPaths = new Set(['x-original-url', 'x-rewrite-url', 'x-override-url', 'x-http-path-override']);
 /** And some the virtual host. */
 const otherHosts = new Set(['x-forwarded-host', 'x-original-host', 'x-host', 'x-http-host-override']);
+/** Every name that is looked at below; all others are passed on as they are. */
+const meant = new Set([...hopByHop, ...once, ...overrides, ...otherPaths, ...otherHosts, 'forwarded']);
 const bodyless = new Set(['GET', 'HEAD', 'TRACE']);
 
 const refuse = (status: Problem['status'], code: string, why: string): Problem => ({ status, code, why });
@@ -68,7 +70,7 @@ export function checkRequest(incoming: IncomingFields, place: Place): CheckedReq
   if (incoming.httpVersion !== undefined && incoming.httpVersion !== '1.1' && incoming.httpVersion !== '1.0') return refuse(400, 'version', 'the request line names another version than HTTP/1.0 or HTTP/1.1');
   const raw = incoming.rawHeaders;
   const headers: string[] = [];
-  const seen = new Set<string>();
+  const seen: string[] = [];
   let host: string | undefined;
   let length: number | undefined;
   let chunked = false;
@@ -78,9 +80,13 @@ export function checkRequest(incoming: IncomingFields, place: Place): CheckedReq
     const name = raw[i] ?? '';
     const value = raw[i + 1] ?? '';
     const key = name.toLowerCase();
+    if (!meant.has(key) && !key.includes('_')) {
+      headers.push(name, value);
+      continue;
+    }
     if (once.has(key)) {
-      if (seen.has(key)) return refuse(400, 'duplicate-header', `the ${key} header comes twice`);
-      seen.add(key);
+      if (seen.includes(key)) return refuse(400, 'duplicate-header', `the ${key} header comes twice`);
+      seen.push(key);
     }
     switch (key) {
       case 'host': host = value; continue;
@@ -141,7 +147,9 @@ function namesAnotherHost(key: string, value: string, place: Place): boolean {
 }
 
 /** An IPv6 address stands in brackets, and only where the connection was made to one. */
-const authorityForm = (place: Place): RegExp => (place.name.includes(':') ? /^\[[0-9A-Fa-f:.]+\](:\d{1,5})?$/ : /^[A-Za-z0-9._-]+(:\d{1,5})?$/);
+const addressForm = /^\[[0-9A-Fa-f:.]+\](:\d{1,5})?$/;
+const nameForm = /^[A-Za-z0-9._-]+(:\d{1,5})?$/;
+const authorityForm = (place: Place): RegExp => (place.name.includes(':') ? addressForm : nameForm);
 
 function sameAuthority(authority: string, place: Place): boolean {
   if (place.name.includes(':')) {

@@ -49,6 +49,8 @@ export class Upstreams {
   readonly #options: UpstreamOptions;
   #pins = new Map<string, Pin>();
   readonly #pools = new Map<string, { readonly pool: Pool; readonly host: string }>();
+  /** The one that was used last: most requests go to the same origin as the one before. */
+  #last: { readonly host: string; readonly port: number; readonly tls: boolean; readonly pool: Pool } | undefined;
   readonly #http2 = new Map<string, { readonly pool: Http2Pool; readonly host: string }>();
   /** What an origin chose when it was offered HTTP/2; a promise while the first connection is being made. */
   readonly #chosen = new Map<string, 'h1' | 'h2' | Promise<'h1' | 'h2'>>();
@@ -69,6 +71,14 @@ export class Upstreams {
 
   /** The pool for one origin of this sandbox. */
   pool(host: string, port: number, tls: boolean): Dispatcher {
+    const last = this.#last;
+    if (last && last.host === host && last.port === port && last.tls === tls) return last.pool;
+    const pool = this.#pool(host, port, tls);
+    this.#last = { host, port, tls, pool };
+    return pool;
+  }
+
+  #pool(host: string, port: number, tls: boolean): Pool {
     const origin = originOf(host, port, tls);
     const known = this.#pools.get(origin);
     if (known) return known.pool;
@@ -165,6 +175,7 @@ export class Upstreams {
   update(pins: readonly Pin[]): void {
     const before = this.#pins;
     this.#pins = byHost(pins);
+    this.#last = undefined;
     this.#resolved.clear();
     // A resumed session is not verified again, so it would outlive the trust anchor it was verified by.
     this.#sessions.clear();
@@ -185,6 +196,7 @@ export class Upstreams {
   async close(): Promise<void> {
     const pools = [...this.#pools.values()];
     this.#pools.clear();
+    this.#last = undefined;
     for (const { pool } of this.#http2.values()) pool.destroy();
     this.#http2.clear();
     await Promise.all(pools.map(({ pool }) => pool.destroy().catch(() => undefined)));

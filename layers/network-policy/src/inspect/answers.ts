@@ -11,6 +11,8 @@ function headerOf(head: AnswerHead, name: string): string {
   return '';
 }
 
+const nothing = Buffer.alloc(0);
+
 const isPlain = (encoding: string): boolean => encoding === '' || encoding.trim().toLowerCase() === 'identity';
 
 /**
@@ -66,7 +68,7 @@ export const answerInspection: IncomingHook = {
       end: () => {
         keep(scanner.end());
         recordFound(passing, 'answer', found, 'log');
-        return Buffer.alloc(0);
+        return nothing;
       },
     };
   },

@@ -14,7 +14,12 @@ const inRun = new Uint8Array(128);
 for (const c of 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_') inRun[c.charCodeAt(0)] = 1;
 
 /** Runs of more than 32 characters that decode to text; a base64 body with line breaks counts as one run. */
-export function* base64Runs(text: string): Generator<Run> {
+export function base64Runs(text: string): Iterable<Run> {
+  return text.length > shortest ? runsOf(text) : none;
+}
+const none: readonly Run[] = [];
+
+function* runsOf(text: string): Generator<Run> {
   let decoded = 0;
   let start = -1;
   for (let i = 0; i <= text.length; i += 1) {

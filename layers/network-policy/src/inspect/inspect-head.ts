@@ -17,6 +17,21 @@ const sessionKinds: ReadonlySet<string> = new Set(['jwt', 'assignment', 'entropy
 /** Say how to talk, not what. */
 const technical = /^(?:accept|accept-.*|content-(?:length|type|encoding)|user-agent|cache-control|pragma|sec-.*|if-.*|range|dnt|date|connection|priority|traceparent|tracestate)$/i;
 
+type Part = 'technical' | 'credential' | 'other';
+/** The same few names come with every request. */
+const parts = new Map<string, Part>();
+const partsAtMost = 1024;
+
+function partOf(name: string): Part {
+  const known = parts.get(name);
+  if (known !== undefined) return known;
+  const part = technical.test(name) ? 'technical' : credentialHeader.test(name) ? 'credential' : 'other';
+  if (name.length > 64) return part;
+  if (parts.size >= partsAtMost) parts.clear();
+  parts.set(name, part);
+  return part;
+}
+
 /** Findings of the URL and of each header's value; places are words, never values. */
 export function inspectHead(head: Head, secrets: Known): Found[] {
   const found: Found[] = [];
@@ -33,8 +48,9 @@ export function inspectHead(head: Head, secrets: Known): Found[] {
   for (let i = 0; i + 1 < head.headers.length; i += 2) {
     const name = head.headers[i] ?? '';
     const value = head.headers[i + 1] ?? '';
-    if (technical.test(name)) continue;
-    if (credentialHeader.test(name)) look(value, 'a header', issued, none);
+    const part = partOf(name);
+    if (part === 'technical') continue;
+    if (part === 'credential') look(value, 'a header', issued, none);
     else values += `${value}\n`;
   }
   if (values !== '') look(values, 'a header', all);
