@@ -85,9 +85,9 @@ export const policyWords: Readonly<Record<string, Readonly<Record<string, string
     'networkPolicy.inspection.tlsDecrypt': 'False: TLS is passed through unread, wherever no rule says `tls: intercept`.',
     'networkPolicy.inspection.logPayloads': 'Payloads are never recorded; `true` is said in `status`.',
     'networkPolicy.inspection.scanForPII': 'Requests are searched for credentials and personal data, answers for the latter. The sandbox’s own credentials are searched for in any case.',
-    'networkPolicy.inspection.actions': 'What happens to what is found, by class (`secret`, `email`, `phone`, `credit-card`, `us-ssn`, `iban`, `ip`, `tainted`), else by `default`: `block`, `redact`, `escalate` or `log`. If left out: `log` for `email`, `phone` and `ip`, `block` for all others. The sandbox’s own credentials never leave. Nothing is found as `tainted` in this version.',
+    'networkPolicy.inspection.actions': 'What happens to what is found, by class (`secret`, `email`, `phone`, `credit-card`, `us-ssn`, `iban`, `ip`), else by `default`: `block`, `redact`, `escalate` or `log`. If left out: `log` for `email`, `phone` and `ip`, `block` for all others. The sandbox’s own credentials never leave.',
     'networkPolicy.inspection.responses': 'Whether text in answers is searched and what is found put on record. If left out: `true`.',
-    'networkPolicy.inspection.maxBody': 'Bytes of a body that are held and searched as a whole; at most, and if left out, 1 MiB. What is longer is searched as it passes.',
+    'networkPolicy.inspection.maxBody': 'Bytes of a body that are held and searched as a whole; if left out, 1 MiB; at most 16 MiB. What is longer is searched as it passes.',
   },
   ApprovalPolicy: {
     'triggers[].action': 'An action, `name.*`, or `*`.',

@@ -57,13 +57,13 @@ const escalateRule = z.strictObject({ domain, ...conditions, ...upstream });
 const denyRule = z.strictObject({ domain, ...conditions });
 
 /** Classes of findings whose treatment a policy may choose. The sandbox's own credentials are none: they never leave. */
-export const inspectionClasses = ['secret', 'email', 'phone', 'credit-card', 'us-ssn', 'iban', 'ip', 'tainted'] as const;
+export const inspectionClasses = ['secret', 'email', 'phone', 'credit-card', 'us-ssn', 'iban', 'ip'] as const;
 export type InspectionClass = (typeof inspectionClasses)[number];
 const inspectionAction = z.enum(['block', 'redact', 'escalate', 'log']);
 export type InspectionAction = z.output<typeof inspectionAction>;
 
 const one = inspectionAction.optional();
-const inspectionActions = { secret: one, email: one, phone: one, 'credit-card': one, 'us-ssn': one, iban: one, ip: one, tainted: one, default: one } satisfies Record<InspectionClass | 'default', typeof one>;
+const inspectionActions = { secret: one, email: one, phone: one, 'credit-card': one, 'us-ssn': one, iban: one, ip: one, default: one } satisfies Record<InspectionClass | 'default', typeof one>;
 
 const inspection = z.strictObject({
   tlsDecrypt: z.boolean().default(true),

@@ -105,7 +105,6 @@ function networkGaps(file: NetworkPolicyFile, open: boolean, programs: boolean, 
     if (rule.auth === undefined) out.push({ text: `ingress.allow[${i}]: unproven: anybody can say that they are ${rule.source}, so nobody is admitted until the rule says how a caller proves it (\`auth\`).`, stricter: true, where: at('ingress', 'allow', i) });
   });
   if (policy.inspection.logPayloads) out.push({ text: 'inspection.logPayloads: this version never records payloads.', stricter: true, where: at('inspection', 'logPayloads') });
-  if (policy.inspection.actions?.tainted !== undefined) out.push({ text: 'inspection.actions.tainted: in this version nothing marks values as tainted; the label of a sandbox decides where it may send.', where: at('inspection', 'actions', 'tainted') });
   for (const list of ['allow', 'escalate', 'deny'] as const) {
     policy.egress[list].forEach((given, index) => {
       const rule: EgressRule = given;

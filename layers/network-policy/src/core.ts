@@ -21,6 +21,8 @@ export interface Limits {
   readonly heldRequests: number;
   /** Bytes of one body that may be kept to decide on it. */
   readonly bodyBytes: number;
+  /** ms for a body that is kept, and 1 ms more for every 4 bytes of it: whoever sends more slowly is refused. */
+  readonly bodyMs: number;
   /** Bytes of all bodies kept at once. */
   readonly bufferedBytes: number;
   /** Bytes of one WebSocket message. */
@@ -34,7 +36,7 @@ export interface Limits {
 }
 
 export const defaultLimits: Limits = {
-  connections: 4096, handshakesPerSecond: 2000, questionsPerSecond: 500, heldRequests: 64, bodyBytes: 1 << 20, bufferedBytes: 32 << 20, messageBytes: 4 << 20,
+  connections: 4096, handshakesPerSecond: 2000, questionsPerSecond: 500, heldRequests: 64, bodyBytes: 1 << 20, bodyMs: 30_000, bufferedBytes: 32 << 20, messageBytes: 4 << 20,
   helloMs: 10_000, headMs: 15_000, idleMs: 65_000, upstreamConnections: 1024,
 };
 

@@ -13,6 +13,7 @@ import { holdDetail, holdSummary } from './hold-card.ts';
 import { Stopped } from './hooks.ts';
 import type { AnswerHead, ByteTransform, DenialShape, Reading } from './hooks.ts';
 import { hasCredential } from './inspect/answers.ts';
+import { inspectedBytes } from './inspect/report.ts';
 import { undoEncodings } from './inspect/undo-encodings.ts';
 import { authority } from './judge.ts';
 import { judgeRequest, resourceOf } from './judge-request.ts';
@@ -150,17 +151,26 @@ export class Exchange implements Reconsidered {
       if (this.#state === 'deciding') this.#settle(passing);
       return;
     }
-    const { bodyBytes, bufferedBytes } = core.ports.limits;
-    const size = checked.length ?? bodyBytes;
-    const tooLarge = (): Stopped => new Stopped(refusal(core.config.version, 'proxy.body-too-large', `The policy depends on the body of this request, and it is larger than ${bodyBytes} bytes.`, 'Send a smaller body.'), 'the body is too large to decide on');
+    const { bodyBytes: decided, bufferedBytes, bodyMs } = core.ports.limits;
+    const bodyBytes = Math.max(decided, inspectedBytes(core));
+    // What has a length is counted at once, what has none as it comes.
+    let size = checked.length ?? 0;
+    const tooLarge = (): Stopped => new Stopped(refusal(core.config.version, 'proxy.body-too-large', `The policy depends on the body of this request, and it is larger than ${bodyBytes} bytes, or too much is held already.`, 'Send a smaller body.'), 'the body is too large to decide on');
     if (size > bodyBytes || core.buffered + size > bufferedBytes) throw tooLarge();
     core.buffered += size;
     this.#wire.onClose(() => { core.buffered -= size; });
     this.#wire.goOn();
-    const body = await collectBody(this.#wire.body, bodyBytes);
+    const body = await collectBody(this.#wire.body, bodyBytes, bodyMs, (more) => {
+      if (checked.length !== undefined) return true;
+      if (core.buffered + more > bufferedBytes || this.#state !== 'deciding') return false;
+      size += more;
+      core.buffered += more;
+      return true;
+    });
     if (this.#state !== 'deciding') return;
-    if (body === undefined) throw tooLarge();
-    const undone = undoEncodings(body, checked.contentEncoding, bodyBytes * 4);
+    if (body === 'late') throw new Stopped(refusal(core.config.version, 'proxy.body-late', 'The policy depends on the body of this request, and it comes too slowly.', 'Send the body faster, or in smaller pieces.'), 'the body comes too slowly', 408);
+    if (!Buffer.isBuffer(body)) throw tooLarge();
+    const undone = undoEncodings(body, checked.contentEncoding, Math.max(decided * 4, bodyBytes));
     if (undone.state !== 'done') throw new Stopped(refusal(core.config.version, 'proxy.body-encoding', `It cannot be checked: ${undone.why}.`, 'Send the body without a content encoding.'), undone.why);
     const readable = undone.body;
     this.#body = body;

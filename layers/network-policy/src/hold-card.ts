@@ -28,6 +28,7 @@ export function holdDetail(place: Place, checked: CheckedRequest, body: Buffer |
     lines.push(`${safeLine(name)}: ${secretHeader.test(name) ? '(masked)' : show(checked.headers[i + 1] ?? '', 1024)}`);
   }
   if (body && body.length > 0) lines.push('', ...bodyLines(body, mask, hidden));
+  else if (checked.hasBody) lines.push('', `(a body of ${checked.length ?? 'unknown'} bytes; it is not inspected, and not shown)`);
   return lines.join('\n');
 }
 

@@ -94,12 +94,24 @@ export function endThrough(transforms: readonly ByteTransform[]): Buffer {
   return rest;
 }
 
-/** Reads a whole body of at most `limit` bytes; undefined if it is longer or the client goes away. */
-export function collectBody(from: Readable, limit: number): Promise<Buffer | undefined> {
+/** Reads a whole body of at most `limit` bytes: `long` where it is longer or `room` says that there is none for that many more; `late` after `ms` and 1 ms more for every 4 bytes; `gone` if the client goes away. */
+export function collectBody(from: Readable, limit: number, ms: number, room: (more: number) => boolean): Promise<Buffer | 'long' | 'late' | 'gone'> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     let size = 0;
-    const stop = (result: Buffer | undefined): void => {
+    let paid = 0;
+    const late = (): void => {
+      const more = Math.floor((size - paid) / 4);
+      paid = size;
+      if (more > 0) timer = setTimeout(late, more);
+      else {
+        from.pause();
+        stop('late');
+      }
+    };
+    let timer = setTimeout(late, ms);
+    const stop = (result: Buffer | 'long' | 'late' | 'gone'): void => {
+      clearTimeout(timer);
       from.off('data', take);
       from.off('end', whole);
       from.off('close', gone);
@@ -107,13 +119,13 @@ export function collectBody(from: Readable, limit: number): Promise<Buffer | und
     };
     const take = (chunk: Buffer): void => {
       size += chunk.length;
-      if (size > limit) {
+      if (size > limit || !room(chunk.length)) {
         from.pause();
-        stop(undefined);
+        stop('long');
       } else chunks.push(chunk);
     };
     const whole = (): void => stop(Buffer.concat(chunks));
-    const gone = (): void => stop(undefined);
+    const gone = (): void => stop('gone');
     from.on('data', take);
     from.once('end', whole);
     from.once('close', gone);

@@ -16,6 +16,25 @@ export function settingsOf(core: Core): InspectionSettings {
   return judge.inspection ?? { scanForPII: judge.scan };
 }
 
+/** However large a policy wants them. */
+const mostInspected = 16 << 20;
+
+/** Bytes of a body that is held and inspected as a whole, at most. */
+export function inspectedBytes(core: Core): number {
+  const { bodyBytes } = core.ports.limits;
+  return Math.min(settingsOf(core).maxBody ?? bodyBytes, Math.max(bodyBytes, mostInspected));
+}
+
+/** Puts on record that a body goes on, or is asked about, of which nothing was read. */
+export function recordUninspected(passing: Reported, verdict: 'observe' | 'escalate', why: string): void {
+  const { core, place } = passing;
+  const seen = core.seen(passing.correlation);
+  core.ports.audit.emit({
+    time: seen.time, class: 'dataSecurityFinding', activity: 1, severity: 3, sandbox: seen.sandbox, layer: 'proxy', correlation: seen.correlation, verdict,
+    message: `request to ${authority(place)}: not inspected, because ${why}`, data: { host: place.name, port: place.port, way: 'request', inspected: false },
+  });
+}
+
 /** The id that the rule has for people: where a policy would change it. */
 export function ruleOf(found: Found): string {
   return found.type === 'known-secret' ? 'inspection.scanForPII' : `inspection.actions.${found.type}`;

@@ -6,15 +6,13 @@ import { actionFor, hiddenOf, strictest, type Found, type InspectionSettings } f
 import type { Examined } from './examine.ts';
 import { inspectAside } from './inspect-aside.ts';
 import { inspectHead } from './inspect-head.ts';
-import { asked, askedAbout, blocked, recordFound, settingsOf, unreadable } from './report.ts';
+import { asked, askedAbout, blocked, inspectedBytes, recordFound, recordUninspected, settingsOf, unreadable } from './report.ts';
 
 /** Bodies of these kinds are conversations: their end may wait for an answer, so that they cannot be held. */
 const streamed = /^(?:application\/(?:grpc|x-ndjson|jsonl|octet-stream|x-git-|connect\+|vnd\.apache\.thrift)|text\/event-stream|video\/|audio\/)/;
 const document = /^(?:application\/(?:[a-z0-9.+-]*(?:json|xml)|x-www-form-urlencoded|graphql|yaml|x-yaml)|multipart\/|text\/)/;
 
-function limitOf(passing: Passing): number {
-  return Math.min(settingsOf(passing.core).maxBody ?? Infinity, passing.core.ports.limits.bodyBytes);
-}
+const limitOf = (passing: Passing): number => inspectedBytes(passing.core);
 
 /** URL and headers of every request. A value cannot be taken out of them without changing what is asked for, so `redact` blocks here. */
 export const headInspection: HeadReader = {
@@ -23,10 +21,11 @@ export const headInspection: HeadReader = {
     if (!settings.scanForPII) return undefined;
     const oversize = oversizeOf(passing);
     if (oversize === 'deny') throw unreadable(passing, 'inspection.maxBody', tooLarge, 'Send it without a content encoding, or in smaller pieces.');
+    if (oversize !== undefined) recordUninspected(passing, oversize === 'escalate' ? 'escalate' : 'observe', tooLarge);
     const { target, query } = passing.checked;
     const found = inspectHead({ target, query, headers: withoutPlaceholders(passing) }, passing.core.secrets.known);
     const worst = strictest(found, settings);
-    if (!worst) return oversize === 'escalate' ? { escalate: askedAbout(passing, 'inspection.maxBody', tooLarge) } : undefined;
+    if (!worst) return oversize === 'escalate' ? { escalate: askedAbout(passing, 'inspection.maxBody', `its body is not inspected: ${tooLarge}`) } : undefined;
     recordFound(passing, 'request', found, worst.action === 'redact' ? 'block' : worst.action);
     if (worst.action === 'block' || worst.action === 'redact') throw blocked(passing, worst.found);
     const hidden = hiddenOf(found, settings);

@@ -7,7 +7,7 @@ import type { TlsContexts } from '../contexts.ts';
 import type { Core } from '../core.ts';
 import { putIn } from '../credentials.ts';
 import { strictest } from '../inspect/findings.ts';
-import { blocked, recordFound, settingsOf } from '../inspect/report.ts';
+import { blocked, inspectedBytes, recordFound, settingsOf } from '../inspect/report.ts';
 import type { Place } from '../request-check.ts';
 import { ByteReader } from './byte-reader.ts';
 import { Conversation } from './conversation.ts';
@@ -253,8 +253,7 @@ export class PostgresSession extends Conversation {
     reader.detach();
     this.#reader.detach();
     const client = this.#client;
-    const { bodyBytes } = this.core.ports.limits;
-    const watch = new PostgresWatch(Math.min(settingsOf(this.core).maxBody ?? bodyBytes, bodyBytes));
+    const watch = new PostgresWatch(inspectedBytes(this.core));
     client.on('data', (chunk: Buffer) => {
       const held = watch.kept;
       const passed = this.#inspected(watch, chunk);
