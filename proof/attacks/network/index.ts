@@ -2,6 +2,7 @@
 import type { Checks } from '../../harness/checks.ts';
 import type { Instance } from '../../harness/instance.ts';
 import { openWorld } from './desk.ts';
+import { differential } from './differential.ts';
 import { dnsCases } from './dns.ts';
 import { doorCases } from './doors.ts';
 import { httpCases, worksWithoutTheProxy } from './http.ts';
@@ -32,5 +33,6 @@ export async function networkAttacks(check: Checks, made: (instance: Instance) =
   }
   check.section('parsers of the way out');
   fuzz(check);
+  await differential(check);
   await fromInside(check, made);
 }
