@@ -96,7 +96,7 @@ test('one that cannot be found out is none that is allowed, and any that is deni
 test('who does not answer in time is not waited for', async () => {
   const slow = await openDesk({
     rules: [], judge: judgeOf(() => policy, { version: 1, decide: (request) => decide(policy, request) }), ports: [upstream.port], intercepted: hosts, pins: hosts.map((host) => ({ host })),
-    limits: { helloMs: 500 }, programOf: () => new Promise(() => undefined),
+    limits: { helloMs: 2000 }, programOf: () => new Promise(() => undefined),
   });
   try {
     assert.equal(status(await say(await slow.tcp('prog.test', upstream.port), get('prog.test'), wholeAnswer)), 403);
