@@ -40,7 +40,7 @@ export class WorkerIngress {
 
   /** `label`: asked for each answer, since it may rise meanwhile. */
   set(config: SandboxConfig, label: () => Sensitivity): void {
-    const secrets = new KnownSecrets([...config.credentials.flatMap(({ value }) => [value]), ...config.providers.map(({ apiKey }) => apiKey), ...(config.ingress ?? []).flatMap(({ proof }) => (proof.kind === 'hmac' ? [proof.key] : []))]);
+    const secrets = new KnownSecrets([...config.credentials.flatMap(({ value, sigv4 }) => [value, sigv4?.sessionToken ?? '']), ...config.providers.map(({ apiKey }) => apiKey), ...(config.ingress ?? []).flatMap(({ proof }) => (proof.kind === 'hmac' ? [proof.key] : []))]);
     this.#door.set(config.sandbox, {
       id: config.sandbox, name: config.name, rules: config.ingress ?? [],
       connect: async (port) => new Socket({ fd: await this.#ports.connect(config.sandbox, port), readable: true, writable: true }),

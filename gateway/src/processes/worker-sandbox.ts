@@ -153,7 +153,7 @@ export class WorkerSandbox {
   /** Secrets that must not get into events. */
   get secrets(): readonly string[] {
     const config = this.#inForce?.config;
-    return config ? [...config.credentials.map(({ value }) => value), ...config.providers.map(({ apiKey }) => apiKey), config.placeholderKey].filter((secret) => secret.length >= 6) : [];
+    return config ? [...config.credentials.flatMap(({ value, sigv4 }) => [value, sigv4?.sessionToken ?? '']), ...config.providers.map(({ apiKey }) => apiKey), config.placeholderKey].filter((secret) => secret.length >= 6) : [];
   }
 
   usage(): { readonly requests: number; readonly bytesOut: number } | undefined {
@@ -222,6 +222,8 @@ export class WorkerSandbox {
     if (next === this.#label) return;
     await this.#ports.raise(this.id, next, why);
     this.#label = joinSensitivity(this.#label, next);
+    // What was opened before may be a way out for what is known from now on.
+    this.#egress?.reconsider();
   }
 
   /** One change after the other. */

@@ -132,7 +132,11 @@ class DataPlane implements Worker {
         this.#ingress.remove(message.sandbox);
         this.#approver.forget(message.sandbox);
         this.#told.delete(message.sandbox);
-        this.#quietly(message.sandbox, 'The network of the sandbox was not closed in order', this.#sandbox(message.sandbox).remove().then(() => void this.#sandboxes.delete(message.sandbox)));
+        this.#quietly(message.sandbox, 'The network of the sandbox was not closed in order', this.#sandbox(message.sandbox).remove().then(() => {
+          this.#sandboxes.delete(message.sandbox);
+          // A configuration that was on its way may have come to the way in since.
+          this.#ingress.remove(message.sandbox);
+        }));
         return;
       case 'ingress':
         this.#ingress.listen(message.listen);

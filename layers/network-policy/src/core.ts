@@ -168,11 +168,14 @@ export function refusal(policyVersion: number, rule: string, reason: string, hin
   return { verdict: 'deny', action: '', rules: [{ id: rule }], reason, hint, intent: unlabelled, policyVersion, decidedBy: 'error', micros: 0 };
 }
 
-/** Real values only: a placeholder out of place is found where credentials are put in, and in bodies below. */
-function secretsOf(config: EgressConfig, former: ReadonlySet<string>): KnownSecrets {
-  return new KnownSecrets([...config.credentials.flatMap(({ value, placeholder, sigv4 }) => [value, placeholder, ...(sigv4?.sessionToken === undefined ? [] : [sigv4.sessionToken])]), ...former]);
+const tokensOf = ({ sigv4 }: EgressConfig['credentials'][number]): string[] => (sigv4?.sessionToken === undefined ? [] : [sigv4.sessionToken]);
+
+/** Real values, and the tokens that are sent beside them. */
+function valuesOf(config: EgressConfig, former: ReadonlySet<string>): KnownSecrets {
+  return new KnownSecrets([...config.credentials.flatMap((one) => [one.value, ...tokensOf(one)]), ...former]);
 }
 
-function valuesOf(config: EgressConfig, former: ReadonlySet<string>): KnownSecrets {
-  return new KnownSecrets([...config.credentials.map(({ value }) => value), ...former]);
+/** The same, and the placeholders: out of place they are found where credentials are put in, and in bodies below. */
+function secretsOf(config: EgressConfig, former: ReadonlySet<string>): KnownSecrets {
+  return new KnownSecrets([...config.credentials.flatMap((one) => [one.value, one.placeholder, ...tokensOf(one)]), ...former]);
 }

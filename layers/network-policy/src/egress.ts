@@ -101,6 +101,8 @@ export interface Egress {
   readonly ready: Promise<void>;
   /** The policy that `judge` now answers by is in force; ends exactly what it decides otherwise. */
   update(config: EgressConfig): void;
+  /** What decisions depend on besides the policy changed (the label of the sandbox): ends exactly what is decided otherwise now. */
+  reconsider(): void;
   close(): Promise<void>;
   stats(): EgressStats;
   /** Ports bound, where addresses were given instead of descriptors. */
@@ -200,13 +202,17 @@ class SandboxEgress implements Egress {
     this.#core.update(config);
     this.#contexts.replace(config.ca);
     this.#core.ports.upstreams.update(config.upstreams);
-    inBatches([...this.#core.open], (work, turn) => work.reconsider(turn));
+    this.reconsider();
     // Connections with nothing in flight to a name that is not allowed any more have no use.
     inBatches([...this.#places], ([socket, place]) => {
       // So has one whose program is of interest only now: the next one is asked about.
       const asked = place === doorPlace || place.program !== undefined || this.#core.programAt(place).program === undefined;
       if (!this.#local.has(place.name) && (!asked || !this.#options.judge.nameAllowed(place.name)) && !this.#busy.has(socket)) socket.destroy();
     });
+  }
+
+  reconsider(): void {
+    inBatches([...this.#core.open], (work, turn) => work.reconsider(turn));
   }
 
   async close(): Promise<void> {

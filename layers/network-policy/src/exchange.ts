@@ -411,7 +411,7 @@ export class Exchange implements Reconsidered {
     core.counts.refused += 1;
     const decision = refusal(core.config.version, `proxy.${problem.code}`, `${problem.why}.`, 'Send a plain, unambiguous request.');
     const { method = '', url = '' } = this.#wire.fields;
-    core.ports.audit.emit(httpRecord(core.seen(this.#correlation), this.#place, method, url, 'deny', problem.why, decision));
+    core.ports.audit.emit(httpRecord(core.seen(this.#correlation), this.#place, method, pathOf(url), 'deny', problem.why, decision));
     this.#finish();
     // Whatever follows on this connection is not trusted either.
     this.#wire.distrust();
@@ -475,6 +475,9 @@ function incoming(passing: PassingRequest, head: AnswerHead): readonly ByteTrans
   }
   return out;
 }
+
+/** For the record: parameters may be anything, and so may what stands before a path. */
+const pathOf = (target: string): string => (target.startsWith('/') ? (target.split(/[?#]/)[0] ?? '') : '');
 
 function dropHeader(headers: string[], name: string): void {
   for (let i = headers.length - 2; i >= 0; i -= 2) if (headers[i]?.toLowerCase() === name) headers.splice(i, 2);

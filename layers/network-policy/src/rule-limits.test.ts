@@ -126,3 +126,12 @@ test('a denial names the event that is on record', async () => {
   assert.equal(status(garbled), 400);
   assert.ok(desk.audit.events.some((one) => one.correlation === json(garbled)['eventId'] && one.decision?.rules[0]?.id === json(garbled)['rule']));
 });
+
+test('what is refused before any policy is asked is on record without its parameters', async () => {
+  const answer = await ask('watch.test', '/a/%2e%2e/b?token=very-private');
+  assert.equal(status(answer), 400);
+  const event = desk.audit.events.find((one) => one.correlation === json(answer)['eventId']);
+  assert.equal(event?.data?.['path'], '/a/%2e%2e/b');
+  await ask('watch.test', `http://me:very-private@watch.test:${upstream.port}/`);
+  assert.ok(!JSON.stringify(desk.audit.events).includes('very-private'));
+});

@@ -111,3 +111,24 @@ test('through the proxy: the body is read where the signature needs its hash, an
     await upstream.close();
   }
 });
+
+test('a session token that a service sends back is masked, in head and body', async () => {
+  const token = 'token-1234567890';
+  const upstream = await openUpstream((_req, res) => {
+    res.setHeader('x-echo', token);
+    res.end(`it is ${token}.`);
+  });
+  const desk = await openDesk({
+    rules: [{ host: 'aws.test', verdict: 'allow' }], pins: [{ host: 'aws.test' }], ports: [upstream.port],
+    credentials: [{ placeholder: 'NEMO12345678', value: 'secret-access-key-0123456789', host: 'aws.test', header: 'authorization', pathPrefix: '', sigv4: { accessKeyId: 'AKIAEXAMPLE0', sessionToken: token } }],
+  });
+  try {
+    const told = await say(await desk.tcp('aws.test', upstream.port), `GET / HTTP/1.1\r\nHost: aws.test:${upstream.port}\r\nConnection: close\r\n\r\n`, wholeAnswer);
+    assert.match(told, /^HTTP\/1\.1 200 /);
+    assert.ok(!told.includes(token), told);
+    assert.match(told, /it is \*{16}\./);
+  } finally {
+    await desk.close();
+    await upstream.close();
+  }
+});

@@ -34,6 +34,7 @@ export interface WebSocketOptions {
 }
 
 const closeWithin = 2000;
+const nothing = Buffer.alloc(0);
 
 export class WebSocketRelay {
   readonly #options: WebSocketOptions;
@@ -117,22 +118,29 @@ export class WebSocketRelay {
       kept = bytes;
       if (more !== 0 && !events.keep(more) && more > 0) throw new FrameError(1009, 'too many messages wait for their rest');
     };
+    const filtered = (given: Buffer, binary: boolean): Buffer | undefined => {
+      let data: Buffer | undefined = given;
+      for (const filter of filters) if (data && data.length > 0) data = filter({ from: side, binary, data });
+      return data;
+    };
     const take = (chunk: Buffer): void => {
       if (this.#done || ended) return;
       events.data(chunk.length, side);
       try {
         for (const event of reader.read(chunk)) {
           if (event.kind === 'close') {
+            const reason = filtered(Buffer.from(event.reason), false);
             ended = true;
-            if (!to.writableEnded) to.end(writeClose(event.code, event.reason, mask));
+            if (!to.writableEnded) to.end(writeClose(event.code, reason?.equals(Buffer.from(event.reason)) ? event.reason : '', mask));
             continue;
           }
           if (event.kind !== 'message') {
-            this.#send(from, to, writeFrame(event.kind, event.data, mask));
+            const data = filtered(event.data, true);
+            // What was changed may be too long for a control frame; what it says is nobody's business but the sender's.
+            this.#send(from, to, writeFrame(event.kind, data?.length === event.data.length ? data : nothing, mask));
             continue;
           }
-          let data: Buffer | undefined = event.data;
-          for (const filter of filters) if (data) data = filter({ from: side, binary: event.binary, data });
+          const data = filtered(event.data, event.binary);
           if (data) this.#send(from, to, writeFrame(event.binary ? 'binary' : 'text', data, mask));
         }
         keep(reader.kept);

@@ -269,3 +269,28 @@ test('frames: whatever the cuts, the same messages; whatever the bytes, an event
     }
   }), { seed: 7, numRuns: 2000 });
 });
+
+test('what stands in a ping, a pong or the reason of a close is read as messages are, both ways', async () => {
+  const pings: string[] = [];
+  for (const kind of ['ping', 'pong'] as const) {
+    const count = accepted.length;
+    const client = await opened(await open('/control'));
+    const peer = accepted[count];
+    peer?.on(kind, (data: Buffer) => pings.push(data.toString()));
+    const over = closed(client);
+    client[kind]('fine');
+    client[kind](`x ${secret}`);
+    assert.equal((await over).code, 1008, kind);
+  }
+  assert.deepEqual(pings, ['fine', 'fine']);
+  const count = accepted.length;
+  const client = await opened(await open('/control'));
+  const peer = accepted[count] ?? assert.fail('nobody came');
+  const heard = once(client, 'ping') as Promise<[Buffer]>;
+  peer.ping(`x ${secret}`);
+  assert.equal((await heard)[0].toString(), `x ${'*'.repeat(secret.length)}`);
+  const left = once(peer, 'close') as Promise<[number, Buffer]>;
+  client.close(4000, secret);
+  const [, reason] = await left;
+  assert.ok(!reason.toString().includes(secret), reason.toString());
+});
