@@ -119,10 +119,28 @@ export function matchesHttp(rule: EgressRule, view: HttpView): boolean {
   return !rule.inside || failingInside(rule.ir, view) === undefined;
 }
 
-/** Allow: no parameter but the named ones, each with an accepted value. Escalate, deny: one of the named ones occurs with such a value. */
+/**
+ * Allow: no parameter but the named ones, each with an accepted value. Escalate, deny: one of the named ones occurs with such a value,
+ * as a careless server may read it: whatever its case, as a list (`a[]`), and after a `;` too.
+ */
 export function queryHolds(ir: EgressRuleIr, query: readonly (readonly [string, string])[]): boolean {
   const accepted = (name: string, value: string): boolean => ir.query?.some(([n, values]) => n === name && values.some((v) => matchText(v, value))) === true;
-  return ir.effect === 'allow' ? query.every(([name, value]) => accepted(name, value)) : query.some(([name, value]) => accepted(name, value));
+  return ir.effect === 'allow' ? query.every(([name, value]) => accepted(name, value)) : query.some(([name, value]) => readings(name, value).some(([n, v]) => loosely(ir, n, v)));
+}
+
+function* pairs(name: string, value: string): Generator<readonly [string, string]> {
+  yield [name, value];
+  for (const part of `${name}=${value}`.split(';')) {
+    const equals = part.indexOf('=');
+    yield equals < 0 ? [part, ''] : [part.slice(0, equals), part.slice(equals + 1)];
+  }
+}
+const readings = (name: string, value: string): readonly (readonly [string, string])[] => (value.includes(';') || name.includes(';') ? [...pairs(name, value)] : [[name, value]]);
+
+function loosely(ir: EgressRuleIr, name: string, value: string): boolean {
+  const plain = name.toLowerCase().trim();
+  const bare = plain.replace(/\[.*$/, '');
+  return ir.query?.some(([n, values]) => [plain, bare].includes(n.toLowerCase()) && values.some((v) => matchText(v.toLowerCase(), value.toLowerCase()))) === true;
 }
 
 const nothing: readonly RuleRef[] = [{ id: 'egress.default' }];

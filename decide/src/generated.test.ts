@@ -22,8 +22,8 @@ const withInside = <T extends Record<string, unknown>>(given: fc.Arbitrary<T>): 
   fc.tuple(given, fc.oneof(fc.constant<Readonly<Record<string, unknown>>>({}), inside), fc.constantFrom(undefined, undefined, undefined, 'monitor')).map(([rule, more, mode]) => {
     const { methods, paths, query, ...bare } = rule;
     const own = more['protocol'] === 'tcp' || more['protocol'] === 'smtp' || more['smtp'] !== undefined;
-    // two protocols of their own on one port are refused by the loader
-    return { ...bare, ...(own ? {} : { methods, paths, query }), ...more, ...(more['smtp'] === undefined && more['protocol'] !== 'smtp' ? {} : { ports: [25] }), mode };
+    // two protocols of their own on one port are refused by the loader, and so is an action of what is passed on unread
+    return { ...bare, ...(more['protocol'] === 'tcp' ? { as: undefined } : {}), ...(own ? {} : { methods, paths, query }), ...more, ...(more['smtp'] === undefined && more['protocol'] !== 'smtp' ? {} : { ports: [25] }), mode };
   });
 const conditions = { binaries: maybe(some(programs)), methods: maybe(some(methods)), ports: maybe(some([80, 443, 8443])), paths: maybe(some(paths)), query: maybe(query) };
 const rule = (domains: readonly string[], as: boolean) =>
@@ -41,7 +41,8 @@ export const policies: fc.Arbitrary<CompiledPolicy> = fc
     network: fc.record({
       allow: fc.array(rule([...exact, ...wild], true), { maxLength: 6 }),
       escalate: fc.array(rule([...exact, ...wild, '*'], false), { maxLength: 3 }),
-      deny: fc.array(rule([...exact, ...wild, '*', '*.test', '?.test'], false), { maxLength: 4 }),
+      // STARTTLS is refused in a denial
+      deny: fc.array(rule([...exact, ...wild, '*', '*.test', '?.test'], false).map((r) => (r['smtp'] === undefined ? r : { ...r, smtp: { recipients: ['*@acme.example'] } })), { maxLength: 4 }),
     }),
     none: fc.integer({ min: 0, max: 15 }).map((n) => n === 0),
     open: fc.integer({ min: 0, max: 5 }).map((n) => n === 0),

@@ -129,6 +129,14 @@ test('a rule that takes away by what is inside is seen: nothing that it holds fo
   assert.equal(handling('    allow: [{ domain: "*.corp.org", protocol: tcp, ports: [443] }]\n    deny: [{ domain: a.corp.org, paths: [/admin] }]\n', 'a.corp.org', 443), 'inspect');
 });
 
+test('a parameter that is taken away is, however a careless server may read it', () => {
+  const policy = policyOf({ egress: '    allow: [{ domain: a.org }, { domain: b.org, query: { a: "1" } }]\n    deny: [{ domain: a.org, query: { Force: [yes, "on*"] } }]\n' });
+  const at = (query: string): string => ask(policy, httpRequest(policy, `GET https://a.org/?${query}`));
+  for (const query of ['Force=yes', 'force=YES', 'FORCE=only', 'a=1&Force=yes', 'a=1;Force=yes', 'a;force=yes;b', 'force[]=yes', 'Force[x]=on', 'a=1;force[]=yes']) assert.equal(at(query), 'deny egress.deny[0]', query);
+  for (const query of ['force=no', 'forced=yes', 'a=force;b=yes', 'a=1;force=no', '']) assert.equal(at(query), 'allow egress.allow[0]', query);
+  for (const query of ['A=1', 'a=1;b=2', 'a[]=1']) assert.equal(ask(policy, httpRequest(policy, `GET https://b.org/?${query}`)), 'deny egress.allow[1]', query);
+});
+
 test('patterns: every kind of wildcard, and no input that takes long', () => {
   const path = (pattern: string, text: string): boolean => matchPath(compilePath(pattern), strictSegments(text));
   for (const [pattern, text] of [['/**', '/'], ['/**', '/a/b'], ['/a/**/z', '/a/z'], ['/a/**/z', '/a/b/c/z'], ['/a*c', '/abc'], ['/{x}/b', '/q/b'], ['/**/a/**', '/x/a'], ['/', '/']] as const) assert.ok(path(pattern, text), `${pattern} ${text}`);

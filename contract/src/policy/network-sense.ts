@@ -35,12 +35,14 @@ export function defaultPorts(protocol: RuleProtocol | ''): readonly number[] {
 
 interface Lists {
   readonly egress: { readonly allow: readonly RuleFields[]; readonly escalate: readonly RuleFields[]; readonly deny: readonly RuleFields[] };
-  readonly inspection: { readonly tlsDecrypt: boolean; readonly scanForPII: boolean };
+  readonly inspection: { readonly tlsDecrypt: boolean; readonly scanForPII: boolean; readonly actions?: unknown; readonly responses?: unknown; readonly maxBody?: unknown };
 }
 
 /** Adds an issue for every rule that contradicts itself, or a rule beside it. */
 export function checkSense(policy: Lists, ctx: z.core.$RefinementCtx): void {
   const spoken = new Map<string, RuleProtocol>();
+  const idle = policy.inspection.scanForPII ? undefined : (['actions', 'responses', 'maxBody'] as const).find((field) => policy.inspection[field] !== undefined);
+  if (idle !== undefined) ctx.addIssue({ code: 'custom', path: ['inspection', idle], message: `\`${idle}\` means nothing where \`scanForPII\` is false.`, params: problem('NEMO_E_POLICY_TYPE', undefined, 'Remove it, or let `scanForPII` be true.') });
   for (const list of ['allow', 'escalate', 'deny'] as const) {
     policy.egress[list].forEach((rule, index) => {
       const bad = (field: string, message: string, why: string | undefined, fix: string): void => {
@@ -49,7 +51,11 @@ export function checkSense(policy: Lists, ctx: z.core.$RefinementCtx): void {
       const protocol = protocolOf(rule);
       if (list !== 'deny') checkTls(rule, protocol, policy.inspection, bad);
       checkProtocol(rule, protocol, bad);
-      if (list === 'deny') return;
+      if (list === 'deny') {
+        const mail: unknown = rule['smtp'];
+        if (typeof mail === 'object' && mail !== null && 'starttls' in mail && mail.starttls !== undefined) bad('smtp', '`starttls` says nothing in a rule that denies.', undefined, 'Say it in the rule that allows.');
+        return;
+      }
       const own = protocol === 'smtp' || protocol === 'postgres' || protocol === 'redis' || protocol === 'tcp' ? protocol : undefined;
       for (const port of rule.ports ?? defaultPorts(protocol)) {
         const place = `${rule.domain}:${port}`;
@@ -71,6 +77,7 @@ function checkTls(rule: RuleFields, protocol: RuleProtocol | '', inspection: Lis
     const field = inside.find((name) => rule[name] !== undefined);
     const fix = 'Say `tls: intercept` in the rule, or leave the field out.';
     if (field !== undefined) return bad(field, `\`${field}\` cannot be decided where TLS is not opened.`, why, fix);
+    if (rule.tls === 'passthrough' && rule['ca'] !== undefined) return bad('ca', '`ca` means nothing where the client itself verifies the server.', why, fix);
     if (rule.protocol !== undefined && rule.protocol !== 'tcp') return bad('protocol', `\`protocol: ${rule.protocol}\` cannot be seen where TLS is not opened.`, why, fix);
   }
   if (rule.tls === 'passthrough' && inspection.scanForPII && rule.uninspected !== 'allow') {
@@ -84,7 +91,12 @@ function checkProtocol(rule: RuleFields, protocol: RuleProtocol | '', bad: Bad):
   for (const [field, own] of Object.entries(wordsOf)) {
     if (rule[field] !== undefined && protocol !== own) return bad(field, `\`${field}\` says nothing about \`protocol: ${protocol}\`.`, undefined, `Say \`protocol: ${own}\`, or remove it.`);
   }
+  // Its messages have a limit of their own, and are read one by one.
+  const sized = protocol === 'websocket' ? (['maxBody', 'onOversize'] as const).find((name) => rule[name] !== undefined) : undefined;
+  if (sized !== undefined) return bad(sized, `\`${sized}\` is about the body of a request; the opening of a WebSocket has none.`, undefined, 'Remove it.');
   if (protocol === '' || httpProtocols.has(protocol)) return;
+  const unread = protocol === 'tcp' ? (['as', 'ca'] as const).find((name) => rule[name] !== undefined) : undefined;
+  if (unread !== undefined) return bad(unread, `\`${unread}\` means nothing where connections are passed on unread.`, undefined, 'Remove it, or name the protocol that is spoken.');
   const field = ofHttp.find((name) => rule[name] !== undefined);
   if (field !== undefined) bad(field, `\`${field}\` is decided for HTTP only, not for \`protocol: ${protocol}\`.`, undefined, 'Remove it, or name another protocol.');
   else if (protocol === 'tcp' && rule.ports === undefined) bad('protocol', '`protocol: tcp` needs a port.', 'It is passed on unread, so that there is no usual one.', 'Add e.g. `ports: [22]`.');

@@ -104,6 +104,10 @@ function networkGaps(file: NetworkPolicyFile, open: boolean, programs: boolean, 
   policy.ingress.allow.forEach((rule, i) => {
     if (rule.auth === undefined) out.push({ text: `ingress.allow[${i}]: unproven: anybody can say that they are ${rule.source}, so nobody is admitted until the rule says how a caller proves it (\`auth\`).`, stricter: true, where: at('ingress', 'allow', i) });
   });
+  if (policy.inspection.scanForPII && !policy.inspection.tlsDecrypt) {
+    const stated = isStated(file, ['networkPolicy', 'inspection', 'scanForPII']);
+    out.push({ text: 'inspection.scanForPII: with `tlsDecrypt: false` nothing is searched that goes through TLS, unless its rule says `tls: intercept`.', unasked: !stated, where: at('inspection', stated ? 'scanForPII' : 'tlsDecrypt') });
+  }
   if (policy.inspection.logPayloads) out.push({ text: 'inspection.logPayloads: this version never records payloads.', stricter: true, where: at('inspection', 'logPayloads') });
   for (const list of ['allow', 'escalate', 'deny'] as const) {
     policy.egress[list].forEach((given, index) => {
