@@ -22,13 +22,13 @@ test('an upload that was begun before the label rose is no way out for what is k
   name: t
   egress:
     allow:
-      - { domain: any.test, ports: [${upstream.port}] }
+      - { domain: some.test, ports: [${upstream.port}] }
       - { domain: ours.test, ports: [${upstream.port}], accepts: restricted }
 `;
   const sandboxPolicy = sandboxPolicySchema.parse({ apiVersion: 'openshell.nvidia.com/v1', kind: 'SandboxPolicy', metadata: { name: 't' }, spec: { isolation: {} } });
   const policy = compilePolicy({ sandboxPolicy, network: loadNetworkPolicy(text, 'network.yaml'), role: '' }, 1);
   let restricted = false;
-  const hosts = ['any.test', 'ours.test'];
+  const hosts = ['some.test', 'ours.test'];
   const desk = await openDesk({
     rules: [], judge: judgeOf(() => policy, { version: 1, decide: (request) => decide(policy, request) }), ports: [upstream.port], intercepted: hosts, pins: hosts.map((host) => ({ host })),
     history: () => ({ ...emptyHistory, readRestricted: restricted }),
@@ -39,12 +39,12 @@ test('an upload that was begun before the label rose is no way out for what is k
       const answer = say(socket, `POST /up HTTP/1.1\r\nHost: ${host}:${upstream.port}\r\nTransfer-Encoding: chunked\r\nContent-Type: application/octet-stream\r\n\r\n5\r\nfirst\r\n`, wholeAnswer);
       return { socket, answer };
     };
-    const any = await upload('any.test');
+    const some = await upload('some.test');
     const ours = await upload('ours.test');
     while (begun.length < 2) await new Promise((turn) => setImmediate(turn));
     restricted = true;
     desk.egress.reconsider();
-    const told = await any.answer;
+    const told = await some.answer;
     assert.match(told, /^HTTP\/1\.1 403 /);
     assert.match(told, /"rule":"labels\.egress"/);
     ours.socket.write('6\r\nsecond\r\n0\r\n\r\n');
