@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, before, beforeEach, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { Dialogue } from '../protocols/testing-servers.ts';
 import { openDesk, openUpstream, say, wholeAnswer } from '../testing-egress.ts';
 import type { Desk, Upstream } from '../testing-egress.ts';
 
@@ -72,7 +73,7 @@ test('what is encoded and too large is refused, asked about or let through as it
 test('a held body that comes too slowly ends with 408, on record, and holds no memory after it', async () => {
   // Together these claim more than all held bodies may have.
   const slow = await Promise.all(Array.from({ length: 30 }, () => desk.tcp('api.test', upstream.port)));
-  const answers = await Promise.all(slow.map((socket, i) => say(socket, `POST /x HTTP/1.1\r\nhost: api.test\r\n${json}${i % 2 === 0 ? 'content-length: 1000000\r\n\r\n{' : 'transfer-encoding: chunked\r\n\r\n1\r\n{\r\n'}`, wholeAnswer)));
+  const answers = await Promise.all(slow.map((socket, i) => new Dialogue(socket).say(`POST /x HTTP/1.1\r\nhost: api.test\r\n${json}${i % 2 === 0 ? 'content-length: 1000000\r\n\r\n{' : 'transfer-encoding: chunked\r\n\r\n1\r\n{\r\n'}`, wholeAnswer)));
   for (const answer of answers) assert.match(answer, /^HTTP\/1\.1 408[\s\S]*"rule":"proxy\.body-late"/);
   assert.equal(bytes.length, 0);
   assert.equal(desk.audit.events.filter(({ decision }) => decision?.rules[0]?.id === 'proxy.body-late').length, 30);
