@@ -27,7 +27,8 @@ function needed(manifest: Manifest, found = new Set<string>()): Set<string> {
 
 /** Our TypeScript below `source` as JavaScript and declarations in `target`. Throws with the compiler's words. */
 function compile(source: string, target: string): void {
-  const entries = ['index.ts', 'cli.ts'].map((name) => join(source, name)).filter((path) => existsSync(path));
+  // The last is no import of anybody: a thread is started from it.
+  const entries = ['index.ts', 'cli.ts', 'inspect/inspect-thread.ts'].map((name) => join(source, name)).filter((path) => existsSync(path));
   const options = ['--ignoreConfig', '--target', 'ES2024', '--lib', 'ES2024', '--module', 'nodenext', '--moduleResolution', 'nodenext', '--types', 'node', '--strict', '--skipLibCheck', '--verbatimModuleSyntax', '--exactOptionalPropertyTypes', '--rewriteRelativeImportExtensions', '--declaration'];
   execFileSync(process.execPath, [join(repository, 'node_modules/typescript/bin/tsc'), ...options, '--rootDir', source, '--outDir', target, ...entries], { cwd: repository, stdio: ['ignore', 'pipe', 'inherit'] });
 }

@@ -41,7 +41,7 @@ describe('the package', { skip: process.getuid?.() === 0 ? false : 'needs root' 
 
   it('brings JavaScript with types and its native helper with all sources, and no tests', () => {
     assert.deepEqual(readdirSync(installed).sort(), ['LICENSE', 'README.md', 'bin', 'dist', 'native', 'node_modules', 'package.json']);
-    for (const file of ['dist/index.js', 'dist/index.d.ts', 'dist/standalone/run.js', 'native/Makefile', 'native/nftables.c', 'native/build/network-capture', 'native/build/binding.node', 'node_modules/@nemoclaw/decide/dist/index.js', 'node_modules/undici/package.json']) assert.ok(existsSync(join(installed, file)), file);
+    for (const file of ['dist/index.js', 'dist/index.d.ts', 'dist/standalone/run.js', 'dist/inspect/inspect-thread.js', 'native/Makefile', 'native/nftables.c', 'native/build/network-capture', 'native/build/binding.node', 'node_modules/@nemoclaw/decide/dist/index.js', 'node_modules/undici/package.json']) assert.ok(existsSync(join(installed, file)), file);
     assert.deepEqual((readdirSync(join(installed, 'dist'), { recursive: true }) as string[]).filter((name) => name.includes('test') || (name.endsWith('.ts') && !name.endsWith('.d.ts'))), []);
   });
 
