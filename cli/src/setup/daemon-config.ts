@@ -88,7 +88,9 @@ export function daemonConfig(places: Places, { operatorsGid, users }: Identities
   const agents = agentUids(places.root);
   // run, state, prefix and the identities openshelld tells every service by itself
   const env = { NEMOCLAW_LIB: '{lib}', NEMOCLAW_BLUEPRINTS: '{lib}/blueprints', NEMOCLAW_AGENTS: '{state}/agents', ...(bounds.demo === 0 ? {} : { NEMOCLAW_DEMO_DIR: '{state}/demo' }), ...(bounds.ingress === '' ? {} : { NEMOCLAW_INGRESS: bounds.ingress }) };
-  const service = (role: string): Record<string, unknown> => ({ name: role, role, argv: ['{node}', `{lib}/gateway/src/processes/${role}.ts`], env });
+  // A gateway that was idle for minutes would compile its policy code anew, at four times the time of a change.
+  const kept = ['--no-flush-bytecode'];
+  const service = (role: string): Record<string, unknown> => ({ name: role, role, argv: ['{node}', ...kept, `{lib}/gateway/src/processes/${role}.ts`], env });
   return {
     instance: instanceName(places.root),
     run: places.run,

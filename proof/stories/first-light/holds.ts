@@ -136,14 +136,20 @@ async function hostileThread({ check, terminal, workspace }: Scene): Promise<voi
       await new Promise((next) => setTimeout(next, 5));
     }
   })();
-  const raced = await terminal.exec('desk', ['sh', '-c', `cd /workspace && exec ./race flip ${flips}`], 90_000).finally(() => (over = true));
-  await deciding;
-  const count = (name: string): number => Number(new RegExp(`${name}=(\\d+)`).exec(raced.out)?.[1] ?? -1);
+  const runs: string[] = [];
+  const count = (name: string): number => runs.reduce((sum, out) => sum + Number(new RegExp(`${name}=(\\d+)`).exec(out)?.[1] ?? Number.NaN), 0);
+  try {
+    // How often the two threads meet is luck: until it was asked often enough to have been denied as well.
+    for (let round = 0; round < 10 && (runs.length === 0 || decided.length < 6 || count('refused') === 0); round += 1) runs.push((await terminal.exec('desk', ['sh', '-c', `cd /workspace && exec ./race flip ${flips}`], 90_000)).out);
+  } finally {
+    over = true;
+    await deciding;
+  }
   const ours = new Set(decided);
   const performed = (await terminal.json<Approval[]>(['approvals', 'list', '--all'])).filter((one) => ours.has(one.id) && one.state === 'approved' && one.effect === 'performed').length;
-  console.log(`     ${flips} flips: ${raced.out.trim()}; ${decided.length} asked, ${performed} approved and performed`);
-  check.that('it was asked, approved and denied', decided.length > 2 && performed > 0 && count('refused') > 0, raced);
-  check.that('exactly the approved deletions happened', count('lost') === performed && count('done') + count('refused') + count('other') === flips, raced.out);
+  console.log(`     ${runs.length} × ${flips} flips: ${runs.map((out) => out.trim()).join('; ')}; ${decided.length} asked, ${performed} approved and performed`);
+  check.that('it was asked, approved and denied', decided.length > 2 && performed > 0 && count('refused') > 0, runs);
+  check.that('exactly the approved deletions happened', count('lost') === performed && count('done') + count('refused') + count('other') === flips * runs.length, runs);
 }
 
 async function unanswered({ check, company, terminal, workspace, instance }: Scene): Promise<void> {
