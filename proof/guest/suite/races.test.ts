@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import { programs } from './kept.ts';
 
 const kinds = ['flip', 'swap', 'storm', 'redirect', 'rewrite', 'pass'];
-const rounds = 1000;
+const rounds = 3000;
 const holder = new URL('../../../layers/openshell/native/build/test-lsm', import.meta.url).pathname;
 
 test(`a hostile process wins 0 of ${rounds} by each of ${kinds.length} races`, { timeout: 900_000 }, async (t) => {
