@@ -11,7 +11,8 @@ const plain = 65_534;
 
 export interface Database {
   readonly port: number;
-  stop(): void;
+  /** Resolves when it has ended. */
+  stop(): Promise<void>;
 }
 
 function program(args: readonly string[], cwd: string): string {
@@ -19,6 +20,16 @@ function program(args: readonly string[], cwd: string): string {
   const done = spawnSync(command, rest, { cwd, uid: plain, gid: plain, encoding: 'utf8', timeout: 60_000 });
   if (done.status !== 0) throw new Error(`${command}: ${done.stderr}${done.stdout}`);
   return done.stdout;
+}
+
+/** Ends it and waits; safe to call twice. */
+function ending(child: ChildProcess, signal: 'SIGINT' | 'SIGTERM'): () => Promise<void> {
+  const gone = new Promise<void>((done) => void child.once('exit', () => done()));
+  return async () => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    child.kill(signal);
+    await gone;
+  };
 }
 
 async function listening(port: number, child: ChildProcess): Promise<void> {
@@ -32,8 +43,8 @@ async function listening(port: number, child: ChildProcess): Promise<void> {
   }), 30_000);
 }
 
-/** User `tester`, password `pass-word-1`, database `app` with a table `notes`. Undefined where its programs are not installed. */
-export async function startPostgres(root: string, port: number): Promise<Database | undefined> {
+/** `started`: told how to stop it as soon as it runs, ready or not. User `tester`, password `pass-word-1`, database `app` with a table `notes`. Undefined where its programs are not installed. */
+export async function startPostgres(root: string, port: number, started: (stop: () => Promise<void>) => void): Promise<Database | undefined> {
   const versions = existsSync('/usr/lib/postgresql') ? readdirSync('/usr/lib/postgresql') : [];
   const bin = versions.map((version) => `/usr/lib/postgresql/${version}/bin`).find((folder) => existsSync(join(folder, 'initdb')));
   if (bin === undefined) return undefined;
@@ -43,6 +54,8 @@ export async function startPostgres(root: string, port: number): Promise<Databas
   chownSync(folder, plain, plain);
   program([`${bin}/initdb`, '-D', join(folder, 'data'), '-U', 'tester', '--auth=scram-sha-256', `--pwfile=${join(folder, 'password')}`, '--no-sync', '-E', 'UTF8', '--locale=C'], folder);
   const child = spawn(`${bin}/postgres`, ['-D', join(folder, 'data'), '-p', String(port), '-h', '127.0.0.1', '-k', folder, '-F'], { uid: plain, gid: plain, stdio: 'ignore', cwd: folder });
+  const stop = ending(child, 'SIGINT');
+  started(stop);
   await listening(port, child);
   const sql = (database: string, text: string): void => {
     const done = spawnSync(`${bin}/psql`, ['-h', '127.0.0.1', '-p', String(port), '-U', 'tester', '-d', database, '-c', text], { env: { PGPASSWORD: 'pass-word-1' }, encoding: 'utf8' });
@@ -57,11 +70,11 @@ export async function startPostgres(root: string, port: number): Promise<Databas
     }
   }, 20_000);
   sql('app', "create table notes (text text); insert into notes values ('a note from the database')");
-  return { port, stop: () => child.kill('SIGINT') };
+  return { port, stop };
 }
 
 /** Undefined where it is not installed: the server is the program that also checks files, by the name it is called. */
-export async function startRedis(root: string, port: number): Promise<Database | undefined> {
+export async function startRedis(root: string, port: number, started: (stop: () => Promise<void>) => void): Promise<Database | undefined> {
   const binary = ['/usr/bin/redis-check-rdb', '/usr/bin/redis-server'].find((file) => existsSync(file));
   if (binary === undefined) return undefined;
   const folder = join(root, 'redis');
@@ -69,6 +82,8 @@ export async function startRedis(root: string, port: number): Promise<Database |
   chownSync(folder, plain, plain);
   symlinkSync(binary, join(folder, 'redis-server'));
   const child = spawn(join(folder, 'redis-server'), ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', folder], { uid: plain, gid: plain, stdio: 'ignore', cwd: folder });
+  const stop = ending(child, 'SIGTERM');
+  started(stop);
   await listening(port, child);
-  return { port, stop: () => child.kill('SIGTERM') };
+  return { port, stop };
 }

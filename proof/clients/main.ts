@@ -61,18 +61,25 @@ const folder = mkdtempSync('/tmp/nc-clients-');
 chmodSync(folder, 0o755);
 const instance = new Instance();
 const stopped: (() => void | Promise<void>)[] = [() => rmSync(folder, { recursive: true, force: true })];
-const clean = async (): Promise<void> => {
-  await instance.destroy();
-  for (const stop of stopped.reverse()) await stop();
-};
+const toStop = (stop: () => Promise<void>): void => void stopped.push(stop);
+let cleaned: Promise<void> | undefined;
+const clean = (): Promise<void> =>
+  (cleaned ??= (async () => {
+    await instance.destroy();
+    for (const stop of stopped.reverse()) await stop();
+  })());
+// Nothing of it outlives the proof, also where a server of ours throws outside of every await.
+process.once('uncaughtException', (error) => {
+  console.error(error);
+  void clean().finally(() => process.exit(1));
+});
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => void clean().finally(() => process.exit(130)));
 try {
   const clients = haveClients();
   makeFiles(folder);
   const web: WebServer = await openWebServer(Object.values(hosts), folder);
   stopped.push(() => web.close());
-  const databases: Record<string, Database | undefined> = { postgres: await startPostgres(folder, await freePort()), redis: await startRedis(folder, await freePort()) };
-  for (const database of Object.values(databases)) if (database) stopped.push(() => database.stop());
+  const databases: Record<string, Database | undefined> = { postgres: await startPostgres(folder, await freePort(), toStop), redis: await startRedis(folder, await freePort(), toStop) };
   for (const [name, database] of Object.entries(databases)) if (!database) console.log(`CLIENT NOT TESTED: ${name} (no server is installed here)`);
 
   mkdirSync(join(instance.root, 'etc/nemoclaw'), { recursive: true });

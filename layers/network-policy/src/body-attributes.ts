@@ -1,5 +1,4 @@
 /** Reads a buffered request body into the attributes that a decision may ask for. */
-import { brotliDecompressSync, gunzipSync, inflateSync, zstdDecompressSync } from 'node:zlib';
 import { foldKey, hasInexactNumber } from '@nemoclaw/contract';
 import { hasDuplicateKeys } from './json-keys.ts';
 import { readQueryString } from './request-target.ts';
@@ -10,22 +9,6 @@ const none: BodyRead = { state: 'read', attributes: new Map() };
 const ambiguous = (why: string): BodyRead => ({ state: 'ambiguous', why });
 // A lenient decoder would make one text of two bodies.
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-
-/** Undoes a content encoding, at most `limit` bytes out. Undefined where it cannot: unknown coding, damage, too long. */
-export function decodeBody(body: Buffer, encoding: string, limit: number): Buffer | undefined {
-  try {
-    switch (encoding) {
-      case '': case 'identity': return body;
-      case 'gzip': case 'x-gzip': return gunzipSync(body, { maxOutputLength: limit });
-      case 'deflate': return inflateSync(body, { maxOutputLength: limit });
-      case 'br': return brotliDecompressSync(body, { maxOutputLength: limit });
-      case 'zstd': return zstdDecompressSync(body, { maxOutputLength: limit });
-      default: return undefined;
-    }
-  } catch {
-    return undefined;
-  }
-}
 
 /** `contentType` in lower case. JSON objects and forms give their fields; every other body gives none. */
 export function readAttributes(body: Buffer, contentType: string): BodyRead {

@@ -105,8 +105,8 @@ export class Admission {
       const reasons: string[] = [];
       for (const { rule, rate } of rules) {
         const unproven = await this.#proofs.check(rule, callerOf(req, body));
-        // The policy may have changed while a token was checked.
-        if (unproven === undefined && this.#byId.get(sandbox.id)?.sandbox.rules.every((now) => JSON.stringify(now) !== JSON.stringify(rule))) return this.#no(sandbox.id, from, req, 'the policy changed');
+        // The rule, or the sandbox, may be gone since: the body and the proof took their time.
+        if (unproven === undefined && !this.#stands(sandbox.id, rule)) return this.#no(sandbox.id, from, req, 'the policy changed');
         if (unproven === undefined) return await this.#admit(sandbox, rule, rate, checked, target, body, from);
         reasons.push(`${rule.id}: ${unproven}`);
       }
@@ -114,6 +114,11 @@ export class Admission {
     } finally {
       this.#underWay -= 1;
     }
+  }
+
+  #stands(id: string, rule: IngressRule): boolean {
+    const text = JSON.stringify(rule);
+    return this.#byId.get(id)?.sandbox.rules.some((now) => JSON.stringify(now) === text) ?? false;
   }
 
   async #admit(sandbox: IngressSandbox, rule: IngressRule, rate: TokenBucket | undefined, checked: CheckedRequest, target: string, body: Buffer, from: string): Promise<OuterAnswer> {

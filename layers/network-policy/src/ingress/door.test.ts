@@ -236,6 +236,27 @@ test('what two parsers could read differently is refused, and what follows it is
   assert.equal(seen.length, 0);
 });
 
+test('a rule that goes while its caller still speaks admits nobody: another rule, and no sandbox any more', async () => {
+  const others: (IngressRule[] | undefined)[] = [undefined, [], [rule(github, { path: '/hooks/**', port: 9 })]];
+  for (const after of others) {
+    const sandbox = serve(rule(github));
+    const socket = connect(port, '127.0.0.1');
+    let heard = '';
+    socket.on('data', (part: Buffer) => {
+      heard += part.toString();
+    });
+    const closed = new Promise<void>((done) => void socket.on('close', () => done()));
+    await new Promise<void>((done) => void socket.write(`POST /one/hooks/late HTTP/1.1\r\nHost: here\r\nX-Hub-Signature-256: ${signed('two')}\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nt`, () => done()));
+    // Its head is taken once it is told to go on.
+    while (!heard.includes('100 Continue')) await new Promise<void>((next) => setImmediate(next));
+    door.set('sb_1', after && { ...sandbox, rules: after });
+    socket.write('wo');
+    await closed;
+    assert.match(heard, /404 Not Found/);
+    assert.equal(seen.length, 0);
+  }
+});
+
 test('a rule’s rate is kept, and the record takes no more refusals than it should', async () => {
   serve(rule({ kind: 'addresses', ranges: ['127.0.0.1'] }, { rate: { count: 2, windowMs: 60_000 } }));
   const statuses = [];
