@@ -1,6 +1,6 @@
 /** Calls into a real sandbox, and credentials that stay outside it: who is admitted, what a program inside holds, and what the other side sees. */
 import { createHmac } from 'node:crypto';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createServer as createTcp } from 'node:net';
@@ -70,6 +70,7 @@ function call(port: number, path: string, body: string, headers: Readonly<Record
 export async function waysIn(check: Checks, made: (instance: Instance) => void): Promise<void> {
   const instance = new Instance();
   made(instance);
+  let serving: Promise<unknown> = Promise.resolve();
   const heard: { host: string; authorization: string; path: string; body: string }[] = [];
   const upstream = createServer((req, res) => {
     let body = '';
@@ -109,7 +110,7 @@ export async function waysIn(check: Checks, made: (instance: Instance) => void):
     const signed = (body: string, by = key): Record<string, string> => ({ 'x-signature': `sha256=${createHmac('sha256', by).update(body).digest('hex')}` });
 
     check.section('calls into a sandbox');
-    void inside(`python3 -c '${service.replaceAll("'", `'"'"'`)}'`);
+    serving = inside(`python3 -c '${service.replaceAll("'", `'"'"'`)}'`);
     await until('the service inside', async () => ((await inside('python3 -c "import socket; socket.create_connection((\'127.0.0.1\', 8080), 1)" && echo up')).out.includes('up') ? true : undefined), 30_000);
     const status = await instance.json<{ unenforced?: readonly string[] }>(['called', 'status']);
     check.that('a rule that only names its caller is reported as unproven', JSON.stringify(status).includes('unproven'), status);
@@ -159,6 +160,9 @@ export async function waysIn(check: Checks, made: (instance: Instance) => void):
     check.that('without the rule nobody is admitted', (await call(door, '/called/hooks/lead', 'last', signed('last'))).status === 404);
   } finally {
     await instance.destroy();
+    // Its command line ends with the instance, and Node writes what it compiled into the folder that was just removed.
+    await serving;
+    rmSync(instance.root, { recursive: true, force: true });
     upstream.closeAllConnections();
     upstream.close();
   }
