@@ -1,5 +1,5 @@
 /** `npm run attacks`: attacks from inside a sandbox, judged by what the world shows. Arguments: parts (kernel, more, services, controls, race, data-plane, two-sandboxes, labels, ways-in, network, record) or ids of kernel attacks to run alone. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Checks } from '../harness/checks.ts';
 import { takeInventory } from '../harness/leftovers.ts';
@@ -68,6 +68,8 @@ try {
   if (part('record')) await check.step('record', () => record(check));
 } finally {
   rmSync(folder, { recursive: true, force: true });
+  // Tried without the view, one attack leaves its emptied program where it has no program to remove it with.
+  for (const name of readdirSync('/tmp')) if (/^nca-tool-[0-9a-f]{24}$/.test(name) && statSync(join('/tmp', name)).size === 0) rmSync(join('/tmp', name));
 }
 check.section('what is left behind');
 const left = leftOf([...names, folder]);
