@@ -1,0 +1,134 @@
+/** Sends one allowed request on: its head made anew, credentials put in, its bytes through the outgoing hooks, and the answer's through the incoming ones. */
+import type { Decision } from '@nemoclaw/contract';
+import { bodyLimit } from './body-limit.ts';
+import { refusal } from './core.ts';
+import { insertCredentials } from './credentials.ts';
+import type { Credential } from './credentials.ts';
+import { grpcAnswer, grpcTransform, isGrpc } from './grpc.ts';
+import type { AnswerHead, ByteTransform } from './hooks.ts';
+import { hasCredential } from './inspect/answers.ts';
+import { authority } from './judge.ts';
+import { OutgoingBody } from './outgoing-body.ts';
+import type { PassingRequest } from './passing.ts';
+import { Relay } from './relay.ts';
+import { newerValues, RenewingHandler } from './renewal.ts';
+import type { CheckedRequest } from './request-check.ts';
+import { hashOf } from './sigv4.ts';
+import { safeTrailers } from './trailers.ts';
+import { dispatchWebSocket } from './websocket-dispatch.ts';
+import type { WebSocketRelay } from './websocket-relay.ts';
+import { UpgradeWire } from './wire-upgrade.ts';
+import type { Wire } from './wire.ts';
+
+/** What the exchange is told while its request is under way. */
+export interface Underway {
+  /** Who can stop it, before anything is sent. */
+  started(relay: Relay | WebSocketRelay): void;
+  ended(): void;
+  failed(error: Error): void;
+  /** A credential placeholder is out of place. */
+  misplaced(decision: Decision): void;
+  /** Whether it may go out once more. */
+  live(): boolean;
+  /** It does, with a newer credential. */
+  sentAgain(): void;
+}
+
+/** `held`: the body, where it was read before the decision. Throws what hooks throw. */
+export function dispatch(passing: PassingRequest, wire: Wire, held: Buffer | undefined, underway: Underway): void {
+  const { core, place, checked } = passing;
+  const headers = ['host', authority(place), ...checked.headers];
+  const inserted = insertInto(headers, passing, held || !checked.hasBody ? hashOf(held) : undefined);
+  if ('verdict' in inserted) {
+    underway.misplaced(inserted);
+    return;
+  }
+  plainAnswer(passing, headers);
+  if (wire instanceof UpgradeWire) {
+    underway.started(dispatchWebSocket(core, passing, wire, headers, inserted.used, underway));
+    return;
+  }
+  const limit = held || checked.hasBody ? bodyLimit(passing, held?.length ?? checked.length ?? 0) : undefined;
+  wire.goOn();
+  const body = held ?? (checked.hasBody ? outgoing(passing, wire, limit, headers) : null);
+  if (Buffer.isBuffer(body)) sayLength(headers, checked, body);
+  const relay = new Relay(wire, inserted.used, (head) => incoming(passing, head), {
+    data: (bytes) => { core.counts.bytesIn += bytes; },
+    ended: () => {
+      core.counts.bytesOut += Buffer.isBuffer(body) ? body.length : (body?.bytes ?? 0);
+      underway.ended();
+    },
+    failed: (error) => underway.failed(error),
+  });
+  underway.started(relay);
+  const { name, port, tls } = place;
+  const { version } = wire;
+  const send = (out: readonly string[], handler: Relay | RenewingHandler): void => core.ports.upstreams.send({ host: name, port, tls, version, path: checked.target, method: checked.method, headers: out, body, trailers: () => safeTrailers(wire.trailers()) }, handler);
+  if (!core.ports.renew || !inserted.used.some((one) => one.renewable === true)) {
+    send(headers, relay);
+    return;
+  }
+  const again = (): void => {
+    if (!underway.live()) return;
+    const fresh = ['host', authority(place), ...checked.headers];
+    const anew = insertInto(fresh, passing, hashOf(held));
+    if ('verdict' in anew) {
+      underway.misplaced(anew);
+      return;
+    }
+    plainAnswer(passing, fresh);
+    if (held) sayLength(fresh, checked, held);
+    relay.mask(anew.used);
+    underway.sentAgain();
+    send(fresh, relay);
+  };
+  send(headers, new RenewingHandler(relay, { renew: () => newerValues(core, inserted.used), again: body instanceof OutgoingBody ? undefined : again }));
+}
+
+/** Puts credentials into the headers of a request, or says why it must not go. `bodyHash`: what a signature is made over, undefined where the body is not read. */
+export function insertInto(headers: string[], { core, place, checked }: PassingRequest, bodyHash: string | undefined): { readonly used: readonly Credential[] } | Decision {
+  const { config, ports } = core;
+  const { name, port, tls } = place;
+  const result = insertCredentials(headers, checked.target, config.credentials, { host: name, port, method: checked.method, bodyHash, paths: checked.paths, confidential: tls || ports.upstreams.pinned(name) });
+  if (result.state === 'done') return { used: result.used };
+  return refusal(config.version, 'credentials.binding', `A credential placeholder stands in ${result.where}, where it is not bound to.`, 'Use the placeholder only in the header and for the host it was given for.');
+}
+
+/** A body that goes out as it comes, through what looks at it. */
+function outgoing(passing: PassingRequest, wire: Wire, limit: ByteTransform | undefined, headers: string[]): OutgoingBody {
+  const transforms: ByteTransform[] = limit ? [limit] : [];
+  for (const hook of passing.core.hooks.outgoing) {
+    const transform = isGrpc(passing.checked.contentType) ? grpcTransform(hook, passing) : hook.open(passing);
+    if (!transform) continue;
+    transforms.push(transform);
+    if (hook.changesLength) dropHeader(headers, 'content-length');
+  }
+  return new OutgoingBody(wire, transforms, passing.core.pace);
+}
+
+/** What looks at the answer, in the order of the hooks. */
+function incoming(passing: PassingRequest, head: AnswerHead): readonly ByteTransform[] {
+  const messages = isGrpc(passing.checked.contentType);
+  const out: ByteTransform[] = [];
+  for (const hook of passing.core.hooks.incoming) {
+    const transform = messages ? grpcAnswer(hook, passing, head) : hook.open(passing, head);
+    if (transform) out.push(transform);
+  }
+  return out;
+}
+
+/** What comes back is searched or read, so it must not come encoded. */
+function plainAnswer(passing: PassingRequest, headers: string[]): void {
+  if (hasCredential(passing) || passing.asked.some(({ message }) => message.protocol === 'mcp')) for (const name of ['accept-encoding', 'grpc-accept-encoding']) dropHeader(headers, name);
+}
+
+function dropHeader(headers: string[], name: string): void {
+  for (let i = headers.length - 2; i >= 0; i -= 2) if (headers[i]?.toLowerCase() === name) headers.splice(i, 2);
+}
+
+/** A body that was replaced, or that came in chunks and is here as a whole, has a length of its own. */
+function sayLength(headers: string[], checked: CheckedRequest, body: Buffer): void {
+  if (checked.length === body.length) return;
+  dropHeader(headers, 'content-length');
+  headers.push('content-length', String(body.length));
+}
