@@ -4,9 +4,9 @@ import { bodyLimit } from './body-limit.ts';
 import { refusal } from './core.ts';
 import { insertCredentials } from './credentials.ts';
 import type { Credential } from './credentials.ts';
-import { grpcAnswer, grpcTransform, isGrpc } from './grpc.ts';
+import { grpcAnswers, grpcBody, grpcTransforms, isGrpc } from './grpc.ts';
 import type { AnswerHead, ByteTransform } from './hooks.ts';
-import { hasCredential } from './inspect/answers.ts';
+import { hasCredential, headerOf } from './inspect/answers.ts';
 import { authority } from './judge.ts';
 import { OutgoingBody } from './outgoing-body.ts';
 import type { PassingRequest } from './passing.ts';
@@ -50,7 +50,7 @@ export function dispatch(passing: PassingRequest, wire: Wire, held: Buffer | und
   }
   const limit = held || checked.hasBody ? bodyLimit(passing, held?.length ?? checked.length ?? 0) : undefined;
   wire.goOn();
-  const body = held ?? (checked.hasBody ? outgoing(passing, wire, limit, headers) : null);
+  const body = (held && isGrpc(checked.contentType) ? grpcBody(passing, held) : held) ?? (checked.hasBody ? outgoing(passing, wire, limit, headers) : null);
   if (Buffer.isBuffer(body)) sayLength(headers, checked, body);
   const relay = new Relay(wire, inserted.used, (head) => incoming(passing, head), {
     data: (bytes) => { core.counts.bytesIn += bytes; },
@@ -97,8 +97,9 @@ export function insertInto(headers: string[], { core, place, checked }: PassingR
 /** A body that goes out as it comes, through what looks at it. */
 function outgoing(passing: PassingRequest, wire: Wire, limit: ByteTransform | undefined, headers: string[]): OutgoingBody {
   const transforms: ByteTransform[] = limit ? [limit] : [];
-  for (const hook of passing.core.hooks.outgoing) {
-    const transform = isGrpc(passing.checked.contentType) ? grpcTransform(hook, passing) : hook.open(passing);
+  if (isGrpc(passing.checked.contentType)) transforms.push(...grpcTransforms(passing));
+  else for (const hook of passing.core.hooks.outgoing) {
+    const transform = hook.open(passing);
     if (!transform) continue;
     transforms.push(transform);
     if (hook.changesLength) dropHeader(headers, 'content-length');
@@ -108,10 +109,10 @@ function outgoing(passing: PassingRequest, wire: Wire, limit: ByteTransform | un
 
 /** What looks at the answer, in the order of the hooks. */
 function incoming(passing: PassingRequest, head: AnswerHead): readonly ByteTransform[] {
-  const messages = isGrpc(passing.checked.contentType);
+  if (isGrpc(passing.checked.contentType) && isGrpc(headerOf(head, 'content-type'))) return grpcAnswers(passing, head);
   const out: ByteTransform[] = [];
   for (const hook of passing.core.hooks.incoming) {
-    const transform = messages ? grpcAnswer(hook, passing, head) : hook.open(passing, head);
+    const transform = hook.open(passing, head);
     if (transform) out.push(transform);
   }
   return out;

@@ -7,7 +7,7 @@ import { after, before, test } from 'node:test';
 import { deflateSync, gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { refusal } from './core.ts';
-import { grpcDenial, isGrpc, perMessage } from './grpc.ts';
+import { framesOnly, grpcDenial, isGrpc, perMessage } from './grpc.ts';
 import { Stopped } from './hooks.ts';
 import type { ByteTransform } from './hooks.ts';
 import { KnownSecrets } from './known-secrets.ts';
@@ -20,6 +20,8 @@ const secret = 'sk-real-0123456789abcdef';
 let upstream: Http2Upstream;
 let desk: Desk;
 let session: ClientHttp2Session;
+/** What the upstream says in place of an echo. */
+let lie: Buffer | undefined;
 let seen: { path: string; te: string; whole: boolean }[] = [];
 
 const framed = (data: Buffer | string, compressed = false): Buffer => {
@@ -37,7 +39,7 @@ before(async () => {
     seen.push(call);
     stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
     stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0', 'grpc-message': 'fine' }));
-    stream.on('data', (chunk: Buffer) => stream.write(chunk));
+    stream.on('data', (chunk: Buffer) => stream.write(lie ?? chunk));
     stream.on('end', () => {
       call.whole = stream.rstCode === constants.NGHTTP2_NO_ERROR;
       stream.end();
@@ -117,6 +119,68 @@ test('a secret is stopped in a message, plain or compressed; what cannot be undo
   const answer = answerOf(fine);
   fine.end(framed(gzipSync('harmless'), true));
   assert.equal((await answer).trailers['grpc-status'], '0');
+});
+
+test('a call that gives its length is looked at message by message too', async () => {
+  for (const [bytes, encoding] of [[framed(`x${secret}`), 'identity'], [framed(gzipSync(`x${secret}`), true), 'gzip']] as const) {
+    seen = [];
+    const stream = call('Send', { 'grpc-encoding': encoding, 'content-length': String(bytes.length) });
+    const answer = answerOf(stream);
+    stream.end(bytes);
+    const { headers, trailers, rstCode } = await answer;
+    assert.ok(headers['grpc-status'] === '7' || (rstCode !== 0 && trailers['grpc-status'] === undefined), encoding);
+    assert.ok(seen.every(({ whole }) => !whole), encoding);
+  }
+});
+
+test('where nothing is searched the framing is checked all the same, both ways', async () => {
+  const open = await openDesk({ rules: [{ host: 'grpc.test', verdict: 'allow' }], pins: [{ host: 'grpc.test', caPem: upstream.caPem }], ports: [upstream.port] });
+  open.policy.inspection = { scanForPII: false };
+  const own = await openSession(open, 'grpc.test', upstream.port);
+  const send = async (method: string, body: Buffer): Promise<Awaited<ReturnType<typeof answerOf>>> => {
+    const stream = own.request({ ':method': 'POST', ':path': `/pkg.Service/${method}`, 'content-type': 'application/grpc', te: 'trailers' }, { endStream: false });
+    const answer = answerOf(stream);
+    stream.end(body);
+    return answer;
+  };
+  const fine = await send('Fine', Buffer.concat([framed('one'), framed(''), framed('?', true)]));
+  assert.equal(fine.trailers['grpc-status'], '0');
+  assert.equal(fine.body, `${framed('one').toString('latin1')}${framed('').toString('latin1')}${framed('?', true).toString('latin1')}`);
+  for (const [what, body] of [['flag', Buffer.from([2, 0, 0, 0, 0])], ['cut', framed('one').subarray(0, 6)], ['trailing', Buffer.concat([framed('one'), Buffer.from([0, 0])])]] as const) {
+    seen = [];
+    const { headers, trailers, rstCode } = await send('Bad', body);
+    assert.ok(headers['grpc-status'] === '7' || (rstCode !== 0 && trailers['grpc-status'] === undefined), what);
+    assert.ok(seen.every(({ whole }) => !whole), what);
+  }
+  const before = open.audit.events.length;
+  // The upstream cuts its answer: the first byte of a message, and no more.
+  lie = Buffer.from([0]);
+  const cut = await send('Lie', framed('one'));
+  lie = undefined;
+  assert.notEqual(cut.rstCode, 0);
+  assert.equal(cut.trailers['grpc-status'], undefined);
+  assert.ok(open.audit.events.slice(before).some(({ verdict, message }) => verdict === 'deny' && message.includes('gRPC message is cut')));
+  own.destroy();
+  await open.close();
+});
+
+test('the framing alone: bytes pass unchanged until they break it, whatever the cuts', () => {
+  const refuse = (why: string): ReturnType<typeof refusal> => refusal(1, 'proxy.grpc', why, '');
+  fc.assert(fc.property(fc.array(fc.uint8Array({ maxLength: 300 }), { maxLength: 6 }), fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 9 }), fc.integer({ min: 0, max: 12 }), (messages, cuts, missing) => {
+    const whole = Buffer.concat(messages.map((one) => framed(Buffer.from(one))));
+    const bytes = whole.subarray(0, Math.max(0, whole.length - missing));
+    const frames = framesOnly(refuse);
+    for (let at = 0, i = 0; at < bytes.length; i += 1) {
+      const piece = bytes.subarray(at, at + (cuts[i % cuts.length] ?? 1));
+      assert.equal(frames.next(piece), piece);
+      at += piece.length;
+    }
+    let end = 0;
+    const ends = [0, ...messages.map((one) => (end += one.length + 5))];
+    if (ends.includes(bytes.length)) assert.equal(frames.end().length, 0);
+    else assert.throws(() => frames.end(), Stopped);
+  }), { seed: 5, numRuns: 300 });
+  assert.throws(() => framesOnly(refuse).next(Buffer.from([0, 0, 0, 0, 1, 7, 3])), Stopped);
 });
 
 test('statuses and words of denials', () => {

@@ -3,7 +3,7 @@ import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib';
 import type { Decision } from '@nemoclaw/contract';
 import { refusal } from './core.ts';
 import { Stopped } from './hooks.ts';
-import type { AnswerHead, ByteTransform, IncomingHook, OutgoingHook, Passing } from './hooks.ts';
+import type { AnswerHead, ByteTransform, Passing } from './hooks.ts';
 
 export const isGrpc = (contentType: string): boolean => /^application\/grpc(?:\+[a-z0-9.+-]*)?\s*(?:;|$)/i.test(contentType);
 
@@ -108,19 +108,60 @@ const framing = (passing: Passing, headers: readonly string[]): Pick<MessageFram
   refusal: (why) => refusal(passing.core.config.version, 'proxy.grpc', `${why}.`, 'Send gRPC messages uncompressed, with gzip or deflate.'),
 });
 
-/** A hook's transform for a gRPC body, or nothing where the hook has nothing to do. */
-export function grpcTransform(hook: OutgoingHook, passing: Passing): ByteTransform | undefined {
-  if (!hook.open(passing)) return undefined;
-  return perMessage({ ...framing(passing, passing.checked.headers), open: () => hook.open(passing) ?? unchanged, rewrites: false });
+/** What looks at a gRPC body on its way out: each hook message by message; where none has anything to do, the framing alone. */
+export function grpcTransforms(passing: Passing): ByteTransform[] {
+  const own = framing(passing, passing.checked.headers);
+  const all = passing.core.hooks.outgoing.filter((hook) => hook.open(passing)).map((hook) => perMessage({ ...own, open: () => hook.open(passing) ?? unchanged, rewrites: false }));
+  return all.length > 0 ? all : [framesOnly(own.refusal)];
+}
+
+/** A body that was held as a whole, looked at in the same way. Throws `Stopped`. */
+export function grpcBody(passing: Passing, body: Buffer): Buffer {
+  return grpcTransforms(passing).reduce((bytes, transform) => Buffer.concat([transform.next(bytes), transform.end()]), body);
 }
 
 /** The same for what comes back; its messages may be rewritten. */
-export function grpcAnswer(hook: IncomingHook, passing: Passing, head: AnswerHead): ByteTransform | undefined {
-  if (!hook.open(passing, head)) return undefined;
-  return perMessage({ ...framing(passing, head.headers), open: () => hook.open(passing, { status: head.status, headers: [...head.headers] }) ?? unchanged, rewrites: true });
+export function grpcAnswers(passing: Passing, head: AnswerHead): ByteTransform[] {
+  const own = framing(passing, head.headers);
+  const all = passing.core.hooks.incoming.filter((hook) => hook.open(passing, head)).map((hook) => perMessage({ ...own, open: () => hook.open(passing, { status: head.status, headers: [...head.headers] }) ?? unchanged, rewrites: true }));
+  return all.length > 0 ? all : [framesOnly(own.refusal)];
 }
 
 const unchanged: ByteTransform = { next: (chunk) => chunk, end: () => nothing };
+
+/** Follows the framing and nothing else: flags that are known, messages that are whole, nothing behind the last one. The bytes pass as they are. */
+export function framesOnly(refusal: (why: string) => Decision): ByteTransform {
+  let prefix = 0;
+  let size = 0;
+  let left = 0;
+  const refuse = (why: string): Stopped => new Stopped(refusal(why), why);
+  return {
+    next: (chunk) => {
+      for (let at = 0; at < chunk.length;) {
+        if (left > 0) {
+          const step = Math.min(left, chunk.length - at);
+          left -= step;
+          at += step;
+          continue;
+        }
+        const byte = chunk[at] ?? 0;
+        if (prefix === 0 && byte > 1) throw refuse('a gRPC message has an unknown flag');
+        if (prefix > 0) size = size * 256 + byte;
+        prefix += 1;
+        at += 1;
+        if (prefix < prefixBytes) continue;
+        left = size;
+        prefix = 0;
+        size = 0;
+      }
+      return chunk;
+    },
+    end: () => {
+      if (left === 0 && prefix === 0) return nothing;
+      throw refuse('the last gRPC message is cut');
+    },
+  };
+}
 
 function undo(bytes: Buffer, encoding: string, limit: number): Buffer | undefined {
   try {

@@ -6,7 +6,8 @@ import type { AnswerHead, ByteTransform, IncomingHook, Passing } from '../hooks.
 import type { Found } from './findings.ts';
 import { recordFound, settingsOf } from './report.ts';
 
-function headerOf(head: AnswerHead, name: string): string {
+/** The first value of a field, '' where there is none. */
+export function headerOf(head: AnswerHead, name: string): string {
   for (let i = 0; i + 1 < head.headers.length; i += 2) if (head.headers[i]?.toLowerCase() === name) return head.headers[i + 1] ?? '';
   return '';
 }

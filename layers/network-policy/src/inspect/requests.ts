@@ -1,6 +1,7 @@
 /** Requests on their way out: their heads, their bodies where these are held, and their bytes where they are passed on as they come. */
 import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { Scanner } from '@nemoclaw/detect';
+import { isGrpc } from '../grpc.ts';
 import type { BodyReader, ByteTransform, HeadReader, OutgoingHook, Passing, Reading } from '../hooks.ts';
 import { actionFor, hiddenOf, strictest, type Found, type InspectionSettings } from './findings.ts';
 import type { Examined } from './examine.ts';
@@ -59,6 +60,8 @@ export const bodyInspection: BodyReader = {
     const { core, checked } = passing;
     if (!settingsOf(core).scanForPII) return false;
     if (isEncoded(checked.contentEncoding)) return oversizeOf(passing) === undefined;
+    // Its messages may be compressed each by itself; they are undone and read as they pass.
+    if (isGrpc(checked.contentType)) return false;
     const limit = limitOf(passing);
     if (checked.length === undefined) return document.test(checked.contentType) && !streamed.test(checked.contentType);
     if (checked.length > limit) return false;
