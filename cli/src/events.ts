@@ -1,5 +1,5 @@
 /** Reading the record through the gateway: pages of what is there, then live, resumed by sequence number after a break. */
-import type { EventView } from '@nemoclaw/contract';
+import type { EventsPage, EventView } from '@nemoclaw/contract';
 import type { CliContext } from './context.ts';
 import { AnsweredFailure, Failure } from './failure.ts';
 import { call, openStream } from './gateway-client.ts';
@@ -15,15 +15,17 @@ function path(query: EventQuery, follow: boolean): string {
   return `/v1/events?${search.toString()}`;
 }
 
-/** Everything on record now, in order. */
+/** Everything that is on record when it begins, in order. Pages are as long as the gateway likes. */
 export async function* readEvents(context: CliContext, query: EventQuery): AsyncGenerator<EventView> {
   let after = query.after;
+  let end: number | undefined;
   for (;;) {
-    const page = await call<{ events: EventView[]; next: number }>(context, 'GET', path({ ...query, after }, false));
-    yield* page.events;
-    if (page.events.length === 0 || page.next <= after) return;
+    const page = await call<EventsPage>(context, 'GET', path({ ...query, after }, false));
+    // what is recorded meanwhile is not waited for: it may never end
+    const last = (end ??= page.newest);
+    yield* page.events.filter(({ sequence }) => sequence <= last);
+    if (page.events.length === 0 || page.next >= last || page.next <= after) return;
     after = page.next;
-    if (page.events.length < pageSize) return;
   }
 }
 

@@ -162,9 +162,15 @@ export type PolicyApplied = z.infer<typeof policyAppliedSchema>;
 
 // ---- events, explain, blueprints
 
-/** One event of GET /v1/events: as SSE (`id:` = sequence) with follow=1, else JSON {events, next}. `event` is the OCSF form the record keeps. */
+/** One event of GET /v1/events: as SSE (`id:` = sequence) with follow=1, else an `EventsPage`. `event` is the OCSF form the record keeps. */
 export const eventViewSchema = z.object({ sequence: z.number(), event: z.record(z.string(), z.unknown()) });
 export type EventView = z.infer<typeof eventViewSchema>;
+/** A page of the record. It may be shorter than `limit`: go on after `next` until a page is empty, or until `newest`, the last event when it was asked for. */
+export interface EventsPage {
+  readonly events: readonly EventView[];
+  readonly next: number;
+  readonly newest: number;
+}
 export const eventsQuerySchema = z.object({
   after: z.coerce.number().int().min(0).default(0),
   sandbox: z.string().default(''),

@@ -10,55 +10,72 @@ import { fileURLToPath } from 'node:url';
 import type { LedgerEvent, Figure } from '@nemoclaw/contract';
 import { LinkSink } from './link-sink.ts';
 
-/** `ledger.append` in µs (time `emit` takes, 5,000 events a second in bursts of ten), `ledger.commit` in ms (until durable, one at a time). */
-export async function benchLedger(n = 20_000, commits = 500): Promise<Readonly<Record<'ledger.append' | 'ledger.commit', Figure>>> {
-  const dir = mkdtempSync(join(tmpdir(), 'ledger-bench-'));
+/** Runs a writer process on a folder and gives its link to `work`; resolves when the writer has ended. */
+export async function withWriter<T>(dir: string, work: (link: Duplex) => Promise<T>): Promise<T> {
   const child = spawn(process.execPath, [fileURLToPath(new URL('./bench-writer.ts', import.meta.url)), dir], { stdio: ['ignore', 'inherit', 'inherit', 'pipe'] });
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   const link = child.stdio[3] as unknown as Duplex;
   try {
-    let refused = 0;
-    const sink = new LinkSink({
-      clock: { now: () => Date.now(), monotonic: () => performance.now() },
-      ids: { next: (prefix) => `${prefix}_${randomBytes(8).toString('hex')}` },
-      onAuditFailure: ({ refusing }) => (refused += refusing ? 1 : 0),
-    });
-    sink.attach(link);
-    await sink.commit(sample(0));
-    const append: number[] = [];
-    for (let i = 0; i < n; i += 10) {
-      for (let k = 0; k < 10; k += 1) {
-        const event = sample(i + k);
-        const t = process.hrtime.bigint();
-        sink.emit(event);
-        append.push(Number(process.hrtime.bigint() - t) / 1e3);
-      }
-      await sleep(2);
-    }
-    const commit: number[] = [];
-    for (let i = 0; i < commits; i += 1) {
-      const t = process.hrtime.bigint();
-      await sink.commit(sample(i));
-      commit.push(Number(process.hrtime.bigint() - t) / 1e6);
-    }
-    if (refused > 0) throw new Error(`the buffer was full ${refused} times: the figure would not count`);
-    // The first tenth warms the compiler up on both sides.
-    return { 'ledger.append': figure(append.slice(n / 10), 'us'), 'ledger.commit': figure(commit.slice(commits / 10), 'ms') };
+    return await work(link);
   } finally {
     link.destroy();
     await ended;
+  }
+}
+
+/** A source; `onRefused` is called where its buffer is full. */
+export function sinkOf(onRefused: () => void): LinkSink {
+  return new LinkSink({
+    clock: { now: () => Date.now(), monotonic: () => performance.now() },
+    ids: { next: (prefix) => `${prefix}_${randomBytes(8).toString('hex')}` },
+    onAuditFailure: ({ refusing }) => void (refusing && onRefused()),
+  });
+}
+
+/** `ledger.append` in µs (time `emit` takes, 5,000 events a second in bursts of ten), `ledger.commit` in ms (until durable, one at a time). */
+export async function benchLedger(n = 20_000, commits = 500): Promise<Readonly<Record<'ledger.append' | 'ledger.commit', Figure>>> {
+  const dir = mkdtempSync(join(tmpdir(), 'ledger-bench-'));
+  try {
+    return await withWriter(dir, (link) => measure(link, n, commits));
+  } finally {
     rmSync(dir, { recursive: true, force: true });
   }
 }
 
-function figure(values: number[], unit: string): Figure {
+async function measure(link: Duplex, n: number, commits: number): Promise<Readonly<Record<'ledger.append' | 'ledger.commit', Figure>>> {
+  let refused = 0;
+  const sink = sinkOf(() => (refused += 1));
+  sink.attach(link);
+  await sink.commit(sample(0));
+  const append: number[] = [];
+  for (let i = 0; i < n; i += 10) {
+    for (let k = 0; k < 10; k += 1) {
+      const event = sample(i + k);
+      const t = process.hrtime.bigint();
+      sink.emit(event);
+      append.push(Number(process.hrtime.bigint() - t) / 1e3);
+    }
+    await sleep(2);
+  }
+  const commit: number[] = [];
+  for (let i = 0; i < commits; i += 1) {
+    const t = process.hrtime.bigint();
+    await sink.commit(sample(i));
+    commit.push(Number(process.hrtime.bigint() - t) / 1e6);
+  }
+  if (refused > 0) throw new Error(`the buffer was full ${refused} times: the figure would not count`);
+  // The first tenth warms the compiler up on both sides.
+  return { 'ledger.append': figure(append.slice(n / 10), 'us'), 'ledger.commit': figure(commit.slice(commits / 10), 'ms') };
+}
+
+export function figure(values: number[], unit: string): Figure {
   const sorted = values.toSorted((a, b) => a - b);
   const at = (q: number): number => Math.round((sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? 0) * 1000) / 1000;
   return { p50: at(0.5), p99: at(0.99), unit, n: sorted.length };
 }
 
 /** A proxy's event of usual size. */
-function sample(i: number): LedgerEvent {
+export function sample(i: number): LedgerEvent {
   return {
     time: 1_700_000_000_000 + i,
     class: 'httpActivity',
@@ -74,4 +91,7 @@ function sample(i: number): LedgerEvent {
   };
 }
 
-if (import.meta.main) process.stdout.write(`${JSON.stringify(await benchLedger(), undefined, 2)}\n`);
+if (import.meta.main) {
+  const { benchSearch } = await import('./bench-search.ts');
+  process.stdout.write(`${JSON.stringify({ ...(await benchLedger()), ...(await benchSearch()) }, undefined, 2)}\n`);
+}

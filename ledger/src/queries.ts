@@ -11,6 +11,9 @@ export interface QueryContext {
   readonly send: (message: FromLedger) => void;
 }
 
+/** Of one answer; well below the frame limit, also where each character takes several bytes. */
+const pageCharacters = 1024 * 1024;
+
 type Message = Readonly<Record<string, unknown>>;
 
 /** Answers one question over `send`. Throws if it has no usable id (the link is then closed); all else is an answer with `ok: false`. */
@@ -50,7 +53,7 @@ async function answer(message: Message, { writer, reader }: QueryContext): Promi
   if (q['kind'] === 'tail') {
     const { after, limit } = q;
     if (typeof after !== 'number' || typeof limit !== 'number') throw new Error('tail needs `after` and `limit`');
-    return parse(fitting(await reader.tail({ ...sandboxOf(q), after, limit }), after < 0));
+    return parse(await reader.tail({ ...sandboxOf(q), after, limit, characters: pageCharacters }));
   }
   throw new Error('unknown question');
 }
@@ -76,18 +79,12 @@ function parse(records: readonly RecentRecord[]): Record<string, unknown>[] {
   return records.map(({ line }) => JSON.parse(line) as Record<string, unknown>);
 }
 
-/** As many records as one frame takes: the first ones, or the newest; the asker goes on after the last it got. */
-function fitting(records: readonly RecentRecord[], newest: boolean): RecentRecord[] {
-  const all = [...pages(records)];
-  return (newest ? all.at(-1) : all[0]) ?? [];
-}
-
-/** Pages that stay well below the frame limit. */
+/** Pages that stay well below the frame limit. The asker goes on after the last record it got. */
 function* pages(records: readonly RecentRecord[]): Generator<RecentRecord[]> {
   let page: RecentRecord[] = [];
   let size = 0;
   for (const record of records) {
-    if (page.length > 0 && size + record.line.length > 1024 * 1024) {
+    if (page.length > 0 && size + record.line.length > pageCharacters) {
       yield page;
       page = [];
       size = 0;

@@ -1,9 +1,6 @@
 /** The read side: durable records after a place, from memory where possible, else from the files. */
-import { createReadStream } from 'node:fs';
-import { createInterface } from 'node:readline';
-import { glance } from './glance.ts';
 import type { RecentRecord } from './recent.ts';
-import { listSegments } from './segments.ts';
+import { SegmentScanner } from './segment-scanner.ts';
 import type { LedgerWriter } from './writer.ts';
 
 export interface TailQuery {
@@ -13,28 +10,36 @@ export interface TailQuery {
   readonly after: number;
   /** At most this many; bounded to 10,000. */
   readonly limit: number;
+  /** Characters of all lines together at most, but one record in any case; as many as there are when left out. */
+  readonly characters?: number;
 }
 
 /** Reads what is on record: the newest events from memory, older ones from the segments, each as the record keeps it. */
 export class LedgerReader {
   readonly #writer: LedgerWriter;
+  readonly #files: SegmentScanner;
 
   constructor(writer: LedgerWriter) {
     this.#writer = writer;
+    this.#files = new SegmentScanner(writer.dir);
   }
 
-  /** Canonical JSON lines of durable records. Rejects if a file cannot be read. */
+  /**
+   * Canonical JSON lines of durable records. Fewer than `limit` do not mean that there are no more: ask again after the last one, until none comes.
+   * Rejects if a file cannot be read.
+   */
   async tail(query: TailQuery): Promise<RecentRecord[]> {
     const limit = Math.min(Math.max(Math.trunc(query.limit), 0), 10_000);
+    const { characters = Infinity, sandbox } = query;
     const durable = this.#writer.durable;
     const { recent } = this.#writer;
     if (query.after < 0) {
-      const newest = recent.newest(limit, query.sandbox).filter(({ sequence }) => sequence <= durable);
-      if (newest.length >= limit || recent.first <= 1) return newest;
-      return (await this.#scan(-1, durable, Infinity, query.sandbox)).slice(-limit);
+      const newest = recent.newest(limit, sandbox).filter(({ sequence }) => sequence <= durable);
+      const found = newest.length >= limit || recent.first <= 1 ? newest : await this.#files.newest(durable, limit, sandbox);
+      return fitting(found.toReversed(), characters).toReversed();
     }
-    const found = query.after + 1 >= recent.first ? recent.after(query.after, limit, query.sandbox) : await this.#scan(query.after, durable, limit, query.sandbox);
-    return found.filter(({ sequence }) => sequence <= durable);
+    const found = query.after + 1 >= recent.first ? recent.after(query.after, limit, sandbox) : await this.#files.after(query.after, durable, { limit, characters }, sandbox);
+    return fitting(found.filter(({ sequence }) => sequence <= durable), characters);
   }
 
   /**
@@ -78,30 +83,11 @@ export class LedgerReader {
     run();
     return stop;
   }
+}
 
-  /** Reads segments from the one that holds `after + 1`. Lines that are no records are passed over: reporting them is verification's work. */
-  async #scan(after: number, upTo: number, limit: number, sandbox: string | undefined): Promise<RecentRecord[]> {
-    const out: RecentRecord[] = [];
-    const segments = listSegments(this.#writer.dir);
-    for (const [index, segment] of segments.entries()) {
-      const next = segments[index + 1];
-      if (next && next.first <= after + 1) continue;
-      const stream = createReadStream(segment.path);
-      const lines = createInterface({ input: stream, crlfDelay: Infinity });
-      try {
-        for await (const line of lines) {
-          const seen = glance(line);
-          const record = seen && { sequence: seen.sequence, sandbox: seen.sandbox, line };
-          if (!record || record.sequence <= after || (sandbox !== undefined && record.sandbox !== sandbox)) continue;
-          if (record.sequence > upTo) return out;
-          out.push(record);
-          if (out.length >= limit) return out;
-        }
-      } finally {
-        lines.close();
-        stream.destroy();
-      }
-    }
-    return out;
-  }
+/** The first records that have so many characters together, one at least. */
+function fitting(records: readonly RecentRecord[], characters: number): RecentRecord[] {
+  let size = 0;
+  const end = records.findIndex(({ line }, index) => (size += line.length) > characters && index > 0);
+  return end < 0 ? [...records] : records.slice(0, end);
 }

@@ -31,15 +31,15 @@ export function segmentBytes(segments: readonly Segment[]): number {
   return segments.reduce((sum, segment) => sum + statSync(segment.path).size, 0);
 }
 
-/** Calls `onLine(line, number, offset)` for each newline-ended line; returns the bytes after the last newline. Offsets in bytes, numbers from 1. */
-export function eachLine(bytes: Buffer, onLine: (line: string, number: number, offset: number) => void): Buffer {
+/** Calls `onLine(line, number, offset, end)` for each newline-ended line; returns the bytes after the last newline. Offsets in bytes (`end`: after the newline), numbers from 1. */
+export function eachLine(bytes: Buffer, onLine: (line: string, number: number, offset: number, end: number) => void): Buffer {
   let offset = 0;
   let number = 0;
   for (;;) {
     const end = bytes.indexOf(10, offset);
     if (end < 0) return bytes.subarray(offset);
     number += 1;
-    onLine(bytes.toString('utf8', offset, end), number, offset);
+    onLine(bytes.toString('utf8', offset, end), number, offset, end + 1);
     offset = end + 1;
   }
 }

@@ -22,7 +22,7 @@ function room(folder: string, names: readonly string[], args: (full: boolean) =>
 export const rooms: readonly Group[] = [
   room('decide', ['policy.decide', 'policy.decide.table', 'policy.decide.cedar']),
   room('detect', ['pii.throughput', 'pii.throughput.hyperscan', 'pii.precision', 'pii.recall', 'pii.mistaken.code', 'pii.mistaken.readme']),
-  room('ledger', ['ledger.append', 'ledger.commit']),
+  room('ledger', ['ledger.append', 'ledger.commit', 'ledger.search']),
   room('layers/privacy-router', ['router.added', 'router.added.100k', 'router.rate'], (full) => [full ? '1' : '0.5']),
   room('layers/network-policy', ['proxy.added', 'proxy.rate', 'proxy.handshakes'], (full) => [full ? '20000' : '10000']),
 ];

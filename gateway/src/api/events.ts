@@ -1,5 +1,5 @@
 /** The record as a page or as server-sent events; the id of an event is its place in the record, so a reader that comes back misses nothing. */
-import { NemoError, type EventView } from '@nemoclaw/contract';
+import { NemoError, type EventsPage, type EventView } from '@nemoclaw/contract';
 import type { OcsfRecord } from '../backend.ts';
 import type { House } from '../house.ts';
 import { sequenceOf } from '../links/ledger-link.ts';
@@ -8,12 +8,17 @@ function asView(record: OcsfRecord): EventView {
   return { sequence: sequenceOf(record), event: { ...record } };
 }
 
-/** Events after `after`; `next` is what to ask after for the following page. */
-export async function eventsPage(house: House, sandbox: string | undefined, after: number, limit: number): Promise<{ events: EventView[]; next: number }> {
+/**
+ * Events after `after`, at most `limit`. A page may be shorter, so that only an empty one means that there are no more; `next` is what to ask after for
+ * the following one, `newest` the last event on record when this one was asked for.
+ */
+export async function eventsPage(house: House, sandbox: string | undefined, after: number, limit: number): Promise<EventsPage> {
   try {
+    const { up, count } = await house.record.status();
+    if (!up) throw new Error('the ledger is not reachable');
     const records = await house.record.tail({ ...(sandbox === undefined ? {} : { sandbox }), after, limit });
     const events = records.map(asView);
-    return { events, next: events.at(-1)?.sequence ?? after };
+    return { events, next: events.at(-1)?.sequence ?? after, newest: count };
   } catch (cause) {
     throw new NemoError('NEMO_E_RECORD', { what: 'The record cannot be read now.', cause });
   }

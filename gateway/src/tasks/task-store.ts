@@ -2,6 +2,7 @@
 import { taskViewSchema, type TaskView } from '@nemoclaw/contract';
 import { z } from 'zod';
 import type { House } from '../house.ts';
+import { sequenceOf } from '../links/ledger-link.ts';
 import { keys } from '../sandboxes/record.ts';
 import { taskTable } from './table.ts';
 
@@ -55,12 +56,15 @@ export async function tableOf(house: House, task: TaskRecord): Promise<TaskView[
   const records = [];
   let after = task.fromSequence;
   try {
+    // what the sandbox does meanwhile is not waited for; a page may be shorter than asked for
+    const { up, count: end } = await house.record.status();
+    if (!up) throw new Error('the ledger is not reachable');
     for (;;) {
       const page = await house.record.tail({ sandbox: task.sandbox, after, limit: pageSize });
       records.push(...page.filter((record) => Number(record['time'] ?? 0) <= until));
       const last = page.at(-1);
-      if (!last || page.length < pageSize || records.length >= maxRecords) return taskTable(records, approvals, records.length >= maxRecords);
-      after = Number((last['metadata'] as { sequence?: unknown } | undefined)?.sequence ?? Number.POSITIVE_INFINITY);
+      if (!last || sequenceOf(last) >= end || records.length >= maxRecords) return taskTable(records, approvals, records.length >= maxRecords);
+      after = sequenceOf(last);
     }
   } catch {
     return taskTable(records, approvals, true);
