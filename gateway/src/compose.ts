@@ -12,7 +12,7 @@ import { Blueprints } from './sandboxes/blueprints.ts';
 import { LiveSandboxes } from './sandboxes/live.ts';
 import { sandboxGone, workspaceReleased } from './sandboxes/life.ts';
 import { raiseLabel } from './sandboxes/raise-label.ts';
-import { configureWorker, loadSandboxes, refreshAnchors, takeInventory, type Inventory } from './sandboxes/recover.ts';
+import { configureWorker, freeNames, loadSandboxes, refreshAnchors, takeInventory, type Inventory } from './sandboxes/recover.ts';
 import { Execs } from './tasks/execs.ts';
 import { Notices } from './tasks/notices.ts';
 
@@ -73,6 +73,7 @@ export async function openGateway(ports: Ports): Promise<Gateway> {
     down: (worker) => void desk.releaseAll((record) => record.kind !== 'syscall' && sandboxes.ownerOf(record.sandbox) === worker).catch((error: unknown) => say('', 'Held requests could not be kept.', error)),
   });
   const house: House = { ...ports, sandboxes, desk, workers, execs, notices, resumed: new Map(), blueprints: new Blueprints(ports.settings), lock: new KeyedLock(), startedAt: ports.clock.now(), hostFacts: rememberFacts(ports) };
+  await freeNames(house);
   await loadSandboxes(house);
   await desk.load();
 

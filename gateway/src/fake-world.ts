@@ -240,16 +240,16 @@ export interface World {
   close(): Promise<void>;
 }
 
-/** `store` outlives restarts; memory by default. */
-export async function makeWorld(options: { readonly files?: Readonly<Record<string, string>>; readonly people?: number } = {}): Promise<World> {
+/** `store` outlives restarts, and is closed by whoever gave it; memory by default. */
+export async function makeWorld(options: { readonly files?: Readonly<Record<string, string>>; readonly people?: number; readonly store?: Store } = {}): Promise<World> {
   const dir = mkdtempSync(join(tmpdir(), 'nemoclaw-gateway-'));
   mkdirSync(join(dir, 'gateway'));
   const record = new FakeRecord();
   const backend = new FakeBackend();
   const clock = new FakeClock();
-  const kept = new MemoryStore();
+  const kept = options.store ?? new MemoryStore();
   // The file would be opened again; memory must not be emptied by the first life's end.
-  const store: Store = Object.assign(Object.create(kept) as MemoryStore, { close: async () => undefined });
+  const store: Store = Object.assign(Object.create(kept) as Store, { close: async () => undefined });
   for (const method of ['get', 'list', 'put', 'delete', 'batch', 'watch'] as const) Reflect.set(store, method, (kept[method] as (...args: unknown[]) => unknown).bind(kept));
   let ids = 0;
   const blueprint = (files: Readonly<Record<string, string>> = {}, name = 'support'): void => {

@@ -56,7 +56,7 @@ export async function createSandbox(house: House, input: CreateSandbox, uid: num
       placeholderKey: house.ids.next('nemoclaw-placeholder'),
       label: 'public',
       task: '',
-    drivers: [],
+      drivers: [],
       lastVersion: 1,
       probe: {},
       phases: {},
@@ -111,14 +111,16 @@ async function putOnRecord(house: House, record: SandboxRecord): Promise<void> {
 }
 
 async function store(house: House, record: SandboxRecord, policy: PolicyRecord, ca: CaRecord, bundle: LiveSandbox['bundle'], inForce: LiveSandbox['inForce']): Promise<LiveSandbox> {
-  try {
-    await house.store.put(keys.name(record.name), { id: record.id }, 0);
-  } catch (error) {
+  // The name first, so that of two with one name only one is made; a kill between the two leaves a name, which the next start frees.
+  const named = await house.store.put(keys.name(record.name), { id: record.id }, 0).catch((error: unknown) => {
     if (error instanceof StoreConflict) throw new NemoError('NEMO_E_CONFLICT', { what: `There is a sandbox ${record.name} already.` });
     throw error;
-  }
+  });
   const put = (key: string, value: unknown): StoreWrite => ({ op: 'put', key, value, expectedRevision: 0 });
-  const revisions = await house.store.batch([put(keys.record(record.id), record), put(keys.policy(record.id), policy), put(keys.ca(record.id), ca)]);
+  const revisions = await house.store.batch([put(keys.record(record.id), record), put(keys.policy(record.id), policy), put(keys.ca(record.id), ca)]).catch(async (error: unknown) => {
+    await house.store.delete(keys.name(record.name), named);
+    throw error;
+  });
   const live: LiveSandbox = {
     record: { value: record, revision: revisions[0] ?? 0 },
     policy: { value: policy, revision: revisions[1] ?? 0 },

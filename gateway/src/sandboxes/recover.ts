@@ -42,6 +42,18 @@ export async function loadSandboxes(house: House): Promise<void> {
   }
 }
 
+/** Frees the names whose sandbox is not in the store: the gateway was killed between the two, while it made or removed one. */
+export async function freeNames(house: House): Promise<void> {
+  for (const entry of await house.store.list('name/')) {
+    const id = (entry.value as { readonly id?: unknown } | null)?.id;
+    if (typeof id !== 'string' || (await house.store.get(keys.record(id)))) continue;
+    house.secrets.forget(id);
+    house.vault.forget(id);
+    await house.store.delete(entry.key, entry.revision);
+    house.audit.emit(gatewayEvent(house.clock.now(), id, `The name ${entry.key.slice('name/'.length)} is free again: what it stood for was never made, or is gone.`, { activity: 4 }));
+  }
+}
+
 /**
  * Brings memory and kernel together, after a start of the gateway (`first`) or of openshelld.
  * What only one side knows is ended: an unknown sandbox is destroyed, a missing one is marked as stopped or failed, a half-made one is undone.
