@@ -63,6 +63,11 @@ export class Exec {
     return this.#errors;
   }
 
+  /** Writes to its standard input. */
+  write(text: string): void {
+    this.#ws.send(Buffer.concat([Buffer.from([0]), Buffer.from(text)]));
+  }
+
   /** Ends its standard input. */
   endInput(): void {
     this.#ws.send(JSON.stringify({ t: 'eof' }));

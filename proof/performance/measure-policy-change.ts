@@ -17,14 +17,20 @@ async function run(bench: Bench): Promise<Figures> {
     const ended = exec.run(['/workspace/client', 'watch', upstreamName, String(world.port), String(streams)]);
     // Its failure is reported where it is waited for.
     ended.catch(() => undefined);
-    await Promise.race([until(`${streams} streams`, () => exec.lines.some((line) => line.startsWith('now ')) || undefined, 60_000), ended]);
+    const saying = (known: number, word: string): Promise<string> => Promise.race([until(word, () => exec.lines.slice(known).find((line) => line.startsWith(word)), 60_000), ended.then(() => '')]);
+    await saying(0, 'ready');
+    exec.write('ask\n');
+    await saying(0, 'now ');
     const times = { seen: [] as number[], begun: [] as number[], said: [] as number[] };
     const phases = new Map<string, number[]>();
     for (let i = 0; i < count; i += 1) {
       const known = exec.lines.length;
+      exec.write('ask\n');
+      await saying(known, 'asking');
+      await sleep(5);
       const start = nowMs();
       const applied = await world.api.call<PolicyApplied>('PUT', `/v1/sandboxes/${name}/policy`, { files: { 'network.yaml': networkPolicy(world.ports, i % 2 === 1) } });
-      const line = await Promise.race([until('the new version', () => exec.lines[known], 10_000), ended.then(() => '')]);
+      const line = await saying(known, 'now ');
       const [, rule, ns, begun] = line.split(' ');
       if ((rule === 'egress.deny[1]') !== (i % 2 === 1)) throw new Error(`after version ${applied.version} a new connection got ${line}: ${exec.errors}`);
       times.seen.push(Number(ns) / 1e6 - start);

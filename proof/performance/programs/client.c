@@ -3,11 +3,10 @@
  *   client remove FOLDER COUNT          unlinks FOLDER/0, FOLDER/1, …: `end N ERRNO ns`
  *   client put HOST PORT COUNT          PUT /held/N, one after the other: `end N STATUS ns`
  *   client chat                         one question to the model, on a new connection: `STATUS ns`
- *   client watch HOST PORT STREAMS      holds STREAMS answers open, asks for /watched on new connections until stdin ends:
- *                                       `ready`, `now RULE ns BEGUN` whenever another rule refuses it, at last `alive N` */
+ *   client watch HOST PORT STREAMS      holds STREAMS answers open; asks for /watched on new connections when told to by a line on
+ *                                       stdin, until another rule refuses it: `ready`, `now RULE ns BEGUN` each time, at last `alive N` */
 #include "http.h"
 #include <errno.h>
-#include <poll.h>
 
 static int once(const char *host, int port, const char *path) {
   struct sockaddr_in to = look_up(host, port);
@@ -54,30 +53,36 @@ static int put(const char *host, int port, int count) {
 
 static int watch(const char *host, int port, int count) {
   struct sockaddr_in to = look_up(host, port);
-  struct pollfd *streams = calloc((size_t)count + 1, sizeof *streams), input = {0, POLLIN, 0};
+  int *streams = calloc((size_t)count + 1, sizeof *streams);
+  struct timespec pause = {0, 1000000};
   char text[4096];
   for (int i = 0; i < count; i++) {
-    streams[i] = (struct pollfd){ask(&to, host, port, "GET", "/stream"), POLLIN, 0};
-    int status = status_of(streams[i].fd);
+    streams[i] = ask(&to, host, port, "GET", "/stream");
+    int status = status_of(streams[i]);
     if (status != 200) return fprintf(stderr, "stream %d: status %d\n", i, status), 1;
   }
   printf("ready\n");
-  char last[64] = "", rule[64];
-  struct timespec pause = {0, 1000000};
-  while (poll(&input, 1, 0) == 0) {
-    uint64_t begun = now_ns();
-    int fd = ask(&to, host, port, "GET", "/watched");
-    rule_of(fd, rule);
-    uint64_t end = now_ns();
-    close(fd);
-    if (strcmp(rule, last) != 0) printf("now %s %llu %llu\n", rule, (unsigned long long)end, (unsigned long long)begun);
+  char last[64] = "", rule[64], line[16];
+  /* Quiet in between: what is measured is the change, not a crowd at the door before it. */
+  while (fgets(line, sizeof line, stdin) != NULL) {
+    printf("asking\n");
+    uint64_t begun, end;
+    for (;;) {
+      begun = now_ns();
+      int fd = ask(&to, host, port, "GET", "/watched");
+      rule_of(fd, rule);
+      end = now_ns();
+      close(fd);
+      if (strcmp(rule, last) != 0) break;
+      nanosleep(&pause, NULL);
+    }
+    printf("now %s %llu %llu\n", rule, (unsigned long long)end, (unsigned long long)begun);
     strcpy(last, rule);
-    nanosleep(&pause, NULL);
   }
   int alive = 0;
   for (int i = 0; i < count; i++) {
     ssize_t got = 1;
-    while (got > 0) got = recv(streams[i].fd, text, sizeof text, MSG_DONTWAIT);
+    while (got > 0) got = recv(streams[i], text, sizeof text, MSG_DONTWAIT);
     if (got < 0 && errno == EAGAIN) alive++;
   }
   printf("alive %d\n", alive);
