@@ -4,6 +4,7 @@
 #include "openshelld_checkpoints.h"
 #include "openshelld_connected.h"
 #include "openshelld_lsm.h"
+#include "openshelld_priority.h"
 #include "openshelld_release.h"
 #include "openshelld_sandboxes.h"
 #include "openshelld_store.h"
@@ -86,10 +87,10 @@ static int open_signals(void) {
 }
 
 /* What is the same for every openshelld, before it has read anything. 0, or -1 with errno. */
-static int settle(void) {
+static int settle(bool alone) {
   struct rlimit files, core = {0, 0};
   umask(022);
-  (void)setpriority(PRIO_PROCESS, 0, -5); /* agents wait for every answer */
+  priority_raise(!alone);
   /* Without groups of root's, so that an operation with an agent's fsuid has no group but the agent's. */
   if (geteuid() == 0 && setgroups(0, NULL) < 0) return -1;
   if (setrlimit(RLIMIT_CORE, &core) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) return -1;
@@ -134,7 +135,7 @@ int main(int argc, char **argv) {
     return 2;
   }
   if (store >= 0) (void)fcntl(store, F_SETFD, FD_CLOEXEC);
-  if (settle() < 0) return 1;
+  if (settle(alone) < 0) return 1;
   if (alone) return run_alone();
   if (config_load(file, err, sizeof err) < 0) {
     fprintf(stderr, "openshelld: %s\n", err);

@@ -1,4 +1,5 @@
 /* One service process: its identity, no privileges, a clean environment, descriptor 3 and its log. */
+#include "openshelld_priority.h"
 #include "openshelld_text.h"
 #include "services.h"
 
@@ -80,7 +81,7 @@ static _Noreturn void become(const struct service *service, int control, int log
   sigprocmask(SIG_SETMASK, &none, NULL);
   setsid();
   umask(077);
-  (void)setpriority(PRIO_PROCESS, 0, 0);
+  priority_raise(true);
   /* Only the gateway has a second group, so that it can give its socket to the operators. */
   gid_t extra = config.operators;
   /* As many descriptors as the host lets us have, up to 65,536; a container may not let even root raise its limit. */

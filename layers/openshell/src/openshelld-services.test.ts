@@ -29,6 +29,16 @@ describe('openshelld and its services', { skip: root ? false : 'needs root' }, (
     }
   });
 
+  it('serves them before what agents start, in every session that the host schedules as one', async () => {
+    const nice = (pid: number): string | undefined => readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /, '').split(' ')[16];
+    for (const name of ['gateway', 'worker:1', 'ledger']) {
+      const { pid } = await instance.service(name);
+      assert.equal(nice(pid), '-5', name);
+      if (existsSync('/proc/self/autogroup')) assert.match(readFileSync(`/proc/${pid}/autogroup`, 'utf8'), /nice -5$/m, name);
+    }
+    assert.equal(nice(instance.daemonPid), '-5');
+  });
+
   it('takes along nothing that the starting shell had open', () => {
     for (const pid of [instance.supervisorPid, instance.daemonPid]) {
       const open = readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`));
