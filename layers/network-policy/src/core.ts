@@ -6,6 +6,7 @@ import type { Hooks } from './hooks.ts';
 import { KnownSecrets } from './known-secrets.ts';
 import type { Judge } from './judge.ts';
 import { Pace } from './pace.ts';
+import { Stalled } from './stalled.ts';
 import type { Programs } from './programs.ts';
 import type { Seen } from './records.ts';
 import type { Place } from './request-check.ts';
@@ -83,6 +84,8 @@ export class Core {
   readonly open = new Set<Reconsidered>();
   /** This sandbox's turns among all that this process serves. */
   readonly pace: Pace;
+  /** Its answers that nobody reads. */
+  readonly stalled: Stalled;
   readonly #life: string;
   #count = 0;
   held = 0;
@@ -92,6 +95,7 @@ export class Core {
   constructor(ports: Ports, hooks: Hooks, config: EgressConfig) {
     this.ports = ports;
     this.pace = new Pace(ports.clock);
+    this.stalled = new Stalled(() => ports.clock.monotonic());
     this.hooks = hooks;
     this.config = config;
     this.secrets = secretsOf(config, this.#former);
@@ -156,6 +160,7 @@ export class Core {
   close(): void {
     this.open.clear();
     this.pace.close();
+    this.stalled.close();
   }
 }
 

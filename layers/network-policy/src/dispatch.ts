@@ -59,13 +59,21 @@ export function dispatch(passing: PassingRequest, wire: Wire, held: Buffer | und
       underway.ended();
     },
     failed: (error) => underway.failed(error),
-  });
+  }, core);
   underway.started(relay);
   const { name, port, tls } = place;
   const { version } = wire;
   const send = (out: readonly string[], handler: Relay | RenewingHandler): void => core.ports.upstreams.send({ host: name, port, tls, version, path: checked.target, method: checked.method, headers: out, body, trailers: () => safeTrailers(wire.trailers()) }, handler);
+  const whenFewer = (handler: Relay | RenewingHandler): void => core.stalled.whenFewer(() => {
+    if (!underway.live()) return;
+    try {
+      send(headers, handler);
+    } catch (error) {
+      underway.failed(error instanceof Error ? error : new Error('it could not be sent'));
+    }
+  });
   if (!core.ports.renew || !inserted.used.some((one) => one.renewable === true)) {
-    send(headers, relay);
+    whenFewer(relay);
     return;
   }
   const again = (): void => {
@@ -82,7 +90,7 @@ export function dispatch(passing: PassingRequest, wire: Wire, held: Buffer | und
     underway.sentAgain();
     send(fresh, relay);
   };
-  send(headers, new RenewingHandler(relay, { renew: () => newerValues(core, inserted.used), again: body instanceof OutgoingBody ? undefined : again }));
+  whenFewer(new RenewingHandler(relay, { renew: () => newerValues(core, inserted.used), again: body instanceof OutgoingBody ? undefined : again }));
 }
 
 /** Puts credentials into the headers of a request, or says why it must not go. `bodyHash`: what a signature is made over, undefined where the body is not read. */

@@ -49,14 +49,28 @@ export class Pace {
     return true;
   }
 
+  /** `task` when this sandbox's turn comes. Rejects where too much waits already, or with what it throws. */
+  turn<T>(task: () => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const taken = this.run(() => {
+        try {
+          resolve(task());
+        } catch (error) {
+          reject(error instanceof Error ? error : new Error('the task failed'));
+        }
+      });
+      if (!taken) reject(new Error('too much of this sandbox waits for its turn'));
+    });
+  }
+
   /** Whether it rests now: what can wait, should, by `run`. */
   get rests(): boolean {
     return this.#timer !== undefined || !this.#mayWork();
   }
 
   /** Work that cannot wait any more; it counts all the same. */
-  measure(task: () => void): void {
-    this.#work(task);
+  measure<T>(task: () => T): T {
+    return this.#work(task);
   }
 
   /** Nothing that waits is done any more. */
@@ -67,10 +81,10 @@ export class Pace {
     this.#queue.length = 0;
   }
 
-  #work(task: () => void): void {
+  #work<T>(task: () => T): T {
     const from = this.#clock.monotonic();
     try {
-      task();
+      return task();
     } finally {
       this.seen = this.#clock.monotonic();
       // A debt has its limit too: nobody is shut out for long by one slow task.

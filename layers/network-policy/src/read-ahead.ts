@@ -3,7 +3,7 @@ import type { Core } from './core.ts';
 import { refusal } from './core.ts';
 import { Stopped } from './hooks.ts';
 import { inspectedBytes } from './inspect/report.ts';
-import { undoEncodings } from './inspect/undo-encodings.ts';
+import { undoAside } from './inspect/inspect-aside.ts';
 import { collectBody } from './outgoing-body.ts';
 import type { PassingRequest } from './passing.ts';
 import type { RequestRead } from './request-read.ts';
@@ -30,13 +30,18 @@ export async function readAhead(wire: Wire, passing: PassingRequest, read: Reque
   const mostRead = Math.max(core.ports.limits.bodyBytes, inspectedBytes(core));
   const body = await heldBody(core, wire, passing, mostRead, deciding);
   if (!body || !deciding()) return;
-  const undone = undoEncodings(body, checked.contentEncoding, Math.max(core.ports.limits.bodyBytes * 4, mostRead));
+  const undoing = undoAside(core.ports.sandbox, { body, encoding: checked.contentEncoding, limit: Math.max(core.ports.limits.bodyBytes * 4, mostRead) });
+  const undone = undoing instanceof Promise ? await undoing : undoing;
+  if (!deciding()) return;
   if (undone.state !== 'done') throw new Stopped(refusal(core.config.version, 'proxy.body-encoding', `It cannot be checked: ${undone.why}.`, 'Send the body without a content encoding.'), undone.why);
   read.body = body;
   read.readable = undone.body;
   const attributes = new Map<string, unknown>();
   for (const reader of core.hooks.beforeDecision) {
-    const reading = reader.read(passing, undone.body, read.body);
+    // A long body takes its turn; what it is read for counts in any case.
+    if (core.pace.rests) await core.pace.turn(() => undefined);
+    if (!deciding()) return;
+    const reading = core.pace.measure(() => reader.read(passing, undone.body, read.body ?? body));
     const found = reading instanceof Promise ? await reading : reading;
     if (!deciding()) return;
     for (const [name, value] of found?.attributes ?? []) attributes.set(name, value);

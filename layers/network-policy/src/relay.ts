@@ -1,9 +1,13 @@
 /** Carries one upstream response to the client as it comes: own head, same bytes, same pace. */
 import type { Dispatcher } from 'undici';
 import { maskCredentials } from './credentials.ts';
+import type { Core } from './core.ts';
+import { refusal } from './core.ts';
 import type { Credential } from './credentials.ts';
+import { Stopped } from './hooks.ts';
 import type { AnswerHead, ByteTransform } from './hooks.ts';
 import { endThrough } from './outgoing-body.ts';
+import type { Stall } from './stalled.ts';
 import { safeTrailers } from './trailers.ts';
 import type { Wire } from './wire.ts';
 
@@ -21,17 +25,22 @@ export class Relay implements Dispatcher.DispatchHandler {
   #masked: readonly Credential[];
   readonly #open: (head: AnswerHead) => readonly ByteTransform[];
   readonly #events: RelayEvents;
+  readonly #core: Core;
+  #stall: Stall | undefined;
+  /** What the answer waits for: its client, its sandbox's turn, other answers. */
+  #waits = 0;
   #controller: Dispatcher.DispatchController | undefined;
   #transforms: readonly ByteTransform[] = [];
   #done = false;
   #stopped: Error | undefined;
 
   /** `open`: what looks at the head of the final answer, and at its bytes. */
-  constructor(wire: Wire, masked: readonly Credential[], open: (head: AnswerHead) => readonly ByteTransform[], events: RelayEvents) {
+  constructor(wire: Wire, masked: readonly Credential[], open: (head: AnswerHead) => readonly ByteTransform[], events: RelayEvents, core: Core) {
     this.#wire = wire;
     this.#masked = masked;
     this.#open = open;
     this.#events = events;
+    this.#core = core;
   }
 
   /** These were put in as well. */
@@ -64,6 +73,7 @@ export class Relay implements Dispatcher.DispatchHandler {
       const head = { status, headers: responseHeaders(controller.rawHeaders, this.#masked) };
       this.#transforms = this.#open(head);
       this.#wire.head(head.status, head.headers);
+      if (this.#core.stalled.full) this.#wait(controller, (goOn) => this.#core.stalled.whenFewer(goOn));
     } catch (thrown) {
       this.#broke(controller, thrown);
     }
@@ -73,14 +83,49 @@ export class Relay implements Dispatcher.DispatchHandler {
     this.#events.data(chunk.length);
     if (this.#done) return;
     try {
-      let passed = chunk;
-      for (const transform of this.#transforms) passed = transform.next(passed);
-      if (passed.length === 0 || this.#wire.write(passed)) return;
-      controller.pause();
-      this.#wire.onDrain(() => controller.resume());
+      this.#core.pace.measure(() => this.#pass(controller, chunk));
     } catch (thrown) {
       this.#broke(controller, thrown);
+      return;
     }
+    if (!this.#core.pace.rests) return;
+    this.#wait(controller, (goOn) => {
+      if (!this.#core.pace.run(goOn)) this.#broke(controller, new Error('too much of this sandbox waits for its turn'));
+    });
+  }
+
+  #pass(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    let passed = chunk;
+    for (const transform of this.#transforms) passed = transform.next(passed);
+    if (passed.length === 0 || this.#wire.write(passed)) return;
+    this.#wait(controller, (goOn) => {
+      const { stalled } = this.#core;
+      const stall = (this.#stall ??= this.#mayStall(controller));
+      stalled.begin(stall);
+      this.#wire.onDrain(() => {
+        stalled.end(stall);
+        goOn();
+      });
+    });
+  }
+
+  #mayStall(controller: Dispatcher.DispatchController): Stall {
+    const { config, stalled } = this.#core;
+    const stall: Stall = {
+      giveWay: () => this.#broke(controller, new Stopped(refusal(config.version, 'proxy.unread', 'This client did not read the answer, and too many answers of this sandbox stand still.', 'Read answers as they come, or ask for fewer at a time.'), 'the answer was not read, and others waited for it')),
+    };
+    this.#wire.onClose(() => stalled.end(stall));
+    return stall;
+  }
+
+  /** Reads no more of the answer until what `start` waits for calls back. */
+  #wait(controller: Dispatcher.DispatchController, start: (goOn: () => void) => void): void {
+    this.#waits += 1;
+    if (this.#waits === 1) controller.pause();
+    start(() => {
+      this.#waits -= 1;
+      if (this.#waits === 0) controller.resume();
+    });
   }
 
   onResponseEnd(controller: Dispatcher.DispatchController): void {

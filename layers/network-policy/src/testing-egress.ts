@@ -202,6 +202,7 @@ export interface DeskOptions {
   readonly ipv6?: boolean;
   readonly renew?: JudgedEgressOptions['renew'];
   readonly programOf?: JudgedEgressOptions['programOf'];
+  readonly clock?: Clock;
 }
 
 export async function openDesk(options: DeskOptions): Promise<Desk> {
@@ -217,7 +218,7 @@ export async function openDesk(options: DeskOptions): Promise<Desk> {
   };
   const ports = [443, 80, ...options.ports];
   const egress = createJudgedEgress({
-    ...(options.history ? { history: options.history } : {}), sandbox: 'sbx_test', tcp: { host: '0.0.0.0', port: 0 }, dns: { host: '127.0.0.1', port: 0 }, judge: options.judge ?? policy, config, approver, audit: options.audit ?? audit, clock: testClock, ids: testIds,
+    ...(options.history ? { history: options.history } : {}), sandbox: 'sbx_test', tcp: { host: '0.0.0.0', port: 0 }, dns: { host: '127.0.0.1', port: 0 }, judge: options.judge ?? policy, config, approver, audit: options.audit ?? audit, clock: options.clock ?? testClock, ids: testIds,
     local: options.local ?? new Map(), ...(options.limits ? { limits: options.limits } : {}), resolve: options.resolveUpstream ?? (async () => []), ipv6: options.ipv6 ?? false, ...(options.renew ? { renew: options.renew } : {}), ...(options.programOf ? { programOf: options.programOf } : {}),
     destination: (socket) => {
       const parts = (socket.localAddress ?? '').split('.').map(Number);

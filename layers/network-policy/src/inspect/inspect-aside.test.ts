@@ -1,9 +1,10 @@
 /** Long bodies are inspected in a thread of their own: the same verdict, and this one answers meanwhile. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { brotliCompressSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { compileKnown } from '@nemoclaw/detect';
 import { examine } from './examine.ts';
-import { inspectAside } from './inspect-aside.ts';
+import { inspectAside, undoAside } from './inspect-aside.ts';
 
 const settings = { scanForPII: true, actions: { 'credit-card': 'redact', email: 'redact', phone: 'redact', ip: 'log' } } as const;
 const rows = (n: number): Buffer => Buffer.from(JSON.stringify(Array.from({ length: n }, (_, i) => ({ id: i, mail: `user${i}@example.com`, card: '4111 1111 1111 1111' }))));
@@ -36,4 +37,25 @@ test('what waits has its limit: beyond it nothing leaves', { timeout: 120_000 },
   const results = await Promise.allSettled(bodies);
   const refused = results.filter(({ status }) => status === 'rejected').length;
   assert.ok(refused >= 6 && refused < 20, `${refused}`);
+});
+
+test('encodings are undone aside with the same result, and the loop turns meanwhile; a bomb is one there too', { timeout: 120_000 }, async () => {
+  const text = Buffer.from(Array.from({ length: 40_000 }, (_, i) => `${i * 7919} words, `).join(''));
+  const limit = 8 << 20;
+  for (const [encoding, body] of [['gzip', gzipSync(text)], ['br', brotliCompressSync(text)], ['zstd', zstdCompressSync(text)], ['gzip, br', brotliCompressSync(gzipSync(text))]] as const) {
+    const undone = undoAside('a', { body, encoding, limit });
+    assert.ok(undone instanceof Promise, encoding);
+    const said = await undone;
+    assert.ok(said.state === 'done' && said.body.equals(text), encoding);
+  }
+  const short = undoAside('a', { body: gzipSync('short'), encoding: 'gzip', limit });
+  assert.ok(!(short instanceof Promise) && short.state === 'done' && short.body.toString() === 'short');
+  const bomb = gzipSync(Buffer.alloc(64 << 20));
+  let turns = 0;
+  const turning = setInterval(() => { turns += 1; }, 1);
+  const all = await Promise.all(Array.from({ length: 20 }, () => undoAside('a', { body: bomb, encoding: 'gzip', limit })));
+  clearInterval(turning);
+  assert.deepEqual(all.map(({ state }) => state), all.map(() => 'bomb'));
+  assert.ok(turns > 5, `${turns}`);
+  assert.equal((await undoAside('a', { body: Buffer.alloc(5000, 'no'), encoding: 'gzip', limit })).state, 'damaged');
 });

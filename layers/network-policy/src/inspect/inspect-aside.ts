@@ -1,7 +1,9 @@
-/** Inspects long bodies in a thread of their own, one after the other and by turns of the sandboxes, so that no body keeps the others' connections waiting. */
+/** Inspects long bodies, and undoes their encodings, in a thread of their own, one after the other and by turns of the sandboxes, so that no body keeps the others' connections waiting. */
 import { Worker } from 'node:worker_threads';
 import { examine } from './examine.ts';
 import type { Examination, Examined } from './examine.ts';
+import { undoEncodings } from './undo-encodings.ts';
+import type { Undone } from './undo-encodings.ts';
 
 /** Bytes up to which a body is inspected at once: less than the way to the thread and back would cost. */
 const atOnce = 16 * 1024;
@@ -10,9 +12,24 @@ const mostWaiting = 32 << 20;
 /** ms that one body may take; a hundred times what the worst one is known to. */
 const patience = 120_000;
 
+/** Encoded bytes up to which a body is decoded at once: they grow to some 200 KiB at most. */
+const decodedAtOnce = 2 * 1024;
+
+/** One encoded body. */
+export interface Undoing {
+  readonly body: Buffer;
+  readonly encoding: string;
+  readonly limit: number;
+}
+/** What the thread is asked. */
+export type Question = { readonly examine: Examination } | { readonly undo: Undoing };
+/** What it answers, in the question's words. */
+export type Answer = { readonly examined: Examined } | { readonly undone: Undone };
+
 interface Job {
-  readonly what: Examination;
-  readonly done: (result: Examined) => void;
+  readonly what: Question;
+  readonly bytes: number;
+  readonly done: (answer: Answer) => void;
   readonly failed: (error: Error) => void;
 }
 
@@ -24,10 +41,29 @@ let current: { readonly job: Job; readonly timer: NodeJS.Timeout } | undefined;
 /** Rejects where it cannot be inspected: then it must not leave. `sandbox`: whose turn it takes. */
 export function inspectAside(sandbox: string, what: Examination): Promise<Examined> | Examined {
   if (what.bytes.length <= atOnce) return examine(what);
+  return aside(sandbox, { examine: what }, what.bytes.length).then((answer) => {
+    if ('examined' in answer) return answer.examined;
+    throw new Error('the inspection failed');
+  });
+}
+
+/** `undoEncodings`, where it may take long. Rejects where it cannot be done: then the body must not leave. */
+export function undoAside(sandbox: string, what: Undoing): Promise<Undone> | Undone {
+  const { body, encoding, limit } = what;
+  if (encoding === '' || encoding === 'identity' || body.length <= decodedAtOnce) return undoEncodings(body, encoding, limit);
+  return aside(sandbox, { undo: what }, body.length).then((answer) => {
+    if (!('undone' in answer)) throw new Error('the decoding failed');
+    const { undone } = answer;
+    // What comes from another thread is plain bytes.
+    return undone.state === 'done' ? { state: 'done', body: Buffer.from(undone.body.buffer, undone.body.byteOffset, undone.body.byteLength) } : undone;
+  });
+}
+
+function aside(sandbox: string, what: Question, bytes: number): Promise<Answer> {
   const queue = waiting.get(sandbox) ?? [];
-  if (queue.reduce((sum, job) => sum + job.what.bytes.length, what.bytes.length) > mostWaiting) return Promise.reject(new Error('too much waits to be inspected'));
+  if (queue.reduce((sum, job) => sum + job.bytes, bytes) > mostWaiting) return Promise.reject(new Error('too much waits to be inspected'));
   return new Promise((done, failed) => {
-    queue.push({ what, done, failed });
+    queue.push({ what, bytes, done, failed });
     waiting.set(sandbox, queue);
     next();
   });
@@ -58,7 +94,7 @@ function next(): void {
 function started(): Worker {
   // Packed, the files beside this one are JavaScript.
   const made = new Worker(new URL(import.meta.url.endsWith('.ts') ? './inspect-thread.ts' : './inspect-thread.js', import.meta.url), { resourceLimits: { maxOldGenerationSizeMb: 1024 } });
-  made.on('message', (result: Examined) => {
+  made.on('message', (result: Answer) => {
     const ended = current;
     current = undefined;
     clearTimeout(ended?.timer);
