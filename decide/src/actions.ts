@@ -22,9 +22,6 @@ interface HttpMatch {
   readonly method: string;
   readonly path: PathPattern | undefined;
   readonly loose: PathPattern | undefined;
-  readonly wildHost: boolean;
-  /** Which of its action's requests this is; '' where the action has only one. */
-  readonly which: string;
   readonly plan: ActionPlan;
 }
 
@@ -50,12 +47,15 @@ export interface ActionTable {
 
 const none: readonly never[] = [];
 
-export function buildActions(ir: PolicyIr): ActionTable {
+/** `originOf`: where requests to a host go, as far as the policy leaves no doubt: `https://host:443`. */
+export function buildActions(ir: PolicyIr, originOf: (host: string) => string | undefined): ActionTable {
   const plans = new Map<string, ActionPlan>();
   const exactTools = new Map<string, ActionPlan[]>();
   const prefixTools: { prefix: string; plan: ActionPlan }[] = [];
   /** Actions that more than one tool name carries out: then the name is part of the request's identity. */
   const severalTools = new Set<string>();
+  /** The one request that carries out what an action's one tool does. */
+  const twins = new Map<string, { readonly host: string; readonly method: string; readonly path: string }>();
   const https = new HostIndex<HttpMatch[]>();
   const allowed = new NameIndex(ir.allowed);
   const denied = new NameIndex(ir.denied);
@@ -82,7 +82,9 @@ export function buildActions(ir: PolicyIr): ActionTable {
     }
     for (const match of entry.http) {
       const path = match.path === '' ? undefined : compilePath(match.path);
-      https.at(match.host, () => []).push({ method: match.method, path, loose: path && loosen(path), wildHost: match.host.includes('*'), which: entry.http.length > 1 ? `${match.method} ${match.host} ${match.path}` : '', plan });
+      https.at(match.host, () => []).push({ method: match.method, path, loose: path && loosen(path), plan });
+      const whole = match.method !== '' && path?.exact === true && !/^[*?]/.test(match.host);
+      if (whole && entry.http.length === 1 && !severalTools.has(entry.name)) twins.set(entry.name, match);
     }
   }
   prefixTools.sort((a, b) => b.prefix.length - a.prefix.length);
@@ -117,36 +119,59 @@ export function buildActions(ir: PolicyIr): ActionTable {
     resolveTool: (name, args) => {
       const plan = tools(name)[0];
       if (plan === undefined) return { action: '', params: args, labels: unlabelled, local: false };
-      const params = new Map(args);
-      if (severalTools.has(plan.name)) add(params, '$tool', name);
+      const params = ownFields(args);
+      if (severalTools.has(plan.name)) params.set('$tool', name);
+      const twin = twins.get(plan.name);
+      const origin = twin && originOf(canonicalHost(twin.host));
+      if (twin && origin !== undefined) params.set('$request', `${twin.method} ${origin}${twin.path}`);
       return { action: plan.name, params: withAttributes(plan, params), labels: plan.labels, local: plan.local };
     },
     resolveHttp: (resource, body) => {
       const found = matches(resource, canonicalHost(resource.host));
       const first = found[0];
       if (first === undefined) return undefined;
-      const params = new Map(body);
-      for (const [name, value] of resource.query) add(params, name, value);
+      const params = fieldsOf(resource, body);
       const strict = strictSegments(resource.path);
-      const bound = first.path?.exact === true && matchPath(first.path, strict);
-      if (bound && first.path) for (const [name, value] of captures(first.path, strict)) add(params, name, value);
+      const bound = first.path?.exact === true && matchPath(first.path, strict) ? first.path : undefined;
+      if (bound !== undefined) for (const [name, value] of captures(bound, strict)) add(params, name, value);
       // what the match leaves open must still be part of the request's identity
-      if (!bound) add(params, '$path', resource.path);
-      if (first.wildHost) add(params, '$host', resource.host);
-      if (first.method === '') add(params, '$method', resource.method);
-      if (first.which !== '') add(params, '$request', first.which);
+      else params.set('$path', resource.path);
+      params.set('$request', `${resource.method} ${originText(resource)}${bound?.text ?? ''}`);
       return { action: first.plan.name, params: withAttributes(first.plan, params), labels: first.plan.labels, local: false };
     },
     nameHttp: (action, resource, body) => {
       const plan = plans.get(action) ?? make(action, undefined);
-      const params = new Map(body);
-      for (const [name, value] of resource.query) add(params, name, value);
-      add(params, '$path', resource.path);
-      add(params, '$host', resource.host);
-      add(params, '$method', resource.method);
+      const params = fieldsOf(resource, body);
+      params.set('$path', resource.path);
+      params.set('$request', `${resource.method} ${originText(resource)}`);
       return { action, params: withAttributes(plan, params), labels: plan.labels, local: false };
     },
   };
+}
+
+type Http = Extract<Resource, { kind: 'http' }>;
+
+/** Scheme, host and port, none of them left out. */
+function originText({ host, port, tls }: Pick<Http, 'host' | 'port' | 'tls'>): string {
+  return `${tls ? 'https' : 'http'}://${canonicalHost(host)}:${port}`;
+}
+
+const queryMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE']);
+
+/** Fields of body and query. Where they do not stand only where a tool's arguments would be put, the places are named as well: a server may read the one and not the other. */
+function fieldsOf(resource: Http, body: ReadonlyMap<string, unknown>): Map<string, unknown> {
+  const params = ownFields(body);
+  for (const [name, value] of resource.query) add(params, name.startsWith('$') ? `$arg.${name}` : name, value);
+  if (queryMethods.has(resource.method) ? body.size > 0 : resource.query.length > 0) {
+    params.set('$body', [...body.keys()].toSorted());
+    params.set('$query', resource.query.map(([name]) => name).toSorted());
+  }
+  return params;
+}
+
+/** Names with a dollar are ours: one that the agent chose gets another name, so that no argument stands for what we say of the request. */
+function ownFields(given: ReadonlyMap<string, unknown>): Map<string, unknown> {
+  return new Map([...given].map(([name, value]) => [name.startsWith('$') ? `$arg.${name}` : name, value]));
 }
 
 /** A name that says different things in body, query and path keeps all of them: no reader of it can be fooled by one. */

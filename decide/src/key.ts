@@ -1,21 +1,24 @@
 /** The identity of a request: what an approval and a grant bind to. */
 import { createHash } from 'node:crypto';
-import type { ActionRequest } from '@nemoclaw/contract';
+import type { ActionRequest, Resource } from '@nemoclaw/contract';
 import { canonicalJson } from './canonical.ts';
 
 /**
- * SHA-256 hex over sandbox, task, action and parameters; without an action also over the whole resource. The source is no part of it:
- * a tool call and the HTTP request that posts its arguments as JSON have the same key. Where a body was not JSON fields, put its hash
- * into `params` as `bodyHash`. Throws RangeError for parameters nested deeper than 512.
+ * SHA-256 hex over sandbox, task, action and parameters; where these do not say all of it, over the whole resource too. A tool call and the HTTP
+ * request that the catalogue says carries it out (`$request`: method, scheme, host, port and path, as `resolveTool` and `resolveHttp` find them)
+ * have the same key; nothing else does: a request by another scheme, port, method, path, query, or with other values of headers that rules speak of, has another. Where a
+ * body was not JSON fields, put its hash into `params` as `bodyHash`. Throws RangeError for parameters nested deeper than 512.
  */
 export function requestKey(request: ActionRequest): string {
-  const identity = {
-    sandbox: request.sandbox,
-    task: request.task,
-    action: request.action,
-    params: request.params,
-    // a file is bound to its object, whatever its action is called
-    ...(request.action === '' || request.resource.kind === 'file' ? { resource: request.resource } : {}),
-  };
+  const { sandbox, task, action, params, resource } = request;
+  const identity = { sandbox, task, action, params, ...boundOf(request), ...(resource.kind === 'http' && resource.headers !== undefined ? { headers: resource.headers } : {}) };
   return createHash('sha256').update(canonicalJson(identity)).digest('hex');
+}
+
+/** The resource, unless action and parameters name it. */
+function boundOf({ source, action, params, resource }: ActionRequest): { readonly resource?: Resource } {
+  if (action !== '' && (resource.kind === 'tool' || resource.kind === 'none')) return {};
+  // a tool that is called over MCP is one of that server
+  if (action !== '' && resource.kind === 'http' && source === 'http' && params.has('$request')) return {};
+  return { resource };
 }

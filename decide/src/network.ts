@@ -24,6 +24,8 @@ export interface NetworkView {
   isNameAllowed(host: string): boolean;
   /** Ports on which something could be allowed or escalated, rising. */
   portsFor(host: string): readonly number[];
+  /** Where a request to this host goes if nobody says more: by TLS to port 443, or to the one port that is open (plain if that is 80), as `https://host:443`; undefined if there are several. */
+  originOf(host: string): string | undefined;
   /** Whether TLS to this host is opened. */
   interceptFor(host: string): boolean;
   /** Raw: a port other than 80 and 443 whose rules, denials too, say nothing of what is inside, where no action of the catalogue is carried out. A protocol of its own: where a rule names it. */
@@ -70,9 +72,18 @@ export function networkView(ir: PolicyIr, index: HostIndex<EgressGroup>, hasHttp
     return groups.length > 0 && !groups.some(opens) && looked(sample(domain), undefined, groups.flatMap(passing));
   };
   const interceptNames = [...new Set(ir.egress.filter((r) => named(r.domain) && (r.effect === 'deny' ? r.monitor !== true && alone(r.domain) : opened(r))).map((r) => r.domain.replace(/^\?\./, '*.')))].toSorted();
+  const portsFor = (host: string): number[] =>
+    [...new Set(open(host).flatMap((g) => passing(g).flatMap((r) => r.ir.ports)))].filter((port) => decideConnect(index, canonicalHost(host), port).verdict !== 'deny').toSorted((a, b) => a - b);
   return {
     isNameAllowed: (host) => !none && decideName(index, canonicalHost(host)).verdict === 'allow',
-    portsFor: (host) => [...new Set(open(host).flatMap((g) => passing(g).flatMap((r) => r.ir.ports)))].filter((port) => decideConnect(index, canonicalHost(host), port).verdict !== 'deny').toSorted((a, b) => a - b),
+    portsFor,
+    originOf: (host) => {
+      if (none) return undefined;
+      const ports = portsFor(host);
+      if (decideConnect(index, canonicalHost(host), 443).verdict !== 'deny') return `https://${host}:443`;
+      const [only] = ports;
+      return only === undefined || ports.length > 1 ? undefined : `${only === 80 ? 'http' : 'https'}://${host}:${only}`;
+    },
     interceptFor: (host) => open(host).some(opens) || looked(host, undefined, open(host).flatMap(passing)),
     handlingFor: (host, port) => {
       const rules = open(host).flatMap(passing).filter((r) => r.ir.ports.length === 0 || r.ir.ports.includes(port));

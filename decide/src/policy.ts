@@ -29,8 +29,9 @@ export interface CompiledPolicy {
 
 /** Builds the indexes; loads and warms Cedar only if a rule of the catalogue's actions needs it. */
 export function buildPolicy(ir: PolicyIr): CompiledPolicy {
-  const actions = buildActions(ir);
   const egress = buildEnforced(ir.egress);
+  const actions = buildActions(ir, (host) => network.originOf(host));
+  const network = networkView(ir, egress, actions.hasHttp);
   const unwatched = ir.egress.some((rule) => rule.monitor === true) ? buildEgress(ir.egress) : undefined;
   const speaks = { headers: ir.egress.some((rule) => rule.headers !== undefined), bodies: ir.egress.some((rule) => isInBody(rule.protocol)), programs: ir.egress.some((rule) => rule.binaries !== undefined) };
   const slices = new Map<string, CedarSlice>();
@@ -44,7 +45,7 @@ export function buildPolicy(ir: PolicyIr): CompiledPolicy {
     const plan = actions.plan(action.name);
     if (plan.conditional.length > 0 && plan.allowedBy !== undefined && plan.deniedBy === undefined) warm(slice(plan), plan);
   }
-  return { version: ir.version, name: ir.name, role: ir.role, ir, network: networkView(ir, egress, actions.hasHttp), actions, egress, unwatched, speaks, slice };
+  return { version: ir.version, name: ir.name, role: ir.role, ir, network, actions, egress, unwatched, speaks, slice };
 }
 
 type Http = Extract<Resource, { kind: 'http' }>;

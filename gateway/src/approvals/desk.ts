@@ -155,7 +155,7 @@ export class ApprovalDesk {
       by: '',
       reason: '',
       effect: '',
-      alsoHttp: hold.kind === 'tool' && sandbox.seenAsHttp(hold.decision.action),
+      alsoHttp: hold.kind === 'tool' && sandbox.seenAsHttp(hold.decision.action) && request.params.some(([name]) => name === '$request'),
     };
     const kept: Kept<ApprovalRecord> = { record, revision: await this.#deps.store.put(approvalKey(record), record, 0) };
     this.#keep(kept);

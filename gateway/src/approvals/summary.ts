@@ -14,7 +14,8 @@ export function summaryOf(request: ActionRequest, action: string): string {
   const { resource, params } = request;
   // The catalogue's attributes often repeat an argument under another name; once is enough to read.
   const seen = new Set<string>();
-  const shown = [...params].map(([name, given]) => [name, value(given)] as const).filter(([, text]) => !seen.has(text) && seen.add(text));
+  // Neither is what the sentence says anyway: which request it is.
+  const shown = [...params].filter(([name]) => name !== '$request' && (resource.kind !== 'http' || name !== '$path')).map(([name, given]) => [name, value(given)] as const).filter(([, text]) => !seen.has(text) && seen.add(text));
   const args = shown.slice(0, 4).map(([name, text]) => `${name} ${text}`).join(', ');
   const more = shown.length > 4 ? `, and ${shown.length - 4} more` : '';
   const named = action === '' ? '' : `${action}: `;

@@ -55,20 +55,20 @@ function judgeOne(core: Core, resource: HttpResource, asked: Asked | undefined, 
     // Several things in one body are approved together or not at all.
     const whole = passing.asked.length > 1;
     const known = asked?.action ?? core.ports.judge.action(resource, read.attributes);
-    if (asked?.action) request = { ...bare, source: 'mcp', action: asked.action.action, params: bound(asked.action.params, read, whole), labels: asked.action.labels };
-    else if (known) request = { ...bare, action: known.action, params: bound(known.params, read, whole || read.attributes.size === 0), labels: known.labels };
-    else if (asked?.params) request = { ...bare, params: bound(asked.params, read, whole) };
-    else if (read.body) request = { ...bare, params: bound(read.attributes, read, whole || read.attributes.size === 0) };
+    if (asked?.action) request = { ...bare, source: 'mcp', action: asked.action.action, params: bound(asked.action.params, read, whole, passing), labels: asked.action.labels };
+    else if (known) request = { ...bare, action: known.action, params: bound(known.params, read, whole || read.attributes.size === 0, passing), labels: known.labels };
+    else if (asked?.params) request = { ...bare, params: bound(asked.params, read, whole, passing) };
+    else if (read.body) request = { ...bare, params: bound(read.attributes, read, whole || read.attributes.size === 0, passing) };
   } catch {
     return { request, decision: refusal(core.config.version, 'error', 'the action of this request could not be read', '') };
   }
   return { request, decision: core.decide(request) };
 }
 
-/** A body whose fields do not say all of it is bound by its hash, so that an approval is for this body and no other. */
-function bound(params: ReadonlyMap<string, unknown>, { body }: ReadSoFar, byHash: boolean): ReadonlyMap<string, unknown> {
+/** A body whose fields do not say all of it is bound by its hash and by what it says to be, so that an approval is for this body, read so, and no other. */
+function bound(params: ReadonlyMap<string, unknown>, { body }: ReadSoFar, byHash: boolean, { checked }: Passing): ReadonlyMap<string, unknown> {
   if (!body || body.length === 0 || !byHash) return params;
-  return new Map([...params, ['bodyHash', hash('sha256', body, 'hex')]]);
+  return new Map([...params, ['bodyHash', hash('sha256', body, 'hex')], ['bodyType', checked.contentType]]);
 }
 
 /** What the policy is asked for one reading of the path. `named`: the headers that its rules speak of, in small letters; `program`: of the connection, where they speak of programs. */
