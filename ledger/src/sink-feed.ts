@@ -24,7 +24,9 @@ export interface SinkFeed {
 }
 
 /** ms in which records are gathered: each delivery syncs two files, which slows what the writer syncs. */
-const gatherMs = 250;
+const gatherMs = 1000;
+/** Records of one delivery. */
+const atMost = 5000;
 
 /** Starts delivery after the cursor. A cursor that cannot be read starts at 0: twice is better than never. */
 export function feedSink(options: SinkFeedOptions): SinkFeed {
@@ -35,13 +37,15 @@ export function feedSink(options: SinkFeedOptions): SinkFeed {
   let timer: NodeJS.Timeout | undefined;
   const drain = async (): Promise<void> => {
     for (;;) {
-      const records = await options.reader.tail({ after: delivered, limit: 5000 });
+      const records = await options.reader.tail({ after: delivered, limit: atMost });
       const last = records.at(-1);
       if (!last) return;
       await options.deliver(records.map(({ line }) => line));
       delivered = last.sequence;
       await writeCursor(options.cursorFile, delivered);
       error = '';
+      // What came meanwhile is gathered again.
+      if (records.length < atMost && !ended) return wake();
     }
   };
   const run = (): Promise<void> => {
@@ -61,7 +65,7 @@ export function feedSink(options: SinkFeedOptions): SinkFeed {
   };
   // Batches are close together: a short wait turns many small appends into few.
   const wake = (): void => {
-    if (!ended && !running)
+    if (!ended)
       timer ??= setTimeout(() => {
         timer = undefined;
         void run();
