@@ -83,7 +83,7 @@ int cgroup_limit(struct cgroup *group, const struct cgroup_limits *limits, char 
 /* One tree's group. 1: not ours to use after all (the folder is shut), 0: made, -1: an error. */
 static int make_place(struct cgroup *group, const struct cgroup_tree *tree, const char *instance, const char *name, char *err, size_t errlen) {
   char parent[320], path[400];
-  if (!text_format(parent, sizeof parent, "%s/nemoclaw-%s", tree->parent, instance) || !text_format(path, sizeof group->place[0].path, "%s/%s", parent, name)) {
+  if (!text_format(parent, sizeof parent, "%s/nemoclaw-%s", tree->parent, instance) || !text_format(path, sizeof group->place[0].path, "%s%s%s", parent, name != NULL ? "/" : "", name != NULL ? name : "")) {
     snprintf(err, errlen, "cgroup: name too long");
     return -1;
   }
@@ -93,8 +93,8 @@ static int make_place(struct cgroup *group, const struct cgroup_tree *tree, cons
     snprintf(err, errlen, "cgroup: mkdir %s: %s", parent, strerror(errno));
     return -1;
   }
-  if (tree->v2) cgroup_open_controllers(parent);
-  if ((mkdir(path, 0755) < 0 && errno != EEXIST) || open_place(group, path, tree) < 0) {
+  if (tree->v2 && name != NULL) cgroup_open_controllers(parent);
+  if ((name != NULL && mkdir(path, 0755) < 0 && errno != EEXIST) || open_place(group, path, tree) < 0) {
     snprintf(err, errlen, "cgroup: %s: %s", path, strerror(errno));
     (void)rmdir(path);
     return -1;
@@ -146,6 +146,19 @@ void cgroup_facts(struct cgroup_facts *facts) {
     cgroup_remove_instance(instance);
   }
   *facts = found;
+}
+
+int cgroup_doors(const struct cgroup *group, int *fds, int room) {
+  int count = 0;
+  for (; count < group->count && count < room; count++) {
+    fds[count] = openat(group->place[count].dir, group->place[count].v2 ? "cgroup.procs" : "tasks", O_WRONLY | O_CLOEXEC);
+    if (fds[count] >= 0) continue;
+    int saved = errno;
+    while (count > 0) close(fds[--count]);
+    errno = saved;
+    return -1;
+  }
+  return count;
 }
 
 int cgroup_open(struct cgroup *group, const char *instance, const char *name) {

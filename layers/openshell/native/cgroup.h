@@ -46,10 +46,14 @@ void cgroup_open_controllers(const char *dir);
 
 /* Tries once in the life of a process. */
 void cgroup_facts(struct cgroup_facts *facts);
-/* Makes nemoclaw-<instance>/<name> in every usable tree and sets the limits. 0 or -1 with `err` filled and nothing left behind; a memory or CPU limit that cannot be set is an error. */
+/* True where all controllers are in v2: a group is then entered by clone3(), so it has to be there before. */
+bool cgroup_all_v2(void);
+/* Makes nemoclaw-<instance>/<name>, or nemoclaw-<instance> itself where `name` is NULL, in every usable tree and sets the limits. 0 or -1 with `err` filled and nothing left behind; a memory or CPU limit that cannot be set is an error. */
 int cgroup_create(struct cgroup *group, const char *instance, const char *name, const struct cgroup_limits *limits, char *err, size_t errlen);
 /* Other limits for groups that exist; 0 leaves one as it is. 0 or -1 with `err`: what came before the failure stays changed. */
 int cgroup_limit(struct cgroup *group, const struct cgroup_limits *limits, char *err, size_t errlen);
+/* Opens in each group the file into which a process of one thread writes "0" to join. Returns how many, or -1 with errno and none open. */
+int cgroup_doors(const struct cgroup *group, int *fds, int room);
 /* Finds the groups again by name, without making or changing any. Returns how many there are. */
 int cgroup_open(struct cgroup *group, const char *instance, const char *name);
 int cgroup_freeze(const struct cgroup *group, bool frozen);

@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -74,6 +76,11 @@ static bool own_group(const char *mount, char *out, size_t size) {
   size_t length = strlen(line), leaf = sizeof "/" CALLERS - 1;
   if (length >= 3 + leaf && strcmp(line + length - leaf, "/" CALLERS) == 0) line[length - leaf] = 0;
   return text_format(out, size, "%s%s", mount, strcmp(line + 3, "/") == 0 ? "" : line + 3);
+}
+
+bool cgroup_all_v2(void) {
+  struct statfs fs;
+  return statfs("/sys/fs/cgroup", &fs) == 0 && (unsigned long)fs.f_type == CGROUP2_SUPER_MAGIC;
 }
 
 /* Root makes groups at the real top, unless it was given a part of the tree; anybody else only in the group that is theirs. */

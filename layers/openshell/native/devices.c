@@ -72,15 +72,20 @@ int mount_proc(struct build *b, const struct step *s, struct fault *f) {
   if (strcmp(s->path, "proc") != 0) return fault(f, "plan", 0, "view: proc must be /proc");
   if (mkdirat(b->root, "proc", 0555) != 0 && errno != EEXIST) return fault(f, "view", errno, "view: make /proc");
   if (mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "hidepid=invisible") != 0) return fault(f, "view", errno, "view: proc");
-  /* A writable way to self/uid_map for the user namespace that is entered last; closed before the agent exists. */
-  if (b->plan->seen >= 0 && (b->proc_fd = open("proc", O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0) return fault(f, "view", errno, "view: open /proc");
-  int tree = sys_open_tree(b->root, "proc", TREE_CLONE | TREE_CLOEXEC);
-  if (tree < 0) return fault(f, "view", errno, "view: clone /proc");
   struct mount_attributes attr = {.set = ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC};
   int at = open_inside(b->root, "proc", O_PATH), r = at < 0 ? fault(f, "view", errno, "view: open /proc") : 0;
+  if (b->plan->seen < 0) {
+    if (r == 0 && sys_mount_setattr(at, "", AT_EMPTY_PATH, &attr) != 0) r = fault(f, "view", errno, "view: read-only /proc");
+    if (at >= 0) close(at);
+    return r;
+  }
+  /* The writable one below stays a way to self/uid_map for the user namespace that is entered last; closed before the agent exists. */
+  int tree = r == 0 ? sys_open_tree(at, "", AT_EMPTY_PATH | TREE_CLONE | TREE_CLOEXEC) : -1;
+  if (r == 0 && tree < 0) r = fault(f, "view", errno, "view: clone /proc");
   if (r == 0 && sys_mount_setattr(tree, "", AT_EMPTY_PATH, &attr) != 0) r = fault(f, "view", errno, "view: read-only /proc");
   if (r == 0) r = attach(tree, at, f, "proc");
-  close(tree);
-  if (at >= 0) close(at);
+  if (tree >= 0) close(tree);
+  if (r == 0) b->proc_fd = at;
+  else if (at >= 0) close(at);
   return r;
 }

@@ -74,10 +74,10 @@ static size_t append(char *packet, size_t at, char *const list[], uint32_t *coun
   return at;
 }
 
-int init_send_exec(int exec_fd, uint32_t id, char *const argv[], char *const envp[], const char *cwd, int tty, const int fds[3]) {
+int init_send_exec(int exec_fd, uint32_t id, char *const argv[], char *const envp[], const char *cwd, int flags, const int fds[3]) {
   char *packet = malloc(INIT_PACKET_MAX), *const folder[] = {(char *)cwd, NULL};
   if (packet == NULL) return -1;
-  struct init_request request = {.kind = INIT_EXEC, .id = id, .tty = tty != 0};
+  struct init_request request = {.kind = INIT_EXEC, .id = id, .flags = (uint32_t)flags};
   uint32_t one = 0;
   size_t length = append(packet, sizeof request, folder, &one);
   length = append(packet, length, argv, &request.argc);
@@ -104,6 +104,7 @@ int init_send_end(int exec_fd) {
 
 int init_receive(int exec_fd, struct init_event *event) {
   ssize_t n = receive_packet(exec_fd, event, sizeof *event, NULL, NULL);
+  if (n < 0 && errno == ECONNRESET) n = receive_packet(exec_fd, event, sizeof *event, NULL, NULL); /* it ended without taking our last packet; what it said before comes after that error */
   if (n <= 0) return n == 0 || errno == ECONNRESET ? 0 : -1;
   if (n == (ssize_t)sizeof *event && event->kind >= INIT_STARTED && event->kind <= INIT_QUIET) return 1;
   errno = EPROTO;

@@ -16,6 +16,7 @@
 static struct {
   pid_t pid;
   uint32_t id;
+  bool last;
   int report; /* -1 once it runs; before, a person may be asked whether it may, and others do not wait for that */
 } running[RUNNING_MAX];
 static size_t running_count;
@@ -44,7 +45,7 @@ static _Noreturn void become(const struct init_request *r, const char *cwd, char
   /* Away from 0..2 first, so that no dup2 overwrites one that is still needed. */
   for (int i = 0; i < 3; i++) fds[i] = fcntl(fds[i], F_DUPFD, 10);
   int ok = fds[0] >= 0 && fds[1] >= 0 && fds[2] >= 0 && setsid() >= 0;
-  ok = ok && (!r->tty || ioctl(fds[0], TIOCSCTTY, 0) == 0);
+  ok = ok && (!(r->flags & INIT_TTY) || ioctl(fds[0], TIOCSCTTY, 0) == 0);
   for (int i = 0; ok && i < 3; i++) ok = dup2(fds[i], i) == i;
   if (ok && report != 3) ok = (report = dup3(report, 3, O_CLOEXEC)) == 3;
   ok = ok && syscall(436, 4, ~0U, 0) == 0 && sigprocmask(SIG_SETMASK, &none, NULL) == 0 && signal(SIGPIPE, SIG_DFL) != SIG_ERR && chdir(cwd) == 0;
@@ -85,6 +86,7 @@ static void start(int sock, char *packet, size_t length, int *fds) {
   }
   running[running_count].pid = pid;
   running[running_count].id = r.id;
+  running[running_count].last = (r.flags & INIT_LAST) != 0;
   running[running_count++].report = pipe_ends[0];
 }
 
@@ -107,7 +109,8 @@ static void pass_signal(const struct init_request *r) {
   }
 }
 
-static void reap(int sock) {
+/* True: what has ended was the last. */
+static bool reap(int sock) {
   int status;
   pid_t pid;
   while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
@@ -120,11 +123,13 @@ static void reap(int sock) {
       }
       int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
       tell(sock, INIT_EXITED, running[i].id, pid, signal ? 128 + signal : WEXITSTATUS(status), signal, 0);
+      if (running[i].last) return true;
       running[i] = running[--running_count];
       break;
     }
   }
   if (pid < 0 && errno == ECHILD) tell(sock, INIT_QUIET, 0, 0, 0, 0, 0);
+  return false;
 }
 
 _Noreturn void init_run(int sock) {
@@ -156,7 +161,7 @@ _Noreturn void init_run(int sock) {
     if (wait[1].revents & POLLIN) {
       struct signalfd_siginfo ignored;
       while (read(children, &ignored, sizeof ignored) > 0) continue;
-      reap(sock);
+      if (reap(sock)) break;
     }
     if (wait[0].revents == 0) continue;
     int fds[3] = {-1, -1, -1};

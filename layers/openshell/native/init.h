@@ -8,7 +8,7 @@
 /*
  * shim -> init
  *   INIT_EXEC    struct init_request, then NUL-terminated strings: cwd, argc arguments, envc "K=V"; SCM_RIGHTS: stdin, stdout, stderr
- *                (with `tty` the pty slave three times: it becomes the controlling terminal)
+ *                (with INIT_TTY the pty slave three times: it becomes the controlling terminal; with INIT_LAST the sandbox ends with this one)
  *   INIT_SIGNAL  struct init_request: `signal` to the process group of exec `id` (its leader started with setsid)
  *   INIT_END     struct init_request: SIGKILL to every process of the sandbox but init itself
  * init -> shim
@@ -20,6 +20,8 @@
  */
 enum { INIT_EXEC = 1, INIT_SIGNAL = 2, INIT_STARTED = 3, INIT_EXITED = 4, INIT_FAILED = 5, INIT_QUIET = 6, INIT_END = 7 };
 
+enum { INIT_TTY = 1, INIT_LAST = 2 }; /* of INIT_EXEC */
+
 #define INIT_PACKET_MAX (192 * 1024)
 
 struct init_request {
@@ -27,7 +29,7 @@ struct init_request {
   uint32_t id; /* chosen by the shim, unique per sandbox */
   uint32_t argc;
   uint32_t envc;
-  uint32_t tty;
+  uint32_t flags;
   int32_t signal;
 };
 
@@ -41,7 +43,7 @@ struct init_event {
 };
 
 /* Shim side. 0 or -1 with errno (E2BIG: longer than INIT_PACKET_MAX). argv and envp end with NULL. The caller still owns fds. */
-int init_send_exec(int exec_fd, uint32_t id, char *const argv[], char *const envp[], const char *cwd, int tty, const int fds[3]);
+int init_send_exec(int exec_fd, uint32_t id, char *const argv[], char *const envp[], const char *cwd, int flags, const int fds[3]);
 int init_send_signal(int exec_fd, uint32_t id, int signal);
 int init_send_end(int exec_fd);
 /* 1: event filled; 0: init is gone; -1: errno (EAGAIN on a non-blocking socket; EPROTO: not an event). */

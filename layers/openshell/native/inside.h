@@ -14,7 +14,18 @@
 #include <unistd.h>
 
 /* Packets that only the launch itself uses on exec_fd, before the init protocol starts. */
-enum { REPORT_READY = 101, REPORT_FAULT = 102, REPORT_PROBE = 103 };
+enum { REPORT_READY = 101, REPORT_FAULT = 102, REPORT_PROBE = 103, REPORT_GO = 104 };
+/* Inodes of the host's namespaces, for the probe. */
+struct host_namespaces {
+  uint64_t net, pid, mnt, ipc, uts;
+};
+/* To the init, with what was made while it built the view: [its network namespace][files of control groups to join]. */
+#define GO_FDS 9
+struct go {
+  uint32_t kind;
+  uint32_t has_network;
+  struct host_namespaces host;
+};
 struct report {
   uint32_t kind;
   uint32_t count; /* phases or probes */
@@ -37,12 +48,12 @@ struct host_facts {
   char workspace[4096]; /* rootless: where the folder is, and which it is */
   dev_t workspace_dev;
   ino_t workspace_inode;
-  uint64_t netns, pidns, mntns, ipcns, utsns; /* inodes of the host's namespaces */
   pid_t parent;
+  struct host_namespaces namespaces; /* comes with the go-ahead */
 };
 
 /* join to confine are measured in the child, the rest outside. */
-enum { PHASE_JOIN, PHASE_NETWORK, PHASE_VIEW, PHASE_CONFINE, PHASE_PREPARE, PHASE_CLONE, PHASE_PROBE, PHASE_TOTAL, PHASES };
+enum { PHASE_JOIN, PHASE_NETWORK, PHASE_VIEW, PHASE_GO, PHASE_CONFINE, PHASE_PREPARE, PHASE_CLONE, PHASE_PROBE, PHASE_TOTAL, PHASES };
 
 /* launch-rootless.c */
 int rootless_know_workspace(int workspace_fd, struct host_facts *host, struct fault *f);
@@ -51,6 +62,14 @@ int rootless_workspace(const struct host_facts *host, struct fault *f); /* detac
 
 int join_open_v2(const struct launch_in *in); /* directory of the v2 group to clone into, or -1 */
 int join_groups(const struct launch_in *in, bool v2_entered, struct fault *f);
+
+/* launch-outside.c: what the launcher makes in the meantime, with the go-ahead for the init. */
+struct outside {
+  int listeners[2]; /* as in launched */
+  int scoped;       /* probe_listen() */
+};
+int outside_prepare(const struct plan *plan, const struct launch_in *in, int sock, struct outside *out, struct fault *f);
+int outside_take(const struct plan *plan, int sock, struct host_namespaces *host, struct fault *f); /* the init's side */
 
 int idmap_clone(const struct launch_in *in, pid_t *helper, struct fault *f); /* detached mount of the workspace, or -1; then idmap_reap(*helper) in any case */
 void idmap_reap(pid_t helper);
@@ -74,7 +93,7 @@ bool probe_needs_root(size_t index); /* tries what only an own host uid stops */
 #define PROBE_LEFT_OUT 2
 int probe_listen(void); /* abstract socket outside the sandbox's Landlock domain, for the scoping try */
 
-_Noreturn void inside_run(const struct plan *plan, const struct launch_in *in, const struct host_facts *host, bool v2_entered, int workspace_mount, int layer_mount, int sock);
+_Noreturn void inside_run(const struct plan *plan, const struct launch_in *in, struct host_facts *host, bool v2_entered, int workspace_mount, int layer_mount, int sock);
 
 int send_packet(int sock, const void *data, size_t length, const int *fds, size_t fd_count);
 /* Bytes received (0: peer gone) or -1; `*fd_count` in: room, out: received, all O_CLOEXEC. EMSGSIZE when truncated. */

@@ -1,7 +1,6 @@
 /* The child's way from a root process on the host to the init of a finished sandbox. */
 #include "init.h"
 #include "inside.h"
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -39,13 +38,6 @@ static int keep_only(int *sock, int *workspace, int *layer, struct fault *f) {
   return 0;
 }
 
-static int join(const struct plan *plan, const struct launch_in *in, bool v2_entered, struct fault *f) {
-  if (join_groups(in, v2_entered, f) != 0) return -1;
-  if (unshare(CLONE_NEWCGROUP) != 0) return fault(f, "host", errno, "cgroup: namespace"); /* after joining, so that its root is the sandbox's own */
-  if (sethostname(plan->hostname, strlen(plan->hostname)) != 0) return fault(f, "host", errno, "host name");
-  return 0;
-}
-
 static int confine(const struct plan *plan, const struct launch_in *in, int proc_fd, int *notify, struct fault *f) {
   if (limits_set(plan, f) != 0 || identity_drop(plan, in, proc_fd, f) != 0) return -1;
   if (proc_fd >= 0) close(proc_fd);
@@ -69,24 +61,26 @@ static void probe(const struct plan *plan, const struct launch_in *in, const str
   }
 }
 
-_Noreturn void inside_run(const struct plan *plan, const struct launch_in *in, const struct host_facts *host, bool v2_entered, int workspace, int layer, int sock) {
+_Noreturn void inside_run(const struct plan *plan, const struct launch_in *in, struct host_facts *host, bool v2_entered, int workspace, int layer, int sock) {
   char text[400] = "";
   struct fault f = {text, sizeof text, "internal"};
   struct report ready = {.kind = REPORT_READY};
   struct launch_twins twins = {.count = 0};
-  int listeners[2] = {-1, -1}, pts = -1, proc_fd = -1, notify = -1, scoped;
+  int listeners[2] = {-1, -1}, pts = -1, proc_fd = -1, notify = -1, scoped = -1;
   double at = now_ms(), then;
 #define PHASE(i) (then = now_ms(), ready.ms[i] = then - at, at = then)
   if (in->rootless && (rootless_map(host, &f) != 0 || (host->workspace[0] != '\0' && (workspace = rootless_workspace(host, &f)) < 0))) give_up(sock, &f);
-  if (join(plan, in, v2_entered, &f) != 0 || keep_only(&sock, &workspace, &layer, &f) != 0) give_up(sock, &f);
+  if (join_groups(in, v2_entered, &f) != 0 || keep_only(&sock, &workspace, &layer, &f) != 0) give_up(sock, &f);
   PHASE(PHASE_JOIN);
-  if (!(plan->off & OFF_NETNS) && (network_loopback(&f) != 0 || (plan->capture && network_capture(listeners, false, &f) != 0))) give_up(sock, &f);
-  scoped = probe_listen();
+  if (in->rootless && !(plan->off & OFF_NETNS) && (network_loopback(&f) != 0 || (plan->capture && network_capture(listeners, false, &f) != 0))) give_up(sock, &f);
+  if (in->rootless) scoped = probe_listen();
   PHASE(PHASE_NETWORK);
   if (view_build(plan, in, workspace, layer, &pts, &proc_fd, &twins, &f) != 0) give_up(sock, &f);
   if (workspace >= 0) close(workspace);
   if (layer >= 0) close(layer);
   PHASE(PHASE_VIEW);
+  if (outside_take(plan, sock, &host->namespaces, &f) != 0) give_up(sock, &f);
+  PHASE(PHASE_GO);
   if (getpid() != 1 && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0) give_up(sock, &f);
   if (confine(plan, in, proc_fd, &notify, &f) != 0) give_up(sock, &f);
   PHASE(PHASE_CONFINE);

@@ -3,17 +3,23 @@
 #include "init.h"
 #include "inside.h"
 #include "standalone.h"
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 
 #define UID_BASE 0x70000000u /* plus the pid: one uid per sandbox, in nobody's range */
 #define ROOTS_MAX 32
 #define PLAN_BYTES_MAX (2 << 20)
+#define HEAP_BYTES (192 << 10)
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 #define USAGE "usage: openshell-launch --plan-fd N [--report-fd N] [--release-fd N] [--workspace DIR] [--uid N] [--bind-root DIR]... [--device NODE]... [--testing] [--] command...\n       openshell-launch --facts\n"
 
 struct arguments {
@@ -65,19 +71,32 @@ static bool parse(int argc, char **argv, struct arguments *a) {
   return a->plan_fd >= 0 && i < argc;
 }
 
-/* What the plan says for cgroups; cgroup_create() refuses what the host cannot do. */
-static bool limit_group(json_t *plan, struct cgroup *group, const char *instance) {
-  json_t *limits = json_object_get(plan, "limits");
+struct wanted {
+  json_t *plan;
+  struct cgroup group;
+};
+
+/* What the plan says for cgroups; cgroup_create() refuses what the host cannot do. One group a tree: nemoclaw-alone-<pid>. */
+static int make_groups(struct wanted *w, char *err, size_t errlen) {
+  json_t *limits = json_object_get(w->plan, "limits");
+  char instance[32];
   struct cgroup_limits wanted = {
       .memory_bytes = json_integer_value(json_object_get(limits, "memoryBytes")),
       .cpus = (double)json_integer_value(json_object_get(limits, "cpuMillis")) / 1000,
       .pids = (long)json_integer_value(json_object_get(limits, "pids")),
       .alone = true,
   };
-  char err[256] = "";
-  if (cgroup_create(group, instance, "run", &wanted, err, sizeof err) == 0) return true;
-  fprintf(stderr, "openshell: %s (host)\n", err);
-  return false;
+  snprintf(instance, sizeof instance, "alone-%d", getpid());
+  return cgroup_create(&w->group, instance, NULL, &wanted, err, errlen);
+}
+
+/* As launch_in.groups. */
+static int groups_to_join(void *arg, int *fds, int room, char *err, size_t errlen) {
+  struct wanted *w = arg;
+  if (make_groups(w, err, errlen) != 0) return -1;
+  int count = cgroup_doors(&w->group, fds, room);
+  if (count < 0) snprintf(err, errlen, "cgroup: open: %s", strerror(errno));
+  return count;
 }
 
 /* Whole, in large reads: json_loadfd() asks the kernel for one byte at a time. */
@@ -92,14 +111,18 @@ static json_t *read_plan(int fd, json_error_t *bad) {
   return json_loadb(text, length, 0, bad);
 }
 
-/* One write: json_dumpfd() makes one for each word. */
-static void report(int fd, const struct launched *out) {
+/* Where one is wanted and there is something to say. One write: json_dumpfd() makes one for each word. */
+static void write_report(const struct arguments *a, const struct launched *out) {
+  int fd = a->report_fd;
+  if (fd >= 0 && out->probe_count == 0) close(fd);
+  if (fd < 0 || out->probe_count == 0) return;
   json_t *probe = json_object(), *phases = json_object();
   for (size_t i = 0; i < out->probe_count; i++) json_object_set_new(probe, out->probe[i].name, json_boolean(out->probe[i].stopped));
   for (size_t i = 0; i < out->phase_count; i++) json_object_set_new(phases, out->phases[i].name, json_real(out->phases[i].ms));
   json_t *all = json_pack("{s:o, s:o}", "probe", probe, "phases", phases);
   char *text = all != NULL ? json_dumps(all, JSON_COMPACT) : NULL;
   if (text == NULL || write(fd, text, strlen(text)) != (ssize_t)strlen(text)) fprintf(stderr, "openshell: the report could not be written\n");
+  close(fd);
   free(text);
   json_decref(all);
 }
@@ -157,8 +180,9 @@ static int run(const struct arguments *a, json_t *plan, struct launched *out, in
     if (!launch_rootless() && fstat(i, &st) == 0 && S_ISFIFO(st.st_mode) && fchown(i, a->uid, a->uid) != 0) perror("openshell: pipe");
   }
   if (terminal_open(&terminal, out->pts_fd, stdio) != 0) perror("openshell: terminal");
-  else if (init_send_exec(out->exec_fd, 1, a->command, env, cwd, terminal.master >= 0, stdio) != 0) perror("openshell: start the command");
+  else if (init_send_exec(out->exec_fd, 1, a->command, env, cwd, (terminal.master >= 0 ? INIT_TTY : 0) | INIT_LAST, stdio) != 0) perror("openshell: start the command");
   else {
+    write_report(a, out); /* the command starts meanwhile */
     terminal_started(&terminal);
     code = event_loop(out, signals, &terminal, json_integer_value(json_object_get(json_object_get(plan, "limits"), "timeoutMs")));
   }
@@ -167,10 +191,20 @@ static int run(const struct arguments *a, json_t *plan, struct launched *out, in
   return code;
 }
 
+/* The pages that a usual plan takes, in one call: a fault for each costs more than what is then written to it. Without it (before Linux 5.14) all works the same. */
+static void populate_heap(void) {
+  if (mallopt(M_MMAP_THRESHOLD, 4 * HEAP_BYTES) != 1 || mallopt(M_TRIM_THRESHOLD, 4 * HEAP_BYTES) != 1) return;
+  char *block = malloc(HEAP_BYTES);
+  uintptr_t page = ((uintptr_t)block + 4095) & ~(uintptr_t)4095;
+  if (block != NULL) (void)madvise((void *)page, HEAP_BYTES - 4096, MADV_POPULATE_WRITE);
+  free(block); /* kept by malloc for what comes */
+}
+
 int main(int argc, char **argv) {
   struct arguments a;
   if (argc == 2 && strcmp(argv[1], "--facts") == 0) return facts_print();
   if (!parse(argc, argv, &a)) return fputs(USAGE, stderr), 2;
+  populate_heap();
   json_error_t bad = {.text = "cannot be read"};
   json_t *plan = read_plan(a.plan_fd, &bad);
   if (plan == NULL) return fprintf(stderr, "openshell: plan: %s\n", bad.text), 2;
@@ -194,25 +228,22 @@ int main(int argc, char **argv) {
 
   /* Nobody would answer what is captured: with loopback alone all else is unreachable at once, and nothing has to be set up for it. */
   if (json_is_string(json_object_get(plan, "network"))) json_object_set_new(plan, "network", json_string("none"));
-  struct cgroup group = {.count = 0};
-  char instance[32], err[512] = "";
+  struct wanted wanted = {.plan = plan};
+  char err[512] = "";
   int procs[CGROUP_MAX], code = 1;
-  snprintf(instance, sizeof instance, "alone-%d", getpid());
-  if (!limit_group(plan, &group, instance)) return cgroup_remove_instance(instance), 1;
-  for (int i = 0; i < group.count; i++) procs[i] = group.place[i].procs;
+  if (!launch_rootless() && !cgroup_all_v2()) in.groups = groups_to_join, in.groups_arg = &wanted;
+  else if (make_groups(&wanted, err, sizeof err) != 0) return fprintf(stderr, "openshell: %s (host)\n", err), 1;
+  for (int i = 0; i < wanted.group.count; i++) procs[i] = wanted.group.place[i].procs;
   in.procs_fds = procs;
-  in.procs_count = (size_t)group.count;
+  in.procs_count = (size_t)wanted.group.count;
 
   struct launched out;
   if (launch_sandbox(plan, &in, &out, err, sizeof err) != 0) fprintf(stderr, "openshell: %s (%s)\n", err, out.code);
-  if (a.report_fd >= 0 && out.probe_count > 0) report(a.report_fd, &out);
-  if (a.report_fd >= 0) close(a.report_fd);
   if (out.init > 0) code = run(&a, plan, &out, signals);
+  else write_report(&a, &out);
   launch_destroy(&out);
   if (!release_workspace(&in, a.release_fd) && code == 0) code = 1;
   json_decref(in.manifest);
-  if (cgroup_remove(&group, 1000) != 0) perror("openshell: remove the control group");
-  cgroup_remove_instance(instance);
-  json_decref(plan);
-  return code;
+  if (cgroup_remove(&wanted.group, 1000) != 0) perror("openshell: remove the control group");
+  return code; /* the plan ends with the process */
 }

@@ -30,27 +30,10 @@ int fault(struct fault *f, const char *code, int errnum, const char *format, ...
   return -1;
 }
 
-static int namespace_inode(const char *path, uint64_t *inode, struct fault *f) {
-  struct stat st;
-  if (stat(path, &st) != 0) return fault(f, "host", errno, "host: %s", path);
-  *inode = st.st_ino;
-  return 0;
-}
-
-static int know_host(struct host_facts *host, struct fault *f) {
-  host->parent = getpid();
-  host->uid = geteuid();
-  host->gid = getegid();
-  return namespace_inode("/proc/self/ns/net", &host->netns, f) == 0 && namespace_inode("/proc/self/ns/pid", &host->pidns, f) == 0 && namespace_inode("/proc/self/ns/mnt", &host->mntns, f) == 0 &&
-                 namespace_inode("/proc/self/ns/ipc", &host->ipcns, f) == 0 && namespace_inode("/proc/self/ns/uts", &host->utsns, f) == 0
-             ? 0
-             : -1;
-}
-
 static pid_t clone_init(const struct plan *plan, const struct launch_in *in, int group, int *pidfd) {
   struct clone_args args = {.flags = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PIDFD, .exit_signal = SIGCHLD, .pidfd = (uint64_t)(uintptr_t)pidfd};
   if (in->rootless) args.flags |= CLONE_NEWUSER;
-  if (!(plan->off & OFF_NETNS)) args.flags |= CLONE_NEWNET;
+  if (in->rootless && !(plan->off & OFF_NETNS)) args.flags |= CLONE_NEWNET;
   if (!(plan->off & OFF_PIDNS)) args.flags |= CLONE_NEWPID;
   if (group >= 0) {
     args.flags |= CLONE_INTO_CGROUP;
@@ -112,6 +95,10 @@ static int take_packet(const struct plan *plan, struct launched *out, struct fau
   int fds[READY_FDS + LAUNCH_TWINS_MAX];
   size_t count = READY_FDS + LAUNCH_TWINS_MAX;
   ssize_t n = receive_packet(out->exec_fd, &r, sizeof r, fds, &count);
+  if (n < 0 && errno == ECONNRESET) { /* it ended without taking our last packet; what it had to say comes after that error */
+    count = READY_FDS + LAUNCH_TWINS_MAX;
+    n = receive_packet(out->exec_fd, &r, sizeof r, fds, &count);
+  }
   if (n != (ssize_t)sizeof r) return fault(f, "internal", n < 0 ? errno : 0, "launch: the sandbox's init died");
   if (r.kind == REPORT_READY) return take_ready(&r, fds, count, out, f);
   while (count > 0) close(fds[--count]);
@@ -160,12 +147,11 @@ void launch_destroy(struct launched *out) {
 }
 
 static int launch(const struct plan *plan, const struct launch_in *in, pid_t *helper, struct launched *out, struct fault *f) {
-  struct host_facts host = {.workspace = ""};
+  struct host_facts host = {.uid = geteuid(), .gid = getegid(), .parent = getpid()};
   int ends[2], workspace = -1;
   bool wants_workspace = false;
   double start = now_ms(), prepared;
   for (size_t i = 0; i < plan->step_count; i++) wants_workspace |= plan->steps[i].kind == STEP_WORKSPACE;
-  if (know_host(&host, f) != 0) return -1;
   /* Here and not in the child: only in the mount namespace that the descriptor came from can its mount be cloned. */
   if (wants_workspace && in->rootless && rootless_know_workspace(in->workspace_fd, &host, f) != 0) return -1;
   if (wants_workspace && !in->rootless && (workspace = idmap_clone(in, helper, f)) < 0) return -1;
@@ -193,10 +179,15 @@ static int launch(const struct plan *plan, const struct launch_in *in, pid_t *he
   if (out->init < 0) return fault(f, "host", e, "launch: clone");
   out->phases[PHASE_PREPARE].ms = prepared - start;
   out->phases[PHASE_CLONE].ms = now_ms() - prepared;
-  if (collect(plan, out, f) != 0) return -1;
+  struct outside outside;
+  int r = outside_prepare(plan, in, out->exec_fd, &outside, f);
+  for (int i = 0; i < 2 && !in->rootless; i++) out->listener_fds[i] = outside.listeners[i];
+  if (r == 0) r = collect(plan, out, f);
+  if (outside.scoped >= 0) close(outside.scoped);
+  if (r != 0) return -1;
   out->phases[PHASE_PROBE].ms = now_ms() - out->phases[PHASE_PROBE].ms;
   out->phases[PHASE_TOTAL].ms = now_ms() - start;
-  static const char *const names[PHASES] = {"join", "network", "view", "confine", "prepare", "clone", "probe", "total"};
+  static const char *const names[PHASES] = {"join", "network", "view", "wait", "confine", "prepare", "clone", "probe", "total"};
   for (size_t i = 0; i < PHASES; i++) out->phases[i].name = names[i];
   out->phase_count = PHASES;
   return 0;

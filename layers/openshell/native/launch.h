@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #define LAUNCH_PROBES_MAX 48
-#define LAUNCH_PHASES_MAX 8
+#define LAUNCH_PHASES_MAX 9
 #define LAUNCH_TWINS_MAX 24
 #define DEVICES_MAX 64
 
@@ -25,6 +25,12 @@ struct launch_in {
   gid_t agent_gid;
   const int *procs_fds; /* cgroup.procs files (v1 or v2), writable; the init writes "0" into each before anything else */
   size_t procs_count;
+  /*
+   * Instead of procs_fds, or NULL: makes the groups while the init builds the view already, and opens the files into which it writes "0" before
+   * anything is confined or run (cgroup_doors()). Returns how many descriptors, which the launch closes, or -1 with `err` filled.
+   */
+  int (*groups)(void *arg, int *fds, int room, char *err, size_t errlen);
+  void *groups_arg;
   const char *const *bind_roots; /* NULL-terminated: a bind step's source must be one of these or lie below; NULL: /usr, /opt, /etc */
   const char *const *devices; /* NULL-terminated: character devices below /dev that a device step may show; NULL: none */
   bool allow_layer_switches; /* host config `testing: true` */

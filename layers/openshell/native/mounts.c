@@ -36,10 +36,15 @@ static int open_parent(struct build *b, const char *path, const char **name) {
   return b->parent = open_inside(b->root, b->parent_path, O_PATH | O_DIRECTORY);
 }
 
-/* Whenever something is mounted, what was opened before may lie beneath it. */
 void forget_parent(struct build *b) {
   if (b->parent >= 0) close(b->parent);
   b->parent = -1;
+}
+
+/* Whenever something is mounted at `path`, what was opened before may lie beneath it. */
+static void forget_parent_below(struct build *b, const char *path) {
+  size_t n = strlen(path);
+  if (n == 0 || (strncmp(b->parent_path, path, n) == 0 && (b->parent_path[n] == '\0' || b->parent_path[n] == '/'))) forget_parent(b);
 }
 
 /* Replaces %UID% and %GID% while writing. */
@@ -85,15 +90,13 @@ static int make_file(int parent, const char *name, const struct step *s, int sou
   return ok ? 0 : -1;
 }
 
-/* A place to mount on: made when absent, like what will cover it. */
+/* A place to mount on: made when absent, which is usual, like what will cover it. */
 static int place(struct build *b, const char *path, bool folder) {
-  int fd = open_inside(b->root, path, O_PATH);
-  if (fd >= 0 || errno != ENOENT) return fd;
   const char *name;
   int parent = open_parent(b, path, &name);
   if (parent < 0) return -1;
   int made = folder ? mkdirat(parent, name, 0755) : mknodat(parent, name, S_IFREG | 0444, 0);
-  return made == 0 ? open_inside(b->root, path, O_PATH) : -1;
+  return made == 0 || errno == EEXIST ? open_inside(parent, name, O_PATH) : -1;
 }
 
 static int mount_tmpfs(struct build *b, const char *path, const struct step *s, unsigned long flags, struct fault *f) {
@@ -185,13 +188,16 @@ static int do_mask(struct build *b, const struct step *s, struct fault *f) {
   if (at < 0) return at == -2 ? 0 : -1;
   struct stat st;
   int r = fstat(at, &st) != 0 ? fault(f, "view", errno, "view: stat /%s", s->path) : 0;
-  int tree = r == 0 ? sys_open_tree(b->root, S_ISDIR(st.st_mode) ? MASK_DIR : MASK_FILE, TREE_CLONE | TREE_CLOEXEC) : -1;
+  int *first = r == 0 && S_ISDIR(st.st_mode) ? &b->mask_dir : &b->mask_file, tree = -1;
+  if (r == 0) tree = *first >= 0 ? sys_open_tree(*first, "", AT_EMPTY_PATH | TREE_CLONE | TREE_CLOEXEC) : sys_open_tree(b->root, first == &b->mask_dir ? MASK_DIR : MASK_FILE, TREE_CLONE | TREE_CLOEXEC);
   if (r == 0 && tree < 0) r = fault(f, "view", errno, "view: clone mask");
   struct mount_attributes attr = {.set = ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC, .propagation = MS_PRIVATE};
-  if (r == 0 && sys_mount_setattr(tree, "", AT_EMPTY_PATH, &attr) != 0) r = fault(f, "view", errno, "view: mask attributes");
+  /* A clone of one that was mounted before has them. */
+  if (r == 0 && *first < 0 && sys_mount_setattr(tree, "", AT_EMPTY_PATH, &attr) != 0) r = fault(f, "view", errno, "view: mask attributes");
   if (r == 0) r = attach(tree, at, f, s->path);
-  if (tree >= 0) close(tree);
   close(at);
+  if (r == 0 && *first < 0) *first = tree;
+  else if (tree >= 0) close(tree);
   return r;
 }
 
@@ -230,7 +236,7 @@ static int keep_twin(struct build *b, const struct step *s, struct fault *f) {
 }
 
 int view_step(struct build *b, const struct step *s, int source, struct fault *f) {
-  if (s->kind != STEP_DIR && s->kind != STEP_LINK && s->kind != STEP_FILE && s->kind != STEP_CONCAT) forget_parent(b);
+  if (s->kind != STEP_DIR && s->kind != STEP_LINK && s->kind != STEP_FILE && s->kind != STEP_CONCAT) forget_parent_below(b, s->path);
   switch (s->kind) {
   case STEP_DIR:
   case STEP_LINK:
@@ -274,7 +280,7 @@ static int finish_root(struct build *b, struct fault *f) {
 int view_build(const struct plan *plan, const struct launch_in *in, int workspace_mount, int layer_mount, int *pts_fd, int *proc_fd, struct launch_twins *twins, struct fault *f) {
   int sources[PLAN_STEPS_MAX];
   const char *workspace = NULL;
-  struct build b = {.plan = plan, .in = in, .workspace = workspace_mount, .layer = layer_mount, .root = -1, .pts_fd = -1, .proc_fd = -1, .twins = twins, .parent = -1};
+  struct build b = {.plan = plan, .in = in, .workspace = workspace_mount, .layer = layer_mount, .root = -1, .pts_fd = -1, .proc_fd = -1, .twins = twins, .mask_dir = -1, .mask_file = -1, .parent = -1};
   umask(0);
   if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return fault(f, "view", errno, "view: private mounts");
   if (binds_open(plan, in, sources, f) != 0) return -1;
@@ -297,6 +303,8 @@ int view_build(const struct plan *plan, const struct launch_in *in, int workspac
   for (size_t i = 0; i < plan->step_count; i++) {
     if (sources[i] >= 0) close(sources[i]);
   }
+  if (b.mask_dir >= 0) close(b.mask_dir);
+  if (b.mask_file >= 0) close(b.mask_file);
   close(b.root);
   umask(022);
   *pts_fd = b.pts_fd;

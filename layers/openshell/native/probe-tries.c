@@ -34,7 +34,7 @@ static bool differs(const char *path, uint64_t host) {
 
 TRY(view_host) { return access("/root", F_OK) != 0 && access("/etc/shadow", F_OK) != 0; }
 TRY(view_write) { return opens_not("/usr/.nemoclaw", O_WRONLY | O_CREAT | O_EXCL) && opens_not("/etc/.nemoclaw", O_WRONLY | O_CREAT | O_EXCL) && opens_not("/.nemoclaw", O_WRONLY | O_CREAT | O_EXCL); }
-TRY(mount_namespace) { return differs("/proc/self/ns/mnt", c->host->mntns) && differs("/proc/self/ns/ipc", c->host->ipcns) && differs("/proc/self/ns/uts", c->host->utsns); }
+TRY(mount_namespace) { return differs("/proc/self/ns/mnt", c->host->namespaces.mnt) && differs("/proc/self/ns/ipc", c->host->namespaces.ipc) && differs("/proc/self/ns/uts", c->host->namespaces.uts); }
 TRY(landlock_write) { return opens_not(CANARY CANARY_OPEN, O_WRONLY); }
 TRY(landlock_create) { return opens_not(CANARY "new", O_WRONLY | O_CREAT | O_EXCL); }
 TRY(landlock_truncate) { return landlock_abi() < 3 || truncate(CANARY CANARY_OPEN, 0) != 0; }
@@ -69,7 +69,7 @@ TRY(caps_none) {
   if (syscall(SYS_capget, &header, d) != 0) return false;
   return (d[0].effective | d[0].permitted | d[0].inheritable | d[1].effective | d[1].permitted | d[1].inheritable) == 0 && prctl(PR_CAPBSET_READ, CAP_SYS_ADMIN, 0, 0, 0) == 0;
 }
-TRY(netns_own) { return differs("/proc/self/ns/net", c->host->netns); }
+TRY(netns_own) { return differs("/proc/self/ns/net", c->host->namespaces.net); }
 TRY(netns_alone) {
   struct ifreq buffer[16];
   struct ifconf list = {.ifc_len = sizeof buffer, .ifc_req = buffer};
@@ -78,7 +78,7 @@ TRY(netns_alone) {
   if (sock >= 0) close(sock);
   return ok;
 }
-TRY(pidns_own) { return differs("/proc/self/ns/pid", c->host->pidns); }
+TRY(pidns_own) { return differs("/proc/self/ns/pid", c->host->namespaces.pid); }
 TRY(signal_host) { return kill(c->host->parent, 0) != 0; }
 TRY(seccomp_filter) { return prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 2; }
 TRY(seccomp_keyctl) { return syscall(SYS_keyctl, 0 /* KEYCTL_GET_KEYRING_ID */, -3 /* session */, 0) < 0; }

@@ -50,7 +50,7 @@ void shim_exec(json_t *message, struct packet *packet) {
     int fds[3];
     for (int i = 0; i < 3; i++) fds[i] = packet->fds[tty ? 0 : i];
     exec->number = ++shim.next_exec;
-    if (init_send_exec(shim.sandbox.exec_fd, exec->number, argv, env, cwd, tty, fds) == 0) {
+    if (init_send_exec(shim.sandbox.exec_fd, exec->number, argv, env, cwd, tty ? INIT_TTY : 0, fds) == 0) {
       text_format(exec->id, sizeof exec->id, "%s", id);
       exec->asked = (uint32_t)asked;
       exec->tty = tty;

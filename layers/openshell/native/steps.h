@@ -17,6 +17,7 @@ struct build {
   int root; /* O_PATH of the new root, which is the working directory too */
   int pts_fd, proc_fd;
   struct launch_twins *twins;
+  int mask_dir, mask_file; /* the first mask of its kind that was mounted, or -1 */
   int parent; /* the last parent folder that was opened, or -1 */
   char parent_path[4096];
   char host_names[HOST_ENTRIES_MAX][64]; /* view switched off: top-level names of the host, and their trees */
