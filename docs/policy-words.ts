@@ -13,7 +13,7 @@ export const policyWords: Readonly<Record<string, Readonly<Record<string, string
     'spec.resources.gpuAccess': '`none` and `inference-only`: no device; models are reached through inference.local. `full`: the devices that root permits in host.yaml (`gpu`), if agents may open them.',
     'spec.resources.maxPids': 'Processes and threads at once.',
     'spec.resources.maxOpenFiles': 'Open descriptors of one process.',
-    'spec.resources.maxDisk': 'Size of each private file system (/tmp, home) and of the layer of the workspace (`ephemeral`, or `filesystem.overlay`: a file system of its own, at least 4Mi). If left out: 1Gi each; a layer that is kept is then as large as the disk.',
+    'spec.resources.maxDisk': 'Size of each private file system (/tmp, home) and of the layer of the workspace (`ephemeral`, or `filesystem.overlay`: a file system of its own, at least 4Mi), kept by the kernel; and by how much a workspace that is written directly may grow, which is measured: when it is full, the sandbox stands still until there is less. If left out: 1Gi each; a layer that is kept is then as large as the disk, and the workspace is not limited.',
     'spec.resources.timeout': 'For example `30m`: wall time from the first command in an idle sandbox until everything in it is ended.',
     'spec.permissions.allowedAPIs[]': 'Actions that are allowed: `crm.read`, or `crm.*` for all below it.',
     'spec.permissions.deniedAPIs[]': 'Actions that are denied, whatever else allows them. `*` is all.',
@@ -40,7 +40,7 @@ export const policyWords: Readonly<Record<string, Readonly<Record<string, string
     'spec.syscalls.deny[]': 'Calls taken from the level.',
     'spec.syscalls.escalate[]': 'Calls that a person is asked about.',
     'spec.mode': '`monitor`: what the rules on files, programs and calls would deny or ask about is recorded and let through; levels, the view of the host, protected names and limits stay.',
-    'spec.requires[]': 'Nothing starts on a host that lacks it.',
+    'spec.requires[]': 'Nothing starts on a host that lacks it. `disk-quota`: no size of the workspace that is only measured; it must be a layer.',
     'spec.enforcement': '`strict`: a rule that cannot be enforced here starts nothing. `best-effort`: it starts, and `status` lists what is not enforced.',
   },
   networkPolicy: {

@@ -89,6 +89,8 @@ export interface PlanLimits {
   readonly cpuMillis: number;
   /** Wall time from the start of a command in an idle sandbox until everything in it is ended; absent: not limited. */
   readonly timeoutMs?: number;
+  /** How many bytes a workspace that is written directly may grow by, counted while it runs (docs/decisions/0034); absent: not limited. */
+  readonly diskBytes?: number;
 }
 
 /** How the workspace is written. */

@@ -70,14 +70,15 @@ const unprovided: readonly (readonly [string, RegExp])[] = [
   ['resources: { gpuAccess: full }', /gpuAccess/],
   ['resources: { maxDisk: 1Gi }\n  filesystem: { readWrite: [/workspace] }', /maxDisk/],
 ];
+const host = { tier: 'B', limits: { memory: true, cpu: true, freezer: false } } as const;
 for (const [line, words] of unprovided) {
   test(`${line} is an error unless best effort, and said in any case`, () => {
     const strict = loadSandboxPolicy(`${head}  ${line}\n`, 's.yaml');
-    assert.match(unenforced(strict, { tier: 'B' }).join('\n'), words);
-    assert.throws(() => checkHost(strict, { tier: 'B' }), (e: unknown) => e instanceof NemoError && e.code === 'NEMO_E_POLICY_NEEDS' && e.where?.line === 6 && words.test(e.message));
+    assert.match(unenforced(strict, host).join('\n'), words);
+    assert.throws(() => checkHost(strict, host), (e: unknown) => e instanceof NemoError && e.code === 'NEMO_E_POLICY_NEEDS' && e.where?.line === 6 && words.test(e.message));
     const lenient = loadSandboxPolicy(`${head}  ${line}\n  enforcement: best-effort\n`, 's.yaml');
-    checkHost(lenient, { tier: 'B' });
-    assert.match(unenforced(lenient, { tier: 'B' }).join('\n'), words);
+    checkHost(lenient, host);
+    assert.match(unenforced(lenient, host).join('\n'), words);
   });
 }
 
@@ -87,7 +88,17 @@ test('maxDisk is kept by every layer, ephemeral or kept', () => {
     assert.deepEqual(unenforced(policy, { tier: 'B' }), [], line);
   }
   const direct = loadSandboxPolicy(`${head}  resources: { maxDisk: 1Gi }\n  filesystem: { readWrite: [/workspace] }\n`, 's.yaml');
-  assert.match(unenforced(direct, { tier: 'B' }).join('\n'), /filesystem: \{ overlay: true \}/);
+  assert.match(unenforced(direct, host).join('\n'), /filesystem: \{ overlay: true \}/);
+});
+
+test('the size of a workspace that is written directly is measured where a sandbox can be stopped, unless the policy requires a quota', () => {
+  const direct = (more: string) => loadSandboxPolicy(`${head}  resources: { maxDisk: 1Gi }\n  filesystem: { readWrite: [/workspace]${more} }\n`, 's.yaml');
+  const limits = { memory: true, cpu: true, freezer: true };
+  assert.deepEqual(unenforced(direct(''), { tier: 'B', limits }), []);
+  checkHost(direct(''), { tier: 'B', limits });
+  const quota = ' }\n  requires: [disk-quota]\n  permissions: {';
+  assert.throws(() => checkHost(direct(quota), { tier: 'A', limits }), (e: unknown) => e instanceof NemoError && e.code === 'NEMO_E_POLICY_NEEDS' && /counted and not kept by the kernel/.test(e.message));
+  checkHost(direct(`, overlay: true${quota}`), { tier: 'B', limits });
 });
 
 test('rules on starting programs hold where openshelld is root, and a plain user is told what happens instead', () => {

@@ -38,7 +38,7 @@ export const sandboxPolicySchema = z.strictObject({
           gpuAccess: z.enum(['none', 'inference-only', 'full']).default('none'),
           maxPids: z.int().min(1).max(4_194_304).default(512),
           maxOpenFiles: z.int().min(16).max(1_048_576).default(4096),
-          /** bytes; absent: not limited beyond the size of the private file systems */
+          /** bytes of each private file system and of a layer, and by which a workspace that is written directly may grow; absent: the workspace is not limited */
           maxDisk: size.optional(),
           /** ms of wall time from the first command in an idle sandbox until everything in it is ended; absent: not limited */
           timeout: duration.optional(),
@@ -79,7 +79,7 @@ export const sandboxPolicySchema = z.strictObject({
         .strictObject({ profile: z.enum(syscallLevels).optional(), allow: z.array(syscallName).default([]), deny: z.array(syscallName).default([]), escalate: z.array(syscallName).default([]) })
         .prefault({}),
       mode: z.enum(['enforce', 'monitor']).default('enforce'),
-      requires: z.array(z.enum(['tier-a', 'tier-b'])).default([]),
+      requires: z.array(z.enum(['tier-a', 'tier-b', 'disk-quota'])).default([]),
       enforcement: z.enum(['strict', 'best-effort']).default('strict'),
     })
     .superRefine((spec, ctx) => {

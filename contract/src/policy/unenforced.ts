@@ -11,7 +11,7 @@ import { isStated, whereOf, type Path } from './source.ts';
 export interface PolicyHostFacts {
   readonly tier: 'A' | 'B' | 'C';
   /** What control groups can limit; absent: all of it. */
-  readonly limits?: { readonly memory: boolean; readonly cpu: boolean };
+  readonly limits?: { readonly memory: boolean; readonly cpu: boolean; readonly freezer?: boolean };
   /** Devices that `gpuAccess: full` shows; absent: none. */
   readonly gpu?: readonly string[];
   /** Whether the program that opens a connection is seen; absent: it is not. */
@@ -44,9 +44,16 @@ export function unenforced(policy: SandboxPolicy, facts: PolicyHostFacts, others
  * A tier that is required is required in any case.
  */
 export function checkHost(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolicies = {}): void {
-  const lacking = policy.spec.requires.findIndex((need) => need === 'tier-a' ? facts.tier !== 'A' : facts.tier === 'C');
+  const lacking = policy.spec.requires.findIndex((need) => need === 'tier-a' ? facts.tier !== 'A' : need === 'tier-b' ? facts.tier === 'C' : writesDirectly(policy));
   if (lacking >= 0) {
     const where = whereOf(policy, ['spec', 'requires', lacking]);
+    if (policy.spec.requires[lacking] === 'disk-quota') {
+      throw new NemoError('NEMO_E_POLICY_NEEDS', {
+        what: 'The policy requires disk-quota, but the workspace is written directly, and then its size is counted and not kept by the kernel.',
+        ...(where ? { where } : {}),
+        fix: 'Say `filesystem: { overlay: true }` and `resources.maxDisk`: then what is written lies in a layer of that size until it is committed. Or remove the requirement.',
+      });
+    }
     throw new NemoError('NEMO_E_POLICY_NEEDS', {
       what: `The policy requires ${String(policy.spec.requires[lacking])}; only tier ${facts.tier} is enforced here.`,
       ...(where ? { where } : {}),
@@ -65,6 +72,12 @@ export function checkHost(policy: SandboxPolicy, facts: PolicyHostFacts, others:
   });
 }
 
+/** True: agents write to the registered folder itself, not to a layer over it. */
+export function writesDirectly({ spec }: SandboxPolicy): boolean {
+  const layered = spec.isolation.filesystem === 'ephemeral' || spec.filesystem.overlay;
+  return !layered && (spec.isolation.filesystem === 'workspace' || spec.filesystem.readWrite.some((path) => /^\/workspace(\/|$)/.test(path)));
+}
+
 function gaps(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolicies): Gap[] {
   const out: Gap[] = [];
   const spec = policy.spec;
@@ -80,9 +93,7 @@ function gaps(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolici
   if (facts.limits?.memory === false) unlessAsked(['resources', 'maxMemory'], 'resources.maxMemory: no control group can be used here, so that only the memory of each process is limited, not of all together.');
   if (facts.limits?.cpu === false) unlessAsked(['resources', 'maxCPU'], 'resources.maxCPU: no control group can be used here, so that CPU time is not limited.');
   if (facts.tier === 'C' && spec.auditLog.syscalls !== 'off') unlessAsked(['auditLog', 'syscalls'], 'auditLog.syscalls: without root system calls are not counted; only those that the call filter refuses are seen.');
-  const layered = spec.isolation.filesystem === 'ephemeral' || spec.filesystem.overlay;
-  const direct = !layered && (spec.isolation.filesystem === 'workspace' || spec.filesystem.readWrite.some((path) => /^\/workspace(\/|$)/.test(path)));
-  if (spec.resources.maxDisk !== undefined && direct) gap(['resources', 'maxDisk'], 'resources.maxDisk: what is written to the workspace itself is not limited, only layers and private file systems are. Say `filesystem: { overlay: true }`: then what the agent writes lies in a layer of that size until it is committed; or put the folder on a file system of that size.');
+  if (spec.resources.maxDisk !== undefined && writesDirectly(policy) && facts.limits !== undefined && facts.limits.freezer !== true) gap(['resources', 'maxDisk'], 'resources.maxDisk: what is written to the workspace itself is not limited here: no control group can stop the sandbox when it is full. Say `filesystem: { overlay: true }`: then what the agent writes lies in a layer of that size until it is committed; or put the folder on a file system of that size.');
   if (!spec.auditLog.enabled) out.push({ text: 'auditLog.enabled: false: the record is always kept.', stricter: true, where: whereOf(policy, ['spec', 'auditLog', 'enabled']) });
   if (spec.auditLog.onAuditFailure === 'continue') out.push({ text: 'auditLog.onAuditFailure: continue: what cannot be undone is refused while it cannot be put on record.', stricter: true, where: whereOf(policy, ['spec', 'auditLog', 'onAuditFailure']) });
   // Not a gap of ours, but whoever opens the folder afterwards must see it wherever the sandbox is shown.

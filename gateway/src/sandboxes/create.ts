@@ -14,7 +14,7 @@ export function policyFacts(hostFacts: Readonly<Record<string, unknown>>): Polic
   const tier = hostFacts['tier'];
   const cgroup = typeof hostFacts['cgroup'] === 'object' && hostFacts['cgroup'] !== null ? (hostFacts['cgroup'] as Readonly<Record<string, unknown>>) : {};
   const gpu = Array.isArray(hostFacts['gpu']) ? hostFacts['gpu'].filter((path) => typeof path === 'string') : [];
-  return { gpu, programs: hostFacts['programs'] === true, tier: tier === 'A' || tier === 'B' ? tier : 'C', limits: { memory: cgroup['memory'] === true, cpu: cgroup['cpu'] === true } };
+  return { gpu, programs: hostFacts['programs'] === true, tier: tier === 'A' || tier === 'B' ? tier : 'C', limits: { memory: cgroup['memory'] === true, cpu: cgroup['cpu'] === true, freezer: cgroup['freezer'] === true } };
 }
 
 /** Makes a running sandbox for the person `uid`. Throws NemoError; then nothing of it is left. */

@@ -238,6 +238,7 @@ int launch_sandbox(json_t *json, const struct launch_in *in, struct launched *ou
   struct found_list found = {0};
   plan->found = &found;
   if (r == 0 && plan->overlay && plan->layer_kept && in->layer_fd < 0) r = fault(&f, "plan", 0, "plan: the workspace's layer is to be kept, and nobody here keeps it");
+  if (r == 0 && plan->disk_bytes > 0 && !in->disk_measured) r = fault(&f, "plan", 0, "plan: limits.diskBytes: nobody here counts what the workspace takes");
   if (r == 0) r = protect(json, in, &found, &f);
   if (r == 0) r = launch(plan, &effective, &helper, out, &f);
   idmap_reap(helper);

@@ -34,6 +34,7 @@ struct launch_in {
   const char *const *bind_roots; /* NULL-terminated: a bind step's source must be one of these or lie below; NULL: /usr, /opt, /etc */
   const char *const *devices; /* NULL-terminated: character devices below /dev that a device step may show; NULL: none */
   bool allow_layer_switches; /* host config `testing: true` */
+  bool disk_measured; /* the caller keeps the plan's limits.diskBytes */
   bool rootless; /* launch_sandbox() fills it in from launch_rootless() */
   int layer_fd;    /* O_PATH folder for the layer of an overlay workspace that is kept, or -1 */
   bool layer_mounted; /* it is the root of a detached mount that nobody else has, and is taken as it is */

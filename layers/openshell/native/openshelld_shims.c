@@ -129,6 +129,19 @@ static void refused(struct sandbox *s, json_t *message) {
   }
 }
 
+/* resources.maxDisk of a workspace that is written directly. */
+static void disk(struct sandbox *s, json_t *message) {
+  const char *state = json_string_value(json_object_get(message, "state")), *why = json_string_value(json_object_get(message, "why"));
+  long long used = json_integer_value(json_object_get(message, "used")), limit = json_integer_value(json_object_get(message, "limit"));
+  if (!state || !why) return;
+  bool room = strcmp(state, "room") == 0;
+  json_t *data = json_pack("{s:s,s:s,s:I,s:I}", "limit", "resources.maxDisk", "state", state, "bytes", (json_int_t)used, "allowed", (json_int_t)limit);
+  if (room) event_emit("fileActivity", 99, 1, s->id, "openshelld", "allow", data, "The sandbox goes on: its workspace is %lld bytes larger than at the start, %lld are allowed (resources.maxDisk)", used, limit);
+  else if (strcmp(state, "stuck") == 0) event_emit("fileActivity", 99, 4, s->id, "openshelld", "deny", data, "What ran in the sandbox was killed: it went on writing while it was stopped (resources.maxDisk)");
+  else if (strcmp(state, "lost") == 0 || why[0]) event_emit("fileActivity", 99, 4, s->id, "openshelld", "deny", data, "Everything in the sandbox was stopped: its workspace cannot be counted (resources.maxDisk): %s", why[0] ? why : "what counted has ended");
+  else event_emit("fileActivity", 99, 3, s->id, "openshelld", "deny", data, "Everything in the sandbox was stopped: its workspace is %lld bytes larger than at the start, %lld are allowed (resources.maxDisk). It goes on when there is less, or ends with the sandbox", used, limit);
+}
+
 static void answered(struct sandbox *s, json_t *message, struct packet *packet) {
   struct service *gateway = service_find("gateway");
   uint32_t number = (uint32_t)json_integer_value(json_object_get(message, "n"));
@@ -176,6 +189,7 @@ static void message_from(struct sandbox *s, json_t *message, struct packet *pack
     event_emit("processActivity", 2, 3, s->id, "openshelld", "deny", json_pack("{s:s,s:I}", "limit", "resources.timeout", "ms", (json_int_t)ms), "Everything in the sandbox was ended: it ran longer than %lld ms (resources.timeout)", ms);
     shim_say(s, json_pack("{s:s}", "t", "overtime.taken"), NULL, 0);
   }
+  else if (strcmp(t, "disk") == 0) disk(s, message);
   else if (strcmp(t, "answer") == 0) answered(s, message, packet);
   else if (strcmp(t, "gone") == 0) {
     const char *why = json_string_value(json_object_get(message, "why"));

@@ -199,6 +199,7 @@ int plan_parse(json_t *json, const struct launch_in *in, struct plan *plan, stru
   if (!number_of(limits, "openFiles", 1 << 20, &plan->open_files) || plan->open_files < 16 || !number_of(limits, "pids", 1 << 22, &plan->pids) || plan->pids < 1) return fault(f, "plan", 0, "plan: limits are malformed");
   if (json_object_get(limits, "timeoutMs") != NULL && (!number_of(limits, "timeoutMs", 30ULL * 86400000, &plan->timeout_ms) || plan->timeout_ms == 0)) return fault(f, "plan", 0, "plan: limits.timeoutMs must be 1 ms to 30 days");
   if (json_object_get(limits, "processBytes") != NULL && !number_of(limits, "processBytes", 1ULL << 50, &plan->process_bytes)) return fault(f, "plan", 0, "plan: limits.processBytes is malformed");
+  if (json_object_get(limits, "diskBytes") != NULL && (!number_of(limits, "diskBytes", 1ULL << 50, &plan->disk_bytes) || plan->disk_bytes == 0)) return fault(f, "plan", 0, "plan: limits.diskBytes is malformed");
   json_t *workspace = json_object_get(json, "workspace");
   const char *kind = string_of(workspace, "kind"), *end = string_of(workspace, "onEnd");
   plan->overlay = kind != NULL && strcmp(kind, "overlay") == 0;

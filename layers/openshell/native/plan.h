@@ -52,6 +52,7 @@ struct plan {
   int64_t seen; /* uid and gid shown inside, -1: the host's */
   uint64_t open_files, pids, process_bytes; /* process_bytes 0: not limited */
   uint64_t timeout_ms; /* 0: none; kept by who starts commands */
+  uint64_t disk_bytes; /* 0: none; how much the workspace may grow by, kept by the caller */
   bool asked[512]; /* system calls that wait by their name; in the start-up probe the layers below answer them */
   unsigned off; /* OFF_* */
   bool overlay;         /* the workspace is written to a layer */

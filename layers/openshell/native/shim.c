@@ -85,6 +85,7 @@ static void accept_openshelld(void) {
   const char *id;
   json_t *record;
   json_object_foreach(shim.asked_by_kernel, id, record) shim_tell(json_pack("{s:s,s:s,s:O}", "t", "lsm.held", "id", id, "record", record), NULL, 0);
+  shim_disk_tell(true);
   shim_tell(json_pack("{s:s}", "t", "synced"), NULL, 0);
 }
 
@@ -102,7 +103,7 @@ static void openshelld_ready(void) {
   if (strcmp(t, "exec") == 0) {
     shim_exec(message, &packet);
   } else if (strcmp(t, "freeze") == 0) {
-    int result = cgroup_freeze(&shim.group, json_is_true(json_object_get(message, "frozen")));
+    int result = shim_stand_still(STILL_PERSON, json_is_true(json_object_get(message, "frozen")));
     shim_tell(json_pack("{s:s,s:O,s:b}", "t", "answer", "n", json_object_get(message, "n"), "ok", result == 0), NULL, 0);
   } else if (strcmp(t, "attached") == 0) {
     const char *worker = json_string_value(json_object_get(message, "worker"));
@@ -133,6 +134,7 @@ static void openshelld_ready(void) {
 }
 
 static void end(void) {
+  shim_disk_close();
   (void)cgroup_kill(&shim.group);
   launch_destroy(&shim.sandbox);
   int left = cgroup_remove(&shim.group, 500);
@@ -163,13 +165,14 @@ int main(int argc, char **argv) {
     shim.why = "openshelld went away";
   }
   while (!shim.over) {
-    struct pollfd polled[6] = {{shim.sandbox.pidfd, POLLIN, 0},
+    struct pollfd polled[7] = {{shim.sandbox.pidfd, POLLIN, 0},
                                {shim_calls_fd(), POLLIN, 0},
                                {shim.sandbox.exec_fd, POLLIN, 0},
                                {shim.daemon.fd, (short)(POLLIN | (shim.daemon.first ? POLLOUT : 0)), 0},
                                {shim.listening, POLLIN, 0},
-                               {shim_starts_fd(), POLLIN, 0}};
-    if (poll(polled, 6, shim_starts_wait(shim_timeout_wait(shim_calls_wait()))) < 0 && errno != EINTR) break;
+                               {shim_starts_fd(), POLLIN, 0},
+                               {shim_disk_fd(), POLLIN, 0}};
+    if (poll(polled, 7, shim_starts_wait(shim_timeout_wait(shim_calls_wait()))) < 0 && errno != EINTR) break;
     if (polled[2].revents) shim_init_ready();
     if (polled[0].revents) {
       shim.over = true;
@@ -180,9 +183,11 @@ int main(int argc, char **argv) {
     if (polled[3].revents & POLLOUT) (void)channel_flush(&shim.daemon);
     if (polled[3].revents & ~POLLOUT && shim.daemon.fd >= 0) openshelld_ready();
     if (polled[4].revents) accept_openshelld();
+    if (polled[6].revents) shim_disk_ready();
     shim_calls_tick();
     shim_starts_tick();
     shim_timeout_tick();
+    shim_disk_tell(false);
     if (shim.alone && shim.daemon.fd < 0 && !shim.over) {
       shim.over = true;
       shim.why = "openshelld went away";

@@ -6,7 +6,7 @@
  *                        exec.fds {n, execId}   exec.signal {execId, signal}   exec.resize {execId, rows, cols}   exec.done {execId}   freeze {n, frozen}   rules {escalate}
  *                        attached {worker, pid}   overtime.taken {}   held {nid, deadline, record} fds [parent, other parent?]   unheld {nid}   lsm.held {id, record}   lsm.unheld {id}   start.answer {n, allow}   keep {} fds [objects that have rules]   destroy {}
  *   shim -> openshelld   ready {…} or failed {code, error}, then nothing more is said on descriptor 3's behalf; on every later connection first hello {…}, held …, start.held …, lsm.held …, synced {}
- *                        exec.started {n, pid}   exec.failed {n, errno}   exec.exited {execId, code, signal}   answer {n, ok} fds   refused {counts}   overtime {ms}   ended {nid, why: timeout | agent-gone}   gone {why}
+ *                        exec.started {n, pid}   exec.failed {n, errno}   exec.exited {execId, code, signal}   answer {n, ok} fds   refused {counts}   overtime {ms}   ended {nid, why: timeout | agent-gone}   gone {why}   disk {state: full | room | stuck | lost, used, limit, why}
  *                        start.held {n, tid, rule, deadline, again} fds [file]   start.ended {n, why: performed | denied | timeout | agent-gone}   start.would {tid, rule} fds [file], where a policy only watches
  * `ready` and `hello` carry fds [calls, notify, tcp, udp, pts, twin …], as many as `fds` names; `calls` is shim_shared.h's memory.
  */
@@ -67,9 +67,12 @@ struct shim {
   struct shim_call *calls;
   int calls_fd; /* of `shared` */
   struct shared_calls *shared;
+  unsigned still; /* STILL_*: who wants nothing in the sandbox to run */
   bool over;
   const char *why;
 };
+
+enum { STILL_PERSON = 1, STILL_DISK = 2 };
 
 extern struct shim shim;
 
@@ -92,6 +95,16 @@ void shim_timeout_started(void);
 void shim_timeout_quiet(void);
 void shim_timeout_tick(void);
 int shim_timeout_wait(int most); /* ms; `most` -1: no bound */
+/* shim_disk.c: how much the workspace may grow by. */
+int shim_disk_start(uint64_t limit, int folder, char *err, size_t errlen);
+int shim_disk_counted(char *err, size_t errlen); /* once what was there before is counted; 0 at once without a limit */
+void shim_disk_close(void);
+int shim_disk_fd(void); /* -1: nothing is counted */
+void shim_disk_ready(void);
+bool shim_disk_full(void);
+void shim_disk_tell(bool again); /* `again`: to an openshelld that has heard nothing yet */
+/* The sandbox stands still as long as anybody wants it. 0 or -1 with errno. */
+int shim_stand_still(unsigned who, bool still);
 /* shim_calls.c */
 int shim_calls_open(void);
 /* The listener where the shim has to receive from it, else -1. */

@@ -46,7 +46,8 @@ void shim_exec(json_t *message, struct packet *packet) {
   int asked = (int)json_integer_value(json_object_get(message, "n")), error = EINVAL;
   char **argv = strings(json_object_get(message, "argv")), **env = strings(json_object_get(message, "env"));
   struct shim_exec *exec = calloc(1, sizeof *exec);
-  if (exec && argv && env && argv[0] && id && cwd && packet->count == (tty ? 2 : 5) && !find(id)) {
+  if (shim_disk_full()) error = EDQUOT; /* init stands still as well */
+  else if (exec && argv && env && argv[0] && id && cwd && packet->count == (tty ? 2 : 5) && !find(id)) {
     int fds[3];
     for (int i = 0; i < 3; i++) fds[i] = packet->fds[tty ? 0 : i];
     exec->number = ++shim.next_exec;

@@ -78,11 +78,19 @@ static int launch(json_t *message, int workspace, int manifest, int layer) {
     in.manifest_fd = manifest;
     json_object_set_new(in.manifest, "agent", json_integer((json_int_t)shim.uid));
   }
-  int made = launch_sandbox(plan, &in, &shim.sandbox, err, sizeof err);
+  json_int_t disk_bytes = json_integer_value(json_object_get(limits, "diskBytes"));
+  in.disk_measured = disk_bytes > 0;
+  int made = disk_bytes > 0 && workspace >= 0 ? shim_disk_start((uint64_t)disk_bytes, workspace, err, sizeof err) : 0;
+  if (made == 0) made = launch_sandbox(plan, &in, &shim.sandbox, err, sizeof err);
   json_decref(in.manifest);
   /* From here on only the sandbox keeps it. */
   if (in.layer_mounted) close(in.layer_fd);
-  if (made == 0) return 0;
+  if (made == 0 && shim_disk_counted(err, sizeof err) == 0) return 0;
+  if (made == 0) {
+    launch_destroy(&shim.sandbox);
+    shim.sandbox.code = "host";
+  }
+  shim_disk_close();
   (void)cgroup_kill(&shim.group);
   (void)cgroup_remove(&shim.group, 500);
   return fail(shim.sandbox.code ? shim.sandbox.code : "internal", err);

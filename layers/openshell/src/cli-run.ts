@@ -37,7 +37,8 @@ export async function run(args: readonly string[]): Promise<number> {
     return exit;
   }
   if (plan.network === 'capture') notes(['no network beyond loopback: openshell runs alone.']);
-  if (plan.escalate.length > 0 || tierA.tier === 'A') {
+  // Who asks, who decides in the kernel and who counts is openshelld.
+  if (plan.escalate.length > 0 || tierA.tier === 'A' || plan.limits.diskBytes !== undefined) {
     const { runWithPerson } = await import('./run-with-person.ts');
     return runWithPerson(options);
   }

@@ -1,6 +1,7 @@
 /** The `openshell` command: what starts nothing, what it answers, and a person at a real terminal. */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -26,12 +27,31 @@ function openshell(...args: string[]): { code: number | null; out: string; err: 
 const run = (spec: string): { code: number | null; out: string; err: string } => openshell('run', '--policy', policyFile(spec), '--no-workspace', '--', '/bin/echo', 'started');
 
 test('what needs another tier, or is not enforced, starts nothing', asRoot, () => {
-  for (const spec of ['  isolation: { network: none }\n  requires: [tier-a]\n', '  isolation: { network: none, filesystem: workspace }\n  resources: { maxDisk: 1Gi }\n']) {
+  for (const spec of ['  isolation: { network: none }\n  requires: [tier-a]\n', '  isolation: { network: none, filesystem: workspace }\n  requires: [disk-quota]\n']) {
     const { code, out, err } = run(spec);
     assert.deepEqual([code, out], [2, ''], err);
     assert.match(err, /policy\.yaml:6:\d+[^]*NEMO_E_POLICY_NEEDS/);
   }
   assert.equal(run('  isolation: { network: none }\n').out, 'started\n');
+});
+
+test('alone too a workspace has a size: who fills it is stopped, the person is told, and ends it', asRoot, async () => {
+  const workspace = mkdtempSync(join(tmpdir(), 'openshell-size-'));
+  try {
+    const file = policyFile('  isolation: { network: none, filesystem: workspace }\n  resources: { maxDisk: 8Mi }\n');
+    const child = spawn(process.execPath, [program, 'run', '--policy', file, '--workspace', workspace, '--', '/bin/sh', '-c', 'dd if=/dev/zero of=f bs=1M count=1500; echo all'], { stdio: ['ignore', 'pipe', 'pipe'] });
+    let out = '', err = '';
+    child.stdout.on('data', (data: Buffer) => (out += data.toString()));
+    child.stderr.on('data', (data: Buffer) => {
+      err += data.toString();
+      if (err.includes('(resources.maxDisk)')) child.kill('SIGTERM');
+    });
+    const [code] = (await once(child, 'close')) as [number | null];
+    assert.match(err, /its workspace is \d+ bytes larger than at the start, 8388608 are allowed \(resources\.maxDisk\)/);
+    assert.deepEqual([code, out], [137, '']);
+  } finally {
+    rmSync(workspace, { recursive: true });
+  }
 });
 
 test('a command line that is not understood is refused with code 2', () => {

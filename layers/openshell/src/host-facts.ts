@@ -19,7 +19,7 @@ export interface HostFacts {
   /** What openshelld found; absent: not A. */
   readonly tier?: 'A' | 'B' | 'C';
   /** What control groups can limit; absent: all of it. */
-  readonly limits?: { readonly memory: boolean; readonly cpu: boolean };
+  readonly limits?: { readonly memory: boolean; readonly cpu: boolean; readonly freezer?: boolean };
   /** Looks at a program of the host; absent: paths are taken as they are. */
   readonly program?: (path: string) => HostProgram | undefined;
   /** Folders of /etc with settings of programs, readable by everybody, that those programs do not start without. */

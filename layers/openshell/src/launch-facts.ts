@@ -27,8 +27,8 @@ export function readLaunchFacts(as?: { readonly uid: number; readonly gid: numbe
 }
 
 /** The same, as the check of a policy asks for it. */
-export function policyFactsOf(facts: LaunchFacts): PolicyHostFacts & { readonly limits: { readonly memory: boolean; readonly cpu: boolean } } {
-  return { tier: facts.rootless ? 'C' : 'B', limits: { memory: facts.cgroup.memory, cpu: facts.cgroup.cpu } };
+export function policyFactsOf(facts: LaunchFacts): PolicyHostFacts & { readonly limits: { readonly memory: boolean; readonly cpu: boolean; readonly freezer: boolean } } {
+  return { tier: facts.rootless ? 'C' : 'B', limits: { memory: facts.cgroup.memory, cpu: facts.cgroup.cpu, freezer: facts.cgroup.freezer } };
 }
 
 /** What a person can do about it, in one sentence; '' where namespaces can be made. `setting`: reads a file below /proc/sys, undefined if it is not there. */

@@ -1,5 +1,5 @@
 /** From a SandboxPolicy and what this host has to a LaunchPlan. */
-import { isStated, NemoError, type LandlockRule, type LaunchPlan, type LayerSwitch, type PlanLimits, type ProtectPlan, type SandboxPolicy, type WorkspacePlan } from '@nemoclaw/contract';
+import { isStated, NemoError, writesDirectly, type LandlockRule, type LaunchPlan, type LayerSwitch, type PlanLimits, type ProtectPlan, type SandboxPolicy, type WorkspacePlan } from '@nemoclaw/contract';
 import { execPlan, type ExecPlan } from './exec-plan.ts';
 import { startRules, withStartsDenied } from './exec-rules.ts';
 import type { HostFacts } from './host-facts.ts';
@@ -97,6 +97,11 @@ function workspacePlan(spec: SandboxPolicy['spec']): WorkspacePlan {
   return { kind: ephemeral || spec.filesystem.overlay ? 'overlay' : 'direct', onEnd: ephemeral ? 'discard' : 'keep', bytes: spec.resources.maxDisk ?? 0 };
 }
 
+/** By how much the workspace itself may grow; 0: it is a layer, nothing of it is written, or nothing here could stop who writes. */
+function measuredBytes(policy: SandboxPolicy, host: HostFacts, writes: boolean): number {
+  return writes && writesDirectly(policy) && (host.limits === undefined || host.limits.freezer === true) ? (policy.spec.resources.maxDisk ?? 0) : 0;
+}
+
 function protectPlan(policy: SandboxPolicy, hasWorkspace: boolean, notes: string[]): ProtectPlan | null {
   const choice = policy.spec.filesystem.protect;
   if (!hasWorkspace) return null;
@@ -128,7 +133,7 @@ function placesOf(rules: FileRules, refused: readonly string[], hidden: readonly
 const setAside = 4 * 2 ** 30;
 
 /** What the host cannot limit is not asked for: the launcher refuses a limit that does not hold. `checkHost` has said what is missing. */
-function limitsFor(policy: SandboxPolicy, host: HostFacts): PlanLimits {
+function limitsFor(policy: SandboxPolicy, host: HostFacts, diskBytes: number): PlanLimits {
   const { resources } = policy.spec;
   const { memory, cpu } = host.limits ?? { memory: true, cpu: true };
   return {
@@ -138,6 +143,7 @@ function limitsFor(policy: SandboxPolicy, host: HostFacts): PlanLimits {
     ...(memory ? {} : { processBytes: resources.maxMemory + (isStated(policy, ['spec', 'resources', 'maxMemory']) ? 0 : setAside) }),
     cpuMillis: cpu ? Math.round(resources.maxCPU * 1000) : 0,
     ...(resources.timeout === undefined ? {} : { timeoutMs: resources.timeout }),
+    ...(diskBytes === 0 ? {} : { diskBytes }),
   };
 }
 
@@ -183,6 +189,8 @@ export function planFor(given: SandboxPolicy, host: HostFacts, options: PlanOpti
   };
   const protect = protectPlan(policy, options.hasWorkspace, sorted.notes);
   const level = spec.syscalls.profile ?? spec.isolation.syscalls;
+  const measured = measuredBytes(policy, host, options.hasWorkspace && (sorted.writable || sorted.writableParts.length > 0));
+  if (measured > 0) sorted.notes.push(`resources.maxDisk is measured in the workspace, not kept by the kernel: when it is ${measured} bytes larger than at the start, everything in the sandbox is stopped until there is less. It can be more by what a disk takes in some hundredths of a second. \`requires: [disk-quota]\` refuses this; \`filesystem: { overlay: true }\` has a size that the kernel keeps.`);
   return {
     version: 1,
     hostname: options.hostname ?? 'sandbox',
@@ -192,9 +200,9 @@ export function planFor(given: SandboxPolicy, host: HostFacts, options: PlanOpti
     workspace: workspacePlan(spec),
     rootBytes: 4 * mebi,
     landlock: { rules: landlockRules(sorted, escalation.removals, sorted.binds.map((b) => b.path), programs, [...escalation.refusedHidden, ...escalation.locks.filter((lock) => lock.hidden).map((lock) => lock.path)], devices), handleTcp: spec.isolation.network === 'none' },
-    seccomp: { level, filter: seccompFilter({ level, allow: spec.syscalls.allow, deny: spec.syscalls.deny, removalsAsked: escalation.removals, asked: escalation.calls, onlyNamedPrograms: programs !== undefined }) },
+    seccomp: { level, filter: seccompFilter({ level, allow: spec.syscalls.allow, deny: spec.syscalls.deny, removalsAsked: escalation.removals, asked: escalation.calls, onlyNamedPrograms: programs !== undefined, spaceByWriting: measured > 0 }) },
     identity: { seen: spec.process.user ?? null },
-    limits: limitsFor(policy, host),
+    limits: limitsFor(policy, host, measured),
     protect,
     audit: spec.auditLog.syscalls,
     recordRules: recordRules(given, { bindRoots: host.bindRoots, program: host.program, ...(host.gpu && { gpu: host.gpu }) }),

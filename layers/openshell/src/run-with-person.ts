@@ -34,9 +34,32 @@ function notStarted(error: unknown): number {
   return /No such file/.test(error.why ?? '') ? 127 : 126;
 }
 
+/** Whether everything stands still because the workspace is full: then no signal reaches the command, and what would end it ends the sandbox. */
+class Fullness {
+  full = false;
+  readonly #sandbox: Sandbox;
+
+  constructor(sandbox: Sandbox) {
+    this.#sandbox = sandbox;
+    void this.#watch();
+  }
+
+  end(): void {
+    void this.#sandbox.destroy().catch(() => undefined);
+  }
+
+  async #watch(): Promise<void> {
+    for await (const { data, message } of this.#sandbox.events()) {
+      if (data?.['limit'] !== 'resources.maxDisk') continue;
+      this.full = data['state'] !== 'room';
+      process.stderr.write(`openshell: ${message}${this.full ? '. Control-C ends it' : ''}\n`);
+    }
+  }
+}
+
 /** Signals that come to us go to the command, until the returned function is called. */
-function passSignals(running: Running): () => void {
-  const forward = (signal: NodeJS.Signals): void => void running.kill(signal).catch(() => undefined);
+function passSignals(running: Running, fullness?: Fullness): () => void {
+  const forward = (signal: NodeJS.Signals): void => (fullness?.full === true && !signal.startsWith('SIGUSR') ? fullness.end() : void running.kill(signal).catch(() => undefined));
   for (const signal of passedOn) process.on(signal, forward);
   return () => {
     for (const signal of passedOn) process.off(signal, forward);
@@ -107,8 +130,9 @@ function flow(from: Readable, to: Writable, end: boolean): { pause(): void; resu
 }
 
 async function onPipes(sandbox: Sandbox, argv: readonly string[], gate: Gate): Promise<number> {
+  const fullness = new Fullness(sandbox);
   const command = await sandbox.exec(argv);
-  const stop = passSignals(command);
+  const stop = passSignals(command, fullness);
   process.stdin.on('error', () => undefined);
   const flushed = [once(command.stdout, 'close'), once(command.stderr, 'close')];
   gate.around([flow(process.stdin, command.stdin, true), flow(command.stdout, process.stdout, false), flow(command.stderr, process.stderr, false)]);
@@ -126,15 +150,16 @@ async function onTerminal(sandbox: Sandbox, argv: readonly string[], gate: Gate)
   binding().unprocessed(0);
   let after = (): void => undefined;
   try {
+    const fullness = new Fullness(sandbox);
     const terminal = await sandbox.pty(argv, size());
-    const stop = passSignals(terminal);
+    const stop = passSignals(terminal, fullness);
     const resized = (): void => void terminal.resize(size().rows, size().cols).catch(() => undefined);
     process.stdout.on('resize', resized);
     after = () => {
       stop();
       process.stdout.off('resize', resized);
     };
-    process.stdin.on('data', (data: Buffer) => void terminal.input.write(data));
+    process.stdin.on('data', (data: Buffer) => (fullness.full && data.includes(3) ? fullness.end() : void terminal.input.write(data)));
     terminal.output.on('data', (data: Buffer) => {
       if (!process.stdout.write(data)) {
         terminal.output.pause();

@@ -15,6 +15,7 @@ const words: Readonly<Record<string, string>> = {
   openFiles: 'resources.maxOpenFiles',
   processBytes: 'resources.maxMemory (no control group here)',
   timeoutMs: 'resources.timeout',
+  diskBytes: 'resources.maxDisk',
   locks: 'filesystem.escalate (another place, or another kind of operation)',
   protect: 'filesystem.protect',
   workspace: 'filesystem.overlay or resources.maxDisk',

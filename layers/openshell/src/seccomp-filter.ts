@@ -16,7 +16,12 @@ export interface SyscallChoice {
   readonly asked?: ReadonlyMap<string, CallRule>;
   /** True: no file in memory, which no mount could keep from being run; libraries fall back. */
   readonly onlyNamedPrograms?: boolean;
+  /** True: nobody gets space on a disk but by writing, because it is counted: one call could take all there is. C libraries and programs then write zeros. */
+  readonly spaceByWriting?: boolean;
 }
+
+/** FS_IOC_RESVSP, FS_IOC_RESVSP64, FS_IOC_ZERO_RANGE: fallocate(2) of old, in every file system. */
+const reserving = [0x40305828, 0x4030582a, 0x40305839];
 
 function named(name: string): number {
   const number = callNumbers.get(name);
@@ -36,6 +41,10 @@ export function seccompFilter(choice: SyscallChoice): string {
   if (choice.removalsAsked) for (const name of removalCalls) rules.set(name, 'refuse');
   for (const [name, rule] of choice.asked ?? []) if (rules.get(name) !== 'absent') rules.set(name, rule);
   if (choice.onlyNamedPrograms === true) rules.set('memfd_create', 'absent');
+  if (choice.spaceByWriting === true) {
+    rules.set('fallocate', 'unsupported');
+    rules.set('ioctl', { arg: 1, equals: reserving, then: 'unsupported', else: rules.get('ioctl') ?? 'refuse' });
+  }
   for (const name of choice.deny) {
     named(name);
     if (indispensable.has(name)) throw new NemoError('NEMO_E_PLAN_SYSCALL', { what: `${name} cannot be denied.`, why: 'No program could be started in the sandbox without it.' });

@@ -1,8 +1,8 @@
 /** Compiles "what happens to which system call" into a seccomp (classic BPF) program: a binary search by number, argument tests at the leaves. */
 import { auditArch, lastCall } from './seccomp-numbers.ts';
 
-/** `refuse`: the shim answers (EPERM, and it is on record). `absent`: ENOSYS, so that libraries fall back. */
-export type Outcome = 'allow' | 'refuse' | 'deny' | 'absent' | 'kill';
+/** `refuse`: the shim answers (EPERM, and it is on record). `absent`: ENOSYS, so that libraries fall back. `unsupported`: EOPNOTSUPP, likewise. */
+export type Outcome = 'allow' | 'refuse' | 'deny' | 'absent' | 'unsupported' | 'kill';
 /** Tests one argument: `(argument & mask)` is one of `equals`. `wide` compares all 64 bits (pointers), else the low 32, which is all the kernel reads of an int. */
 export interface ArgumentTest {
   readonly arg: number;
@@ -27,6 +27,7 @@ const results: Readonly<Record<Outcome, number>> = {
   refuse: 0x7fc00000, // SECCOMP_RET_USER_NOTIF
   deny: 0x00050000 | 1, // EPERM at once, off the record
   absent: 0x00050000 | 38, // ENOSYS
+  unsupported: 0x00050000 | 95, // EOPNOTSUPP
   kill: 0x80000000,
 };
 
