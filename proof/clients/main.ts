@@ -10,6 +10,7 @@ import { startPostgres, startRedis } from './databases.ts';
 import type { Database } from './databases.ts';
 import { haveClients } from './packages.ts';
 import { hosts, networkFile, sandboxFile } from './policy.ts';
+import { fetchDeno } from './rust.ts';
 import { useClients } from './use.ts';
 import { openWebServer } from './web-server.ts';
 import type { WebServer } from './web-server.ts';
@@ -75,7 +76,7 @@ process.once('uncaughtException', (error) => {
 });
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => void clean().finally(() => process.exit(130)));
 try {
-  const clients = haveClients();
+  const clients = new Set(haveClients());
   makeFiles(folder);
   const web: WebServer = await openWebServer(Object.values(hosts), folder);
   stopped.push(() => web.close());
@@ -94,6 +95,7 @@ try {
   const workspace = join(folder, 'work');
   mkdirSync(workspace);
   cpSync(join(import.meta.dirname, 'programs'), join(workspace, 'programs'), { recursive: true });
+  if (fetchDeno(folder, join(workspace, 'deno'))) clients.add('deno');
   const made = await instance.cli(['onboard', '--yes', '--name', 'clients', '--blueprint', 'clients', '--workspace', workspace], { timeoutMs: 240_000 });
   if (made.code !== 0) throw new Error(`the instance does not start: ${made.out}${made.err}`);
   await useClients({ check, clients, instance, web, workspace, postgres: databases['postgres']?.port, redis: databases['redis']?.port });

@@ -53,6 +53,8 @@ export async function useClients(use: Use): Promise<void> {
     if (built.status !== 0) check.that('java: the client is built', false, built.stderr);
     await client('java', `cd /workspace && java -Xmx256m -cp /workspace Client ${origin}/hello ${origin}/denied/x`, [/200 HTTP_2 hello over/, /403 HTTP_2 .*egress\.deny\[0\]/], 120);
   }
+  await client('deno (rustls)', `cd /workspace && DENO_DIR=/tmp/deno DENO_NO_UPDATE_CHECK=1 ./deno run --no-config --no-lock --allow-net programs/client_deno.js ${origin}/hello ${origin}/denied/x ${origin.replace('https', 'wss')}/ws`, [/200 hello over 2\.0/, /403 [\s\S]*egress\.deny\[0\]/, /echo from rustls/], 120);
+  await client('deno (rustls) without our certificate', `cd /workspace && env -u DENO_CERT -u SSL_CERT_FILE -u NODE_EXTRA_CA_CERTS DENO_DIR=/tmp/deno DENO_TLS_CA_STORE=mozilla ./deno run --no-config --no-lock --allow-net programs/client_deno.js ${origin}/hello ${origin}/denied/x ${origin.replace('https', 'wss')}/ws`, [/UnknownIssuer|invalid peer certificate/], 120);
   await client('chromium', `chromium --headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --user-data-dir=/tmp/chromium --dump-dom ${origin}/page 2>/tmp/errors || tail -c 2000 /tmp/errors`, [/page: echo from the page, hello over [\d.]+, h2/], 180);
   check.that('chromium: its WebSocket message arrived as it was', !clients.has('chromium') || web.heard.includes('WS from the page'), web.heard.slice(-20));
 

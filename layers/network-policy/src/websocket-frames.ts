@@ -18,6 +18,8 @@ export class FrameError extends Error {
 
 const empty = Buffer.alloc(0);
 const smallest = 16 * 1024;
+/** Frames without content in one message. */
+const mostEmpty = 1024;
 
 /** `masked`: whether the peer has to mask (a client) or must not (a server). `limit`: bytes of one message. */
 export class FrameReader {
@@ -27,7 +29,7 @@ export class FrameReader {
   #size = 0;
   /** Bytes that have to be there before anything can be read. */
   #wanted = 2;
-  #message: { readonly binary: boolean; readonly parts: Buffer[]; size: number } | undefined;
+  #message: { readonly binary: boolean; readonly parts: Buffer[]; size: number; small: number; empty: number } | undefined;
   #closed = false;
 
   constructor(masked: boolean, limit: number) {
@@ -92,12 +94,18 @@ export class FrameReader {
     if (opcode === 8) return this.#end(data);
     if (opcode === 0 && !this.#message) throw new FrameError(1002, 'a message goes on that never began');
     if (opcode !== 0 && this.#message) throw new FrameError(1002, 'a message begins within another');
-    const message = (this.#message ??= { binary: opcode === 2, parts: [], size: 0 });
-    if (data.length === 0 && !fin && message.parts.length > 1024) throw new FrameError(1002, 'a message of countless empty frames');
+    const message = (this.#message ??= { binary: opcode === 2, parts: [], size: 0, small: 0, empty: 0 });
+    if (data.length === 0) message.empty += 1;
+    if (message.empty > mostEmpty) throw new FrameError(1002, 'a message of countless empty frames');
     message.parts.push(data);
     message.size += data.length;
-    // Many tiny fragments cost more than their bytes.
-    if (message.parts.length > 64 && message.size / message.parts.length < smallest) message.parts.splice(0, message.parts.length, Buffer.concat(message.parts));
+    message.small = data.length < smallest ? message.small + 1 : 0;
+    // Many tiny fragments cost more than their bytes. Only they are joined: what is joined already may be large, and would be copied each time.
+    if (message.small > 64) {
+      const joined = Buffer.concat(message.parts.splice(-message.small));
+      message.parts.push(joined);
+      message.small = joined.length < smallest ? 1 : 0;
+    }
     if (!fin) return undefined;
     this.#message = undefined;
     const whole = message.parts.length === 1 ? (message.parts[0] ?? empty) : Buffer.concat(message.parts);

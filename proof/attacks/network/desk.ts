@@ -103,7 +103,12 @@ export async function enter(desk: Desk, door: Door, name: string, port: number):
   const socket = await desk.tcp('proxy.local', doorPort);
   const hello = door === 'connect' ? Buffer.from(`CONNECT ${name}:${port} HTTP/1.1\r\nHost: ${name}:${port}\r\n\r\n`, 'latin1') : Buffer.concat([Buffer.from([5, 1, 0, 5, 1, 0, 3, name.length]), Buffer.from(name, 'latin1'), Buffer.from([port >> 8, port & 255])]);
   const answer = await firstBytes(socket, hello, (bytes) => (door === 'connect' ? bytes.includes('\r\n\r\n') : bytes.length >= 12));
-  if (door === 'connect' ? answer.startsWith('HTTP/1.1 200 ') : answer.length >= 12 && answer.charCodeAt(3) === 0) return socket;
+  if (door === 'connect' ? answer.startsWith('HTTP/1.1 200 ') : answer.length >= 12 && answer.charCodeAt(3) === 0) {
+    // A server that speaks first may have spoken in the same piece.
+    const rest = answer.slice(door === 'connect' ? answer.indexOf('\r\n\r\n') + 4 : 12);
+    if (rest !== '') socket.unshift(Buffer.from(rest, 'latin1'));
+    return socket;
+  }
   socket.destroy();
   return undefined;
 }

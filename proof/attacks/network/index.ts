@@ -8,6 +8,7 @@ import { doorCases } from './doors.ts';
 import { httpCases, worksWithoutTheProxy } from './http.ts';
 import { fuzz } from './fuzz.ts';
 import { fromInside } from './inside.ts';
+import { protocolAttacks } from './protocols/index.ts';
 import { smuggling } from './smuggling.ts';
 import { targets } from './targets.ts';
 import { tlsCases } from './tls.ts';
@@ -31,6 +32,7 @@ export async function networkAttacks(check: Checks, made: (instance: Instance) =
   } finally {
     await world.close();
   }
+  await protocolAttacks(check);
   check.section('parsers of the way out');
   fuzz(check);
   await differential(check);

@@ -43,9 +43,9 @@ export function respError(text: string): Buffer {
 
 const containers = new Set(['ACL', 'CLIENT', 'CLUSTER', 'COMMAND', 'CONFIG', 'DEBUG', 'FUNCTION', 'LATENCY', 'MEMORY', 'MODULE', 'OBJECT', 'PUBSUB', 'SCRIPT', 'SLOWLOG', 'XGROUP', 'XINFO']);
 
-/** `GET`, `CONFIG SET`: the command in capital letters, with its subcommand where it has such. Odd bytes become `?`, which no rule allows by name. */
+/** `GET`, `CONFIG SET`: the command in capital letters, with its subcommand where it has such. Odd bytes, and a name of no bytes, become `?`, which no rule allows by name. */
 export function respName(words: readonly Buffer[]): string {
-  const plain = (word: Buffer | undefined): string => (word ?? Buffer.alloc(0)).toString('latin1', 0, 64).toUpperCase().replace(/[^\x21-\x7e]/g, '?');
+  const plain = (word: Buffer | undefined): string => (word ?? Buffer.alloc(0)).toString('latin1', 0, 64).toUpperCase().replace(/[^\x21-\x7e]/g, '?') || '?';
   const first = plain(words[0]);
   return containers.has(first) && words.length > 1 ? `${first} ${plain(words[1])}` : first;
 }
