@@ -1,5 +1,6 @@
 /** Finds the GraphQL operations that an HTTP request carries: POST with JSON or a bare document, GET, batches. What is not plainly one of these is refused. Pure. */
 import { hash } from 'node:crypto';
+import { foldKey } from '@nemoclaw/contract';
 import { readGraphqlDocument } from './graphql-document.ts';
 import type { GraphqlOperation } from './graphql-document.ts';
 import { GraphqlProblem } from './graphql-tokens.ts';
@@ -60,10 +61,10 @@ function operationsOf(carried: Carried): readonly GraphqlOperation[] {
 function fromQuery(query: Carried['query']): Record<string, unknown> {
   const out: Record<string, unknown> = {};
   for (const [name, value] of query) {
-    const known = [...parameters].find((parameter) => parameter.toLowerCase() === name.toLowerCase());
+    const known = [...parameters].find((parameter) => foldKey(parameter) === foldKey(name));
     // `query[]` and the like become lists in some servers.
-    if (known === undefined && ![...parameters].some((parameter) => name.toLowerCase().startsWith(`${parameter.toLowerCase()}[`))) {
-      if (/^(id|hash|doc_?id|document_?id|query_?id|persistedquery)$/i.test(name)) throw new GraphqlProblem('a persisted GraphQL query cannot be decided on');
+    if (known === undefined && ![...parameters].some((parameter) => foldKey(name).startsWith(`${foldKey(parameter)}[`))) {
+      if (/^(id|hash|doc_?id|document_?id|query_?id|persistedquery)$/.test(foldKey(name))) throw new GraphqlProblem('a persisted GraphQL query cannot be decided on');
       continue;
     }
     if (known === undefined || known !== name || Object.hasOwn(out, name)) throw new GraphqlProblem('the URL has a GraphQL parameter twice or in an odd spelling');

@@ -1,5 +1,5 @@
 /** Reads what GraphQL, MCP and JSON-RPC say inside an HTTP request, where a rule speaks of it; whatever cannot be read so for certain is refused. */
-import type { RuleProtocol } from '@nemoclaw/contract';
+import { foldKey, type RuleProtocol } from '@nemoclaw/contract';
 import { refusal } from '../core.ts';
 import { Stopped } from '../hooks.ts';
 import type { Asked, BodyReader, DenialShape, HttpMessage, Passing, Reading } from '../hooks.ts';
@@ -77,11 +77,11 @@ function saysNothing(protocol: RuleProtocol, carried: Carried): boolean {
   if (carried.body.length === 0) {
     // An event stream is opened and ended without a body.
     if (protocol === 'mcp') return carried.method !== 'GET' && carried.method !== 'DELETE' && carried.method !== 'POST';
-    return carried.method !== 'POST' && (protocol !== 'graphql' || !carried.query.some(([name]) => marks.graphql.test(name)));
+    return carried.method !== 'POST' && (protocol !== 'graphql' || !carried.query.some(([name]) => marks.graphql.test(foldKey(name))));
   }
-  if (!/[/+]json\b/.test(carried.contentType) || (protocol === 'graphql' && carried.query.some(([name]) => marks.graphql.test(name)))) return false;
+  if (!/[/+]json\b/.test(carried.contentType) || (protocol === 'graphql' && carried.query.some(([name]) => marks.graphql.test(foldKey(name))))) return false;
   const read = readStrictJson(carried.body);
   const mark = protocol === 'graphql' ? marks.graphql : marks.rpc;
-  return read.ok && isObject(read.value) && !Object.keys(read.value).some((key) => mark.test(key));
+  return read.ok && isObject(read.value) && !Object.keys(read.value).some((key) => mark.test(foldKey(key)));
 }
 const marks = { graphql: /^(query|extensions|id|hash|doc_?id|document_?id|query_?id|persisted_?query)(\[|$)/i, rpc: /^(jsonrpc|method|result|error)$/i };

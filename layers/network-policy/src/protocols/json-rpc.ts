@@ -1,4 +1,5 @@
 /** Reads JSON-RPC messages, single or in a batch, and makes the errors that answer them. Pure. */
+import { foldKey } from '@nemoclaw/contract';
 import type { Carried, Messages } from './graphql-request.ts';
 import { field, isObject, readStrictJson } from './strict-json.ts';
 import type { JsonObject } from './strict-json.ts';
@@ -48,7 +49,7 @@ export function readRpcValue(value: unknown, versions: readonly (string | undefi
 function readOne(value: unknown, versions: readonly (string | undefined)[]): RpcMessage | string {
   if (!isObject(value)) return 'a JSON-RPC message is a JSON object';
   // A reader that ignores case would take `Method` for the method.
-  if (Object.keys(value).some((key) => !known.includes(key) && known.includes(key.toLowerCase()))) return 'a JSON-RPC message has a member in an odd spelling';
+  if (Object.keys(value).some((key) => !known.includes(key) && known.includes(foldKey(key)))) return 'a JSON-RPC message has a member in an odd spelling';
   const version = field(value, 'jsonrpc');
   if (!versions.some((accepted) => accepted === version)) return 'the JSON-RPC message has another version than expected';
   const id = field(value, 'id');

@@ -1,4 +1,5 @@
 /** The Model Context Protocol over HTTP (streamable HTTP, 2025-06-18): what a client's request asks for, and what a server may ask back. Pure. */
+import { foldKey } from '@nemoclaw/contract';
 import type { Carried, Messages } from './graphql-request.ts';
 import { readJsonRpc } from './json-rpc.ts';
 import type { RpcCall, RpcMessage } from './json-rpc.ts';
@@ -45,7 +46,7 @@ function askedBy(rpc: RpcMessage): McpMessage | string {
   const args = rpc.params === undefined ? undefined : field(rpc.params, 'arguments');
   if (typeof name !== 'string' || name === '' || name.length > 256) return 'tools/call does not name a tool';
   if (args !== undefined && !isObject(args)) return 'the arguments of tools/call are not an object';
-  if (rpc.params !== undefined && Object.keys(rpc.params).some((key) => /^(name|arguments)$/i.test(key) && key !== 'name' && key !== 'arguments')) return 'the params of tools/call have a member in an odd spelling';
+  if (rpc.params !== undefined && Object.keys(rpc.params).some((key) => key !== 'name' && key !== 'arguments' && ['name', 'arguments'].includes(foldKey(key)))) return 'the params of tools/call have a member in an odd spelling';
   return { method: rpc.method, tool: name, arguments: args ?? {} };
 }
 

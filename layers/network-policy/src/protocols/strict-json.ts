@@ -4,9 +4,12 @@ import { hasDuplicateKeys } from '../json-keys.ts';
 
 export type JsonRead = { readonly ok: true; readonly value: unknown } | { readonly ok: false; readonly why: string };
 
+/** What many parsers take at least; beyond it some fail, and some give up in the middle. */
+const deepest = 100;
+
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** `bytes` as UTF-8 JSON: no byte order mark, no key twice (also by case), no number that readers round differently. */
+/** `bytes` as UTF-8 JSON: no byte order mark, no key twice (also by case), no nesting beyond what every reader takes, no number that readers round differently. */
 export function readStrictJson(bytes: Uint8Array): JsonRead {
   let text: string;
   try {
@@ -25,9 +28,22 @@ export function readJsonText(text: string): JsonRead {
   } catch {
     return { ok: false, why: 'the body is not valid JSON' };
   }
+  if (isDeep(text)) return { ok: false, why: `the JSON body is nested more than ${deepest} deep` };
   if (hasDuplicateKeys(text)) return { ok: false, why: 'the JSON body has the same key twice' };
   if (hasInexactNumber(text)) return { ok: false, why: 'the JSON body has a number that parsers read differently' };
   return { ok: true, value };
+}
+
+function isDeep(text: string): boolean {
+  let depth = 0;
+  for (let at = 0; at < text.length; at += 1) {
+    const c = text.charCodeAt(at);
+    if (c === 0x22) for (at += 1; at < text.length && text.charCodeAt(at) !== 0x22; at += 1) at += text.charCodeAt(at) === 0x5c ? 1 : 0;
+    else if (c === 0x5b || c === 0x7b) depth += 1;
+    else if (c === 0x5d || c === 0x7d) depth -= 1;
+    if (depth > deepest) return true;
+  }
+  return false;
 }
 
 export type JsonObject = Readonly<Record<string, unknown>>;

@@ -1,6 +1,8 @@
 /** Attacks on what is said inside each protocol: tables of raw bytes, with a careless server behind every name. */
 import type { Checks } from '../../../harness/checks.ts';
 import { postgres, redis } from './databases-table.ts';
+import { playFrames } from './http2-play.ts';
+import { http2 } from './http2-table.ts';
 import { graphql, jsonRpc, mcp } from './messages-table.ts';
 import { playMessages } from './messages.ts';
 import { playTable } from './play.ts';
@@ -14,6 +16,8 @@ export async function protocolAttacks(check: Checks): Promise<void> {
   const world = await openProtocols();
   const { desk } = world;
   try {
+    check.section('the way out: HTTP/2');
+    await playFrames(check, desk, world.down, http2);
     check.section('the way out: GraphQL, MCP and JSON-RPC');
     await playMessages(check, desk, world.web, 'graph.test', graphql);
     await playMessages(check, desk, world.web, 'mcp.test', mcp);

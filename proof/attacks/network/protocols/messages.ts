@@ -7,7 +7,7 @@ import type { Desk } from '../../../../layers/network-policy/src/testing-egress.
 import type { Message } from './messages-table.ts';
 
 function outcomeOf(answer: string): Message['expect'] | 'nothing' {
-  if (/^HTTP\/1\.1 200 [\s\S]*\r\n\r\ncanary$/.test(answer)) return 'passes';
+  if (/^HTTP\/1\.1 200 [\s\S]*\r\n\r\n\{"jsonrpc":"2\.0","id":1,"result":\{"from":"canary"\}\}$/.test(answer)) return 'passes';
   // A denial has the rule of the policy in it, whatever its form; a refusal one of the proxy.
   if (/"rule":"proxy\./.test(answer) || /^HTTP\/1\.1 (?:400|405|415|501) /.test(answer)) return 'refused';
   return /"rule":"(?:egress|default)/.test(answer) ? 'denied' : 'nothing';

@@ -1,6 +1,6 @@
 /** One sandbox whose policy names what is said inside each protocol, with a careless server behind every name. */
 import { openPolicyDesk } from '../desk.ts';
-import { openCanary, type Canary } from '../canary.ts';
+import { fine, openCanary, type Canary } from '../canary.ts';
 import type { Desk } from '../../../../layers/network-policy/src/testing-egress.ts';
 import { openCarelessMail, openCarelessPostgres, openCarelessRedis, openWebSocketOrigin, type Listener } from './listeners.ts';
 import { origins } from './websocket-table.ts';
@@ -8,6 +8,8 @@ import { origins } from './websocket-table.ts';
 export interface ProtocolWorld {
   readonly desk: Desk;
   readonly web: Canary;
+  /** Speaks HTTP/1.1 only, over TLS. */
+  readonly down: Canary;
   readonly mail: Listener;
   readonly redis: Listener;
   readonly postgres: Listener;
@@ -16,14 +18,17 @@ export interface ProtocolWorld {
 }
 
 export async function openProtocols(): Promise<ProtocolWorld> {
-  const web = await openCanary();
+  const [web, down] = [await openCanary(), await openCanary({ host: 'down.test' })];
+  web.answer = () => fine('{"jsonrpc":"2.0","id":1,"result":{"from":"canary"}}', 'content-type: application/json\r\n');
   const [mail, redis, postgres, sockets] = [await openCarelessMail(), await openCarelessRedis(), await openCarelessPostgres(), await openWebSocketOrigin(origins)];
-  const hosts = ['graph.test', 'mutant.test', 'mcp.test', 'rpc.test', 'ws.test', 'mail.test', 'cache.test', 'db.test'];
+  const hosts = ['plain.test', 'graph.test', 'mcp.test', 'rpc.test', 'ws.test', 'mail.test', 'cache.test', 'db.test'];
   const desk = await openPolicyDesk({
     network: `networkPolicy:
   name: protocols
   egress:
     allow:
+      - { domain: down.test, ports: [${down.port}], methods: [GET, POST, HEAD] }
+      - { domain: plain.test, ports: [${down.port}] }
       - { domain: graph.test, ports: [${web.port}], protocol: graphql, graphql: { operations: [query], fields: [viewer, "repo*"] } }
       - { domain: mcp.test, ports: [${web.port}], protocol: mcp, mcp: { methods: [initialize, ping, "notifications/*", tools/list] } }
       - { domain: mcp.test, ports: [${web.port}], protocol: mcp, mcp: { methods: [tools/call], tools: [search, pay], arguments: { amount: { max: 100 } } } }
@@ -32,15 +37,17 @@ export async function openProtocols(): Promise<ProtocolWorld> {
       - { domain: mail.test, ports: [${mail.port}], protocol: smtp, smtp: { recipients: ["*@company.test"], starttls: allowed } }
       - { domain: cache.test, ports: [${redis.port}], protocol: redis, redis: { commands: [get, set, ping] } }
       - { domain: db.test, ports: [${postgres.port}], protocol: postgres, postgres: { users: [tester], databases: [app] } }
+    deny:
+      - { domain: down.test, paths: [/admin, "/admin/**"] }
   inspection: { scanForPII: false }
 `,
-    pins: hosts.map((host) => ({ host })), ports: [web.port, mail.port, redis.port, postgres.port, sockets.port], intercepted: hosts,
+    pins: [{ host: 'down.test', caPem: down.caPem }, ...hosts.map((host) => ({ host }))], ports: [web.port, down.port, mail.port, redis.port, postgres.port, sockets.port], intercepted: ['down.test', ...hosts],
   });
   return {
-    desk, web, mail, redis, postgres, sockets,
+    desk, web, down, mail, redis, postgres, sockets,
     close: async () => {
       await desk.close();
-      await Promise.all([web, mail, redis, postgres, sockets].map((one) => one.close()));
+      await Promise.all([web, down, mail, redis, postgres, sockets].map((one) => one.close()));
     },
   };
 }
