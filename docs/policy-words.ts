@@ -86,7 +86,8 @@ export const policyWords: Readonly<Record<string, Readonly<Record<string, string
     'networkPolicy.inspection.logPayloads': 'Payloads are never recorded; `true` is said in `status`.',
     'networkPolicy.inspection.scanForPII': 'Requests are searched for credentials and personal data, answers for the latter. The sandbox’s own credentials are searched for in any case.',
     'networkPolicy.inspection.actions': 'What happens to what is found, by class (`secret`, `email`, `phone`, `credit-card`, `us-ssn`, `iban`, `ip`), else by `default`: `block`, `redact`, `escalate` or `log`. If left out: `log` for `email`, `phone` and `ip`, `block` for all others. The sandbox’s own credentials never leave.',
-    'networkPolicy.inspection.responses': 'Whether text in answers is searched and what is found put on record. If left out: `true`.',
+    'networkPolicy.inspection.responses': 'Whether answers are searched too. `true`, and if left out: what is found in them is put on record. With `actions`: what these say.',
+    'networkPolicy.inspection.responses.actions': 'What happens to what is found in answers, by class, as for requests; `default` is `log` where it is left out. Documents wait until they are searched; streams and what is larger than `maxBody` are searched as they pass, and cut.',
     'networkPolicy.inspection.maxBody': 'Bytes of a body that are held and searched as a whole; if left out, 1 MiB; at most 16 MiB. What is longer is searched as it passes.',
   },
   ApprovalPolicy: {

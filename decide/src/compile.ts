@@ -33,7 +33,7 @@ export function compilePolicy(input: PolicyInput, version: number): CompiledPoli
     networkNone: spec.isolation.network === 'none' ? here('isolation.network', 'isolation', 'network') : null,
     egress: egressOf(input.network, spec.isolation.network === 'open' ? here('isolation.network', 'isolation', 'network') : undefined),
     ingress: ingress(input.network),
-    inspection: inspection === undefined ? { tlsDecrypt: true, logPayloads: false, scanForPII: true } : { ...stated({ ...inspection, actions: words(inspection.actions) }) },
+    inspection: inspection === undefined ? { tlsDecrypt: true, logPayloads: false, scanForPII: true } : { ...stated({ ...inspection, actions: words(inspection.actions), responses: typeof inspection.responses === 'object' ? { actions: stated(inspection.responses.actions) } : inspection.responses }) },
     allowed: names('allowedAPIs'),
     denied: names('deniedAPIs'),
     triggers: (input.approvals?.triggers ?? []).map((t, i) => ({ ref: ref(`approvals.triggers[${i}]`, input.approvals, ['triggers', i]), pattern: t.action, threshold: t.threshold })),

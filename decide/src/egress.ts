@@ -16,7 +16,8 @@ export interface EgressTerms {
   /** Bytes of a request's body at most. */
   readonly maxBody?: number;
   /** What happens to a body larger than what can be inspected. */
-  readonly onOversize: 'deny' | 'escalate' | 'uninspected';
+  /** Unsaid: what cannot be inspected is denied. */
+  readonly onOversize?: 'deny' | 'escalate' | 'uninspected';
   /** Over these the request is recorded, not refused. */
   readonly monitor: boolean;
 }
@@ -102,7 +103,7 @@ function prepare(ir: EgressRuleIr, wide = false): EgressRule {
     inside: !wide && (ir.headers !== undefined || ir.binaries !== undefined || ir.protocol !== undefined || (ir.effect === 'allow' && ir.methods.length > 0)),
     refs: [ir.ref],
     allowReason: wide ? `${ir.domain} is allowed by ${ir.ref.id}, which only watches.` : `${ir.domain} is allowed by ${ir.ref.id}.`,
-    terms: { rule: ir.ref, ...(ir.rate === undefined ? {} : { rate: ir.rate }), ...(ir.maxBody === undefined ? {} : { maxBody: ir.maxBody }), onOversize: ir.onOversize ?? 'deny', monitor: ir.monitor === true },
+    terms: { rule: ir.ref, ...(ir.rate === undefined ? {} : { rate: ir.rate }), ...(ir.maxBody === undefined ? {} : { maxBody: ir.maxBody }), ...(ir.onOversize === undefined ? {} : { onOversize: ir.onOversize }), monitor: ir.monitor === true },
   };
 }
 

@@ -72,7 +72,7 @@ export interface InspectionIr {
   readonly scanForPII: boolean;
   /** As the policy says; what it leaves unsaid is for the inspection to know. */
   readonly actions?: Readonly<Partial<Record<InspectionClass | 'default', InspectionAction>>>;
-  readonly responses?: boolean;
+  readonly responses?: boolean | { readonly actions: Readonly<Partial<Record<InspectionClass | 'default', InspectionAction>>> };
   /** Bytes. */
   readonly maxBody?: number;
 }

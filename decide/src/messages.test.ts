@@ -151,7 +151,7 @@ test('rules that only watch let through what they would refuse, and say so', () 
   assert.equal(on('GET https://z.org/'), 'deny egress.default');
   const get = httpRequest(policy, 'GET https://a.org/').resource;
   assert.ok(get.kind === 'http');
-  assert.deepEqual(termsOf(policy, get), { rule: { id: 'egress.allow[0]', file: 'network.yaml', line: 4 }, rate: { count: 5, windowMs: 1000 }, onOversize: 'deny', monitor: true });
+  assert.deepEqual(termsOf(policy, get), { rule: { id: 'egress.allow[0]', file: 'network.yaml', line: 4 }, rate: { count: 5, windowMs: 1000 }, monitor: true });
 });
 
 test('what has to be read first: only what a rule on this host, port, path and method speaks of', () => {

@@ -70,8 +70,8 @@ const inspection = z.strictObject({
   logPayloads: z.boolean().default(false),
   scanForPII: z.boolean().default(true),
   actions: z.strictObject(inspectionActions).optional(),
-  /** Whether answers are searched too. */
-  responses: z.boolean().optional(),
+  /** Whether answers are searched too: what is found is put on record, or what `actions` says happens. */
+  responses: z.union([z.boolean(), z.strictObject({ actions: z.strictObject(inspectionActions) })]).optional(),
   /** What is held and inspected of a body at most. */
   maxBody: size.optional(),
 });

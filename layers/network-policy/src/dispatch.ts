@@ -6,7 +6,10 @@ import { insertCredentials } from './credentials.ts';
 import type { Credential } from './credentials.ts';
 import { grpcAnswers, grpcBody, grpcTransforms, isGrpc } from './grpc.ts';
 import type { AnswerHead, ByteTransform } from './hooks.ts';
+import { AnswerGate } from './inspect/answer-gate.ts';
+import { readsAnswers, valueOf } from './inspect/answer-plan.ts';
 import { hasCredential, headerOf } from './inspect/answers.ts';
+import { undoable } from './inspect/content-decoder.ts';
 import { authority } from './judge.ts';
 import { OutgoingBody } from './outgoing-body.ts';
 import type { PassingRequest } from './passing.ts';
@@ -43,7 +46,7 @@ export function dispatch(passing: PassingRequest, wire: Wire, held: Buffer | und
     underway.misplaced(inserted);
     return;
   }
-  plainAnswer(passing, headers);
+  plainAnswer(passing, headers, wire);
   if (wire instanceof UpgradeWire) {
     underway.started(dispatchWebSocket(core, passing, wire, headers, inserted.used, underway));
     return;
@@ -61,10 +64,11 @@ export function dispatch(passing: PassingRequest, wire: Wire, held: Buffer | und
     failed: (error) => underway.failed(error),
   }, core);
   underway.started(relay);
+  const gate = readsAnswers(passing) || !core.values.empty ? new AnswerGate(passing, relay, underway.live) : relay;
   const { name, port, tls } = place;
   const { version } = wire;
-  const send = (out: readonly string[], handler: Relay | RenewingHandler): void => core.ports.upstreams.send({ host: name, port, tls, version, path: checked.target, method: checked.method, headers: out, body, trailers: () => safeTrailers(wire.trailers()) }, handler);
-  const whenFewer = (handler: Relay | RenewingHandler): void => core.stalled.whenFewer(() => {
+  const send = (out: readonly string[], handler: Relay | AnswerGate | RenewingHandler): void => core.ports.upstreams.send({ host: name, port, tls, version, path: checked.target, method: checked.method, headers: out, body, trailers: () => safeTrailers(wire.trailers()) }, handler);
+  const whenFewer = (handler: Relay | AnswerGate | RenewingHandler): void => core.stalled.whenFewer(() => {
     if (!underway.live()) return;
     try {
       send(headers, handler);
@@ -73,7 +77,7 @@ export function dispatch(passing: PassingRequest, wire: Wire, held: Buffer | und
     }
   });
   if (!core.ports.renew || !inserted.used.some((one) => one.renewable === true)) {
-    whenFewer(relay);
+    whenFewer(gate);
     return;
   }
   const again = (): void => {
@@ -84,13 +88,13 @@ export function dispatch(passing: PassingRequest, wire: Wire, held: Buffer | und
       underway.misplaced(anew);
       return;
     }
-    plainAnswer(passing, fresh);
+    plainAnswer(passing, fresh, wire);
     if (held) sayLength(fresh, checked, held);
     relay.mask(anew.used);
     underway.sentAgain();
-    send(fresh, relay);
+    send(fresh, gate);
   };
-  whenFewer(new RenewingHandler(relay, { renew: () => newerValues(core, inserted.used), again: body instanceof OutgoingBody ? undefined : again }));
+  whenFewer(new RenewingHandler(gate, { renew: () => newerValues(core, inserted.used), again: body instanceof OutgoingBody ? undefined : again }));
 }
 
 /** Puts credentials into the headers of a request, or says why it must not go. `bodyHash`: what a signature is made over, undefined where the body is not read. */
@@ -126,8 +130,13 @@ function incoming(passing: PassingRequest, head: AnswerHead): readonly ByteTrans
   return out;
 }
 
-/** What comes back is searched or read, so it must not come encoded. */
-function plainAnswer(passing: PassingRequest, headers: string[]): void {
+/** What comes back is searched or read, so it must not come encoded, or only as it can be undone; and whole, since a value could come in parts of an answer. */
+function plainAnswer(passing: PassingRequest, headers: string[], wire: Wire): void {
+  if (readsAnswers(passing)) {
+    for (const name of ['accept-encoding', 'grpc-accept-encoding', 'range', 'if-range', 'a-im']) dropHeader(headers, name);
+    const accepted = wire instanceof UpgradeWire ? '' : undoable(valueOf(passing.checked.headers, 'accept-encoding'));
+    if (accepted !== '') headers.push('accept-encoding', accepted);
+  }
   if (hasCredential(passing) || passing.asked.some(({ message }) => message.protocol === 'mcp')) for (const name of ['accept-encoding', 'grpc-accept-encoding']) dropHeader(headers, name);
 }
 

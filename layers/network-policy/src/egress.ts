@@ -96,6 +96,8 @@ export interface EgressStats {
   /** Answers that their client does not read now, and those that gave way to others for it. */
   readonly still: number;
   readonly gaveWay: number;
+  /** Bytes of bodies, answers and messages that are held. */
+  readonly buffered: number;
   readonly dns: { readonly answered: number; readonly refused: number };
 }
 
@@ -229,7 +231,7 @@ class SandboxEgress implements Egress {
   }
 
   stats(): EgressStats {
-    return { ...this.#core.counts, open: this.#raw.size, minted: this.#contexts.minted, waited: this.#core.pace.waited, turnedAway: this.#core.pace.refused, still: this.#core.stalled.size, gaveWay: this.#core.stalled.ended, dns: { answered: this.#dns.answered, refused: this.#dns.refused } };
+    return { ...this.#core.counts, open: this.#raw.size, minted: this.#contexts.minted, waited: this.#core.pace.waited, turnedAway: this.#core.pace.refused, still: this.#core.stalled.size, gaveWay: this.#core.stalled.ended, buffered: this.#core.buffered, dns: { answered: this.#dns.answered, refused: this.#dns.refused } };
   }
 
   bound(): { readonly tcp: number; readonly dns: number } {

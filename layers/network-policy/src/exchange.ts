@@ -248,7 +248,7 @@ export class Exchange implements Reconsidered {
 
   /** A hook refused. */
   #stop(stopped: Stopped): void {
-    this.#deny(stopped.decision, stopped.message, {}, stopped.status, stopped.headers);
+    this.#deny(stopped.decision, stopped.message, stopped.more, stopped.status, stopped.headers);
     this.#relay?.stop(stopped);
   }
 

@@ -22,6 +22,7 @@ let desk: Desk;
 let session: ClientHttp2Session;
 /** What the upstream says in place of an echo. */
 let lie: Buffer | undefined;
+let answered: Readonly<Record<string, string>> = {};
 let seen: { path: string; te: string; whole: boolean }[] = [];
 
 const framed = (data: Buffer | string, compressed = false): Buffer => {
@@ -37,7 +38,7 @@ before(async () => {
     const field = (name: string): string => raw[raw.indexOf(name) + 1] ?? '';
     const call = { path: field(':path'), te: raw.includes('te') ? field('te') : '', whole: false };
     seen.push(call);
-    stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+    stream.respond({ ':status': 200, 'content-type': 'application/grpc', ...answered }, { waitForTrailers: true });
     stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0', 'grpc-message': 'fine' }));
     stream.on('data', (chunk: Buffer) => stream.write(lie ?? chunk));
     stream.on('end', () => {
@@ -162,6 +163,30 @@ test('where nothing is searched the framing is checked all the same, both ways',
   assert.ok(open.audit.events.slice(before).some(({ verdict, message }) => verdict === 'deny' && message.includes('gRPC message is cut')));
   own.destroy();
   await open.close();
+});
+
+test('messages of an answer are searched one by one, compressed or not; behind one that is blocked nothing comes', async () => {
+  desk.policy.inspection = { scanForPII: true, responses: { actions: { 'credit-card': 'block' } } };
+  for (const [bytes, encoding] of [[framed('pan 4111 1111 1111 1111'), 'identity'], [framed(gzipSync('pan 4111 1111 1111 1111'), true), 'gzip']] as const) {
+    const mark = desk.audit.events.length;
+    lie = Buffer.concat([framed('first'), bytes, framed('last')]);
+    answered = { 'grpc-encoding': encoding };
+    const stream = call('Read', { 'grpc-accept-encoding': 'gzip' });
+    const answer = answerOf(stream);
+    stream.end(framed('give'));
+    const { trailers, body, rstCode } = await answer;
+    lie = undefined;
+    answered = {};
+    assert.ok(rstCode !== 0 && trailers['grpc-status'] === undefined && !body.includes('4111') && !body.includes('last'), encoding);
+    assert.ok(desk.audit.events.slice(mark).some(({ verdict, data }) => verdict === 'deny' && data?.['way'] === 'answer'), encoding);
+  }
+  lie = Buffer.concat([framed('first'), framed('')]);
+  const fine = call('Read');
+  const answer = answerOf(fine);
+  fine.end(framed('give'));
+  assert.equal((await answer).trailers['grpc-status'], '0');
+  lie = undefined;
+  desk.policy.inspection = undefined;
 });
 
 test('the framing alone: bytes pass unchanged until they break it, whatever the cuts', () => {

@@ -32,6 +32,14 @@ export function holdDetail(place: Place, checked: CheckedRequest, body: Buffer |
   return lines.join('\n');
 }
 
+/** The request line of a request, and the answer to it that a person decides on. */
+export function holdAnswer(place: Place, checked: CheckedRequest, { status, contentType, body, hidden }: { readonly status: number; readonly contentType: string; readonly body: Buffer | undefined; readonly hidden: ReadonlySet<string> }, credentials: readonly Credential[]): string {
+  const keep = new Set([...kept].filter((type) => !hidden.has(type)));
+  const mask = (text: string): string => redact(maskCredentials(text, credentials), [], keep);
+  const lines = [safeLine(mask(`${checked.method} ${checked.target}`), 4096), `host: ${authority(place)}`, '', `answer ${status} ${safeLine(mask(contentType), 200)}`];
+  return [...lines, ...(body === undefined ? ['(its body is not inspected, and not shown)'] : bodyLines(body, mask, hidden))].join('\n');
+}
+
 /** A body in which something stands that is not shown, and that hides in an encoding, is not shown at all. */
 function bodyLines(body: Buffer, mask: (text: string) => string, hidden: ReadonlySet<string>): string[] {
   if (hidden.has('decoded')) return [`(a body of ${body.length} bytes; what stands in it is encoded and not shown)`];

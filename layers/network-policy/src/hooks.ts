@@ -32,8 +32,11 @@ export class Stopped extends Error {
   readonly decision: Decision;
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
-  constructor(decision: Decision, message: string, status = 403, headers: Readonly<Record<string, string>> = {}) {
+  /** Joins the body of the denial, and its record. */
+  readonly more: Readonly<Record<string, unknown>>;
+  constructor(decision: Decision, message: string, status = 403, headers: Readonly<Record<string, string>> = {}, more: Readonly<Record<string, unknown>> = {}) {
     super(message);
+    this.more = more;
     this.decision = decision;
     this.status = status;
     this.headers = headers;

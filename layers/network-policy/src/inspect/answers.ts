@@ -1,10 +1,14 @@
 /** Answers on their way in: the sandbox's own credentials are masked, and what else is found is put on record. */
 import { Scanner, type Finding } from '@nemoclaw/detect';
 import { refusal } from '../core.ts';
+import { isGrpc } from '../grpc.ts';
 import { Stopped } from '../hooks.ts';
 import type { AnswerHead, ByteTransform, IncomingHook, Passing } from '../hooks.ts';
-import type { Found } from './findings.ts';
-import { recordFound, settingsOf } from './report.ts';
+import { AnswerWindow } from './answer-window.ts';
+import { ContentDecoder, encodingsOf } from './content-decoder.ts';
+import { acts, answerSettings, strictest } from './findings.ts';
+import type { Found, InspectionSettings } from './findings.ts';
+import { answerBlocked, answerUnreadable, recordFound, settingsOf } from './report.ts';
 
 /** The first value of a field, '' where there is none. */
 export function headerOf(head: AnswerHead, name: string): string {
@@ -45,32 +49,112 @@ export function hasCredential({ core, place }: Passing): boolean {
   return core.config.credentials.some(({ host }) => host.toLowerCase() === place.name);
 }
 
-/** Of one answer, this much is searched for personal data: enough for any record, and bounded for streams that never end. */
+/** Of one answer, this much is searched for the record: bounded for streams that never end. */
 const searched = 1 << 20;
 const readable = /^(?:text\/|application\/(?:[a-z0-9.+-]*(?:json|xml)|x-www-form-urlencoded|graphql|yaml))/i;
 
-/** Text of answers, as it comes, also events of a stream: passed on unchanged, and what was found is on record once, at its end. */
+/** Those whose answer is searched before it gets to the hooks. */
+const gated = new WeakSet<Passing>();
+export const answerIsGated = (passing: Passing): void => void gated.add(passing);
+
+/** What was told already of a call whose messages are looked at one by one. */
+const toldOf = new WeakMap<Passing, Set<string>>();
+
+/** Puts each class on record once for each request: a call can have any number of messages. */
+export function recordOnce(passing: Passing, way: string, found: readonly Found[]): void {
+  const told = toldOf.get(passing) ?? new Set<string>();
+  toldOf.set(passing, told);
+  const fresh = found.filter(({ type }) => !told.has(`${way} ${type}`));
+  for (const { type } of fresh) told.add(`${way} ${type}`);
+  recordFound(passing, way, fresh, 'log');
+}
+
+/** Answers that are only put on record pass unchanged, as they come, also events of a stream. gRPC messages, and what answers a WebSocket handshake otherwise, are acted on here. */
 export const answerInspection: IncomingHook = {
   open: (passing, head): ByteTransform | undefined => {
-    const settings = settingsOf(passing.core);
-    if (!settings.scanForPII || settings.responses === false || !readable.test(headerOf(head, 'content-type')) || !isPlain(headerOf(head, 'content-encoding'))) return undefined;
-    const scanner = new Scanner();
+    const settings = answerSettings(settingsOf(passing.core));
+    if (!settings || gated.has(passing)) return undefined;
+    const type = headerOf(head, 'content-type');
+    const encodings = encodingsOf(headerOf(head, 'content-encoding'));
+    const messages = isGrpc(type) && isGrpc(passing.checked.contentType);
+    if (acts(settings)) return messages || readable.test(type) || type === '' ? acting(passing, settings, encodings, messages) : undefined;
+    if (!readable.test(type)) return undefined;
     const found: Found[] = [];
-    const keep = (findings: readonly Finding[]): void => {
-      for (const { type, kind, confidence } of findings) if (confidence >= 0.9 && found.length < 1000) found.push({ type, kind, confidence, place: 'the body' });
-    };
-    let seen = 0;
-    return {
-      next: (chunk) => {
-        if (seen < searched) keep(scanner.push(chunk.subarray(0, searched - seen)));
-        seen += chunk.length;
-        return chunk;
-      },
-      end: () => {
-        keep(scanner.end());
-        recordFound(passing, 'answer', found, 'log');
-        return nothing;
-      },
-    };
+    const record = (): void => recordFound(passing, 'answer', found, 'log');
+    return encodings.length === 0 ? watching(found, record) : watchingEncoded(encodings, found, record);
   },
 };
+
+/** Ends the answer where something is found that must not be delivered; nothing is taken out of it. */
+function acting(passing: Passing, settings: InspectionSettings, encodings: readonly string[], messages: boolean): ByteTransform {
+  if (encodings.length > 0) throw answerUnreadable(passing, 'proxy.answer-encoding', 'the answer is encoded although that was not asked for');
+  const window = new AnswerWindow((found) => {
+    const worst = strictest(found, settings);
+    if (!worst) return;
+    if (worst.action === 'log') return recordOnce(passing, 'answer', found);
+    recordFound(passing, 'answer', found, 'block');
+    throw answerBlocked(passing, { ...worst.found, place: messages ? 'a message' : worst.found.place });
+  });
+  return { next: (chunk) => window.next(chunk), end: () => window.rest() };
+}
+
+const noteIn = (found: Found[]) => (findings: readonly Finding[]): void => {
+  for (const { type, kind, confidence } of findings) if (confidence >= 0.9 && found.length < 1000) found.push({ type, kind, confidence, place: 'the body' });
+};
+
+function watching(found: Found[], record: () => void): ByteTransform {
+  const scanner = new Scanner();
+  const keep = noteIn(found);
+  let seen = 0;
+  return {
+    next: (chunk) => {
+      if (seen < searched) keep(scanner.push(chunk.subarray(0, searched - seen)));
+      seen += chunk.length;
+      return chunk;
+    },
+    end: () => {
+      keep(scanner.end());
+      record();
+      return nothing;
+    },
+  };
+}
+
+/** Decodes a copy, as much of it as is searched; the record may come a moment after the end. */
+function watchingEncoded(encodings: readonly string[], found: Found[], record: () => void): ByteTransform | undefined {
+  const scanner = new Scanner();
+  const keep = noteIn(found);
+  let seen = 0;
+  let decoder: ContentDecoder | undefined;
+  const stop = (): void => {
+    decoder?.close();
+    decoder = undefined;
+    keep(scanner.end());
+    record();
+  };
+  try {
+    decoder = new ContentDecoder(encodings, {
+      data: (bytes) => {
+        keep(scanner.push(bytes.subarray(0, searched - seen)));
+        seen += bytes.length;
+        if (seen >= searched) stop();
+      },
+      ended: stop, failed: stop,
+    });
+  } catch {
+    return undefined;
+  }
+  let fed = 0;
+  return {
+    next: (chunk) => {
+      if (fed < searched) decoder?.write(chunk);
+      fed += chunk.length;
+      return chunk;
+    },
+    end: () => {
+      if (fed < searched) decoder?.end();
+      else if (decoder) stop();
+      return nothing;
+    },
+  };
+}

@@ -21,7 +21,7 @@ export interface Found {
 export interface InspectionSettings {
   readonly scanForPII: boolean;
   readonly actions?: Readonly<Partial<Record<string, Action>>>;
-  readonly responses?: boolean;
+  readonly responses?: boolean | { readonly actions: Readonly<Partial<Record<string, Action>>> };
   readonly maxBody?: number;
 }
 
@@ -39,6 +39,17 @@ export function actionFor(found: Found, settings: InspectionSettings): Action {
   if (found.type === 'known-secret') return 'block';
   if (found.confidence < sure) return 'log';
   return settings.actions?.[found.type] ?? settings.actions?.['default'] ?? defaultActions[found.type];
+}
+
+/** The same for answers: what the policy does not name there is put on record. Undefined: they are not searched. */
+export function answerSettings(settings: InspectionSettings): InspectionSettings | undefined {
+  if (!settings.scanForPII || settings.responses === false) return undefined;
+  return { ...settings, actions: { default: 'log', ...(typeof settings.responses === 'object' ? settings.responses.actions : {}) } };
+}
+
+/** Whether anything that is found could be more than put on record. */
+export function acts({ actions }: InspectionSettings): boolean {
+  return Object.values(actions ?? {}).some((action) => action !== 'log');
 }
 
 const rank: Readonly<Record<Action, number>> = { log: 0, redact: 1, escalate: 2, block: 3 };

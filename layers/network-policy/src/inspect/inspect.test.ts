@@ -176,6 +176,10 @@ test('a credential that the service echoes comes back masked, whatever pieces it
   assert.match(text.replaceAll(/\r\n[0-9a-f]+\r\n/g, ''), /\*{10}/);
   assert.match(text, /x-asked: undefined/, 'the answer was asked for without an encoding');
   answer = (req, res) => void res.writeHead(200, { 'content-encoding': 'gzip' }).end(gzipSync(String(req.headers.authorization)));
+  const encoded = await send('GET', '/x', '', { authorization: `Bearer ${placeholder}` });
+  assert.match(encoded, /Bearer \*{20}/, 'what comes encoded all the same is masked and goes on without its encoding');
+  assert.ok(!/content-encoding/i.test(encoded) && !encoded.includes(own));
+  answer = (req, res) => void res.writeHead(200, { 'content-encoding': 'snappy' }).end(String(req.headers.authorization));
   assert.match(await send('GET', '/x', '', { authorization: `Bearer ${placeholder}` }), /proxy\.answer-encoding/);
 });
 
@@ -208,4 +212,27 @@ test('messages of a WebSocket: blocked, redacted, masked', () => {
   assert.throws(() => message('client', card), /a payment card number is in a message/);
   assert.throws(() => message('client', Buffer.from(`xx${own}`).toString('base64')), /credential of this sandbox/);
   assert.equal(message('server', `you are ${own}`), `you are ${'*'.repeat(own.length)}`);
+});
+
+test('messages that come back over a WebSocket: on record once by default; blocked or redacted where the policy says so', () => {
+  const open = (more: Partial<InspectionSettings>): ((text: string) => string | undefined) => {
+    const network = { network: { inspection: { tlsDecrypt: true, logPayloads: false, scanForPII: true, ...more } } };
+    const core = new Core(
+      { sandbox: 's', judge: judgeOf(() => network as unknown as CompiledPolicy, { version: 1, decide: () => assert.fail() }), approver: desk.approver, audit: desk.audit, clock: testClock, ids: testIds, upstreams: new Upstreams({ resolve: async () => [], clock: testClock, pins: [], connections: 1 }), limits: defaultLimits },
+      standardHooks, desk.config,
+    );
+    const checked = { method: 'GET', target: '/', paths: ['/'], query: [], headers: [], hasBody: false, length: undefined, contentType: '', contentEncoding: '' };
+    const pass = standardHooks.messages[0]?.open({ core, place: { name: 'api.test', port: 80, tls: false }, checked, correlation: 'c', resource: () => assert.fail(), asked: [], judged: undefined });
+    return (text) => pass?.({ from: 'server', binary: false, data: Buffer.from(text) })?.toString();
+  };
+  const mark = desk.audit.events.length;
+  const watched = open({});
+  for (let i = 0; i < 3; i += 1) assert.equal(watched(`{"to":"${mail}","pan":"${card}"}`), `{"to":"${mail}","pan":"${card}"}`);
+  assert.deepEqual(desk.audit.events.slice(mark).map(({ data }) => data?.['found']), [{ email: 1, 'credit-card': 1 }]);
+  const acting = open({ responses: { actions: { email: 'redact', 'credit-card': 'block', iban: 'escalate' } } });
+  assert.equal(acting('{"a":"hello"}'), '{"a":"hello"}');
+  assert.equal(acting(`{"a":"${mail}"}`), '{"a":"[redacted:email]"}');
+  assert.throws(() => acting(`{"pan":"\\u0034111 1111 1111 1111"}`), /a payment card number is in the answer: a message/);
+  assert.throws(() => acting('to DE89 3704 0044 0532 0130 00'), /account number is in the answer/, 'nobody can be asked about a message');
+  assert.equal(open({ responses: false })(card), card);
 });

@@ -1,8 +1,10 @@
-/** Messages of a WebSocket: those of the sandbox are inspected as bodies are, those of the other side have the sandbox's credentials masked. */
-import type { MessageHook } from '../hooks.ts';
-import { actionFor, strictest } from './findings.ts';
+/** Messages of a WebSocket: those of the sandbox are inspected as bodies are, those of the other side as answers are, with the sandbox's credentials masked. */
+import { compileKnown, scan } from '@nemoclaw/detect';
+import type { MessageHook, Passing } from '../hooks.ts';
+import { recordOnce } from './answers.ts';
+import { actionFor, acts, answerSettings, strictest } from './findings.ts';
 import { inspectBody } from './inspect-body.ts';
-import { blocked, recordFound, settingsOf } from './report.ts';
+import { answerBlocked, blocked, recordFound, settingsOf } from './report.ts';
 
 /** A message cannot wait for a person without stopping all behind it, so `escalate` closes here as `block` does. */
 export const messageInspection: MessageHook = {
@@ -12,7 +14,10 @@ export const messageInspection: MessageHook = {
     return ({ from, data }) => {
       // Asked anew for each message: a connection may outlive a policy.
       const settings = settingsOf(core);
-      if (from === 'server') return core.values.empty ? data : core.values.maskBytes(data).bytes;
+      if (from === 'server') {
+        const judged = fromServer(passing, data);
+        return core.values.empty ? judged : core.values.maskBytes(judged).bytes;
+      }
       const { found, redacted } = inspectBody(data, '', core.secrets.known);
       const worst = strictest(settings.scanForPII ? found : found.filter(({ type }) => type === 'known-secret'), settings);
       if (!worst) return data;
@@ -26,3 +31,27 @@ export const messageInspection: MessageHook = {
     };
   },
 };
+
+/** The sandbox's own are masked, whatever is searched. */
+const none = compileKnown([]);
+/** Of a message that is only put on record, this much is searched. */
+const searched = 64 * 1024;
+
+/** What is delivered of a message from the other side. Throws `Stopped` to close. */
+function fromServer(passing: Passing, data: Buffer): Buffer {
+  const settings = answerSettings(settingsOf(passing.core));
+  if (!settings) return data;
+  if (!acts(settings)) {
+    recordOnce(passing, 'answer', scan(data.subarray(0, searched)).filter(({ confidence }) => confidence >= 0.9).map(({ type, kind, confidence }) => ({ type, kind, confidence, place: 'a message' })));
+    return data;
+  }
+  const { found, redacted } = inspectBody(data, '', none);
+  const worst = strictest(found, settings);
+  if (!worst) return data;
+  if (worst.action === 'log') recordOnce(passing, 'answer', found);
+  if (worst.action === 'log') return data;
+  const rewritten = worst.action === 'redact' ? redacted((one) => actionFor(one, settings) === 'redact') : undefined;
+  recordFound(passing, 'answer', found, rewritten ? 'redact' : 'block');
+  if (!rewritten) throw answerBlocked(passing, { ...worst.found, place: worst.found.place.replace('the body', 'a message') });
+  return rewritten;
+}

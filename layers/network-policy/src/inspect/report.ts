@@ -26,12 +26,12 @@ export function inspectedBytes(core: Core): number {
 }
 
 /** Puts on record that a body goes on, or is asked about, of which nothing was read. */
-export function recordUninspected(passing: Reported, verdict: 'observe' | 'escalate', why: string): void {
+export function recordUninspected(passing: Reported, verdict: 'observe' | 'escalate', why: string, way: 'request' | 'answer' = 'request'): void {
   const { core, place } = passing;
   const seen = core.seen(passing.correlation);
   core.ports.audit.emit({
     time: seen.time, class: 'dataSecurityFinding', activity: 1, severity: 3, sandbox: seen.sandbox, layer: 'proxy', correlation: seen.correlation, verdict,
-    message: `request to ${authority(place)}: not inspected, because ${why}`, data: { host: place.name, port: place.port, way: 'request', inspected: false },
+    message: `${way} ${way === 'answer' ? 'from' : 'to'} ${authority(place)}: not inspected, because ${why}`, data: { host: place.name, port: place.port, way, inspected: false },
   });
 }
 
@@ -46,6 +46,23 @@ export function blocked(passing: Reported, found: Found): Stopped {
   const hint = found.type === 'known-secret' || found.type === 'secret' ? 'Secrets are put in outside the sandbox; never send one yourself.' : 'Leave it out of the request, or ask the operator about `inspection.actions`.';
   const decision = refusal(passing.core.config.version, ruleOf(found), `${upper(what)} stands in ${found.place}.`, hint);
   return new Stopped({ ...decision, decidedBy: 'table' }, `${what} is in ${found.place}`);
+}
+
+/** The end of an answer in which something was found that the sandbox is not to have. `held`: none of it was delivered. */
+export function answerBlocked(passing: Reported, found: Found): Stopped {
+  const what = classWords[found.type];
+  const decision = refusal(passing.core.config.version, `inspection.responses.actions.${found.type}`, `${upper(what)} stands in ${found.place.replace('the body', 'the body of the answer')}.`, 'The request was made, but its answer is not delivered. Ask for less, or ask the operator about `inspection.responses`.');
+  return new Stopped({ ...decision, decidedBy: 'table' }, `${what} is in the answer: ${found.place}`);
+}
+
+/** The question about an answer. */
+export function askedAboutAnswer(passing: Reported, rule: string, why: string): Decision {
+  return { ...refusal(passing.core.config.version, rule, `A person decides whether this answer is delivered: ${why}.`, 'Wait for the operator; `nemoclaw approvals list` shows the question.'), verdict: 'escalate', decidedBy: 'table' };
+}
+
+/** A refusal of an answer that cannot be looked into. */
+export function answerUnreadable(passing: Reported, rule: string, why: string): Stopped {
+  return new Stopped(refusal(passing.core.config.version, rule, `${upper(why)}.`, 'The request was made, but its answer is not delivered. Ask the operator about `inspection.responses`.'), why, 502);
 }
 
 /** The question about a request that a person decides on, because of `why`. */

@@ -98,7 +98,8 @@ function contentTypeOf({ checked }: Passing): string {
   return '';
 }
 
-function encode(body: Buffer, encoding: string): Buffer | undefined {
+/** The body in this content encoding; undefined where it is more than one, or none that is known. */
+export function encode(body: Buffer, encoding: string): Buffer | undefined {
   switch (encoding) {
     case '': case 'identity': return body;
     case 'gzip': case 'x-gzip': return gzipSync(body);

@@ -1,0 +1,289 @@
+/**
+ * Stands between an origin and the relay of one request where answers are acted on: holds a document until it is searched, searches a stream as it passes, undoes the
+ * encodings in which something would hide. What may not reach the sandbox becomes a denial, or, behind the first bytes, a cut. All else passes at once.
+ */
+import type { Dispatcher } from 'undici';
+import type { Passing } from '../hooks.ts';
+import { isPlain, otherBytes, oversize, planAnswer, tooLarge } from './answer-plan.ts';
+import type { AnswerPlan } from './answer-plan.ts';
+import { askAboutAnswer } from './answer-question.ts';
+import { judgeAnswer } from './answer-search.ts';
+import { AnswerStream, decodes } from './answer-stream.ts';
+import { answerIsGated } from './answers.ts';
+import { askedAboutAnswer, inspectedBytes } from './report.ts';
+
+type Whole = Required<Pick<Dispatcher.DispatchHandler, 'onRequestStart' | 'onResponseStart' | 'onResponseData' | 'onResponseEnd' | 'onResponseError'>>;
+type Controller = Dispatcher.DispatchController;
+
+/** ms that a document without a length is waited for before it is taken for a stream, and one with a length. */
+const holdMs = { unknown: 2000, known: 30_000 };
+
+/** An answer on its way: what came of it, and what it is led through once that is known. */
+interface Incoming {
+  readonly plan: AnswerPlan;
+  readonly status: number;
+  readonly headers: Parameters<Whole['onResponseStart']>[2];
+  readonly fields: readonly string[];
+  /** Held; they count as bytes that this sandbox has held. */
+  parts: Buffer[];
+  size: number;
+  timer: NodeJS.Timeout | undefined;
+  stream: AnswerStream | undefined;
+}
+
+export class AnswerGate implements Whole {
+  readonly #passing: Passing;
+  readonly #relay: Whole;
+  readonly #live: () => boolean;
+  readonly #withdraw = new AbortController();
+  #origin: Controller | undefined;
+  #mine: GateController | undefined;
+  #incoming: Incoming | undefined;
+  /** The origin has said all. */
+  #ended = false;
+  #done = false;
+
+  /** `live`: whether the answer is still waited for. */
+  constructor(passing: Passing, relay: Whole, live: () => boolean) {
+    this.#passing = passing;
+    this.#relay = relay;
+    this.#live = live;
+  }
+
+  /** Also when it is sent again. */
+  onRequestStart(controller: Controller, context: unknown): void {
+    this.#ended = false;
+    this.#relay.onRequestStart(this.#as(controller), context);
+  }
+
+  onResponseStart(controller: Controller, status: number, headers: Incoming['headers']): void {
+    const mine = this.#as(controller);
+    mine.rawHeaders = controller.rawHeaders ?? null;
+    if (status < 200) {
+      this.#relay.onResponseStart(mine, status, headers);
+      return;
+    }
+    if (isPlain(this.#passing, controller.rawHeaders)) {
+      this.#relay.onResponseStart(mine, status, headers);
+      return;
+    }
+    const fields = flat(controller.rawHeaders);
+    this.#guarded(() => {
+      const plan = planAnswer(this.#passing, status, fields);
+      if (!plan) {
+        this.#relay.onResponseStart(mine, status, headers);
+        return;
+      }
+      if (plan.settings) answerIsGated(this.#passing);
+      const incoming: Incoming = { plan, status, headers, fields, parts: [], size: 0, timer: undefined, stream: undefined };
+      this.#incoming = incoming;
+      if (plan.way === 'hold') incoming.timer = setTimeout(() => this.#guarded(() => this.#go(incoming, 'window')), plan.length === undefined ? holdMs.unknown : holdMs.known);
+      else if (plan.way === 'ask') this.#ask(incoming);
+      else this.#go(incoming, plan.way);
+    });
+  }
+
+  onResponseData(controller: Controller, chunk: Buffer): void {
+    const incoming = this.#incoming;
+    if (this.#done) return;
+    if (!incoming) this.#relay.onResponseData(this.#as(controller), chunk);
+    else if (incoming.stream) incoming.stream.data(chunk);
+    else this.#guarded(() => this.#keep(incoming, chunk));
+  }
+
+  onResponseEnd(controller: Controller, trailers: Parameters<Whole['onResponseEnd']>[1]): void {
+    this.#ended = true;
+    const incoming = this.#incoming;
+    if (this.#done) return;
+    if (!incoming) this.#relay.onResponseEnd(this.#as(controller), trailers);
+    else if (incoming.stream) incoming.stream.end();
+    else if (incoming.plan.way === 'hold') void this.#judge(incoming);
+  }
+
+  onResponseError(controller: Controller, error: Error): void {
+    if (this.#done) return;
+    this.#quit();
+    this.#relay.onResponseError(this.#as(controller), error);
+  }
+
+  #keep(incoming: Incoming, chunk: Buffer): void {
+    const { core } = this.#passing;
+    incoming.parts.push(chunk);
+    incoming.size += chunk.length;
+    core.buffered += chunk.length;
+    if (incoming.plan.way !== 'hold') return;
+    if (incoming.size > inspectedBytes(core)) {
+      const way = oversize(this.#passing);
+      if (way === 'ask') this.#ask(incoming);
+      else this.#go(incoming, way);
+    } else if (core.buffered > core.ports.limits.bufferedBytes) this.#go(incoming, 'window');
+  }
+
+  async #judge(incoming: Incoming): Promise<void> {
+    clearTimeout(incoming.timer);
+    const { plan, status, fields } = incoming;
+    try {
+      const judged = await judgeAnswer(this.#passing, plan, { status, fields, bytes: Buffer.concat(incoming.parts) }, this.#withdraw.signal);
+      if (this.#left()) return;
+      if (judged === 'long') {
+        const way = oversize(this.#passing);
+        if (way === 'ask') this.#ask(incoming);
+        else this.#go(incoming, way);
+        return;
+      }
+      this.#release(incoming);
+      this.#start(incoming, judged.fields);
+      if (judged.bytes.length > 0 && !this.#done) this.#relay.onResponseData(this.#own(), judged.bytes);
+      if (!this.#done) this.#relay.onResponseEnd(this.#own(), {});
+      this.#done = true;
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** It is not searched: a person is asked before any of it goes on. */
+  #ask(incoming: Incoming): void {
+    clearTimeout(incoming.timer);
+    const { plan, status } = incoming;
+    this.#incoming = { ...incoming, plan: { ...plan, way: 'ask' } };
+    const waiting = this.#incoming;
+    if (!this.#ended) this.#origin?.pause();
+    const decision = askedAboutAnswer(this.#passing, 'inspection.maxBody', tooLarge);
+    askAboutAnswer(this.#passing, { decision, status, contentType: plan.contentType, body: undefined, hidden: new Set() }, this.#withdraw.signal).then(() => {
+      if (this.#left()) return;
+      this.#guarded(() => this.#go(waiting, 'pass'));
+      if (!this.#done && !this.#ended) this.#origin?.resume();
+    }, (error: unknown) => this.#fail(error));
+  }
+
+  /** From here on it passes as it comes, with what came before it first. */
+  #go(incoming: Incoming, way: 'window' | 'pass'): void {
+    clearTimeout(incoming.timer);
+    const fields = decodes(this.#passing, incoming.plan, way) ? otherBytes(incoming.fields) : incoming.fields;
+    const stream = new AnswerStream(this.#passing, incoming.plan, way, {
+      start: () => this.#start(incoming, fields),
+      data: (bytes) => { if (!this.#left()) this.#relay.onResponseData(this.#own(), bytes); },
+      ended: () => {
+        if (this.#left()) return;
+        this.#relay.onResponseEnd(this.#own(), {});
+        this.#done = true;
+      },
+      failed: (error) => this.#fail(error),
+      pause: () => { if (!this.#ended) this.#origin?.pause(); },
+      resume: () => { if (!this.#ended) this.#origin?.resume(); },
+    });
+    incoming.stream = stream;
+    const { parts } = incoming;
+    this.#release(incoming);
+    for (const part of parts) stream.data(part);
+    if (this.#ended) stream.end();
+  }
+
+  #start(incoming: Incoming, fields: readonly string[]): void {
+    const mine = this.#own();
+    mine.rawHeaders = [...fields];
+    this.#relay.onResponseStart(mine, incoming.status, incoming.headers);
+  }
+
+  #release(incoming: Incoming): void {
+    this.#passing.core.buffered -= incoming.size;
+    incoming.size = 0;
+    incoming.parts = [];
+  }
+
+  /** Nobody waits for it any more. */
+  #left(): boolean {
+    if (!this.#done && !this.#live()) this.#quit();
+    return this.#done;
+  }
+
+  #quit(): void {
+    if (this.#done) return;
+    this.#done = true;
+    this.#withdraw.abort();
+    const incoming = this.#incoming;
+    if (!incoming) return;
+    clearTimeout(incoming.timer);
+    incoming.stream?.close();
+    this.#release(incoming);
+  }
+
+  #guarded(step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #fail(thrown: unknown): void {
+    if (this.#done) return;
+    const error = thrown instanceof Error ? thrown : new Error('the answer could not be searched');
+    this.#quit();
+    this.#relay.onResponseError(this.#own(), error);
+    if (!this.#ended) this.#origin?.abort(error);
+  }
+
+  #as(controller: Controller): GateController {
+    this.#origin = controller;
+    this.#mine ??= new GateController({
+      origin: () => this.#origin ?? controller,
+      abort: (reason) => {
+        this.#quit();
+        if (!this.#ended) this.#origin?.abort(reason);
+      },
+      pause: () => (this.#incoming?.stream ?? this.#origin)?.pause(),
+      resume: () => (this.#incoming?.stream ?? this.#origin)?.resume(),
+    });
+    return this.#mine;
+  }
+  #own(): GateController {
+    if (!this.#mine) throw new Error('no request was started');
+    return this.#mine;
+  }
+}
+
+interface Steps {
+  origin(): Controller;
+  abort(reason: Error): void;
+  pause(): void;
+  resume(): void;
+}
+
+/** What the relay steers by: the origin's, with the head that goes on. */
+class GateController implements Controller {
+  readonly #steps: Steps;
+  rawHeaders: NonNullable<Controller['rawHeaders']> | null = null;
+  #paused = false;
+
+  constructor(steps: Steps) {
+    this.#steps = steps;
+  }
+  get rawTrailers(): NonNullable<Controller['rawTrailers']> | null {
+    return this.#steps.origin().rawTrailers ?? null;
+  }
+  get aborted(): boolean {
+    return this.#steps.origin().aborted;
+  }
+  get reason(): Error | null {
+    return this.#steps.origin().reason;
+  }
+  get paused(): boolean {
+    return this.#paused;
+  }
+  abort(reason: Error): void {
+    this.#steps.abort(reason);
+  }
+  pause(): void {
+    this.#paused = true;
+    this.#steps.pause();
+  }
+  resume(): void {
+    this.#paused = false;
+    this.#steps.resume();
+  }
+}
+
+function flat(raw: Controller['rawHeaders']): string[] {
+  return Array.isArray(raw) ? raw.map((value) => (typeof value === 'string' ? value : value.toString('latin1'))) : [];
+}

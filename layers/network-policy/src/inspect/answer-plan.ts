@@ -1,0 +1,98 @@
+/** What is done with one answer, told from its head alone. */
+import { isGrpc } from '../grpc.ts';
+import type { Passing } from '../hooks.ts';
+import { encodingsOf } from './content-decoder.ts';
+import { acts, answerSettings } from './findings.ts';
+import type { InspectionSettings } from './findings.ts';
+import { answerUnreadable, inspectedBytes, recordUninspected, settingsOf } from './report.ts';
+
+export interface AnswerPlan {
+  /** What may happen to what is found; undefined: it is only decoded, so that credentials in it can be masked. */
+  readonly settings: InspectionSettings | undefined;
+  readonly encodings: readonly string[];
+  /** `hold`: until it is whole. `window`: searched as it passes. `ask`: it is not searched, and a person is asked first. `pass`: it is not searched. */
+  readonly way: 'hold' | 'window' | 'ask' | 'pass';
+  /** In its own case, '' for none. */
+  readonly contentType: string;
+  readonly length: number | undefined;
+}
+
+/** Pictures, sound, archives: what stands in them no search of bytes would find. */
+const opaque = /^(?:(?:audio|video|font)\/|image\/(?!svg)|application\/(?:zip|gzip|x-gzip|x-tar|x-xz|x-bzip2?|zstd|x-7z-compressed|vnd\.rar|wasm|java-archive|pdf|vnd\.openxmlformats|x-git-)|application\/vnd\.(?:docker|oci)\.image\.(?:rootfs|layer))/i;
+/** Conversations: their end may wait for something that the reader does first. */
+const streamed = /^(?:text\/event-stream|application\/(?:x-ndjson|jsonl|json-seq|stream\+json|grpc|connect\+)|multipart\/x-mixed-replace)/i;
+
+/** What the policy wants done about answers, where that is more than to put on record what is in them. */
+export function enforced({ core }: Passing): InspectionSettings | undefined {
+  const settings = answerSettings(settingsOf(core));
+  return settings && acts(settings) ? settings : undefined;
+}
+
+/** Whether an answer could be one to plan for: most are not, and cost no more than this look. `raw`: as the origin's controller has it. */
+export function isPlain(passing: Passing, raw: unknown): boolean {
+  if (enforced(passing)) return false;
+  if (!Array.isArray(raw)) return true;
+  const fields: readonly unknown[] = raw;
+  for (let i = 0; i < fields.length; i += 2) {
+    const name = fields[i];
+    if ((typeof name === 'string' || Buffer.isBuffer(name)) && name.length === named.length && String(name).toLowerCase() === named) return false;
+  }
+  return true;
+}
+
+const named = 'content-encoding';
+
+/** Whether what comes back has to be read, so that it must come whole and in encodings that can be undone. */
+export const readsAnswers = (passing: Passing): boolean => enforced(passing) !== undefined;
+
+/** `fields`: name, value, name, value… Undefined: it passes as it is. Throws `Stopped`. */
+export function planAnswer(passing: Passing, status: number, fields: readonly string[]): AnswerPlan | undefined {
+  const { core, checked } = passing;
+  if (checked.method === 'HEAD' || status === 204 || status === 205 || status === 304) return undefined;
+  const contentType = valueOf(fields, 'content-type');
+  // Its messages are looked at one by one.
+  if (isGrpc(checked.contentType) && isGrpc(contentType)) return undefined;
+  const encodings = encodingsOf(valueOf(fields, 'content-encoding'));
+  const settings = enforced(passing);
+  const said = valueOf(fields, 'content-length');
+  const length = /^\d{1,15}$/.test(said) ? Number(said) : undefined;
+  const plan = { settings, encodings, contentType, length };
+  const partial = status === 206 && encodings.length > 0;
+  if (partial && settings && !opaque.test(contentType)) throw answerUnreadable(passing, 'proxy.answer-encoding', 'the answer is a part of an encoded one, although all of it was asked for');
+  if (partial) return undefined;
+  if (!settings || opaque.test(contentType)) return encodings.length > 0 && !core.values.empty ? { ...plan, settings: undefined, way: 'pass' } : undefined;
+  if (streamed.test(contentType) || status === 206) return { ...plan, way: 'window' };
+  if (length === undefined || length <= inspectedBytes(core)) return { ...plan, way: 'hold' };
+  return { ...plan, way: oversize(passing) };
+}
+
+/** How an answer goes on that is larger than what is held. Throws `Stopped`. */
+export function oversize(passing: Passing): 'window' | 'ask' | 'pass' {
+  const { core, checked } = passing;
+  const words = checked.paths.map((path) => core.ports.judge.terms(passing.resource(path))?.onOversize);
+  if (words.includes('deny')) throw answerUnreadable(passing, 'inspection.maxBody', tooLarge);
+  if (words.includes(undefined)) return 'window';
+  const way = words.includes('escalate') ? 'ask' : 'pass';
+  recordUninspected(passing, way === 'ask' ? 'escalate' : 'observe', tooLarge, 'answer');
+  return way;
+}
+
+export const tooLarge = 'the answer is larger than what is inspected';
+
+/** The first value of a field, '' where there is none. */
+export function valueOf(fields: readonly string[], name: string): string {
+  for (let i = 0; i + 1 < fields.length; i += 2) if (fields[i]?.toLowerCase() === name) return fields[i + 1] ?? '';
+  return '';
+}
+
+/** Say something of the bytes that came, which are not those that go on. */
+const ofTheBytes = /^(?:content-encoding|content-length|etag|last-modified|accept-ranges|content-range|content-md5|digest|repr-digest|content-digest|signature|signature-input)$/i;
+
+/** The fields of an answer whose bytes are other ones now: `length` where it is known, `encoding` where it has one. */
+export function otherBytes(fields: readonly string[], length?: number, encoding = ''): string[] {
+  const out: string[] = [];
+  for (let i = 0; i + 1 < fields.length; i += 2) if (!ofTheBytes.test(fields[i] ?? '')) out.push(fields[i] ?? '', fields[i + 1] ?? '');
+  if (encoding !== '') out.push('content-encoding', encoding);
+  if (length !== undefined) out.push('content-length', String(length));
+  return out;
+}

@@ -1,0 +1,182 @@
+/** An answer that goes on as it comes: decoded where that is needed, and searched as far as it may go. */
+import type { Passing } from '../hooks.ts';
+import type { AnswerPlan } from './answer-plan.ts';
+import { AnswerWindow } from './answer-window.ts';
+import { ContentDecoder } from './content-decoder.ts';
+import { strictest } from './findings.ts';
+import type { Found, InspectionSettings } from './findings.ts';
+import { answerBlocked, answerUnreadable, recordFound } from './report.ts';
+
+/** ms that bytes wait which could be the beginning of something, and a head before any bytes. */
+const restMs = 150;
+const mostRecorded = 1000;
+const nothing: Buffer = Buffer.alloc(0);
+
+/** Where it goes, and where it comes from. */
+export interface StreamEnds {
+  /** The head goes out now. */
+  start(): void;
+  data(bytes: Buffer): void;
+  ended(): void;
+  failed(error: Error): void;
+  /** The origin's bytes stop and come again. */
+  pause(): void;
+  resume(): void;
+}
+
+export class AnswerStream {
+  readonly #passing: Passing;
+  readonly #ends: StreamEnds;
+  readonly #window: AnswerWindow | undefined;
+  readonly #decoder: ContentDecoder | undefined;
+  readonly #settings: InspectionSettings | undefined;
+  readonly #noted: Found[] = [];
+  readonly #waits = new Set<'wire' | 'turn'>();
+  #timer: NodeJS.Timeout | undefined;
+  #started = false;
+  /** The decoder takes no more until it says so. */
+  #full = false;
+  #done = false;
+
+  /** Throws `Stopped` for an encoding that is not known. */
+  constructor(passing: Passing, plan: AnswerPlan, way: 'window' | 'pass', ends: StreamEnds) {
+    this.#passing = passing;
+    this.#ends = ends;
+    this.#settings = plan.settings;
+    if (way === 'window' && plan.settings) this.#window = new AnswerWindow((found) => this.#judge(found));
+    if (decodes(passing, plan, way)) {
+      const unreadable = (error: unknown): Error => answerUnreadable(passing, 'proxy.answer-encoding', error instanceof Error ? error.message : 'it cannot be decoded');
+      try {
+        this.#decoder = new ContentDecoder(plan.encodings, { data: (bytes) => this.#plain(bytes), ended: () => this.#guarded(() => this.#finish()), failed: (error) => this.#fail(unreadable(error)) });
+      } catch (error) {
+        throw unreadable(error);
+      }
+    }
+    this.#arm();
+  }
+
+  data(chunk: Buffer): void {
+    if (this.#done) return;
+    if (!this.#decoder) this.#plain(chunk);
+    else if (!this.#decoder.write(chunk) && !this.#full) {
+      this.#full = true;
+      this.#ends.pause();
+      this.#decoder.onDrain(() => {
+        this.#full = false;
+        this.#ends.resume();
+      });
+    }
+  }
+
+  end(): void {
+    if (this.#done) return;
+    if (this.#decoder) this.#decoder.end();
+    else this.#guarded(() => this.#finish());
+  }
+
+  /** The client reads more slowly than it comes. */
+  pause(): void {
+    this.#wait('wire');
+  }
+  resume(): void {
+    this.#goOn('wire');
+  }
+
+  /** Nothing more is told. */
+  close(): void {
+    this.#done = true;
+    clearTimeout(this.#timer);
+    this.#decoder?.close();
+  }
+
+  #wait(why: 'wire' | 'turn'): void {
+    if (this.#waits.size === 0) (this.#decoder ?? this.#ends).pause();
+    this.#waits.add(why);
+  }
+  #goOn(why: 'wire' | 'turn'): void {
+    if (this.#waits.delete(why) && this.#waits.size === 0 && !this.#done) (this.#decoder ?? this.#ends).resume();
+  }
+
+  #plain(bytes: Buffer): void {
+    const window = this.#window;
+    const { pace } = this.#passing.core;
+    if (!window) {
+      this.#guarded(() => this.#deliver(bytes));
+      return;
+    }
+    this.#guarded(() => {
+      let passed = nothing;
+      pace.measure(() => { passed = window.next(bytes); });
+      this.#deliver(passed);
+    });
+    this.#arm();
+    if (this.#done || !pace.rests || this.#waits.has('turn')) return;
+    this.#wait('turn');
+    if (!pace.run(() => this.#goOn('turn'))) this.#fail(new Error('too much of this sandbox waits for its turn'));
+  }
+
+  #deliver(bytes: Buffer): void {
+    if (this.#done || bytes.length === 0) return;
+    this.#start();
+    this.#ends.data(bytes);
+  }
+
+  #start(): void {
+    if (this.#started) return;
+    this.#started = true;
+    this.#ends.start();
+  }
+
+  /** What waits without a reason to come goes on after a while: so does a head that nothing follows yet. */
+  #arm(): void {
+    clearTimeout(this.#timer);
+    if (this.#done || (this.#started && this.#window?.holds !== true)) return;
+    this.#timer = setTimeout(() => this.#guarded(() => {
+      this.#start();
+      if (this.#window?.holds === true) this.#deliver(this.#window.rest());
+    }), restMs);
+  }
+
+  #judge(found: readonly Found[]): void {
+    const settings = this.#settings;
+    const worst = settings && strictest(found, settings);
+    if (!worst) return;
+    if (worst.action === 'log') {
+      if (this.#noted.length < mostRecorded) this.#noted.push(...found);
+      return;
+    }
+    // Nothing can be taken out any more, and nobody be asked: what comes behind it has no end that could be waited for.
+    recordFound(this.#passing, 'answer', [...this.#noted.splice(0), ...found], 'block');
+    throw answerBlocked(this.#passing, worst.found);
+  }
+
+  #finish(): void {
+    clearTimeout(this.#timer);
+    if (this.#window) this.#deliver(this.#window.rest());
+    if (this.#done) return;
+    this.#start();
+    this.#done = true;
+    recordFound(this.#passing, 'answer', this.#noted, 'log');
+    this.#ends.ended();
+  }
+
+  #guarded(step: () => void): void {
+    if (this.#done) return;
+    try {
+      step();
+    } catch (error) {
+      this.#fail(error instanceof Error ? error : new Error('the answer could not be searched'));
+    }
+  }
+
+  #fail(error: Error): void {
+    if (this.#done) return;
+    this.close();
+    this.#ends.failed(error);
+  }
+}
+
+/** Whether it goes on without its content encoding: to be searched, or to have credentials masked. */
+export function decodes({ core }: Passing, { encodings }: AnswerPlan, way: 'window' | 'pass'): boolean {
+  return encodings.length > 0 && (way === 'window' || !core.values.empty);
+}
