@@ -1,4 +1,4 @@
-"""Inside a sandbox: `work N`: N requests one after the other, their times; anything else is an attack or a transfer until its seconds are over. Answers with one line of JSON."""
+"""Inside a sandbox: `work N`: N requests one after the other, their times; `times S`: the times of all requests of S seconds; anything else is an attack or a transfer until its seconds are over. Answers with one line of JSON."""
 import base64, http.client, json, os, socket, ssl, struct, sys, threading, time, zlib
 
 HOST, PORT = 'service.example', int(os.environ['PORT'])
@@ -21,10 +21,12 @@ def post(body, headers):
     return answer.status
 
 
-def work(n):
+def ask(more):
     times, failed = [], []
     link = http.client.HTTPConnection(HOST, PORT, timeout=60)
-    for i in range(n):
+    i = 0
+    while more(i):
+        i += 1
         start = time.monotonic()
         try:
             link.request('GET', '/small?%d' % i)
@@ -36,6 +38,11 @@ def work(n):
             link.close()
         times.append((time.monotonic() - start) * 1000)
         time.sleep(0.005)
+    return times, failed
+
+
+def work(n):
+    times, failed = ask(lambda i: i < n)
     times.sort()
     return {'n': n, 'failed': failed, 'p50': times[n // 2], 'p99': times[int(n * 0.99)]}
 
@@ -144,6 +151,10 @@ def again(kind, until):
 
 if what == 'work':
     print(json.dumps(work(int(amount))))
+elif what == 'times':
+    end = time.monotonic() + amount
+    times, failed = ask(lambda i: time.monotonic() < end)
+    print(json.dumps({'times': times, 'failed': failed}))
 elif what == 'open':
     kept = []
     for i in range(int(amount)):

@@ -3,6 +3,7 @@ import type { Figures } from './figure.ts';
 import { approvals } from './measure-approvals.ts';
 import { calls, host } from './measure-calls.ts';
 import { command } from './measure-command.ts';
+import { fairness } from './measure-fairness.ts';
 import { launches } from './measure-launches.ts';
 import { lives } from './measure-lives.ts';
 import { memory } from './measure-memory.ts';
@@ -37,4 +38,4 @@ export interface Group {
 }
 
 /** In the order in which they run: what needs no instance comes first, so that nothing of it disturbs. */
-export const groups: readonly Group[] = [...rooms, host, launches, calls, work, lives, pipeline, policyChange, approvals, command, memory, scale];
+export const groups: readonly Group[] = [...rooms, host, launches, calls, work, lives, pipeline, policyChange, approvals, fairness, command, memory, scale];

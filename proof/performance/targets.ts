@@ -37,6 +37,7 @@ export const targets: Readonly<Record<string, Target>> = {
   'proxy.added': { p50: 60 },
   'proxy.rate': { p50: 20_000, least: true },
   'proxy.handshakes': { p50: 700, least: true },
+  'proxy.fairness': { p99: 3 },
   'ledger.append': { p50: 20, p99: 200 },
   'ledger.commit': { p50: 2, p99: 10 },
   'cli.start': { p50: 60 },

@@ -35,6 +35,7 @@ const reported = [
   'proxy.added',
   'proxy.rate',
   'proxy.handshakes',
+  'proxy.fairness',
   'policy.decide',
   'policy.replay',
   'router.added',

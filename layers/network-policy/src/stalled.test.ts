@@ -23,23 +23,23 @@ async function until(holds: () => boolean): Promise<void> {
 
 test('many answers that stop for a moment keep nobody waiting; those that stand still do, until one goes on', () => {
   const answers = new Answers();
-  const all = answers.begin(200);
+  const all = answers.begin(90);
   let asked = 0;
   answers.stalled.whenFewer(() => { asked += 1; });
   assert.deepEqual([asked, answers.stalled.full], [1, false]);
   answers.ms = 2000;
   answers.stalled.whenFewer(() => { asked += 1; });
   assert.deepEqual([asked, answers.stalled.full], [1, true]);
-  for (const one of all.slice(0, 136)) answers.stalled.end(one);
+  for (const one of all.slice(0, 26)) answers.stalled.end(one);
   assert.equal(asked, 1);
-  for (const one of all.slice(136, 137)) answers.stalled.end(one);
+  for (const one of all.slice(26, 27)) answers.stalled.end(one);
   assert.deepEqual([asked, answers.stalled.full], [2, false]);
   answers.stalled.close();
 });
 
 test('more than so many at once are too many, however short', () => {
   const answers = new Answers();
-  answers.begin(255);
+  answers.begin(95);
   assert.equal(answers.stalled.full, false);
   answers.begin(1);
   assert.equal(answers.stalled.full, true);

@@ -5,7 +5,7 @@ const most = 64;
 /** ms: a client that is only slow goes on sooner. */
 const moment = 1000;
 /** Answers that may stand still at all. */
-const mostAtOnce = 256;
+const mostAtOnce = 96;
 /** ms after which one that stands still gives way to those that wait for it. */
 const patience = 10_000;
 
