@@ -23,10 +23,14 @@ static int read_bytes(pid_t tid, uint64_t address, void *out, size_t length) {
   return process_vm_readv(tid, &mine, 1, &theirs, 1, 0) == (ssize_t)length ? 0 : EFAULT;
 }
 
+#define SHORT_TEXT 256 /* what a path usually is: one page, few bytes */
+
 /* Two parts, since a transfer is all or nothing for each and the second page may not exist. */
 int read_text(pid_t tid, uint64_t address, char *out) {
   size_t first = 4096 - (address & 4095);
   if (first > PATH_BYTES) first = PATH_BYTES;
+  size_t little = first < SHORT_TEXT ? first : SHORT_TEXT;
+  if (read_bytes(tid, address, out, little) == 0 && memchr(out, 0, little)) return 0;
   struct iovec mine = {out, PATH_BYTES}, theirs[2] = {{(void *)address, first}, {(void *)(address + first), PATH_BYTES - first}};
   ssize_t n = process_vm_readv(tid, &mine, 1, theirs, first < PATH_BYTES ? 2 : 1, 0);
   if (n <= 0) return EFAULT;
