@@ -1,4 +1,4 @@
-/* What a sandbox gets that its init need not make: the network and the control groups, made by the launcher while the init builds the view. */
+/* What a sandbox gets that its init need not make: the network and the control groups, made by the launcher while the init builds the view; the manifest of what is protected gets to the disk meanwhile. */
 #include "inside.h"
 #include <sched.h>
 #include <stdlib.h>
@@ -49,6 +49,8 @@ int outside_prepare(const struct plan *plan, const struct launch_in *in, int soc
   size_t count = 0;
   *out = (struct outside){{-1, -1}, -1};
   if (know_host(&go.host, f) != 0) return -1;
+  /* On disk before anything runs that could change what it speaks of. */
+  if (in->manifest != NULL && in->manifest_fd >= 0 && fsync(in->manifest_fd) != 0) return fault(f, "host", errno, "protect: the manifest cannot be written");
   if (!in->rootless && (plan->off & OFF_NETNS)) r = fill_network(plan, out, f);
   else if (!in->rootless) { /* without root only what is inside the person's namespace may make one, and does */
     fds[0] = make_network(plan, out, f);
