@@ -15,11 +15,21 @@
 
 #define UID_BASE 0x70000000u /* plus a pid, as openshell-launch does: in nobody's range, and free again only when the process is gone */
 
+/* Where layers are kept. What lies in it is root's, and nobody else may have put it there. */
+static int state_open(const char *state, char *err, size_t errlen) {
+  char path[200];
+  struct stat st;
+  bool good = geteuid() == 0 && state[0] == '/' && text_format(path, sizeof path, "%s/layers", state) && (mkdir(state, 0700) == 0 || errno == EEXIST) && lstat(state, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == 0 && (st.st_mode & 022) == 0 && (mkdir(path, 0700) == 0 || errno == EEXIST);
+  if (!good) text_format(err, errlen, "configuration: layers cannot be kept in %.150s: it must be a folder of root's that nobody else may write to", state);
+  return good ? 0 : -1;
+}
+
 int alone_load(int fd, char *err, size_t errlen) {
   json_error_t error;
   json_t *limits = NULL, *roots = NULL, *devices = NULL, *root = json_loadfd(fd, JSON_REJECT_DUPLICATES, &error);
   int hold = 900, testing = 0;
-  if (!root || json_unpack_ex(root, &error, JSON_STRICT, "{s:s,s?o,s?o,s?i,s?o,s?b}", "instance", &config.instance, "bindRoots", &roots, "devices", &devices, "holdSeconds", &hold, "limits", &limits, "testing", &testing) < 0) {
+  const char *state = "";
+  if (!root || json_unpack_ex(root, &error, JSON_STRICT, "{s:s,s?o,s?o,s?i,s?o,s?b,s?s}", "instance", &config.instance, "bindRoots", &roots, "devices", &devices, "holdSeconds", &hold, "limits", &limits, "testing", &testing, "state", &state) < 0) {
     text_format(err, errlen, "configuration: %s", error.text);
     return -1;
   }
@@ -28,7 +38,9 @@ int alone_load(int fd, char *err, size_t errlen) {
     return -1;
   }
   config.alone = true;
-  config.run = config.state = config.prefix = config.lib = config.node = "";
+  if (state[0] && state_open(state, err, errlen) < 0) return -1;
+  config.state = state;
+  config.run = config.prefix = config.lib = config.node = "";
   config.services = json_array();
   config.hold_ms = (int64_t)hold * 1000;
   config.testing = testing;

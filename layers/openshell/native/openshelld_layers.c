@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -69,6 +70,17 @@ static json_int_t size_of(const char *sandbox, json_int_t wanted, json_t *about,
   return wanted;
 }
 
+/* Alone others may use the same layer at the same time, each with an openshelld of its own; only one of them gets it. A descriptor that holds it, or -1. */
+static int lock_alone(const char *sandbox) {
+  char path[300];
+  int fd = path_of(path, sizeof path, sandbox, "/in-use") ? open(path, O_RDONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600) : -1; /* the folder's own lock is the image's */
+  if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
+  int e = errno;
+  if (fd >= 0) close(fd);
+  errno = e;
+  return -1;
+}
+
 int layer_prepare(struct sandbox *s, json_t *plan, json_t *launch, const struct registration *w, char *err, size_t errlen) {
   json_t *workspace = json_object_get(plan, "workspace");
   const char *kind = json_string_value(json_object_get(workspace, "kind")), *end = json_string_value(json_object_get(workspace, "onEnd"));
@@ -77,10 +89,13 @@ int layer_prepare(struct sandbox *s, json_t *plan, json_t *launch, const struct 
   text_format(err, errlen, "the layer is busy: it is being looked at, carried out or copied, and must stand still");
   for (const struct work *one = works; one; one = one->next)
     if (strcmp(one->sandbox, s->id) == 0) return -1;
-  text_format(err, errlen, "nobody keeps a layer for a program alone");
-  if (config.alone) return -1;
+  text_format(err, errlen, "nobody keeps a layer for a program alone that names no folder for it");
+  if (config.state[0] == 0) return -1;
   text_format(err, errlen, "the layer cannot be made");
   if (!path_of(path, sizeof path, s->id, "") || (mkdir(path, 0700) < 0 && errno != EEXIST)) return -1;
+  text_format(err, errlen, "the layer is in use: another command runs in it, or it is being looked at or carried out");
+  if (config.alone && (s->layer_lock = lock_alone(s->id)) < 0) return -1;
+  text_format(err, errlen, "the layer cannot be made");
   json_t *about = read_about(s->id);
   const char *of = json_string_value(json_object_get(about, "registration"));
   bool ours = !about || (of && strcmp(of, w->id) == 0);
@@ -298,11 +313,12 @@ void asked_layer(struct service *service, json_t *message, json_int_t id) {
   }
   bool busy = false;
   for (struct work *w = works; valid && w; w = w->next) busy |= strcmp(w->sandbox, sandbox) == 0;
-  int ends[2];
+  int ends[2], lock = -1;
   struct work *w = NULL;
-  if (!valid || config.alone) reply_error(service, id, "protocol", "layer needs a sandbox, an op and for snapshots a plain name");
+  if (!valid || config.state[0] == 0) reply_error(service, id, "protocol", "layer needs a sandbox, an op and for snapshots a plain name");
   else if (busy) reply_error(service, id, "busy", "another request for this layer is under way");
   else if (which > 2 && sandbox_find(sandbox)) reply_error(service, id, "running", "the sandbox runs");
+  else if (config.alone && which > 1 && (lock = lock_alone(sandbox)) < 0 && errno != ENOENT) reply_error(service, id, "running", "a command runs in it");
   else if (!(w = calloc(1, sizeof *w)) || pipe2(ends, O_CLOEXEC) < 0) reply_error(service, id, "internal", "%s", strerror(errno));
   else {
     text_format(w->sandbox, sizeof w->sandbox, "%s", sandbox);
@@ -310,6 +326,8 @@ void asked_layer(struct service *service, json_t *message, json_int_t id) {
     w->request = id;
     w->child = fork();
     if (w->child == 0) in_child(sandbox, op, name, ends[1]);
+    if (lock >= 0) close(lock); /* the child's own holds it on */
+    lock = -1;
     close(ends[1]);
     if (w->child > 0 && loop_add(&w->watch, ends[0], EPOLLIN, answer_ready) == 0) {
       w->next = works;
@@ -319,5 +337,6 @@ void asked_layer(struct service *service, json_t *message, json_int_t id) {
     close(ends[0]);
     reply_error(service, id, "internal", "%s", strerror(errno));
   }
+  if (lock >= 0) close(lock);
   free(w);
 }

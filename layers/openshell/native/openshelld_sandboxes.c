@@ -49,7 +49,7 @@ static struct sandbox *make(const char *id) {
   struct sandbox *s = calloc(1, sizeof *s);
   if (!s) return NULL;
   text_format(s->id, sizeof s->id, "%s", id);
-  s->notify = s->listeners[0] = s->listeners[1] = s->pts = s->view.root = s->view.whole = s->channel.fd = s->watch.fd = s->manifest = s->layer = -1;
+  s->notify = s->listeners[0] = s->listeners[1] = s->pts = s->view.root = s->view.whole = s->channel.fd = s->watch.fd = s->manifest = s->layer = s->layer_lock = -1;
   s->next = sandboxes;
   sandboxes = s;
   return s;
@@ -224,6 +224,7 @@ void sandbox_gone(struct sandbox *s, const char *why) {
   close_one(&s->listeners[0]);
   close_one(&s->listeners[1]);
   close_one(&s->pts);
+  close_one(&s->layer_lock);
   view_close(&s->view);
   if (s->state != SANDBOX_STARTING) event_emit("applicationLifecycle", 4, why ? 4 : 1, s->id, "openshelld", NULL, NULL, "The sandbox ended: %s", why ? why : "as asked");
   log_line("sandbox %s ended: %s", s->id, why ? why : "as asked");

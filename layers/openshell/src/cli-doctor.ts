@@ -96,7 +96,7 @@ export async function examine(): Promise<DoctorReport> {
   const result = await launchAlone(planFor(policy, host, { hasWorkspace: false, escalations: 'refuse' }), { command: ['/bin/true'], bindRoots: host.bindRoots, stdio: 'pipe' });
   const always = [
     ...(tier === 'C' ? ['To the host the agent is the caller: no user of its own.', 'The start of a program is never held for a person: only root sees it in time.'] : []),
-    'What is written to a workspace itself is not limited in size; private folders and layers are.',
+    'What is written to a workspace itself has a size only where a policy names one, which is measured; private folders and layers have one that the kernel keeps.',
     ...(tier === 'A' || facts.rootless ? [] : [`No tier A: ${tierWhy}.`]),
     ...(seen || facts.rootless ? [] : ['System calls are not counted: the eBPF program that does it cannot be loaded here.']),
   ];

@@ -4,7 +4,8 @@ import { usage } from './cli-words.ts';
 
 const help = `openshell: run a command in a kernel sandbox
 
-  openshell run --policy FILE [--workspace DIR | --no-workspace] [--json] [--] COMMAND...
+  openshell run --policy FILE [--workspace DIR | --no-workspace] [--overlay] [--json] [--] COMMAND...
+  openshell diff | commit | discard | snapshot NAME | snapshots | restore NAME [--workspace DIR] [--json]
   openshell explain --policy FILE [--tier A|B|C] [--json] OPERATION PATH [NEW-PATH]
   openshell policy check FILE [--json]
   openshell top [--socket FILE] [--every SECONDS] [--times N] [--json]
@@ -15,6 +16,10 @@ run      DIR (the current folder if not given) is /workspace inside. The exit co
          On its own openshell gives no network beyond loopback; \`network-policy run\` and NemoClaw do.
          What the policy asks a person about is asked at the terminal; where there is none it is denied.
          --json: nobody is asked; prints one object with output, end and events.
+         --overlay (as root): DIR stays as it is; what the command changes is kept in a layer over it, and the
+         next run --overlay goes on there. diff shows what is in it, commit carries it out in DIR as its owner,
+         discard drops it; snapshot, snapshots and restore copy it, list the copies, and bring one back.
+         Layers lie in /var/lib/openshell, or where --state DIR says.
 explain  says what the policy answers, and which rule. OPERATION: read, write, create, mkdir, delete, rename,
          link, truncate, chmod, exec, connect. Exit code 0: allowed, 3: denied, 4: a person would be asked.
 policy   check reads a policy and says what of it this host does not enforce. Exit code 2 if it could not start here.
@@ -25,6 +30,7 @@ doctor   launches an empty sandbox, tries what must not be possible, and prints 
 /** Each verb brings its own code only when it is called. */
 const verbs: Readonly<Record<string, (args: readonly string[]) => Promise<number>>> = {
   run: async (args) => (await import('./cli-run.ts')).run(args),
+  ...Object.fromEntries((['diff', 'commit', 'discard', 'snapshot', 'snapshots', 'restore'] as const).map((op) => [op, async (args: readonly string[]) => (await import('./cli-layer.ts')).layerCommand(op, args)])),
   explain: async (args) => (await import('./cli-explain.ts')).explainCommand(args),
   policy: async (args) => (await import('./cli-policy.ts')).policyCommand(args),
   top: async (args) => (await import('./cli-top.ts')).top(args),

@@ -6,7 +6,7 @@ import { NemoError, type Approver, type LedgerEvent, type SandboxPolicy } from '
 import type { RunReport } from './cli-run.ts';
 import type { HostFacts } from './host-facts.ts';
 import { binding } from './native.ts';
-import { createSandbox, type Sandbox } from './sandbox.ts';
+import { createSandbox, type Sandbox, type SandboxOptions } from './sandbox.ts';
 import type { ExecEnd, Running } from './sandbox-process.ts';
 import { terminalApprover } from './terminal-approver.ts';
 
@@ -16,11 +16,17 @@ export interface RunOptions {
   readonly host: HostFacts;
   readonly workspace?: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** Where its layer is kept, if it has one. */
+  readonly layers?: string;
   /** Gets what a person should know before the command starts. */
   notes(lines: readonly string[]): void;
 }
 
 const passedOn = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const;
+
+function given({ host, workspace, env, layers }: RunOptions): SandboxOptions {
+  return { host, ...(workspace === undefined ? {} : { workspace }), ...(env === undefined ? {} : { env }), ...(layers === undefined ? {} : { layers }) };
+}
 
 function exitOf(end: ExecEnd): number {
   if (end.signal === null) return end.code ?? 1;
@@ -70,7 +76,7 @@ function passSignals(running: Running, fullness?: Fullness): () => void {
 export async function runWithPerson(options: RunOptions): Promise<number> {
   const gate = new Gate();
   const approver = saying(terminalApprover({ pause: () => gate.pause(), resume: () => gate.resume() }));
-  await using sandbox = await createSandbox(options.policy, { approver, host: options.host, ...(options.workspace === undefined ? {} : { workspace: options.workspace }), ...(options.env === undefined ? {} : { env: options.env }) });
+  await using sandbox = await createSandbox(options.policy, { approver, ...given(options) });
   options.notes(sandbox.notes);
   try {
     return process.stdin.isTTY === true && process.stdout.isTTY === true ? await onTerminal(sandbox, options.command, gate) : await onPipes(sandbox, options.command, gate);
@@ -84,7 +90,7 @@ export async function runWithPerson(options: RunOptions): Promise<number> {
 /** The same without a person: everything held is denied, and what came of it is told as one object. */
 export async function runForReport(options: RunOptions): Promise<RunReport & { readonly exit: number }> {
   const approver = terminalApprover({ open: () => undefined });
-  const sandbox = await createSandbox(options.policy, { approver, host: options.host, ...(options.workspace === undefined ? {} : { workspace: options.workspace }), ...(options.env === undefined ? {} : { env: options.env }) });
+  const sandbox = await createSandbox(options.policy, { approver, ...given(options) });
   const events: LedgerEvent[] = [];
   const read = (async () => {
     for await (const event of sandbox.events()) events.push(event);

@@ -16,6 +16,8 @@ export interface DaemonOptions {
   readonly holdSeconds: number;
   /** Permits `plan.off`; for tests. */
   readonly testing: boolean;
+  /** Folder of root's in which layers are kept; absent: none are. */
+  readonly state?: string;
 }
 
 /** Told what concerns one sandbox, or with `''` all of them. */

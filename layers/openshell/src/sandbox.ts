@@ -27,6 +27,8 @@ export interface SandboxOptions {
   readonly files?: PlanOptions['files'];
   /** Folders of installed agents below the host's usual places (/usr, /opt …), shown read-only at /opt/<name>; `bin` of each is in PATH. */
   readonly agents?: PlanOptions['agents'];
+  /** Folder of root's in which the layer of a workspace with `filesystem.overlay` is kept, one for each folder and person; left out, such a policy is refused. */
+  readonly layers?: string;
   /** What this host has; read from it if left out. */
   readonly host?: HostFacts;
   readonly clock?: Clock;
@@ -46,7 +48,7 @@ export interface PtyOptions extends ExecOptions {
 }
 
 export interface Sandbox {
-  /** Unique in this process: the policy's name and a number. */
+  /** Unique in this process: the policy's name and a number, or where its layer is kept the folder's id. */
   readonly name: string;
   readonly tier: 'A' | 'B' | 'C';
   /** What the policy asks for that is narrowed or not enforced here, one plain sentence each. */
@@ -84,7 +86,7 @@ export async function createSandbox(policy: SandboxPolicy, options: SandboxOptio
   const limited = launchableHere();
   const host = options.host ?? { ...readHostFacts({ nodeBinary: process.execPath }), limits: limited.limits };
   const folder = options.workspace === undefined ? undefined : workspaceFolder(options.workspace);
-  const { daemon, release } = await AloneDaemon.take({ bindRoots: host.bindRoots, devices: host.gpu ?? [], holdSeconds: Math.max(1, Math.round((options.holdFor ?? 900_000) / 1000)), testing: options.off !== undefined });
+  const { daemon, release } = await AloneDaemon.take({ bindRoots: host.bindRoots, devices: host.gpu ?? [], holdSeconds: Math.max(1, Math.round((options.holdFor ?? 900_000) / 1000)), testing: options.off !== undefined, ...(options.layers === undefined ? {} : { state: options.layers }) });
   try {
     const { tier } = await daemon.client.host();
     const facts = { ...limited, tier, ...(host.gpu && { gpu: host.gpu }) };
@@ -101,7 +103,8 @@ export async function createSandbox(policy: SandboxPolicy, options: SandboxOptio
     const first = plan(policy);
     const registration = folder === undefined ? '' : await register(daemon, folder);
     made += 1;
-    const name = `${policy.metadata.name}-${made}`;
+    const keeps = options.layers !== undefined && first.workspace.kind === 'overlay' && first.workspace.onEnd === 'keep' && registration !== '';
+    const name = keeps ? registration : `${policy.metadata.name}-${made}`;
     const sandbox = new AloneSandbox({ name, facts, daemon, release, plan, policy, approver: approverOf(options.approver), clock: options.clock ?? systemClock }, first);
     await sandbox.create(registration);
     return sandbox;
@@ -116,7 +119,8 @@ function approverOf(given: SandboxOptions['approver']): Approver {
   return typeof given === 'function' ? { ask: given, consumeGrant: () => Promise.resolve(false), pending: () => undefined } : given;
 }
 
-async function register(daemon: AloneDaemon, folder: string): Promise<string> {
+/** The folder under the name that it always has: its id. Rejects with NEMO_E_WORKSPACE, NEMO_E_BACKEND. */
+export async function register(daemon: AloneDaemon, folder: string): Promise<string> {
   let fd: number;
   try {
     fd = openSync(folder, 0o10000000 /* O_PATH */ | constants.O_DIRECTORY);
@@ -132,7 +136,8 @@ async function register(daemon: AloneDaemon, folder: string): Promise<string> {
   }
 }
 
-function backendError(error: unknown): NemoError {
+/** What an answer of openshelld means to a person. */
+export function backendError(error: unknown): NemoError {
   const why = error instanceof Error ? error.message : String(error);
   const code = error instanceof OpenshelldError ? error.code : '';
   if (code === 'probe') return new NemoError('NEMO_E_PROBE', { what: why, cause: error });
