@@ -18,14 +18,14 @@ interface Call {
   readonly ruled?: string;
 }
 const all: readonly Call[] = [
-  { name: 'getpid', figure: 'syscall.getpid', count: 20_000 },
+  { name: 'getpid', figure: 'syscall.getpid', count: 20_000, ruled: 'syscall.getpid.ruled' },
   { name: 'open', figure: 'syscall.open', count: 10_000, ruled: 'syscall.open.ruled' },
   { name: 'creat', figure: 'syscall.creat', count: 3000, ruled: 'syscall.creat.ruled' },
   { name: 'mkdir', figure: 'syscall.mkdir', count: 3000, ruled: 'syscall.mkdir.ruled' },
   { name: 'unlink', figure: 'syscall.unlink', count: 3000, ruled: 'syscall.unlink.ruled' },
   { name: 'rename', figure: 'syscall.rename', count: 3000, ruled: 'syscall.rename.ruled' },
-  { name: 'connect', figure: 'syscall.connect', count: 2000 },
-  { name: 'exec', figure: 'syscall.exec', count: 200 },
+  { name: 'connect', figure: 'syscall.connect', count: 2000, ruled: 'syscall.connect.ruled' },
+  { name: 'exec', figure: 'syscall.exec', count: 200, ruled: 'syscall.exec.ruled' },
 ];
 const toHost = 'syscall.getpid.host';
 

@@ -32,10 +32,10 @@ metadata: { name: bench }
 spec:
   isolation: { network: restricted, filesystem: workspace, syscalls: standard }
   resources: { maxMemory: 2Gi, maxCPU: 2, maxPids: 256, maxOpenFiles: 4096 }
-${ruled ? '  filesystem: { escalate: [{ path: "/workspace/archive/**", on: [delete, rename, write, create] }] }\n' : ''}`;
+${ruled ? '  filesystem: { escalate: [{ path: "/workspace/archive/**", on: [delete, rename, write, create, connect, exec] }] }\n' : ''}`;
 }
 
-/** File name -> text of the blueprint `bench` (no rule about files), or `bench-ruled` (deleting, renaming, writing and making in /workspace/archive asks). */
+/** File name -> text of the blueprint `bench` (no rule about files), or `bench-ruled` (deleting, renaming, writing, making, connecting to sockets and starting programs in /workspace/archive asks). */
 export function blueprintFiles(ports: UpstreamPorts, ruled: boolean): Record<string, string> {
   return {
     'blueprint.yaml': `apiVersion: nemoclaw.dev/v1

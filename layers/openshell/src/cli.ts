@@ -27,10 +27,17 @@ top      system calls per second of the sandboxes of a running NemoClaw, by what
 doctor   launches an empty sandbox, tries what must not be possible, and prints what is enforced.
 `;
 
+const layer = async (op: Parameters<typeof import('./cli-layer.ts').layerCommand>[0], args: readonly string[]): Promise<number> => (await import('./cli-layer.ts')).layerCommand(op, args);
+
 /** Each verb brings its own code only when it is called. */
 const verbs: Readonly<Record<string, (args: readonly string[]) => Promise<number>>> = {
   run: async (args) => (await import('./cli-run.ts')).run(args),
-  ...Object.fromEntries((['diff', 'commit', 'discard', 'snapshot', 'snapshots', 'restore'] as const).map((op) => [op, async (args: readonly string[]) => (await import('./cli-layer.ts')).layerCommand(op, args)])),
+  diff: (args) => layer('diff', args),
+  commit: (args) => layer('commit', args),
+  discard: (args) => layer('discard', args),
+  snapshot: (args) => layer('snapshot', args),
+  snapshots: (args) => layer('snapshots', args),
+  restore: (args) => layer('restore', args),
   explain: async (args) => (await import('./cli-explain.ts')).explainCommand(args),
   policy: async (args) => (await import('./cli-policy.ts')).policyCommand(args),
   top: async (args) => (await import('./cli-top.ts')).top(args),
