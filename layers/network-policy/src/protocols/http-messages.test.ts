@@ -22,8 +22,10 @@ const network = (port: number): string => `networkPolicy:
       - { domain: rpc.test, ports: [${port}], jsonRpc: { methods: ["eth_get*"] } }
       - { domain: few.test, ports: [${port}], jsonRpc: { methods: [read] } }
       - { domain: few.test, ports: [${port}], jsonRpc: { methods: [send] }, rate: 2/h, maxBody: 2Ki }
+      - { domain: chain.test, ports: [${port}] }
     deny:
       - { domain: open.test, paths: [/graphql], graphql: { operations: [mutation] } }
+      - { domain: chain.test, jsonRpc: { methods: ["eth_send*"] } }
   inspection: { scanForPII: false }
 `;
 const sandbox = `apiVersion: openshell.nvidia.com/v1
@@ -63,7 +65,7 @@ before(async () => {
   await once(server, 'listening');
   port = (server.address() as AddressInfo).port;
   const policy = compilePolicy({ sandboxPolicy: loadSandboxPolicy(sandbox, 's.yaml'), network: loadNetworkPolicy(network(port), 'n.yaml'), catalogue: loadCatalogue(catalogue, 'c.yaml'), approvals: loadApprovalPolicy(approvals, 'a.yaml'), role: '' }, 1);
-  const hosts = ['graph.test', 'open.test', 'mcp.test', 'free.test', 'rpc.test', 'few.test'];
+  const hosts = ['graph.test', 'open.test', 'mcp.test', 'free.test', 'rpc.test', 'few.test', 'chain.test'];
   desk = await openDesk({ rules: [], judge: judgeOf(() => policy, { version: 1, decide: (request) => decide(policy, request) }), ports: [port], intercepted: hosts, pins: hosts.map((host) => ({ host })) });
 });
 after(async () => {
@@ -129,6 +131,31 @@ test('GraphQL: a rule that only denies mutations lets the rest of the host be, a
   assert.equal((await call('open.test', undefined, { method: 'GET', path: `/graphql?query=${encodeURIComponent('mutation { a }')}` })).status, 403);
   assert.equal((await call('open.test', 'query=mutation+%7Ba%7D', { path: '/graphql', type: 'application/x-www-form-urlencoded' })).json['rule'], 'proxy.message');
   assert.equal((await call('open.test', 'query=mutation+%7Ba%7D', { path: '/%67raphql', type: 'text/plain' })).json['rule'], 'proxy.message');
+  assert.deepEqual(seen, []);
+});
+
+test('JSON-RPC by GET is decided by the same words, or refused; a URL that says otherwise than the body is', async () => {
+  const url = (host: string, query: string, method = 'GET'): Promise<Answer> => call(host, undefined, { method, path: `/?${query}` });
+  const params = encodeURIComponent('["0x1"]');
+  assert.equal((await url('rpc.test', `jsonrpc=2.0&method=eth_getBalance&params=${params}&id=1`)).status, 200);
+  assert.equal((await url('chain.test', `method=eth_getBalance&params=${Buffer.from('["0x1"]').toString('base64url')}`)).status, 200);
+  assert.equal((await url('chain.test', 'page=2&sort=name')).status, 200, 'no message at all');
+  assert.equal((await call('chain.test', { jsonrpc: '2.0', id: 1, method: 'eth_call' }, { path: '/?method=eth_call&key=a' })).status, 200);
+  assert.equal(seen.filter((line) => line !== 'accept-encoding').length, 4);
+  seen = [];
+  const denied = await url('chain.test', `jsonrpc=2.0&method=eth_sendTransaction&params=${params}&id=7`);
+  assert.equal(denied.status, 200);
+  assert.deepEqual([denied.json['id'], (denied.json['error'] as { code: number; data: { rule: string } }).data.rule], [7, 'egress.deny[1]']);
+  assert.equal((await url('rpc.test', 'method=eth_sendTransaction')).status, 403, 'a notification has no answer of its own');
+  for (const query of ['Method=eth_sendTransaction', 'method=eth_call&method=eth_sendTransaction', 'method[]=eth_sendTransaction', 'a=1;method=eth_sendTransaction', 'method=eth_call;method=eth_sendTransaction', 'jsonrpc=2.0&id=1', `method=eth_call&params=x!`, 'method=eth_call&jsonrpc=3']) {
+    assert.equal((await url('chain.test', query)).json['rule'], 'proxy.message', query);
+  }
+  for (const method of ['HEAD', 'PUT', 'DELETE', 'POST']) assert.equal((await url('chain.test', 'method=eth_sendTransaction', method)).status, 403, method);
+  const body = { jsonrpc: '2.0', id: 1, method: 'eth_call' };
+  for (const query of ['method=eth_sendTransaction', 'METHOD=eth_call', 'a;method=eth_sendTransaction']) assert.equal((await call('chain.test', body, { path: `/?${query}` })).json['rule'], 'proxy.message', query);
+  assert.equal((await call('chain.test', [body, body], { path: '/?method=eth_call' })).json['rule'], 'proxy.message');
+  assert.equal((await call('chain.test', { a: 1 }, { path: '/?method=eth_sendTransaction' })).status, 403);
+  for (const [method, query] of [['GET', 'method=tools/call'], ['GET', 'jsonrpc=2.0'], ['DELETE', 'method=tools/call'], ['HEAD', 'method=tools/call']] as const) assert.equal((await url('mcp.test', query, method)).status, 403, `${method} ${query}`);
   assert.deepEqual(seen, []);
 });
 

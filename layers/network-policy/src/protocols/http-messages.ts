@@ -5,7 +5,7 @@ import { Stopped } from '../hooks.ts';
 import type { Asked, BodyReader, DenialShape, HttpMessage, Passing, Reading } from '../hooks.ts';
 import { graphqlDenial, readGraphqlRequest } from './graphql-request.ts';
 import type { Carried } from './graphql-request.ts';
-import { readJsonRpc, rpcDenial, rpcErrors } from './json-rpc.ts';
+import { isRpcUrl, readJsonRpc, rpcDenial, rpcErrors } from './json-rpc.ts';
 import type { RpcMessage } from './json-rpc.ts';
 import { mcpDenial, readMcpRequest } from './mcp.ts';
 import { isObject, readStrictJson } from './strict-json.ts';
@@ -74,6 +74,7 @@ function shapeOf(messages: readonly RpcMessage[], carried: Carried, one: (call: 
 
 /** Whether a request has nothing in it that any server would take for a message of this protocol. */
 function saysNothing(protocol: RuleProtocol, carried: Carried): boolean {
+  if (protocol !== 'graphql' && isRpcUrl(carried.query)) return false;
   if (carried.body.length === 0) {
     // An event stream is opened and ended without a body.
     if (protocol === 'mcp') return carried.method !== 'GET' && carried.method !== 'DELETE' && carried.method !== 'POST';

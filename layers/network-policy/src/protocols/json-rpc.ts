@@ -1,8 +1,8 @@
 /** Reads JSON-RPC messages, single or in a batch, and makes the errors that answer them. Pure. */
 import { foldKey } from '@nemoclaw/contract';
 import type { Carried, Messages } from './graphql-request.ts';
-import { field, isObject, readStrictJson } from './strict-json.ts';
-import type { JsonObject } from './strict-json.ts';
+import { field, isObject, readJsonText, readStrictJson } from './strict-json.ts';
+import type { JsonObject, JsonRead } from './strict-json.ts';
 
 export type RpcId = string | number | null;
 
@@ -24,8 +24,58 @@ export type RpcMessage = RpcCall | RpcAnswer;
 const known = ['jsonrpc', 'method', 'params', 'id', 'result', 'error'];
 const longestBatch = 100;
 
-/** The messages of a POST body. `versions`: accepted values of the member `jsonrpc`; undefined among them stands for none. */
+/** Names of parameters by which a server takes a URL for a message, in whatever spelling. */
+const marks = /^(jsonrpc|method)(\[|$)/i;
+
+/** Whether a URL has what a server could take for a JSON-RPC message. */
+export function isRpcUrl(query: Carried['query']): boolean {
+  return query.some(([name]) => marks.test(name)) || isSplit(query);
+}
+
+/** Some servers end a parameter at a semicolon, too. */
+function isSplit(query: Carried['query']): boolean {
+  return query.some(([name, value]) => `${name}=${value}`.split(';').slice(1).some((part) => marks.test(/^[^=]*/.exec(part.trim())?.[0] ?? '')));
+}
+
+/** The messages of a POST body, or the one in the URL of a GET. `versions`: accepted values of the member `jsonrpc`; undefined among them stands for none. */
 export function readJsonRpc(carried: Carried, versions: readonly (string | undefined)[]): Messages<RpcMessage> {
+  if (carried.method === 'GET' && carried.body.length === 0) return readUrl(carried.query, versions);
+  const read = readBody(carried, versions);
+  if (!read.ok || !isRpcUrl(carried.query)) return read;
+  // Some servers take the URL's method first, others the body's.
+  const [only] = read.messages;
+  const agrees = read.messages.length === 1 && !isSplit(carried.query) && only?.kind === 'call' && carried.query.every(([name, value]) => !marks.test(name) || (name === 'method' && value === only.method));
+  return agrees ? read : { ok: false, why: 'the URL names another JSON-RPC method than the body' };
+}
+
+/** `?jsonrpc=2.0&method=…&params=…&id=…`, the params as JSON or as that in base64. Other parameters are the server's own business: they name no method. */
+function readUrl(query: Carried['query'], versions: readonly (string | undefined)[]): Messages<RpcMessage> {
+  const odd = { ok: false, why: 'the URL has a JSON-RPC member twice or in an odd spelling' } as const;
+  if (isSplit(query)) return odd;
+  const found: Record<string, unknown> = {};
+  for (const [name, value] of query) {
+    const member = ['jsonrpc', 'method', 'params', 'id'].find((one) => name.toLowerCase() === one || name.toLowerCase().startsWith(`${one}[`));
+    if (member === undefined) continue;
+    if (member !== name || Object.hasOwn(found, name)) return odd;
+    found[name] = value;
+  }
+  if (typeof found['params'] === 'string') {
+    const params = readParams(found['params']);
+    if (!params.ok) return params;
+    found['params'] = params.value;
+  }
+  if (typeof found['id'] === 'string' && /^-?\d{1,15}$/.test(found['id'])) found['id'] = Number(found['id']);
+  return readRpcValue(found, versions);
+}
+
+function readParams(text: string): JsonRead {
+  const plain = readJsonText(text);
+  if (plain.ok && typeof plain.value === 'object') return plain;
+  const coded = /^[A-Za-z0-9+/_-]+={0,2}$/.test(text) ? readStrictJson(Buffer.from(text, 'base64')) : plain;
+  return coded.ok ? coded : { ok: false, why: 'the params in the URL are neither JSON nor JSON in base64' };
+}
+
+function readBody(carried: Carried, versions: readonly (string | undefined)[]): Messages<RpcMessage> {
   if (carried.method !== 'POST') return { ok: false, why: `${carried.method} is not a method of JSON-RPC` };
   if (!/^application\/(?:[a-z0-9.-]+\+)?json(?:-rpc|request)?\s*(?:;\s*charset\s*=\s*"?utf-?8"?\s*)?$/.test(carried.contentType)) return { ok: false, why: 'the JSON-RPC request is not JSON' };
   const read = readStrictJson(carried.body);

@@ -1,7 +1,7 @@
 /** The Model Context Protocol over HTTP (streamable HTTP, 2025-06-18): what a client's request asks for, and what a server may ask back. Pure. */
 import { foldKey } from '@nemoclaw/contract';
 import type { Carried, Messages } from './graphql-request.ts';
-import { readJsonRpc } from './json-rpc.ts';
+import { isRpcUrl, readJsonRpc } from './json-rpc.ts';
 import type { RpcCall, RpcMessage } from './json-rpc.ts';
 import { field, isObject } from './strict-json.ts';
 import type { JsonObject } from './strict-json.ts';
@@ -25,6 +25,8 @@ const session: McpRead = { asked: { method: '', tool: '', arguments: {} }, rpc: 
 /** `headers`: name, value, …; newer clients repeat method and tool there, and a server might believe them. */
 export function readMcpRequest(carried: Carried, headers: readonly string[]): Messages<McpRead> {
   if (carried.method === 'GET' || carried.method === 'DELETE') {
+    // The standard has no messages by GET; a server that takes them does more than open a stream.
+    if (isRpcUrl(carried.query)) return { ok: false, why: `an MCP message by ${carried.method} is not MCP` };
     return carried.body.length > 0 ? { ok: false, why: `${carried.method} with a body is not MCP` } : { ok: true, messages: [session] };
   }
   const read = readJsonRpc(carried, ['2.0']);
