@@ -39,6 +39,8 @@ export interface ActionTable {
   tools(name: string): readonly ActionPlan[];
   http(resource: Extract<Resource, { kind: 'http' }>, host: string): readonly ActionPlan[];
   hasHttp(host: string): boolean;
+  /** Actions that are whatever goes to a host: they name no method and no path. */
+  connecting(host: string): readonly ActionPlan[];
   resolveTool(name: string, args: ReadonlyMap<string, unknown>): Resolved;
   resolveHttp(resource: Extract<Resource, { kind: 'http' }>, body: ReadonlyMap<string, unknown>): Resolved | undefined;
   /** The same for a request that only an egress rule (`as:`) gives a name. */
@@ -116,6 +118,7 @@ export function buildActions(ir: PolicyIr, originOf: (host: string) => string | 
       return found.length === 0 ? none : [...new Set(found.map((m) => m.plan))];
     },
     hasHttp: (host) => https.covering(host).length > 0,
+    connecting: (host) => [...new Set(https.covering(host).flatMap((list) => list.filter((m) => m.method === '' && m.path === undefined).map((m) => m.plan)))],
     resolveTool: (name, args) => {
       const plan = tools(name)[0];
       if (plan === undefined) return { action: '', params: args, labels: unlabelled, local: false };

@@ -1,6 +1,6 @@
 /** Turns loaded policy files into the IR. */
 import { isIP } from 'node:net';
-import { defaultPorts, parseAttribute, protocolOf, sandboxFiles, whereOf, type ApprovalPolicy, type Catalogue, type EgressRule, type FileOp, type NetworkPolicyFile, type Path, type RuleRef, type SandboxPolicy } from '@nemoclaw/contract';
+import { actionMatters, defaultPorts, parseAttribute, protocolOf, sandboxFiles, whereOf, type ApprovalPolicy, type Catalogue, type EgressRule, type FileOp, type NetworkPolicyFile, type Path, type RuleRef, type SandboxPolicy } from '@nemoclaw/contract';
 import { canonicalHost } from './hosts.ts';
 import type { ActionIr, ArgumentIr, EgressRuleIr, FileRuleIr, IngressRuleIr, PolicyIr } from './ir.ts';
 import { looksInside } from './messages.ts';
@@ -31,7 +31,7 @@ export function compilePolicy(input: PolicyInput, version: number): CompiledPoli
     name: input.sandboxPolicy.metadata.name,
     role: input.role,
     networkNone: spec.isolation.network === 'none' ? here('isolation.network', 'isolation', 'network') : null,
-    egress: egressOf(input.network, spec.isolation.network === 'open' ? here('isolation.network', 'isolation', 'network') : undefined),
+    egress: egressOf(input.network, spec.isolation.network === 'open' ? here('isolation.network', 'isolation', 'network') : undefined, requestHosts(input)),
     ingress: ingress(input.network),
     inspection: inspection === undefined ? { tlsDecrypt: true, logPayloads: false, scanForPII: true } : { ...stated({ ...inspection, actions: words(inspection.actions), responses: typeof inspection.responses === 'object' ? { actions: stated(inspection.responses.actions) } : inspection.responses }) },
     allowed: names('allowedAPIs'),
@@ -122,13 +122,18 @@ function ingress(file: NetworkPolicyFile | undefined): IngressRuleIr[] {
 }
 
 /** Level `open`: any host on any port that no more specific rule decides; unread. Private addresses stay refused, since none is named. */
-function egressOf(file: NetworkPolicyFile | undefined, open: RuleRef | undefined): EgressRuleIr[] {
+function egressOf(file: NetworkPolicyFile | undefined, open: RuleRef | undefined, hosts: readonly string[]): EgressRuleIr[] {
   const named = file === undefined ? [] : egress(file);
   if (open === undefined) return named;
-  // Where a rule takes away by what is inside a request, TLS must be opened, so that these hosts are for HTTP only.
+  // Where a rule takes away by what is inside a request, or the request is an action that is not plainly allowed, TLS must be opened, so that these hosts are for HTTP only.
   const looked = named.filter((rule) => rule.effect !== 'allow' && rule.domain !== '*' && looksInside(rule)).map((rule) => rule.domain);
-  const read = [...new Set(looked)].filter((domain) => !named.some((rule) => rule.effect === 'allow' && rule.domain === domain));
+  const read = [...new Set([...looked, ...hosts])].filter((domain) => !named.some((rule) => rule.effect === 'allow' && rule.domain === domain));
   return [...named, ...read.map((domain): EgressRuleIr => ({ ...everywhere({ ...open, id: `${open.id}:${domain}` }), domain, ports: [80, 443], tls: 'intercept' })), everywhere(open)];
+}
+/** Hosts with requests that are actions which are denied or asked about. */
+function requestHosts({ sandboxPolicy, catalogue, approvals }: PolicyInput): string[] {
+  const actions = (catalogue?.actions ?? []).filter(({ name }) => actionMatters(name, sandboxPolicy.spec.permissions, approvals));
+  return actions.flatMap(({ match }) => match.flatMap(({ http }) => (http === undefined || http.host === '*' || (http.method === undefined && http.path === undefined) ? [] : [http.host])));
 }
 function everywhere(r: RuleRef): EgressRuleIr {
   return { ref: r, effect: 'allow', domain: '*', ports: [], methods: [], paths: [], addresses: [], ca: '', tls: 'passthrough', as: '', accepts: '' };

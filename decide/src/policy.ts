@@ -79,6 +79,14 @@ function messagePlans(policy: CompiledPolicy, message: NonNullable<Http['message
   return known ? [plan] : [];
 }
 
+/** The actions of a connection that nobody reads: those that are whatever goes to its host. Where it is read, its requests are decided one by one. */
+function connectPlans({ actions, network }: CompiledPolicy, host: string, port: number): readonly ActionPlan[] {
+  const plans = actions.connecting(host);
+  if (plans.length === 0) return plans;
+  const handling = network.handlingFor(host, port);
+  return handling === 'passthrough' || handling === 'unread' ? plans : [];
+}
+
 /** Every action that a request names or carries out, the request's own first; undefined where it is a tool that nobody listed. */
 export function plansOf(policy: CompiledPolicy, request: ActionRequest, as: string): readonly ActionPlan[] | undefined {
   const resource = request.resource;
@@ -88,6 +96,7 @@ export function plansOf(policy: CompiledPolicy, request: ActionRequest, as: stri
     if (found.length === 0) return undefined;
   } else if (resource.kind === 'http') found = httpPlans(policy, resource, canonicalHost(resource.host), as);
   else if (resource.kind === 'host' && resource.message !== undefined) found = messagePlans(policy, resource.message, as);
+  else if (resource.kind === 'host' && request.source === 'connect') found = connectPlans(policy, canonicalHost(resource.host), resource.port);
   if (request.action === '' || found.some((plan) => plan.name === request.action)) return found;
   return [policy.actions.plan(request.action), ...found];
 }

@@ -16,3 +16,4 @@ export * from './lint.ts';
 export * from './unenforced.ts';
 export { foreignNotes, type ForeignNote } from './foreign.ts';
 export * as sandboxFiles from './sandbox-files.ts';
+export { actionMatters } from './unseen-actions.ts';

@@ -1,11 +1,14 @@
 /** What a policy asks that this host or this version does not enforce: never silently ignored. */
 import { NemoError, type Where } from '../errors.ts';
+import type { ApprovalPolicy } from './approvals.ts';
+import type { Catalogue } from './catalogue.ts';
 import { foreignNotes } from './foreign.ts';
 import type { Inference } from './inference.ts';
 import type { EgressRule, NetworkPolicyFile } from './network.ts';
 import { protocolOf } from './network-sense.ts';
 import type { SandboxPolicy } from './sandbox.ts';
 import { isStated, whereOf, type Path } from './source.ts';
+import { unseenActions } from './unseen-actions.ts';
 
 /** What of the host's facts the check needs. A: root + BPF LSM, B: root, C: rootless. */
 export interface PolicyHostFacts {
@@ -18,10 +21,12 @@ export interface PolicyHostFacts {
   readonly programs?: boolean;
 }
 
-/** The other files of a bundle, where there are any. */
+/** The other files of a bundle, where there are any; a bundle is one. */
 export interface OtherPolicies {
   readonly network?: NetworkPolicyFile;
   readonly inference?: Inference;
+  readonly catalogue?: Catalogue;
+  readonly approvals?: ApprovalPolicy;
 }
 
 interface Gap {
@@ -102,6 +107,7 @@ function gaps(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolici
   if (others.inference?.privacyRouter?.fallback === 'deny') {
     out.push({ text: 'privacyRouter.fallback: deny: what may not go to the cloud goes to a local model where there is one.', where: whereOf(others.inference, ['privacyRouter', 'fallback']) });
   }
+  if (others.network !== undefined && others.catalogue !== undefined && spec.isolation.network !== 'none') out.push(...unseenActions(policy, others.network, others.catalogue, others.approvals));
   if (others.network !== undefined) networkGaps(others.network, spec.isolation.network === 'open', facts.programs === true && facts.tier !== 'C', out);
   if (others.inference?.privacyRouter !== undefined && others.inference.privacyRouter.residencyRules.length > 0) {
     out.push({ text: 'privacyRouter.residencyRules: this version does not route by region.', where: whereOf(others.inference, ['privacyRouter', 'residencyRules']) });

@@ -80,9 +80,8 @@ export async function setPolicy(house: House, name: string, given: PutPolicy, ui
     const phases = new Phases(house.clock);
     const { bundle, changed } = await phases.time('check', () => checkFiles(house, live, given));
     const facts = policyFacts(await phases.time('host', () => house.hostFacts()));
-    const others = { ...(bundle.network && { network: bundle.network }), ...(bundle.inference && { inference: bundle.inference }) };
-    checkHost(bundle.sandboxPolicy, facts, others);
-    const gaps = unenforced(bundle.sandboxPolicy, facts, others);
+    checkHost(bundle.sandboxPolicy, facts, bundle);
+    const gaps = unenforced(bundle.sandboxPolicy, facts, bundle);
 
     const version = live.record.value.lastVersion + 1;
     const inForce = await phases.time('compile', () => house.compile(bundle, version));

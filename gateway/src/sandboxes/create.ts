@@ -28,9 +28,8 @@ export async function createSandbox(house: House, input: CreateSandbox, uid: num
     // load, and check against the host
     const hostFacts = await phases.time('host', () => house.hostFacts());
     const folder = await phases.time('load', () => house.blueprints.find(input.blueprint));
-    const others = { ...(folder.network && { network: folder.network }), ...(folder.inference && { inference: folder.inference }) };
-    checkHost(folder.sandboxPolicy, policyFacts(hostFacts), others);
-    const gaps = unenforced(folder.sandboxPolicy, policyFacts(hostFacts), others);
+    checkHost(folder.sandboxPolicy, policyFacts(hostFacts), folder);
+    const gaps = unenforced(folder.sandboxPolicy, policyFacts(hostFacts), folder);
     const providers = chooseProviders(folder, input.provider, house.settings.demoEndpoint);
     const workspace = await phases.time('workspace', () => registeredFolder(house, input.registration ?? '', uid));
 

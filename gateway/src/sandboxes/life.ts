@@ -35,8 +35,7 @@ export async function startSandbox(house: House, name: string, uid: number): Pro
     if (live.record.value.state === 'running') return live;
     const phases = new Phases(house.clock);
     const hostFacts = await phases.time('host', () => house.hostFacts());
-    const { sandboxPolicy, network, inference } = live.bundle;
-    checkHost(sandboxPolicy, policyFacts(hostFacts), { ...(network && { network }), ...(inference && { inference }) });
+    checkHost(live.bundle.sandboxPolicy, policyFacts(hostFacts), live.bundle);
     await note(house, live, `The sandbox ${name} is started.`, uid, 3);
     await saveRecord(house.store, live, { worker: chooseWorker(house), ...blueprintNow(house, live) });
     await bringUp(house, live, await phases.time('plan', () => planOf(house, live, hostFacts)), phases);
