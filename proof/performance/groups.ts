@@ -22,8 +22,8 @@ export interface Bench {
   readonly hasBwrap: boolean;
   /** Whether sandbox-runtime can be run. */
   readonly hasSrt: boolean;
-  /** More and larger runs. */
-  readonly full: boolean;
+  /** Of three values the one for this run: a short one (`--quick`), the usual one, a long one (`--full`). */
+  by<T>(quick: T, usual: T, full: T): T;
   /** Whether the person asked for this figure; what is not asked for may be left out. */
   wants(name: string): boolean;
   /** The instance, started when first asked for. */
@@ -34,6 +34,8 @@ export interface Bench {
 
 export interface Group {
   readonly names: readonly string[];
+  /** What a short run makes of them; without it, all. */
+  readonly quick?: readonly string[];
   run(bench: Bench): Promise<Figures>;
 }
 

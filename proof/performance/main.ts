@@ -1,4 +1,4 @@
-/** `npm run bench -- [--only NAME…] [--full] [--json FILE]`: every figure, with its peers in the same run. Table on stderr, JSON to FILE or stdout. */
+/** `npm run bench -- [--only NAME…] [--quick | --full] [--json FILE]`: every figure, with its peers in the same run; `--quick` repeats less and leaves out most of the proxy's table. Table on stderr, JSON to FILE or stdout. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,17 +7,18 @@ import { provideBwrap } from './bubblewrap.ts';
 import { table, type Figure } from './figure.ts';
 import { groups, type Bench } from './groups.ts';
 import { buildPrograms } from './programs.ts';
+import { isTableCell, proxyTable } from './proxy-table.ts';
 import { provideSrt } from './srt.ts';
 import { World } from './world.ts';
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { only: { type: 'string', multiple: true }, json: { type: 'string' }, full: { type: 'boolean', default: false } } });
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { only: { type: 'string', multiple: true }, json: { type: 'string' }, full: { type: 'boolean', default: false }, quick: { type: 'boolean', default: false } } });
 const only = [...(values.only ?? []), ...positionals];
 const isWanted = (name: string): boolean => only.length === 0 || only.some((word) => name === word || name.startsWith(`${word}.`));
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
 
 const unknown = only.filter((word) => !groups.some((group) => group.names.some((name) => name === word || name.startsWith(`${word}.`))));
 if (unknown.length > 0) {
-  say(`error: no such figure: ${unknown.join(', ')}\n  there are: ${groups.flatMap((group) => group.names).join(', ')}`);
+  say(`error: no such figure: ${unknown.join(', ')}\n  there are: ${groups.flatMap((group) => group.names).filter((name) => !isTableCell(name)).join(', ')}`);
   process.exit(2);
 }
 if (process.getuid?.() !== 0) {
@@ -55,7 +56,7 @@ try {
     programs,
     hasBwrap,
     hasSrt,
-    full: values.full,
+    by: (quick, usual, full) => (values.quick ? quick : values.full ? full : usual),
     wants: isWanted,
     say,
     world: () => {
@@ -64,9 +65,9 @@ try {
     },
   };
   for (const group of groups) {
-    const names = group.names.filter(isWanted);
+    const names = (values.quick ? (group.quick ?? group.names) : group.names).filter(isWanted);
     if (names.length === 0) continue;
-    say(`... ${names.join(', ')}`);
+    say(`... ${names.filter((name) => !isTableCell(name)).join(', ') || 'cells of proxy.table'}`);
     const start = performance.now();
     try {
       const made = await group.run(bench);
@@ -85,7 +86,9 @@ try {
   await clean();
 }
 
-say(`\n${table(figures)}\n\nload after: ${load()}`);
+const cells = proxyTable(figures);
+if (cells !== undefined) say(`\n${cells}`);
+say(`\n${table(Object.fromEntries(Object.entries(figures).filter(([name]) => !isTableCell(name))))}\n\nload after: ${load()}`);
 for (const error of errors) say(`error: ${error}`);
 const json = `${JSON.stringify(figures, undefined, 2)}\n`;
 if (values.json === undefined) process.stdout.write(json);

@@ -35,7 +35,7 @@ async function resumes(world: World, name: string, argv: readonly string[], coun
 
 async function run(bench: Bench): Promise<Figures> {
   const world = await bench.world();
-  const count = bench.full ? 500 : 100;
+  const count = bench.by(20, 100, 500);
   return world.within('bench-ruled', async (name, workspace) => {
     for (let i = 0; i < count; i += 1) writeFileSync(join(workspace.path, 'archive', String(i)), 'old\n');
     const removal = await resumes(world, name, ['/workspace/client', 'remove', '/workspace/archive', String(count)], count, '0');

@@ -67,7 +67,7 @@ async function measure(bench: Bench, world: World, call: Call, usual: Room, stri
     for (const one of ns) times[place].push(one / 1000);
   };
   const folder = usual.workspace.path;
-  for (let block = 0; block < (bench.full ? 20 : 5); block += 1) {
+  for (let block = 0; block < bench.by(1, 5, 20); block += 1) {
     keep('plain', await outside(call, folder));
     if (bench.hasBwrap) keep('bwrap', await inBwrap(call, folder));
     if (bench.hasSrt) keep('srt', await inSrt(call, folder));

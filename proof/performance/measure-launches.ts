@@ -22,7 +22,7 @@ function alone(folder: string): { readonly plan: string; readonly command: strin
 async function run(bench: Bench): Promise<Figures> {
   const { plan, command } = alone(bench.programs.folder);
   const world = await bench.world();
-  const rounds = bench.full ? 50 : 20;
+  const rounds = bench.by(5, 20, 50);
   const times = { alone: [] as number[], running: [] as number[], bwrap: [] as number[], plain: [] as number[] };
   await world.within('bench', async (name) => {
     for (let round = 0; round < rounds; round += 1) {

@@ -7,7 +7,7 @@ import { upstreamName } from './policies.ts';
 async function run(bench: Bench): Promise<Figures> {
   const world = await bench.world();
   const workspace = await world.workspace('lives');
-  const count = bench.full ? 500 : 150;
+  const count = bench.by(15, 150, 500);
   const times = { whole: [] as number[], made: [] as number[], destroyed: [] as number[] };
   const phases = new Map<string, number[]>();
   for (let i = -5; i < count; i += 1) {

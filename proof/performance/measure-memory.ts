@@ -110,7 +110,8 @@ async function bubblewraps(few: number, many: number): Promise<Slopes> {
 }
 
 async function run(bench: Bench): Promise<Figures> {
-  const [few, many] = bench.full ? [16, 512] : [4, 32];
+  const few = bench.by(4, 4, 16);
+  const many = bench.by(12, 32, 512);
   const own = await ours(bench, few, many);
   const peer = bench.hasBwrap ? await bubblewraps(few, many) : undefined;
   const single = (value: number): { p50: number; p99: number } => ({ p50: value, p99: value });

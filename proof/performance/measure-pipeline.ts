@@ -9,7 +9,7 @@ const later = 5;
 async function run(bench: Bench): Promise<Figures> {
   const world = await bench.world();
   const workspace = await world.workspace('pipeline');
-  const count = bench.full ? 200 : 40;
+  const count = bench.by(8, 40, 200);
   const times = { first: [] as number[], later: [] as number[] };
   for (let i = -2; i < count; i += 1) {
     const name = world.nextName();

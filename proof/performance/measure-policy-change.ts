@@ -11,7 +11,7 @@ const streams = 1000;
 
 async function run(bench: Bench): Promise<Figures> {
   const world = await bench.world();
-  const count = bench.full ? 1000 : 200;
+  const count = bench.by(20, 200, 1000);
   return world.within('bench', async (name) => {
     const exec = await world.api.open(name);
     const ended = exec.run(['/workspace/client', 'watch', upstreamName, String(world.port), String(streams)]);

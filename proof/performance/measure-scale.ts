@@ -8,7 +8,6 @@ import { secureName } from './policies.ts';
 import { takeSamples } from './programs.ts';
 import type { World } from './world.ts';
 
-const most = 512;
 const kinds = ['open', 'denied', 'exec', 'request'] as const;
 type Times = Record<(typeof kinds)[number], number[]>;
 
@@ -43,6 +42,7 @@ async function together(world: World, names: readonly string[], out: string, sec
 }
 
 async function run(bench: Bench): Promise<Figures> {
+  const most = bench.by(16, 512, 512);
   const world = await bench.world();
   const workspace = await world.workspace('scale');
   copyFileSync(bench.programs.scale, join(workspace.path, 'scale'));
@@ -60,9 +60,9 @@ async function run(bench: Bench): Promise<Figures> {
   };
   try {
     await fill(1);
-    const idle = await together(world, names, out, 15, 25);
+    const idle = await together(world, names, out, bench.by(4, 15, 15), 25);
     await fill(most);
-    const crowd = await together(world, names, out, bench.full ? 60 : 20, 1000);
+    const crowd = await together(world, names, out, bench.by(5, 20, 60), 1000);
     const ratio = (kind: (typeof kinds)[number]): string => `${kind} × ${(percentile(crowd.times[kind], 0.99) / percentile(idle.times[kind], 0.99)).toFixed(1)}`;
     bench.say(`  p99 with ${most}, as a multiple of alone: ${kinds.map(ratio).join(', ')}; failed ${crowd.failures} of ${crowd.times.request.length}, late ${crowd.late}; worst sandbox's median request ${crowd.worst.toFixed(1)} ms`);
     if (crowd.failures + idle.failures > 0) throw new Error(`${crowd.failures + idle.failures} operations failed that must work`);

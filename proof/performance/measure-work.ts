@@ -51,7 +51,7 @@ async function timed(command: readonly string[]): Promise<number> {
 
 async function run(bench: Bench): Promise<Figures> {
   const world = await bench.world();
-  const rounds = bench.full ? 50 : 12;
+  const rounds = bench.by(3, 12, 50);
   const figures: Record<string, Figures[string]> = {};
   await world.within('bench', (usual, workspace) =>
     world.within('bench-ruled', async (strict, strictWorkspace) => {

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 
 export interface Peer {
   readonly name: string;
+  readonly pid: number | undefined;
   /** A connection through it to a port on this host, on which TLS can begin. */
   connect(port: number): Promise<Socket>;
   /** What its certificates come from; there once the first connection is made. */
@@ -78,7 +79,7 @@ async function started(name: string, child: ChildProcess, port: number, folder: 
     child.kill('SIGKILL');
     rmSync(folder, { recursive: true, force: true });
   };
-  const peer: Peer = { name, connect: (to) => tunnel(port, to), caPem: () => readFileSync(join(folder, ca), 'utf8'), stop };
+  const peer: Peer = { name, pid: child.pid, connect: (to) => tunnel(port, to), caPem: () => readFileSync(join(folder, ca), 'utf8'), stop };
   const until = performance.now() + startsWithin;
   while (performance.now() < until && child.exitCode === null) {
     if (existsSync(join(folder, ca)) && (await listens(port))) return peer;

@@ -11,6 +11,7 @@ import { loadNetworkPolicy, loadSandboxPolicy } from '@nemoclaw/contract';
 import type { Approver } from '@nemoclaw/contract';
 import { compilePolicy, decide } from '@nemoclaw/decide';
 import { LedgerReader, LinkSink, openLedger, redactor, serveLink } from '@nemoclaw/ledger';
+import { files } from './bench-files.ts';
 import { createIntermediate, createLeafKey, createRootCa, mintLeaf } from './certificate.ts';
 import { createEgress } from './egress.ts';
 import { testClock, testIds } from './testing-egress.ts';
@@ -28,7 +29,11 @@ export interface ProxyPlan {
   readonly upstreamPort: number;
   readonly caPem: string;
   readonly ledgerPath: string;
+  /** What its policy says; by default `searched`, as of a policy that says nothing. */
+  readonly mode?: Mode;
 }
+/** TLS passed on as it is, opened, or opened and its text searched both ways. */
+export type Mode = 'passthrough' | 'intercepted' | 'searched';
 
 const body = 'x'.repeat(1024);
 const response = Buffer.from(`HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: ${body.length}\r\n\r\n${body}`);
@@ -82,24 +87,25 @@ async function bare(plan: ProxyPlan): Promise<Ready> {
 }
 
 /** 200 rules, the one that matters in the middle. */
-function policyText(port: number): string {
+function policyText(port: number, mode: Mode): string {
   const rules = Array.from({ length: 199 }, (_, i) => `      - { domain: host${i}.example.com, methods: [GET, POST], paths: [/v1/**] }`);
-  rules.splice(100, 0, `      - { domain: ${host}, ports: [${port}], methods: [GET, POST], paths: [/v1/**], addresses: [127.0.0.1] }`);
-  return `networkPolicy:\n  name: bench\n  egress:\n    allow:\n${rules.join('\n')}\n    deny:\n      - { domain: "*" }\n`;
+  const what = mode === 'passthrough' ? 'tls: passthrough' : 'methods: [GET, POST], paths: [/v1/**]';
+  rules.splice(100, 0, `      - { domain: ${host}, ports: [${port}], ${what}, addresses: [127.0.0.1] }`);
+  return `networkPolicy:\n  name: bench\n  egress:\n    allow:\n${rules.join('\n')}\n    deny:\n      - { domain: "*" }\n  inspection: { tlsDecrypt: true, scanForPII: ${String(mode === 'searched')} }\n`;
 }
 const sandboxText = 'apiVersion: openshell.nvidia.com/v1\nkind: SandboxPolicy\nmetadata: { name: bench }\nspec:\n  isolation: { network: restricted, filesystem: read-only, syscalls: minimal }\n';
 const nobody: Approver = { ask: async () => ({ verdict: 'unavailable', reason: 'nobody' }), consumeGrant: async () => false, pending: () => undefined };
 
 async function proxy(plan: ProxyPlan): Promise<Ready> {
   const now = testClock.now();
-  const policy = compilePolicy({ sandboxPolicy: loadSandboxPolicy(sandboxText, 's.yaml'), network: loadNetworkPolicy(policyText(plan.upstreamPort), 'n.yaml'), role: '' }, 1);
+  const policy = compilePolicy({ sandboxPolicy: loadSandboxPolicy(sandboxText, 's.yaml'), network: loadNetworkPolicy(policyText(plan.upstreamPort, plan.mode ?? 'searched'), 'n.yaml'), role: '' }, 1);
   const root = createRootCa('bench', now);
   const sink = new LinkSink({ clock: testClock, ids: testIds });
   sink.attach(connect(plan.ledgerPath));
   const egress = createEgress({
     sandbox: 'sbx_bench', tcp: { host: '0.0.0.0', port: 0 }, dns: { host: '127.0.0.1', port: 0 }, policy: () => policy, decider: { decide: (request) => decide(policy, request), version: 1 },
     config: { role: '', task: '', version: 1, ca: createIntermediate(root, policy.network.interceptNames, now), credentials: [], upstreams: [{ host, addresses: ['127.0.0.1'], caPem: plan.caPem }], patience: { httpMs: 1000 } },
-    approver: nobody, audit: sink, clock: testClock, ids: testIds, local: new Map(), limits: { handshakesPerSecond: 100_000 },
+    approver: nobody, audit: sink, clock: testClock, ids: testIds, local: new Map(), limits: { handshakesPerSecond: 100_000, helloMs: 60_000, headMs: 60_000 },
     destination: (socket) => ({ address: (socket.localAddress ?? '').replace(/^127\.(\d+)\./, (_, half: string) => `198.${half}.`), port: plan.upstreamPort }),
   });
   await egress.ready;
@@ -116,6 +122,7 @@ async function proxy(plan: ProxyPlan): Promise<Ready> {
 async function main(): Promise<void> {
   const role = process.argv[2];
   if (role === 'upstream') process.send?.(await upstream());
+  else if (role === 'files') process.send?.(await files(host));
   else if (role === 'record') process.send?.(await record());
   else process.once('message', (plan) => void (role === 'bare' ? bare : proxy)(plan as ProxyPlan).then((ready) => process.send?.(ready)));
   process.once('disconnect', () => process.exit(0));

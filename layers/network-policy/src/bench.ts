@@ -1,27 +1,17 @@
 /** Benchmarks of the proxy: time added to a request, requests per second, new TLS connections per second; TLS on both sides, 200 rules, one event per request on a real record. */
-import { fork } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { connect as connectTcp } from 'node:net';
 import type { Socket } from 'node:net';
-import { fileURLToPath } from 'node:url';
 import { connect as connectTls } from 'node:tls';
 import type { TLSSocket } from 'node:tls';
 import type { Figure } from '@nemoclaw/contract';
 import { startPeers } from './bench-peers.ts';
-import type { ProxyPlan, Ready } from './bench-roles.ts';
+import { startRole } from './bench-processes.ts';
 import { askAddress } from './testing-egress.ts';
 
 const host = 'api.bench.test';
-const roles = fileURLToPath(new URL('bench-roles.ts', import.meta.url));
 const responseBytes = 1024;
-
-async function start(role: string, plan?: ProxyPlan): Promise<{ child: ChildProcess; ready: Ready }> {
-  const child = fork(roles, [role], { execPath: process.execPath, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
-  if (plan) child.send(plan);
-  const [ready] = (await once(child, 'message')) as [Ready];
-  return { child, ready };
-}
 
 const headOf = (path: number): string => `GET /v1/items/${path % 1000} HTTP/1.1\r\nHost: ${host}\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n`;
 
@@ -115,11 +105,11 @@ async function rate(connect: () => Promise<TLSSocket>, n: number): Promise<numbe
  * undici out, no policy, no record), mitmproxy and http-mitm-proxy where they can be had, and for the rate what one core of the proxy's own CPU time would give.
  */
 export async function bench(n = 10_000): Promise<Record<string, Figure>> {
-  const upstream = await start('upstream');
-  const record = await start('record');
+  const upstream = await startRole('upstream');
+  const record = await startRole('record');
   const plan = { upstreamPort: upstream.ready.port, caPem: upstream.ready.caPem ?? '', ledgerPath: record.ready.path ?? '' };
-  const bare = await start('bare', plan);
-  const proxy = await start('proxy', plan);
+  const bare = await startRole('bare', plan);
+  const proxy = await startRole('proxy', plan);
   const peers = await startPeers(upstream.ready.port, say);
   try {
     const address = ((await askAddress(host, proxy.ready.dns ?? 0)) ?? '').replace(/^198\./, '127.');
