@@ -188,8 +188,9 @@ function carry(stream: ClientHttp2Stream, request: Http2Request, handler: Dispat
   stream.once('response', (headers, _flags, raw) => {
     started = true;
     answered(Number(headers[':status']), raw);
+    // Node tells of a head a little after it was read: whoever listened before would get bytes before the head that says how to look at them.
+    stream.on('data', (chunk: Buffer) => handler.onResponseData?.(controller, chunk));
   });
-  stream.on('data', (chunk: Buffer) => handler.onResponseData?.(controller, chunk));
   stream.on('trailers', (_headers: unknown, _flags: unknown, raw: readonly string[]) => { controller.rawTrailers = withoutPseudo(raw); });
   stream.once('end', () => {
     if (!started || stream.rstCode !== constants.NGHTTP2_NO_ERROR || stream.aborted || controller.aborted || controller.settled) return;

@@ -1,0 +1,44 @@
+/** The order in which an HTTP/2 answer is handed on, whatever arrives at once. */
+import assert from 'node:assert/strict';
+import { performServerHandshake } from 'node:http2';
+import { duplexPair } from 'node:stream';
+import { test } from 'node:test';
+import type { Socket } from 'node:net';
+import { Http2Pool } from './http2-upstream.ts';
+
+test('head before bytes before end, also where all of an answer is read in one turn', async (t) => {
+  // A connection made of JavaScript is read inside one turn, so that nothing that Node puts off comes between the frames of an answer.
+  const pool = new Http2Pool({
+    tls: false, authority: 'one.test', sessions: 1, idleMs: 10_000,
+    connect: async () => {
+      const [ours, theirs] = duplexPair();
+      const session = performServerHandshake(theirs as Socket);
+      session.on('error', () => undefined);
+      session.on('stream', (stream) => {
+        stream.on('error', () => undefined);
+        stream.respond({ ':status': 200, 'content-type': 'text/plain' });
+        stream.end('the whole answer');
+      });
+      t.after(() => session.destroy());
+      return ours as Socket;
+    },
+  });
+  t.after(() => pool.destroy());
+  const heard: string[][] = [];
+  await Promise.all(Array.from({ length: 20 }, async () => {
+    const order: string[] = [];
+    heard.push(order);
+    await new Promise<void>((resolve, reject) => {
+      pool.dispatch({ method: 'GET', path: '/', headers: ['host', 'one.test'], body: null, trailers: () => [] }, {
+        onResponseStart: (_controller, status) => void order.push(`head ${status}`),
+        onResponseData: (_controller, chunk) => void order.push(chunk.toString()),
+        onResponseEnd: () => {
+          order.push('end');
+          resolve();
+        },
+        onResponseError: (_controller, error) => reject(error),
+      });
+    });
+  }));
+  assert.deepEqual(heard, Array.from({ length: 20 }, () => ['head 200', 'the whole answer', 'end']));
+});
