@@ -52,7 +52,7 @@ async function run(bench: Bench): Promise<Figures> {
   const ports = { attacker: 0, victim: await own.listen() };
   const aside = await serviceAside();
   ports.attacker = aside.port;
-  const rounds = bench.full ? 12 : 3;
+  const rounds = bench.by(1, 3, 12);
   const figures: Record<string, Figure> = {};
   const ratios: Record<string, { p50: number; p99: number }> = {};
   try {
