@@ -80,6 +80,12 @@ class Loaded {
     return until(`${text} on record`, found, 60_000).catch(() => false);
   }
 
+  /** Events with `text` in the record. */
+  lines(text: string): number {
+    const dir = join(this.instance.state, 'ledger');
+    return readdirSync(dir).filter((name) => name.startsWith('events-')).reduce((sum, name) => sum + readFileSync(join(dir, name), 'utf8').split('\n').filter((line) => line.includes(text)).length, 0);
+  }
+
   /** What the agent in `name` says at its end, or undefined where it says nothing. */
   async agent<T>(name: 'attacker' | 'victim', what: string, amount: number): Promise<T | undefined> {
     const ran = await this.cli([name, 'exec', '--', '/usr/bin/env', `PORT=${this.port}`, '/usr/bin/python3', '/workspace/agent.py', what, String(amount)]);
@@ -171,6 +177,8 @@ async function idle(loaded: Loaded): Promise<void> {
   check.that('that they said nothing comes on record', await loaded.recorded(': nothing was sent in time'));
   writeFileSync(join(loaded.workspace('attacker'), 'enough'), '');
   const said = await opening;
+  const told = loaded.lines(': nothing was sent in time');
+  check.that('and that in few events', said !== undefined && told > 0 && told < said.closed / 4, told);
   check.that('so many are open, and the rest was closed', said !== undefined && said.closed >= said.made - 4096 && said.made > 5000, said);
   const peak = loaded.peak();
   check.that(`the data plane never had more than ${most} MiB`, peak < most, peak);

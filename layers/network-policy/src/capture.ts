@@ -184,7 +184,7 @@ function decrypt(options: CaptureOptions, socket: Socket, place: Place, protocol
     socket.destroy();
     if (!secure) {
       const seen = core.seen(core.correlation());
-      core.ports.audit.emit({ ...connectionRecord(seen, place, 'allow', 'the client gave up the TLS handshake; it may not trust the sandbox certificate authority'), severity: 2 });
+      core.folded.emit('proxy.handshake-given-up', `${place.name}:${place.port}`, { ...connectionRecord(seen, place, 'allow', 'the client gave up the TLS handshake; it may not trust the sandbox certificate authority'), severity: 2 });
     }
   });
   tls.once('secure', () => {
@@ -231,7 +231,7 @@ const isRequestLine = (bytes: Buffer): boolean => /^(GET|HEAD|POST|PUT|PATCH|DEL
 
 function refuse(core: Core, socket: Socket, place: Place, rule: string, why: string, alert?: Buffer): void {
   core.counts.refused += 1;
-  core.ports.audit.emit(connectionRecord(core.seen(core.correlation()), place, 'deny', why, refusal(core.config.version, rule, `${why}.`, '')));
+  core.folded.emit(rule, `${place.name}:${place.port}`, connectionRecord(core.seen(core.correlation()), place, 'deny', why, refusal(core.config.version, rule, `${why}.`, '')));
   if (alert && socket.writable) {
     socket.end(alert);
     socket.resume();

@@ -5,6 +5,7 @@ import type { History, Resource, SandboxConfig } from '@nemoclaw/contract';
 import type { Hooks } from './hooks.ts';
 import { KnownSecrets } from './known-secrets.ts';
 import type { Judge } from './judge.ts';
+import { Folded } from './folded.ts';
 import { Pace } from './pace.ts';
 import { Stalled } from './stalled.ts';
 import type { Programs } from './programs.ts';
@@ -84,6 +85,8 @@ export class Core {
   readonly open = new Set<Reconsidered>();
   /** This sandbox's turns among all that this process serves. */
   readonly pace: Pace;
+  /** Events of connections that became no request. */
+  readonly folded: Folded;
   /** Its answers that nobody reads. */
   readonly stalled: Stalled;
   readonly #life: string;
@@ -95,6 +98,7 @@ export class Core {
   constructor(ports: Ports, hooks: Hooks, config: EgressConfig) {
     this.ports = ports;
     this.pace = new Pace(ports.clock);
+    this.folded = new Folded(ports.audit, ports.clock);
     this.stalled = new Stalled(() => ports.clock.monotonic());
     this.hooks = hooks;
     this.config = config;
@@ -161,6 +165,7 @@ export class Core {
     this.open.clear();
     this.pace.close();
     this.stalled.close();
+    this.folded.close();
   }
 }
 
