@@ -44,18 +44,36 @@ export function planOf(house: House, live: Pick<LiveSandbox, 'record' | 'ca' | '
   });
 }
 
+/** Asks openshelld for the kernel side; nothing runs in it before somebody asks for that too. The answer is waited for in `bringUp`. */
+export function makeKernelSide(house: House, record: LiveSandbox['record']['value'], planned: Plan, phases: Phases): Promise<CreateResult> {
+  const making = phases.time('launch', () => house.backend.create({ sandbox: record.id, plan: planned.plan, registration: record.registration, worker: record.worker }));
+  making.catch(() => undefined); // whoever waits for it hears of it
+  return making;
+}
+
+/** What `makeKernelSide` began is ended, whatever came of it. What cannot be removed now goes at the next inventory. */
+export async function undoKernelSide(house: House, record: LiveSandbox['record']['value'], making: Promise<CreateResult>): Promise<void> {
+  await making.then(() => house.backend.destroy(record.id)).catch(() => undefined);
+  house.workers.send(record.worker, { t: 'remove', sandbox: record.id });
+}
+
 /**
- * Kernel side and worker. After it the record says `running`. On any failure nothing of it is left and the record is as before.
+ * Kernel side (`making`, where it was begun already) and worker. After it the record says `running`. On any failure nothing of it is left and the record is as before.
  * Throws NEMO_E_CREATE, NEMO_E_PROBE, NEMO_E_APPLY, NEMO_E_PROVIDER.
  */
-export async function bringUp(house: House, live: LiveSandbox, planned: Plan, phases: Phases): Promise<void> {
-  const { id, name, worker, registration, blueprint } = live.record.value;
+export async function bringUp(house: House, live: LiveSandbox, planned: Plan, phases: Phases, making?: Promise<CreateResult>): Promise<void> {
+  const { id, name, worker, blueprint } = live.record.value;
   live.leaving = false;
   // Before the worker knows of it: what is read may only go where its label lets it.
-  if (planned.label.level !== 'public') await raiseLabel(house, id, planned.label.level, `it can read what is labelled (${planned.label.rules.join(', ')})`);
+  if (planned.label.level !== 'public') {
+    await raiseLabel(house, id, planned.label.level, `it can read what is labelled (${planned.label.rules.join(', ')})`).catch(async (error: unknown) => {
+      if (making) await undoKernelSide(house, live.record.value, making);
+      throw error;
+    });
+  }
   // The worker opens nothing before it has both the listeners and the configuration, so the two may overtake each other.
   const [made, configured] = await Promise.allSettled([
-    phases.time('launch', () => house.backend.create({ sandbox: id, plan: planned.plan, registration, worker })),
+    making ?? makeKernelSide(house, live.record.value, planned, phases),
     phases.time('configure', () => house.workers.configure(worker, configOf(house, live))),
   ]);
   try {

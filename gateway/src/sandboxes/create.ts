@@ -4,7 +4,7 @@ import { gatewayEvent } from '../backend.ts';
 import type { House } from '../house.ts';
 import { KeyedLock } from '../keyed-lock.ts';
 import { Phases } from '../phases.ts';
-import { bringUp, planOf } from './bring-up.ts';
+import { bringUp, makeKernelSide, planOf, undoKernelSide } from './bring-up.ts';
 import type { LiveSandbox } from './live.ts';
 import { chooseProviders, providerPlans } from './providers.ts';
 import { keys, type CaRecord, type PolicyRecord, type SandboxRecord } from './record.ts';
@@ -77,12 +77,15 @@ export async function createSandbox(house: House, input: CreateSandbox, uid: num
 
       const planned = await phases.time('plan', () => planOf(house, { record: { value: record, revision: 0 }, ca: { value: ca, revision: 0 }, bundle: folder }, hostFacts));
 
-      const live = await phases.time('store', async () => {
-        await onRecord;
-        return store(house, record, policy, ca, folder, inForce);
+      await phases.time('audit', () => onRecord);
+      // The store takes it while openshelld works. If we are killed in between, the next start finds a kernel side that nobody owns, and ends it.
+      const making = makeKernelSide(house, record, planned, phases);
+      const live = await phases.time('store', () => store(house, record, policy, ca, folder, inForce)).catch(async (error: unknown) => {
+        await undoKernelSide(house, record, making);
+        throw error;
       });
       try {
-        await bringUp(house, live, planned, phases);
+        await bringUp(house, live, planned, phases, making);
       } catch (error) {
         await forget(house, live);
         throw error;

@@ -71,6 +71,7 @@ test('a store that refuses the record keeps no name either', async () => {
     world.store.batch = (writes) => (broken && writes.some(({ key }) => key.endsWith('/record')) ? Promise.reject(new Error('no room')) : batch.call(world.store, writes));
     await assert.rejects(createSandbox(world.gateway.house, input, 1000), /no room/);
     assert.equal(await world.store.get(keys.name('helper')), undefined);
+    assert.deepEqual([...world.backend.sandboxes.keys()], [], 'nor is anything left in the kernel');
     broken = false;
     assert.equal((await createSandbox(world.gateway.house, input, 1000)).record.value.state, 'running');
   } finally {
