@@ -12,6 +12,7 @@ export * from './exact-json.ts';
 export * from './figure.ts';
 export * from './framing.ts';
 export * from './ingress.ts';
+export * from './layer-lines.ts';
 export * from './link.ts';
 export * from './plan.ts';
 export * from './ports.ts';

@@ -1,36 +1,21 @@
 /** `nemoclaw <name> diff|commit|discard|snapshot …`: the layer that an overlay workspace is written to. */
-import { safeLine, type LayerCommit, type LayerDiff, type LayerSnapshots } from '@nemoclaw/contract';
+import { commitLines, diffLines, safeLine, type LayerCommit, type LayerDiff, type LayerSnapshots } from '@nemoclaw/contract';
 import type { CommonFlags } from '../command.ts';
 import { say, sayJson, type CliContext } from '../context.ts';
 import { Quit } from '../failure.ts';
 import { call } from '../gateway-client.ts';
 import { sandboxPath } from '../sandbox-path.ts';
 
-const marks = { added: '+', changed: '~', deleted: '-' } as const;
-const reasons = {
-  conflict: 'you changed it meanwhile',
-  protected: 'your shell, git, editor or agents would obey it by themselves',
-  refused: 'neither file, folder nor link',
-  failed: 'it could not be written',
-} as const;
-
 export async function diff(this: CliContext, flags: CommonFlags): Promise<void> {
   const found = await call<LayerDiff>(this, 'GET', sandboxPath(this.sandbox, '/diff'));
   if (flags.json) return sayJson(this, found);
-  for (const { change, path, type } of found.changes) say(this, `${marks[change]} ${safeLine(path, 400)}${type === 'folder' ? '/' : ''}`);
-  if (found.more > 0) say(this, `and ${found.more} more`);
-  if (found.changes.length === 0) say(this, 'Nothing was changed.');
-  if (!found.checked) say(this, 'NOT ALL of it could be looked at.');
+  for (const line of diffLines(found)) say(this, line);
 }
 
 export async function commit(this: CliContext, flags: CommonFlags): Promise<void> {
   const done = await call<LayerCommit>(this, 'POST', sandboxPath(this.sandbox, '/commit'));
   if (flags.json) sayJson(this, done);
-  else {
-    say(this, done.checked ? `${done.committed} ${done.committed === 1 ? 'change is' : 'changes are'} in the workspace.` : 'Nothing was carried out: not everything could be looked at.');
-    for (const { path, why } of done.left) say(this, `  left  ${safeLine(path, 400)}: ${reasons[why]}`);
-    if (done.more > 0) say(this, `  and ${done.more} more`);
-  }
+  else for (const line of commitLines(done, 'the workspace')) say(this, line);
   if (!done.checked || done.left.length > 0) throw new Quit(1);
 }
 

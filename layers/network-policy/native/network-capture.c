@@ -3,7 +3,6 @@
 #include "netlink.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,16 +10,6 @@
 #include <unistd.h>
 
 #define CHANNEL 3
-
-int fault(struct fault *f, const char *code, int errnum, const char *format, ...) {
-  va_list args;
-  va_start(args, format);
-  int n = vsnprintf(f->text, f->size, format, args);
-  va_end(args);
-  if (errnum != 0 && n >= 0 && (size_t)n < f->size) snprintf(f->text + n, f->size - (size_t)n, ": %s", strerror(errnum));
-  f->code = code;
-  return -1;
-}
 
 /* One packet: `text` says why not, or is empty and comes with both sockets. */
 static int tell(const char *text, const int fds[2]) {

@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,16 +18,6 @@
 #define PATIENCE_MS 10000
 #define NOTIFY_SET_FLAGS SECCOMP_IOW(4, uint64_t)
 #define NOTIFY_SYNC_WAKE_UP 1UL
-
-int fault(struct fault *f, const char *code, int errnum, const char *format, ...) {
-  va_list args;
-  va_start(args, format);
-  int n = vsnprintf(f->text, f->size, format, args);
-  va_end(args);
-  if (errnum != 0 && n >= 0 && (size_t)n < f->size) snprintf(f->text + n, f->size - (size_t)n, ": %s", strerror(errnum));
-  f->code = code;
-  return -1;
-}
 
 static pid_t clone_init(const struct plan *plan, const struct launch_in *in, int group, int *pidfd) {
   struct clone_args args = {.flags = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PIDFD, .exit_signal = SIGCHLD, .pidfd = (uint64_t)(uintptr_t)pidfd};

@@ -3,9 +3,10 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { TestInstance, type TestService } from './openshelld-test-instance.ts';
+import { oneInstance } from './openshelld-test-layer.ts';
 
 const root = process.getuid?.() === 0 ? {} : { skip: 'needs root' };
 const spec = (size: string): string => `isolation: { network: none, filesystem: workspace }, resources: { maxDisk: ${size} }`;
@@ -16,12 +17,9 @@ const far = 'FAR = 1536 << 20';
 describe('a size of the workspace itself', root, () => {
   let instance: TestInstance;
   let gateway: TestService;
-  before(async () => {
-    instance = await TestInstance.start();
-    gateway = await instance.service('gateway');
-  });
-  after(async () => {
-    await instance?.stop();
+  oneInstance((one, its) => {
+    instance = one;
+    gateway = its;
   });
 
   const states = async (sandbox: string): Promise<string[]> => {

@@ -4,61 +4,22 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, lchownSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import type { LayerCommit, LayerDiff, LayerSnapshots } from '@nemoclaw/contract';
 import { TestInstance, testUids, type TestService } from './openshelld-test-instance.ts';
+import { LayerWork, oneInstance, told } from './openshelld-test-layer.ts';
 
 const root = process.getuid?.() === 0 ? {} : { skip: 'needs root' };
-const spec = 'isolation: { network: none, filesystem: workspace, syscalls: standard }, filesystem: { overlay: true }';
 
 void describe('layers that are kept', root, () => {
   let instance: TestInstance;
   let gateway: TestService;
-  let count = 0;
-
-  before(async () => {
-    instance = await TestInstance.start();
-    gateway = await instance.service('gateway');
-  });
-  after(async () => {
-    await instance.stop();
+  oneInstance((made, its) => {
+    instance = made;
+    gateway = its;
   });
 
-  interface Work {
-    readonly id: string;
-    readonly path: string;
-    start(): Promise<void>;
-    sh(script: string): Promise<string>;
-    stop(): Promise<void>;
-    layer<T>(op: string, name?: string): Promise<T>;
-  }
-  /** A folder of an ordinary person with a few files. */
-  async function work(): Promise<Work> {
-    count += 1;
-    const id = `l${count}`;
-    const path = mkdtempSync(join(tmpdir(), 'nemoclaw-layer-'));
-    chmodSync(path, 0o755);
-    mkdirSync(join(path, 'folder/deep'), { recursive: true });
-    for (const file of ['kept', 'changed', 'gone', 'folder/a', 'folder/deep/b']) writeFileSync(join(path, file), `${file}\n`);
-    symlinkSync('kept', join(path, 'link'));
-    for (const name of ['', 'folder', 'folder/deep', 'kept', 'changed', 'gone', 'folder/a', 'folder/deep/b', 'link']) lchownSync(join(path, name), testUids.person, testUids.person);
-    const reply = await instance.register(path, testUids.person);
-    assert.ok(reply.ok, JSON.stringify(reply));
-    let n = 0;
-    return {
-      id,
-      path,
-      start: async () => void (await gateway.call('create', id, instance.plan(spec), reply.id, '')),
-      sh: async (script) => {
-        const run = await gateway.run(id, `${id}-${(n += 1)}`, ['/bin/sh', '-c', `cd /workspace; ${script}`]);
-        assert.equal(run.code, 0, run.stderr);
-        return run.stdout;
-      },
-      stop: async () => void (await gateway.call('destroy', id)),
-      layer: async <T>(op: string, name = '') => (await gateway.call('layer', id, op, name)) as T,
-    };
-  }
-  const told = (diff: LayerDiff): string[] => diff.changes.map((one) => `${one.change} ${one.type} ${one.path}`).sort();
+  const work = (): Promise<LayerWork> => LayerWork.over(instance, gateway, ['kept', 'changed', 'gone', 'folder/a', 'folder/deep/b', 'link']);
 
   it('diff says what was added, changed and deleted; the folder stays as it is; commit carries it out as the owner', async () => {
     const w = await work();

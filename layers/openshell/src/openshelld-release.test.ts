@@ -3,10 +3,11 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import type { Released } from '@nemoclaw/contract';
 import { assertLikeVector } from './control-vectors.ts';
 import { TestInstance, type TestService } from './openshelld-test-instance.ts';
+import { oneInstance } from './openshelld-test-layer.ts';
 
 const root = process.getuid?.() === 0 ? {} : { skip: 'needs root' };
 const spec = 'isolation: { network: none, filesystem: workspace, syscalls: standard }, filesystem: { deny: [/workspace/.env] }';
@@ -15,13 +16,9 @@ void describe('workspaces are checked when they are given back', root, () => {
   let instance: TestInstance;
   let gateway: TestService;
   let count = 0;
-
-  before(async () => {
-    instance = await TestInstance.start();
-    gateway = await instance.service('gateway');
-  });
-  after(async () => {
-    await instance.stop();
+  oneInstance((made, its) => {
+    instance = made;
+    gateway = its;
   });
 
   async function planted(script = 'echo evil > /workspace/.envrc'): Promise<{ readonly id: string; readonly path: string; readonly init: number }> {

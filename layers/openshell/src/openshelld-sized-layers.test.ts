@@ -1,63 +1,26 @@
 /** Kept layers with a size: the kernel keeps the bound, and no mount or loop device is left, whoever dies. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, lchownSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { LayerCommit, LayerDiff } from '@nemoclaw/contract';
 import { TestInstance, testUids, type TestService } from './openshelld-test-instance.ts';
+import { LayerWork, oneInstance, told } from './openshelld-test-layer.ts';
 
 const root = process.getuid?.() === 0 ? {} : { skip: 'needs root' };
-const spec = 'isolation: { network: none, filesystem: workspace, syscalls: standard }, filesystem: { overlay: true }';
 
 void describe('kept layers with a size', root, () => {
   let instance: TestInstance;
   let gateway: TestService;
-  let count = 0;
-
-  before(async () => {
-    instance = await TestInstance.start();
-    gateway = await instance.service('gateway');
-  });
-  after(async () => {
-    await instance.stop();
+  oneInstance((made, its) => {
+    instance = made;
+    gateway = its;
   });
 
-  /** A sandbox on a folder of an ordinary person with a few files. */
-  class Work {
-    readonly id = `z${(count += 1)}`;
-    readonly path = mkdtempSync(join(tmpdir(), 'nemoclaw-sized-'));
-    init = 0;
-    #registration = '';
-    #runs = 0;
-    async register(): Promise<this> {
-      for (const file of ['kept', 'changed', 'gone']) writeFileSync(join(this.path, file), `${file}\n`);
-      for (const name of ['', 'kept', 'changed', 'gone']) lchownSync(join(this.path, name), testUids.person, testUids.person);
-      const reply = await instance.register(this.path, testUids.person);
-      assert.ok(reply.ok, JSON.stringify(reply));
-      this.#registration = reply.id;
-      return this;
-    }
-    async start(more = ''): Promise<void> {
-      const made = (await gateway.call('create', this.id, instance.plan(`${spec}${more}`), this.#registration, '')) as { readonly init: number };
-      this.init = made.init;
-    }
-    async sh(script: string): Promise<string> {
-      const run = await gateway.run(this.id, `${this.id}-${(this.#runs += 1)}`, ['/bin/sh', '-c', `cd /workspace; ${script}`]);
-      assert.equal(run.code, 0, run.stderr);
-      return run.stdout;
-    }
-    async stop(): Promise<void> {
-      await gateway.call('destroy', this.id);
-    }
-    async layer<T>(op: string, name = ''): Promise<T> {
-      return (await gateway.call('layer', this.id, op, name)) as T;
-    }
-  }
-  const work = async (): Promise<Work> => new Work().register();
-  const told = (diff: LayerDiff): string[] => diff.changes.map((one) => `${one.change} ${one.type} ${one.path}`).sort();
+  const work = (): Promise<LayerWork> => LayerWork.over(instance, gateway, ['kept', 'changed', 'gone']);
   const sized = (size: string): string => `, resources: { maxDisk: ${size} }`;
   /** Loop devices whose file is of this instance. */
   const loops = (): string[] =>
