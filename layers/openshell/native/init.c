@@ -100,7 +100,7 @@ static void settle(int sock, size_t i) {
   if (n == (ssize_t)sizeof error && error != 0) {
     tell(sock, INIT_FAILED, running[i].id, 0, 0, 0, error);
     running[i] = running[--running_count]; /* reaped like any other child */
-  } else tell(sock, INIT_STARTED, running[i].id, running[i].pid, 0, 0, 0);
+  } else if (!running[i].last) tell(sock, INIT_STARTED, running[i].id, running[i].pid, 0, 0, 0);
 }
 
 static void pass_signal(const struct init_request *r) {
@@ -113,6 +113,7 @@ static void pass_signal(const struct init_request *r) {
 static bool reap(int sock) {
   int status;
   pid_t pid;
+  bool last = false;
   while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
     for (size_t i = 0; i < running_count; i++) {
       if (running[i].pid != pid) continue;
@@ -123,13 +124,18 @@ static bool reap(int sock) {
       }
       int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
       tell(sock, INIT_EXITED, running[i].id, pid, signal ? 128 + signal : WEXITSTATUS(status), signal, 0);
-      if (running[i].last) return true;
+      last |= running[i].last;
       running[i] = running[--running_count];
       break;
     }
   }
   if (pid < 0 && errno == ECHILD) tell(sock, INIT_QUIET, 0, 0, 0, 0, 0);
-  return false;
+  return last;
+}
+
+/* Everybody in the sandbox but us. With the pid namespace switched off for a test the uid is still the sandbox's own; with that off too it is everybody's, and nobody is killed. */
+static void kill_all(void) {
+  if (getpid() == 1 || geteuid() != 0) kill(-1, SIGKILL);
 }
 
 _Noreturn void init_run(int sock) {
@@ -161,7 +167,7 @@ _Noreturn void init_run(int sock) {
     if (wait[1].revents & POLLIN) {
       struct signalfd_siginfo ignored;
       while (read(children, &ignored, sizeof ignored) > 0) continue;
-      if (reap(sock)) break;
+      if (reap(sock) && getpid() == 1) _exit(0); /* with us goes all that runs in the sandbox */
     }
     if (wait[0].revents == 0) continue;
     int fds[3] = {-1, -1, -1};
@@ -172,9 +178,9 @@ _Noreturn void init_run(int sock) {
     if (n >= (ssize_t)sizeof *r && r->kind == INIT_EXEC && count == 3) start(sock, packet, (size_t)n, fds);
     else if (n >= (ssize_t)sizeof *r && r->kind == INIT_EXEC) tell(sock, INIT_FAILED, r->id, 0, 0, 0, EBADF);
     else if (n == (ssize_t)sizeof *r && r->kind == INIT_SIGNAL) pass_signal(r);
-    else if (n == (ssize_t)sizeof *r && r->kind == INIT_END) kill(-1, SIGKILL);
+    else if (n == (ssize_t)sizeof *r && r->kind == INIT_END) kill_all();
     for (size_t i = 0; i < count; i++) close(fds[i]);
   }
-  if (getpid() != 1) kill(-1, SIGKILL); /* pid namespace switched off for a test: the uid is the sandbox's own */
+  if (getpid() != 1) kill_all();
   _exit(0);
 }

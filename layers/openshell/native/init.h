@@ -12,7 +12,7 @@
  *   INIT_SIGNAL  struct init_request: `signal` to the process group of exec `id` (its leader started with setsid)
  *   INIT_END     struct init_request: SIGKILL to every process of the sandbox but init itself
  * init -> shim
- *   INIT_STARTED {id, pid}            pid as seen inside the sandbox; comes before INIT_EXITED of the same id
+ *   INIT_STARTED {id, pid}            pid as seen inside the sandbox; comes before INIT_EXITED of the same id; not for INIT_LAST
  *   INIT_EXITED  {id, code, signal}   signal is 0 unless a signal ended it, then code is 128 + signal
  *   INIT_FAILED  {id, error}          errno of fork, chdir or execve (the process never ran); no other event follows for this id
  *   INIT_QUIET   no process but init is left
