@@ -34,7 +34,14 @@ export function ipv6At(text: string, i: number): Finding | undefined {
   if (start > 0 && isWord(text.charCodeAt(start - 1))) return undefined;
   let end = i;
   let colons = 0;
-  for (; end - start < 46 && isAddressChar(text.charCodeAt(end)); end += 1) if (text.charCodeAt(end) === 58) colons += 1;
+  let pairs = 0;
+  for (; end - start < 46 && isAddressChar(text.charCodeAt(end)); end += 1) {
+    if (text.charCodeAt(end) !== 58) continue;
+    colons += 1;
+    if (text.charCodeAt(end + 1) === 58) pairs += 1;
+    // One pair at most stands for zeros, and there are at most eight groups.
+    if (pairs > 1 || colons > 9) return undefined;
+  }
   if (colons < 2 || isWord(text.charCodeAt(end))) return undefined;
   while (end > i && (text.charCodeAt(end - 1) === 46 || (text.charCodeAt(end - 1) === 58 && text.charCodeAt(end - 2) !== 58))) end -= 1;
   const value = text.slice(start, end);

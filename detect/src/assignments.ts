@@ -1,6 +1,7 @@
 /** Secrets by where they stand: behind `password=` and its kin, in `Authorization:` headers, and as `user:password@` in URLs. */
 import { isAlnum } from './characters.ts';
 import type { Finding } from './finding.ts';
+import type { Runs } from './runs.ts';
 
 const keyword =
   /(?:passw(?:or)?d|passwd|pwd|passphrase|secret|api[-_ ]?key|access[-_]?key|secret[-_]?key|private[-_]?key|(?:access|auth|refresh|bearer|api|session|id)[-_]?token|_token|^token|credentials?|client[-_]?secret|account[-_]?key)$/i;
@@ -12,7 +13,7 @@ const placeholder =
   /^(?:\$|<|\{|\[redacted|\*{3}|x{4,}|%[({s]|process\.env|os\.environ|env[.[(]|null$|nil$|none$|true$|false$|undefined$|your[-_ ]|example|changeme|placeholder|getenv|string$|str$|required|optional)/i;
 
 /** The value behind the `=` or `:` at `i` if the name before it is that of a secret. */
-export function assignmentAt(text: string, i: number): Finding | undefined {
+export function assignmentAt(text: string, i: number, runs: Runs): Finding | undefined {
   let p = i - 1;
   // `key" :`, `key :=`, `key ::`; at most four characters between name and sign.
   while (p > i - 5 && isNameGap(text.charCodeAt(p))) p -= 1;
@@ -20,9 +21,9 @@ export function assignmentAt(text: string, i: number): Finding | undefined {
   let start = p;
   while (start > 0 && p - start < 40 && isNameChar(text.charCodeAt(start - 1))) start -= 1;
   const name = text.slice(start, p + 1);
-  if (/^(?:proxy-)?authorization$/i.test(name)) return authorization(text, i + 1);
-  if (keyword.test(name)) return value(text, i, false);
-  return mayBeSecret.test(name) && !isPublicName.test(name) ? value(text, i, true) : undefined;
+  if (/^(?:proxy-)?authorization$/i.test(name)) return authorization(text, i + 1, runs);
+  if (keyword.test(name)) return value(text, i, false, runs);
+  return mayBeSecret.test(name) && !isPublicName.test(name) ? value(text, i, true, runs) : undefined;
 }
 
 /** Whether two letters (lower case) can end one of the keywords; decides for nearly all `=` and `:` without a slice. */
@@ -47,7 +48,7 @@ function isNameChar(c: number): boolean {
 }
 
 /** `random`: only what looks like the output of a generator. */
-function value(text: string, i: number, random: boolean): Finding | undefined {
+function value(text: string, i: number, random: boolean, runs: Runs): Finding | undefined {
   let p = i + 1;
   const sign = text[i];
   if (text[p] === '=' || text[p] === '>' || text[p] === '~') {
@@ -64,7 +65,7 @@ function value(text: string, i: number, random: boolean): Finding | undefined {
   const quote = text[p];
   const quoted = quote === '"' || quote === "'" || quote === '`';
   if (quoted) p += 1;
-  const end = quoted ? closing(text, p, quote, escaped) : bare(text, p);
+  const end = quoted ? closing(text, p, quote, escaped) : runs.bare(text, p);
   const found = text.slice(p, end);
   if (random) return isRandom(found) ? { type: 'secret', start: p, end, confidence: 0.7, kind: 'entropy' } : undefined;
   if (found.length < (quoted ? 4 : 6) || found.length > 512 || placeholder.test(found)) return undefined;
@@ -98,20 +99,11 @@ function closing(text: string, from: number, quote: string, escaped: boolean): n
   return from;
 }
 
-function bare(text: string, from: number): number {
-  let p = from;
-  for (; p < text.length && p - from <= 513; p += 1) {
-    const c = text.charCodeAt(p);
-    if (c <= 32 || c === 34 || c === 39 || c === 38 || c === 44 || c === 59 || c === 96 || c === 125 || c === 60 || c === 62) break;
-  }
-  return p;
-}
-
-function authorization(text: string, from: number): Finding | undefined {
+function authorization(text: string, from: number, runs: Runs): Finding | undefined {
   const match = /^["'\\]{0,2}\s{0,4}["'\\]{0,2}(?:bearer|basic|token|apikey|digest)\s+/i.exec(text.slice(from, from + 24));
   if (!match) return undefined;
   const start = from + match[0].length;
-  const end = bare(text, start);
+  const end = runs.bare(text, start);
   if (end - start < 8 || placeholder.test(text.slice(start, end))) return undefined;
   return { type: 'secret', start, end, confidence: 0.95, kind: 'authorization' };
 }

@@ -6,6 +6,7 @@ import { emailAt } from './email.ts';
 import type { Finding } from './finding.ts';
 import { numbersAt } from './numbers.ts';
 import { jwkAt, phraseAt } from './phrases.ts';
+import { Runs } from './runs.ts';
 import { mayStart, tokenAt } from './tokens.ts';
 
 /** How far a detector may look back from where it starts, and how far ahead: with that much text around it, it says what it would say with all of it. */
@@ -18,8 +19,8 @@ export interface Position {
   word: number;
 }
 
-/** Goes from `position` to `until`, or a little further where something found ends behind it. Appends what it finds, in no strict order. */
-export function pass(text: string, position: Position, until: number, out: Finding[]): void {
+/** Goes from `position` to `until`, or a little further where something found ends behind it. Appends what it finds, in no strict order. `runs`: what is known of this text already. */
+export function pass(text: string, position: Position, until: number, out: Finding[], runs = new Runs()): void {
   const classOf = chars.classOf;
   let word = position.word;
   const add = (finding: Finding | undefined): number => {
@@ -35,7 +36,7 @@ export function pass(text: string, position: Position, until: number, out: Findi
       if (word < 0) {
         word = i;
         if (mayStart(c, text.charCodeAt(i + 1))) {
-          const end = add(tokenAt(text, i, c));
+          const end = add(tokenAt(text, i, c, runs));
           if (end > 0) {
             i = end - 1;
             word = -1;
@@ -62,7 +63,7 @@ export function pass(text: string, position: Position, until: number, out: Findi
         const end = text.charCodeAt(i + 1) === 45 ? add(pemAt(text, i)) : 0;
         if (end > 0) i = end - 1;
       } else {
-        add(assignmentAt(text, i));
+        add(assignmentAt(text, i, runs));
         if (kind === chars.colon) {
           add(userinfoAt(text, i));
           add(jwkAt(text, i));

@@ -6,6 +6,8 @@ import type { FindingType } from './finding.ts';
 import { generateDocuments, makers } from './generate.ts';
 import { Random } from './random.ts';
 import { redact } from './redact.ts';
+import { pass } from './pass.ts';
+import { Runs } from './runs.ts';
 import { scan } from './scan.ts';
 
 /** `type:value` of everything found. */
@@ -133,9 +135,18 @@ test('any text at all: no throw, findings in order, inside the text, without ove
   );
 });
 
+test('what is looked at is a small multiple of the text, whatever repeats in it', () => {
+  for (const unit of ['sk-', 'sk--', 'sk-ant-', 'eyJ.', 'eyJ-', '.eyJ', 'eyJa.eyJ', 'SG.', 'ghp_', 'token:', 'key=', 'auth:', ':pwd', 'authorization: basic ', 'sk-token=']) {
+    const text = unit.repeat(Math.ceil(200_000 / unit.length));
+    const runs = new Runs();
+    pass(text, { at: 0, word: -1 }, text.length, [], runs);
+    assert.ok(runs.steps > 0 && runs.steps <= 4 * text.length, `${unit}: ${runs.steps}`);
+  }
+});
+
 test('long hostile inputs cost time in proportion to their length', () => {
   // Each would take minutes with a scanner that looks back or ahead without a bound; the test runner's own limit is the judge.
-  for (const unit of ['a@', '1-', '(', ':', '://a:', 'password=', '"', 'eyJ', 'DE89 ', '-----BEGIN ', '-----BEGIN PRIVATE KEY-----', 'a:a:', '1.1.', 'x="']) {
+  for (const unit of ['a@', '1-', '(', ':', '://a:', 'password=', '"', 'eyJ', 'DE89 ', '-----BEGIN ', '-----BEGIN PRIVATE KEY-----', 'sk-', 'eyJ.', '::', 'token:', 'a:a:', '1.1.', 'x="']) {
     const text = unit.repeat(Math.ceil(400_000 / unit.length));
     assert.ok(Array.isArray(scan(text)));
   }

@@ -2,6 +2,7 @@
 import { isAlnum } from './characters.ts';
 import { phraseStarts } from './phrases.ts';
 import type { Finding } from './finding.ts';
+import { alphabet, type Alphabet, type Run, type Runs } from './runs.ts';
 
 interface TokenRule {
   readonly kind: string;
@@ -91,12 +92,18 @@ export const tokenShapes: readonly { readonly prefix: string; readonly extra: st
 /** A token is not followed further: no format is longer, and what is looked at must have an end. */
 const longest = 16 * 1024;
 
+interface Candidate extends TokenRule {
+  readonly alphabet: Alphabet;
+  /** A sentence may end behind it: `.-=` at its end are none of it. */
+  readonly trims: boolean;
+}
+
 /** Rules by their first two characters (7 bits each), for one table look-up per word. */
-const byPair: readonly (readonly TokenRule[] | undefined)[] = (() => {
-  const table: (TokenRule[] | undefined)[] = Array.from({ length: 16384 });
+const byPair: readonly (readonly Candidate[] | undefined)[] = (() => {
+  const table: (Candidate[] | undefined)[] = Array.from({ length: 16384 });
   for (const rule of rules) {
     const key = (rule.prefix.charCodeAt(0) << 7) | rule.prefix.charCodeAt(1);
-    (table[key] ??= []).push(rule);
+    (table[key] ??= []).push({ ...rule, alphabet: alphabet(rule.extra, rule.upper === true, rule.hex === true), trims: rule.extra.includes('.') });
   }
   return table;
 })();
@@ -110,43 +117,35 @@ export function mayStart(c: number, next: number): boolean {
   return c < 128 && next < 128 && hasRule[(c << 7) | next] === 1;
 }
 
-/** The token that starts with the word at `i`, or undefined. `c` is the character there; `mayStart` said yes. */
-export function tokenAt(text: string, i: number, c: number): Finding | undefined {
+/** The token that starts with the word at `i`, or undefined. `c` is the character there; `mayStart` said yes. `runs`: those of this text. */
+export function tokenAt(text: string, i: number, c: number, runs: Runs): Finding | undefined {
   const rules = byPair[(c << 7) | text.charCodeAt(i + 1)];
-  return rules && match(text, i, rules);
+  return rules && match(text, i, rules, runs);
 }
 
-function match(text: string, i: number, candidates: readonly TokenRule[]): Finding | undefined {
+function match(text: string, i: number, candidates: readonly Candidate[], runs: Runs): Finding | undefined {
   for (const rule of candidates) {
     if (!text.startsWith(rule.prefix, i)) continue;
     const from = i + rule.prefix.length;
-    let end = from;
-    while (isBody(text.charCodeAt(end), rule) && end - i < longest) end += 1;
-    while (end > from && '.-='.includes(text[end - 1] ?? '') && rule.extra.includes('.')) end -= 1;
+    const run = runs.measure(text, from, i + longest, rule.alphabet);
+    const end = rule.trims ? Math.max(from, run.solid) : run.end;
     const length = end - from;
     if (length < rule.min || (rule.exact !== undefined && (length !== rule.exact || isAlnum(text.charCodeAt(end))))) continue;
-    const body = text.slice(from, end);
-    if (rule.kind === 'jwt' ? !isJwt(text.slice(i, end)) : !looksRandom(body, rule.upper === true)) continue;
+    if (rule.kind === 'jwt' ? !isJwt(text, i, from, end, run) : !looksRandom(from, run, rule.upper === true, rule.trims)) continue;
     return { type: 'secret', start: i, end, confidence: 0.98, kind: rule.kind };
   }
   return undefined;
 }
 
-function isBody(c: number, rule: TokenRule): boolean {
-  if (rule.hex === true) return (c >= 48 && c < 58) || (c >= 97 && c < 103);
-  if (rule.upper === true) return (c >= 48 && c < 58) || (c >= 65 && c < 91);
-  return isAlnum(c) || (c < 128 && rule.extra.includes(String.fromCharCode(c)) && rule.extra !== '');
-}
-
-/** Three base64url parts, the first a JSON object. */
-function isJwt(token: string): boolean {
-  const parts = token.split('.');
-  return parts.length === 3 && parts.every((part) => part.length >= 4) && (parts[1]?.startsWith('ey') ?? false);
+/** Three base64url parts, the first and the second a JSON object. */
+function isJwt(text: string, i: number, from: number, end: number, { dots }: Run): boolean {
+  const [more = -1, first = -1, second = -1] = [dots.at(-3), dots.at(-2), dots.at(-1)];
+  if (first < from || more >= from) return false;
+  return first - i >= 4 && second - first > 4 && end - second > 4 && text.startsWith('ey', first + 1);
 }
 
 /** Digits beside letters, and no long run of one character: words with dashes and `xxxxxxxx` are no tokens. */
-function looksRandom(body: string, upper: boolean): boolean {
-  if (/(.)\1{5}/.test(body)) return false;
-  if (!/[A-Za-z]/.test(body)) return false;
-  return upper || /\d/.test(body);
+function looksRandom(from: number, run: Run, upper: boolean, trims: boolean): boolean {
+  if ((trims ? run.sameSolid : run.same) >= from) return false;
+  return run.letter >= from && (upper || run.digit >= from);
 }
