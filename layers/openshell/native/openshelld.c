@@ -1,6 +1,7 @@
 /* openshelld: the root daemon. Starts the services, makes sandboxes through shims, performs approved file operations. Usage: openshelld --config FILE [--store FD], or openshelld --alone (openshelld_alone.h) */
 #include "openshelld.h"
 #include "openshelld_alone.h"
+#include "openshelld_descriptors.h"
 #include "openshelld_checkpoints.h"
 #include "openshelld_connected.h"
 #include "openshelld_lsm.h"
@@ -88,16 +89,13 @@ static int open_signals(void) {
 
 /* What is the same for every openshelld, before it has read anything. 0, or -1 with errno. */
 static int settle(bool alone) {
-  struct rlimit files, core = {0, 0};
+  struct rlimit core = {0, 0};
   umask(022);
   priority_raise(!alone);
   /* Without groups of root's, so that an operation with an agent's fsuid has no group but the agent's. */
   if (geteuid() == 0 && setgroups(0, NULL) < 0) return -1;
   if (setrlimit(RLIMIT_CORE, &core) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) return -1;
-  if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-    files.rlim_cur = files.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &files);
-  }
+  descriptors_open();
   become_prepare();
   return 0;
 }

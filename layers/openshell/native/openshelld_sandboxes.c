@@ -3,6 +3,7 @@
 #include "holds_starts.h"
 #include "lsm_kernel.h"
 #include "openshelld_lsm.h"
+#include "openshelld_descriptors.h"
 #include "openshelld_devices.h"
 #include "cgroup.h"
 #include "openshelld_alone.h"
@@ -88,7 +89,7 @@ void asked_create(struct service *service, json_t *message, json_int_t id) {
   const char *name = NULL, *registration = NULL, *worker = NULL;
   char path[128], err[400] = "";
   json_t *plan = NULL;
-  int count = 0;
+  int count = 0, used;
   if (json_unpack(message, "{s:s,s:o,s:s,s:s}", "sandbox", &name, "plan", &plan, "registration", &registration, "worker", &worker) < 0 || !good_id(name) || !json_is_object(plan)) {
     reply_error(service, id, "protocol", "sandbox.create needs a sandbox id, a plan, a registration and a worker");
     return;
@@ -98,6 +99,7 @@ void asked_create(struct service *service, json_t *message, json_int_t id) {
   struct service *owner = service_find(worker);
   if (sandbox_find(name)) reply_error(service, id, "exists", "there is already a sandbox %s", name);
   else if (count >= config.max_sandboxes) reply_error(service, id, "full", "this host allows %d sandboxes", config.max_sandboxes);
+  else if (!descriptors_suffice(&used)) reply_error(service, id, "full", "openshelld has %d files open and may have %d (RLIMIT_NOFILE): there is no room for another sandbox", used, descriptors_most());
   else if (registration[0] && !workspace) reply_error(service, id, "registration", "no workspace is registered as %s", registration);
   else if (registration[0] && release_first(service, message, id, registration)) return;
   else if (worker[0] && (!owner || owner->role != ROLE_WORKER)) reply_error(service, id, "worker", "there is no worker %s", worker);

@@ -1,4 +1,5 @@
 /* Where a caller's relative paths begin, and which folders its paths led to last. */
+#include "openshelld_descriptors.h"
 #include "openshelld_loop.h"
 #include "openshelld_text.h"
 #include "perform.h"
@@ -115,10 +116,11 @@ bool kept_parent(struct place *place, const struct view *view, const struct fold
   return true;
 }
 
+/* What is only kept to be quicker never takes the half that sandboxes themselves need. */
 void keep_parent(struct place *place, const struct view *view, const struct folder_id *base, const char *path) {
   struct kept *k = slot(view, base, path);
   /* Full until it is old: the other place of this operation may be what is there. */
-  if (strlen(path) >= sizeof k->path || (k->uid != 0 && boottime_ms() < k->until)) return;
+  if (strlen(path) >= sizeof k->path || place->parent >= descriptors_most() / 2 || (k->uid != 0 && boottime_ms() < k->until)) return;
   drop(k);
   if (k->uid != 0) return;
   *k = (struct kept){.uid = view->uid, .base = *base, .in = place->in, .until = boottime_ms() + KEEP_MS, .fd = place->parent};
