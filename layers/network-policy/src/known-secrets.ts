@@ -5,12 +5,15 @@ export class KnownSecrets {
   /** For searches that look for other things as well. */
   readonly known: KnownSet;
   readonly #needles: readonly Buffer[];
+  /** In small letters: HTTP/2 has no others in names. */
+  readonly #folded: readonly string[];
   /** Bytes that a match may reach back over a chunk boundary. */
   readonly #reach: number;
 
   constructor(secrets: readonly string[]) {
     this.known = compileKnown([...secrets]);
     this.#needles = this.known.byteNeedles.map((needle) => Buffer.from(needle, 'latin1'));
+    this.#folded = this.known.needles.map((needle) => needle.toLowerCase());
     this.#reach = this.#needles.reduce((longest, needle) => Math.max(longest, needle.length), 1) - 1;
   }
 
@@ -73,6 +76,19 @@ export class KnownSecrets {
       }
     }
     return { bytes: copy ?? bytes, count };
+  }
+
+  /** Header fields (name, value, …) with each secret in a value masked; a field whose name shows one, in any case, is left out. */
+  maskFields(fields: readonly string[]): string[] {
+    const shows = (text: string): boolean => this.#folded.some((needle) => text.includes(needle));
+    if (this.empty || !shows(fields.join('\n').toLowerCase())) return [...fields];
+    const out: string[] = [];
+    for (let i = 0; i + 1 < fields.length; i += 2) {
+      const name = fields[i] ?? '';
+      const value = fields[i + 1] ?? '';
+      if (!shows(name.toLowerCase())) out.push(name, this.inText(value) ? this.maskBytes(Buffer.from(value, 'latin1')).bytes.toString('latin1') : value);
+    }
+    return out;
   }
 
   /** Length of the longest tail that is the beginning of some needle. */

@@ -61,7 +61,7 @@ export class Relay implements Dispatcher.DispatchHandler {
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
     if (status < 200) {
-      this.#wire.interim(status, responseHeaders(controller.rawHeaders, this.#masked));
+      this.#wire.interim(status, this.#core.values.maskFields(responseHeaders(controller.rawHeaders, this.#masked)));
       return;
     }
     if (this.#wire.gone) {
@@ -134,7 +134,7 @@ export class Relay implements Dispatcher.DispatchHandler {
       const rest = this.#transforms.length > 0 ? endThrough(this.#transforms) : undefined;
       if (rest && rest.length > 0) this.#wire.write(rest);
       this.#done = true;
-      this.#wire.end(responseTrailers(controller.rawTrailers, this.#masked));
+      this.#wire.end(this.#core.values.maskFields(responseTrailers(controller.rawTrailers, this.#masked)));
       this.#events.ended();
     } catch (thrown) {
       this.#broke(controller, thrown);

@@ -22,7 +22,7 @@ export function dispatchWebSocket(core: Core, passing: Passing, wire: UpgradeWir
     connect: () => upstreams.connect(name, port, tls),
     filters: core.hooks.messages.flatMap((hook) => hook.open(passing) ?? []),
     visible: (raw) => {
-      const shown = responseHeaders([...raw], masked);
+      const shown = core.values.maskFields(responseHeaders([...raw], masked));
       return shown.filter((_, i) => !(shown[i - (i % 2)] ?? '').toLowerCase().startsWith('sec-websocket-'));
     },
     open: (head: AnswerHead): readonly ByteTransform[] => core.hooks.incoming.flatMap((hook) => hook.open(passing, head) ?? []),

@@ -33,7 +33,9 @@ function wholeAnswers(text: string): number {
     if (end < 0) return count;
     const head = text.slice(at, end);
     const length = /content-length: (\d+)/i.exec(head)?.[1];
-    const last = /transfer-encoding: chunked/i.test(head) ? text.indexOf('0\r\n\r\n', end) + 5 : end + 4 + Number(length ?? 0);
+    const chunks = /transfer-encoding: chunked/i.test(head) ? /\r\n0\r\n(?:[!-~][^\r\n]*\r\n)*\r\n/.exec(text.slice(end + 2)) : undefined;
+    if (chunks === null) return count;
+    const last = chunks ? end + 2 + chunks.index + chunks[0].length : end + 4 + Number(length ?? 0);
     if (last < end || text.length < last) return count;
     at = last;
   }

@@ -9,6 +9,7 @@ import { httpCases, worksWithoutTheProxy } from './http.ts';
 import { fuzz } from './fuzz.ts';
 import { fromInside } from './inside.ts';
 import { protocolAttacks } from './protocols/index.ts';
+import { rebinding } from './rebinding.ts';
 import { smuggling } from './smuggling.ts';
 import { targets } from './targets.ts';
 import { tlsCases } from './tls.ts';
@@ -33,6 +34,7 @@ export async function networkAttacks(check: Checks, made: (instance: Instance) =
     await world.close();
   }
   await protocolAttacks(check);
+  await rebinding(check);
   check.section('parsers of the way out');
   fuzz(check);
   await differential(check);

@@ -28,7 +28,7 @@ export const credentialMask: IncomingHook = {
   open: (passing, head) => {
     const { values: secrets } = passing.core;
     if (secrets.empty) return undefined;
-    head.headers = head.headers.map((value, i) => (i % 2 === 1 && secrets.inText(value) ? secrets.maskBytes(Buffer.from(value, 'latin1')).bytes.toString('latin1') : value));
+    head.headers = secrets.maskFields(head.headers);
     if (!isPlain(headerOf(head, 'content-encoding'))) {
       if (!hasCredential(passing)) return undefined;
       throw new Stopped(refusal(passing.core.config.version, 'proxy.answer-encoding', 'The answer is encoded although that was not asked for, so a credential in it could not be masked.', 'Ask the operator to look at this service.'), 'the answer is encoded and cannot be searched for credentials', 502);
