@@ -4,6 +4,7 @@ import { deaths, parents } from './deaths.ts';
 import { exhaustion } from './exhaustion.ts';
 import { fullDisk } from './full-disk.ts';
 import { network } from './network.ts';
+import { payloads } from './payloads.ts';
 
 if (process.getuid?.() !== 0) {
   console.error('The fault tests make sandboxes and a file system; run them as root or with sudo.');
@@ -12,6 +13,6 @@ if (process.getuid?.() !== 0) {
 const check = new Checks();
 const start = performance.now();
 const only = process.argv[2];
-for (const [name, part] of Object.entries({ deaths, parents, exhaustion, fullDisk, network })) if (only === undefined || only === name) await check.step(name, () => part(check));
+for (const [name, part] of Object.entries({ deaths, parents, exhaustion, fullDisk, network, payloads })) if (only === undefined || only === name) await check.step(name, () => part(check));
 console.log(`     ${Math.round((performance.now() - start) / 1000)} s`);
 process.exit(check.close());

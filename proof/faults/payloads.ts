@@ -1,0 +1,143 @@
+/** With `logPayloads: false` nothing that a sandbox sends or gets is kept: every file of the instance is searched for it, after requests and answers that passed, were blocked and were rewritten. */
+import { randomBytes } from 'node:crypto';
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { gunzipSync, gzipSync } from 'node:zlib';
+import type { Checks } from '../harness/checks.ts';
+import { Instance, until } from '../harness/instance.ts';
+
+const network = (port: number): string => `networkPolicy:
+  name: payloads
+  egress:
+    allow:
+      - { domain: service.example, ports: [${port}], methods: [GET, POST], addresses: [127.0.0.1] }
+  inspection:
+    logPayloads: false
+    actions: { email: log, credit-card: block }
+    responses: { actions: { credit-card: block, email: redact } }
+`;
+
+/** Sends each request of \`asked.json\` and writes what came to \`got.json\`: nothing of it is on its output, which is kept. */
+const agent = `import base64, json, urllib.request, urllib.error
+got = []
+for one in json.load(open('/workspace/asked.json')):
+    body = base64.b64decode(one['body']) if one['body'] else None
+    req = urllib.request.Request(one['url'], data=body, headers=one['headers'])
+    try:
+        with urllib.request.urlopen(req, timeout=60) as res:
+            got.append([res.status, base64.b64encode(res.read()).decode()])
+    except urllib.error.HTTPError as e:
+        got.append([e.code, base64.b64encode(e.read()).decode()])
+json.dump(got, open('/workspace/got.json', 'w'))
+`;
+
+interface Asked {
+  readonly path: string;
+  readonly body: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly status: number;
+}
+
+export async function payloads(check: Checks): Promise<void> {
+  check.section('what a run carried is in no file');
+  const mark = (what: string): string => `${what}${randomBytes(9).toString('hex')}`;
+  const [sent, query, header, answered, streamed, packed, person, control] = [mark('sent'), mark('query'), mark('header'), mark('answered'), mark('streamed'), mark('packed'), mark('person'), mark('control')];
+  const [cardOut, cardIn] = ['4556737586899855', '4716108999716531'];
+  const server = createServer((req, res) => {
+    req.resume();
+    req.on('end', () => {
+      const json = { 'content-type': 'application/json' };
+      if (req.url?.startsWith('/stream') === true) res.writeHead(200, { 'content-type': 'text/event-stream' }).end(`data: ${streamed}\n\n`);
+      else if (req.url === '/packed') res.writeHead(200, { ...json, 'content-encoding': 'gzip' }).end(gzipSync(JSON.stringify({ packed })));
+      else if (req.url === '/blocked') res.writeHead(200, json).end(JSON.stringify({ card: cardIn, answered }));
+      else res.writeHead(200, json).end(JSON.stringify({ answered, mail: `${person}@example.org` }));
+    });
+  });
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  const { port } = server.address() as AddressInfo;
+  const asked: readonly Asked[] = [
+    { path: `/${control}?q=${query}`, body: JSON.stringify({ text: sent, mail: `${person}@example.org` }), headers: { 'content-type': 'application/json', 'x-note': header }, status: 200 },
+    { path: '/form', body: `text=${sent}`, headers: { 'content-type': 'application/octet-stream' }, status: 200 },
+    { path: '/refused', body: JSON.stringify({ card: cardOut, text: sent }), headers: { 'content-type': 'application/json' }, status: 403 },
+    { path: '/stream', body: '', status: 200 },
+    { path: '/packed', body: '', status: 200 },
+    { path: '/blocked', body: '', status: 403 },
+  ];
+  const instance = new Instance();
+  try {
+    mkdirSync(join(instance.root, 'etc/nemoclaw'), { recursive: true });
+    writeFileSync(join(instance.root, 'etc/nemoclaw/host.yaml'), 'demo: 0\n');
+    const folder = join(instance.state, 'blueprints/payloads');
+    mkdirSync(folder, { recursive: true, mode: 0o755 });
+    const files = {
+      'blueprint.yaml': 'apiVersion: nemoclaw.dev/v1\nkind: Blueprint\nname: payloads\nversion: 1.0.0\ndescription: A shell\nrole: support\nagent: { kind: shell }\nfiles: { sandbox: sandbox.yaml, network: network.yaml, inference: inference.yaml }\n',
+      'inference.yaml': 'providers:\n  - { name: local, kind: vllm, endpoint: "http://127.0.0.1:9/v1", model: none, location: local }\ndefault: local\n',
+      'sandbox.yaml': 'apiVersion: openshell.nvidia.com/v1\nkind: SandboxPolicy\nmetadata: { name: payloads }\nspec:\n  isolation: { network: restricted, filesystem: workspace, syscalls: standard }\n',
+      'network.yaml': network(port),
+    };
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
+    const workspace = join(instance.root, 'work');
+    mkdirSync(workspace);
+    writeFileSync(join(workspace, 'agent.py'), agent);
+    writeFileSync(join(workspace, 'asked.json'), JSON.stringify(asked.map(({ path, body, headers }) => ({ url: `http://service.example:${port}${path}`, body: Buffer.from(body).toString('base64'), headers: headers ?? {} }))));
+    const made = await instance.cli(['onboard', '--yes', '--name', 'quiet', '--blueprint', 'payloads', '--workspace', workspace], { timeoutMs: 300_000 });
+    if (made.code !== 0) throw new Error(`the sandbox does not start: ${made.out}${made.err}`);
+    const ran = await instance.cli(['quiet', 'exec', '--', '/usr/bin/python3', '/workspace/agent.py'], { timeoutMs: 180_000 });
+    const got = existsSync(join(workspace, 'got.json')) ? (JSON.parse(readFileSync(join(workspace, 'got.json'), 'utf8')) as [number, string][]) : [];
+    check.that('requests and answers passed, were blocked and were rewritten', asked.every(({ status }, i) => got[i]?.[0] === status), [got.map(([status]) => status), ran.out, ran.err]);
+    const texts = got.map(([, body]) => Buffer.from(body, 'base64')).map((bytes) => (bytes[0] === 0x1f ? gunzipSync(bytes) : bytes).toString());
+    check.that('what passed arrived', texts[0]?.includes(answered) === true && texts[3]?.includes(streamed) === true && texts.some((text) => text.includes(packed)), texts);
+    check.that('what was redacted or blocked did not', !texts.join('').includes(person) && !texts.join('').includes(cardIn), texts);
+    const kept = (): readonly string[] => filesBelow(instance.root, new Set([workspace, join(instance.root, 'opt')]));
+    const holding = (text: string): readonly string[] => kept().filter((file) => contains(file, text));
+    await until('the last request on record', () => (holding('/blocked').length > 0 ? true : undefined), 60_000).catch(() => undefined);
+    check.that('the search finds what is kept: the path of a request', holding(control).length > 0, kept());
+    for (const [what, text] of Object.entries({ 'a body that was sent': sent, 'a query': query, 'a header': header, 'an answer': answered, 'a stream': streamed, 'an encoded answer': packed, 'an address': person, 'a card that was sent': cardOut, 'a card that came': cardIn })) {
+      const found = holding(text);
+      check.that(`no file holds ${what}`, found.length === 0, found);
+    }
+    await instance.cli(['down'], { timeoutMs: 120_000 });
+    check.that('nor after everything has stopped', [sent, query, header, answered, streamed, packed, person, cardOut, cardIn].every((text) => holding(text).length === 0), kept());
+  } finally {
+    await instance.destroy();
+    await new Promise<void>((done) => {
+      server.close(() => done());
+      server.closeAllConnections();
+    });
+  }
+}
+
+/** All plain files below a folder, without those in `except`. What goes away meanwhile is no file. */
+function filesBelow(folder: string, except: ReadonlySet<string>): string[] {
+  if (except.has(folder)) return [];
+  let names: string[];
+  try {
+    names = readdirSync(folder);
+  } catch {
+    return [];
+  }
+  return names.flatMap((name) => {
+    const path = join(folder, name);
+    try {
+      const about = lstatSync(path);
+      return about.isDirectory() ? filesBelow(path, except) : about.isFile() ? [path] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+/** Plain, in hexadecimal, or in base64 at any alignment. */
+function contains(file: string, text: string): boolean {
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(file);
+  } catch {
+    return false;
+  }
+  const raw = Buffer.from(text);
+  const base64 = [0, 1, 2].map((shift) => Buffer.concat([Buffer.alloc(shift), raw]).toString('base64').slice(shift === 0 ? 0 : 4, -4));
+  return [text, raw.toString('hex'), ...base64].some((form) => bytes.includes(form));
+}
