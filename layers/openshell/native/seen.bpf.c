@@ -67,6 +67,16 @@ static __always_inline __u64 reg_at(const char *from) {
  * A name that is not there is news only where the view may have hidden it. Programs look for hundreds of files that are nowhere,
  * nearly all below these folders, which user space would not tell of either: left out here, they cannot fill the ring.
  */
+#define CLIMBS_WITHIN 16
+/* "/.." right behind such a folder's name: the path leads out of it. Programs that mean what is in it write that later, if at all. */
+static __always_inline int climbs_out(const void *path) {
+  char text[CLIMBS_WITHIN] = {0};
+  if (bpf_probe_read_user_str(text, sizeof text, path) < 0) return 0;
+  for (int i = 3; i < CLIMBS_WITHIN - 2; i++)
+    if (text[i] == '/' && text[i + 1] == '.' && text[i + 2] == '.') return 1;
+  return 0;
+}
+
 static __always_inline int looked_up_by_habit(const void *path) {
   __u32 head = 0;
   if (bpf_probe_read_user(&head, sizeof head, path) < 0 || (head & 0xff) != '/') return 1;
@@ -81,7 +91,7 @@ static __always_inline int looked_up_by_habit(const void *path) {
   case HEAD('/', 'd', 'e', 'v'):
   case HEAD('/', 't', 'm', 'p'):
   case HEAD('/', 'r', 'u', 'n'):
-  case HEAD('/', 'w', 'o', 'r'): return 1;
+  case HEAD('/', 'w', 'o', 'r'): return !climbs_out(path);
   }
   return 0;
 }

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define MOUNTS 256
-#define PATH 512
+#define PATH HIDDEN_PATH
 #define KNOWN_MS 1000
 
 static struct {
@@ -51,8 +51,7 @@ static void read_table(void) {
   if (file) fclose(file);
 }
 
-/* Without "//", "/./" and "/../", by the letters alone. */
-static bool plain(const char *path, char out[PATH]) {
+bool plain_path(const char *path, char out[HIDDEN_PATH]) {
   size_t used = 0;
   while (*path) {
     while (*path == '/') path++;
@@ -82,7 +81,7 @@ bool host_may_have(const char *given) {
   const char *root = "/";
   struct open_how how = {.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC, .resolve = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS};
   if (boottime_ms() >= table.until) read_table();
-  if (!table.whole || !plain(given, path)) return true;
+  if (!table.whole || !plain_path(given, path)) return true;
   for (int i = 0; i < table.count; i++) {
     if (!below(path, table.mount[i].path)) continue;
     if (!table.mount[i].local) return true;

@@ -92,13 +92,15 @@ static bool starts_nothing(const struct seen_watch *watch, const char *path) {
 }
 
 /* True if the view hides something of this name. What programs look up by habit and what everybody may read is not worth telling. */
-static bool hides(const char *path) {
+static bool hides(const char *given) {
   static const char *const habits[] = {"/usr/", "/sys/", "/proc/", "/dev/", "/lib", "/bin/", "/sbin/", "/tmp/", "/run/"};
   struct stat st;
-  if (path[0] != '/') return false;
+  char path[HIDDEN_PATH];
+  if (given[0] != '/') return false;
+  if (!plain_path(given, path)) return host_may_have(given);
   for (size_t i = 0; i < sizeof habits / sizeof *habits; i++)
     if (strncmp(path, habits[i], strlen(habits[i])) == 0) return false;
-  if (strncmp(path, "/etc/", 5) == 0 && !strstr(path, "/..") && (fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_mode & 0004)) return false;
+  if (strncmp(path, "/etc/", 5) == 0 && (fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_mode & 0004)) return false;
   return host_may_have(path);
 }
 

@@ -163,10 +163,9 @@ describe('system calls that are seen', { skip: process.getuid?.() === 0 ? false 
     const lost = report.withheld + report.ringFull;
     assert.ok(lost > 0, 'the flood fitted');
     await seen('full');
-    await ledger.saw('event', (m) => m.event.sandbox === 'full' && typeof m.event.data?.['dropped'] === 'number');
-    const dropped = events('full').reduce((sum, e) => sum + Number(e.data?.['dropped'] ?? 0), 0);
-    const all = Object.values((await seen('full')).counts);
-    assert.ok(dropped >= lost && all.length > 0);
+    // Told in several parts, each on the ledger's own connection to us: the last may come after the answer.
+    await ledger.saw('event', () => events('full').reduce((sum, e) => sum + Number(e.data?.['dropped'] ?? 0), 0) >= lost);
+    assert.ok(Object.values((await seen('full')).counts).length > 0);
     // Every success of this call is either told or said to be lost.
     const told = events('full').filter((e) => e.verdict === 'allow').length;
     assert.ok(told >= 3 && told <= 3000, String(told));
