@@ -56,6 +56,16 @@ export interface ProviderPlan {
 }
 
 /** Everything a worker needs to own a sandbox; sent at attach and with every policy version. */
+/** What is left of the rate of one rule. */
+export interface RateLeft {
+  /** The rule and its rate. */
+  readonly key: string;
+  /** Requests, a part of one included. */
+  readonly left: number;
+  /** ms since epoch at which that was so. */
+  readonly at: number;
+}
+
 export interface SandboxConfig {
   readonly sandbox: string;
   readonly name: string;
@@ -76,6 +86,8 @@ export interface SandboxConfig {
   /** Who may call in, nobody if absent; a rule without a proof is not among them. */
   readonly ingress?: readonly IngressEntry[];
   readonly label: Sensitivity;
+  /** What was left of its rates when a worker last said it; [] for a sandbox that is new. Absent: nobody knows, and each rate begins with nothing left. */
+  readonly rates?: readonly RateLeft[];
   /** The policy is content with what this host can enforce (`enforcement: best-effort`). */
   readonly bestEffort?: true;
   /** ms: model streams (with keep-alive) and plain HTTP. */
@@ -109,6 +121,8 @@ export type WorkerToGateway =
   | { readonly t: 'grant.consume'; readonly id: number; readonly sandbox: string; readonly key: string }
   /** The other side refused it: get a newer value. Answered by ok after the new configuration, or no. */
   | { readonly t: 'credential.renew'; readonly id: number; readonly sandbox: string; readonly placeholder: string }
+  /** For the worker after this one; all that were ever used. */
+  | { readonly t: 'rates'; readonly sandbox: string; readonly rates: readonly RateLeft[] }
   | { readonly t: 'usage'; readonly sandbox: string; readonly requests: number; readonly bytesOut: number; readonly tokens: number };
 
 /** HoldRequest as JSON: maps become entry lists. */

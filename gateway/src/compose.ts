@@ -63,6 +63,10 @@ export async function openGateway(ports: Ports): Promise<Gateway> {
     raise: (id, to, why) => raiseLabel(house, id, to, why),
     consume: (id, key) => (sandboxes.get(id)?.record.value.state === 'running' ? desk.consumeGrant(id, key) : Promise.resolve(false)),
     renew: (id, placeholder) => renewAsked(house, id, placeholder),
+    rates: (id, rates) => {
+      const live = sandboxes.get(id);
+      if (live) live.rates = rates;
+    },
     usage: (id, { requests, bytesOut, tokens }) => {
       const live = sandboxes.get(id);
       if (live) live.usage = { requests, bytesOut, tokens };

@@ -1,6 +1,6 @@
 /** The gateway's end of a link to one worker. What comes over it is hostile input: bounded, checked, and only about sandboxes that this worker was given. */
 import type { Duplex } from 'node:stream';
-import { encodeFrame, FrameDecoder, sensitivities, type GatewayToWorker, type HoldRequestWire, type Sensitivity } from '@nemoclaw/contract';
+import { encodeFrame, FrameDecoder, sensitivities, type GatewayToWorker, type HoldRequestWire, type RateLeft, type Sensitivity } from '@nemoclaw/contract';
 import { z } from 'zod';
 import { holdWireSchema } from '../approvals/record.ts';
 
@@ -15,6 +15,7 @@ const messageSchema = z.discriminatedUnion('t', [
   z.object({ t: z.literal('label.raise'), id, sandbox, to: z.enum(sensitivities), why: text }),
   z.object({ t: z.literal('grant.consume'), id, sandbox, key: z.string().regex(/^[0-9a-f]{64}$/) }),
   z.object({ t: z.literal('credential.renew'), id, sandbox, placeholder: z.string().min(1).max(256) }),
+  z.object({ t: z.literal('rates'), sandbox, rates: z.array(z.object({ key: z.string().max(256), left: z.number().min(0), at: z.number().min(0) })).max(1024) }),
   z.object({ t: z.literal('usage'), sandbox, requests: z.number().min(0), bytesOut: z.number().min(0), tokens: z.number().min(0) }),
 ]);
 
@@ -31,6 +32,8 @@ export interface WorkerEvents {
   consume(sandbox: string, key: string): Promise<boolean>;
   /** Whether a newer value of this credential is in force. */
   renew(sandbox: string, placeholder: string): Promise<boolean>;
+  /** What is left of the sandbox's rates, to be told to the worker after this one. */
+  rates(sandbox: string, rates: readonly RateLeft[]): void;
   usage(sandbox: string, counts: { readonly requests: number; readonly bytesOut: number; readonly tokens: number }): void;
   /** The worker did what no honest worker does; the link is already closed. */
   breach(why: string): void;
@@ -106,6 +109,8 @@ export class WorkerLink {
         return this.#events.configured(message.sandbox, message.version, message.error);
       case 'flushed':
         return this.#events.flushed(message.flushId);
+      case 'rates':
+        return this.#events.rates(message.sandbox, message.rates);
       case 'usage':
         return this.#events.usage(message.sandbox, message);
       case 'hold.withdrawn':

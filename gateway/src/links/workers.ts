@@ -12,6 +12,7 @@ export interface WorkersEvents {
   raise: WorkerEvents['raise'];
   consume: WorkerEvents['consume'];
   renew: WorkerEvents['renew'];
+  rates: WorkerEvents['rates'];
   usage: WorkerEvents['usage'];
   breach(worker: string, why: string): void;
   /** A link stands: configure what this worker owns. */
@@ -54,6 +55,7 @@ export class Workers {
       raise: (sandbox, to, why) => this.#events.raise(sandbox, to, why),
       consume: (sandbox, key) => this.#events.consume(sandbox, key),
       renew: (sandbox, placeholder) => this.#events.renew(sandbox, placeholder),
+      rates: (sandbox, rates) => this.#events.rates(sandbox, rates),
       usage: (sandbox, counts) => this.#events.usage(sandbox, counts),
       breach: (why) => this.#events.breach(worker, why),
       closed: () => {

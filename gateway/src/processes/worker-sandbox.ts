@@ -2,7 +2,7 @@
 import { createServer } from 'node:net';
 import type { Server } from 'node:net';
 import { emptyHistory, joinSensitivity } from '@nemoclaw/contract';
-import type { Approver, AuditSink, Clock, Decider, Ids, LabelKeeper, SandboxConfig, Sensitivity } from '@nemoclaw/contract';
+import type { Approver, AuditSink, Clock, Decider, Ids, LabelKeeper, RateLeft, SandboxConfig, Sensitivity } from '@nemoclaw/contract';
 import { decide, decodePolicy } from '@nemoclaw/decide';
 import type { CompiledPolicy } from '@nemoclaw/decide';
 import { createEgress, inferenceHost } from '@nemoclaw/network-policy';
@@ -21,6 +21,8 @@ export interface SandboxPorts {
   readonly raise: (sandbox: string, to: Sensitivity, why: string) => Promise<void>;
   /** Has a credential renewed whose value was refused; resolves with whether a newer one is in force. */
   readonly renew: (sandbox: string, placeholder: string) => Promise<boolean>;
+  /** Has the gateway keep what is left of the rates, for the worker after this one. */
+  readonly rates?: (sandbox: string, rates: readonly RateLeft[]) => void;
   readonly closeFd: (fd: number) => void;
   /** Tests bind addresses in place of descriptors. */
   readonly source?: (fd: number) => SocketSource;
@@ -52,6 +54,8 @@ export class WorkerSandbox {
   #egress: Egress | undefined;
   #router: Router | undefined;
   #label: Sensitivity = 'restricted';
+  /** What is left of its rates, as far as it is known. */
+  #rates: readonly RateLeft[] | undefined;
   #turn: Promise<void> = Promise.resolve();
 
   constructor(id: string, ports: SandboxPorts) {
@@ -113,6 +117,7 @@ export class WorkerSandbox {
       return;
     }
     this.#label = config.label;
+    this.#rates = config.rates;
     this.#inForce = { config, policy };
     if (!this.#fds) return;
     try {
@@ -161,6 +166,11 @@ export class WorkerSandbox {
     return stats && { requests: stats.requests, bytesOut: stats.bytesOut };
   }
 
+  /** To a gateway that may not know them. */
+  tellRates(): void {
+    if (this.#rates) this.#ports.rates?.(this.id, this.#rates);
+  }
+
   async #open(): Promise<void> {
     const fds = this.#fds;
     const inForce = this.#inForce;
@@ -180,6 +190,13 @@ export class WorkerSandbox {
     const egress = createEgress({
       sandbox: this.id, tcp: this.#door ? { server: this.#door } : source(fds[0]), dns: source(fds[1]), policy: () => current().policy, decider, config: inForce.config, approver, audit, clock, ids, recording,
       renew: (placeholder) => this.#ports.renew(this.id, placeholder),
+      rates: {
+        known: this.#rates,
+        tell: (rates) => {
+          this.#rates = rates;
+          this.#ports.rates?.(this.id, rates);
+        },
+      },
       local: new Map([[inferenceHost, (req, res) => router.handle(req, res)]]),
       history: () => (this.#label === 'restricted' ? { ...emptyHistory, readRestricted: true } : emptyHistory),
       ...(destination ? { destination } : {}),

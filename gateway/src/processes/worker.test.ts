@@ -176,6 +176,13 @@ async function fetchIt(method: string, path: string, body = ''): Promise<{ statu
   return { status: res.statusCode ?? 0, text };
 }
 
+async function canConnect(port: number): Promise<boolean> {
+  const socket = connect(port, '127.0.0.1');
+  const open = await new Promise<boolean>((done) => { socket.once('connect', () => done(true)); socket.once('error', () => done(false)); });
+  socket.destroy();
+  return open;
+}
+
 test('says hello, and again after a reset', () => {
   assert.deepEqual(rig.said.map((message) => message.t), ['hello']);
   rig.control({ t: 'reset' });
@@ -199,6 +206,27 @@ for (const order of ['attach first', 'configuration first']) {
   });
 }
 
+test('what a rate has left is told at once, and who serves the sandbox next goes on with it; where nobody knows, nothing is left', async () => {
+  const limits = network(`    allow:\n      - { domain: api.test, ports: [${upstreamPort}], methods: [GET], addresses: [127.0.0.1], rate: 2/h }\n`);
+  let count = 0;
+  const serve = async (rates?: SandboxConfig['rates']): Promise<number[]> => {
+    count += 1;
+    const sandbox = `sbx_${count}`;
+    rig.control({ t: 'attach', sandbox }, [10, 11]);
+    await rig.configure(gateway, { ...config(limits, 1, sandbox), ...(rates ? { rates } : {}) });
+    const statuses = [(await fetchIt('GET', '/x')).status, (await fetchIt('GET', '/x')).status, (await fetchIt('GET', '/x')).status];
+    gateway.send({ t: 'remove', sandbox });
+    while (await canConnect(rig.ports.tcp));
+    return statuses;
+  };
+  assert.deepEqual(await serve([]), [200, 200, 429]);
+  const told = await gateway.until((message) => message.t === 'rates' && (message.rates[0]?.left ?? 9) < 1);
+  assert.ok(told.t === 'rates' && told.rates[0]?.key === 'egress.allow[0] 2/3600000');
+  assert.deepEqual(await serve(told.rates), [429, 429, 429]);
+  assert.deepEqual(await serve([{ key: 'egress.allow[0] 2/3600000', left: 1, at: systemClock.now() }]), [200, 429, 429]);
+  assert.deepEqual(await serve(), [429, 429, 429]);
+});
+
 test('a second pair of descriptors for the same sandbox is closed, detach ends service', async () => {
   rig.control({ t: 'attach', sandbox: 'sbx_1' }, [10, 11]);
   await rig.configure(gateway, config(allowAll()));
@@ -206,12 +234,7 @@ test('a second pair of descriptors for the same sandbox is closed, detach ends s
   await fetchIt('GET', '/x');
   assert.deepEqual(rig.closedFds, [20, 21]);
   gateway.send({ t: 'remove', sandbox: 'sbx_1' });
-  for (;;) {
-    const socket = connect(rig.ports.tcp, '127.0.0.1');
-    const open = await new Promise<boolean>((done) => { socket.once('connect', () => done(true)); socket.once('error', () => done(false)); });
-    socket.destroy();
-    if (!open) break;
-  }
+  while (await canConnect(rig.ports.tcp));
 });
 
 test('a new version is in force when it is acknowledged; a damaged one changes nothing', async () => {

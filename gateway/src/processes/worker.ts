@@ -168,7 +168,9 @@ class DataPlane implements Worker {
         const inForce = this.#sandboxes.get(sandbox);
         if (inForce?.config) this.#ingress.set(inForce.config, () => inForce.label);
         this.#secrets = [...new Set([...this.#sandboxes.values()].flatMap((each) => each.secrets))];
-        if (this.#toRepeat.delete(sandbox)) this.#approver.repeat(sandbox);
+        if (!this.#toRepeat.delete(sandbox)) return;
+        this.#approver.repeat(sandbox);
+        inForce?.tellRates();
       },
       (error: unknown) => this.#gateway.send({ t: 'configured', sandbox, version, error: error instanceof Error ? error.message.slice(0, 1000) : 'unknown error' }),
     );
@@ -183,6 +185,7 @@ class DataPlane implements Worker {
         raise: async (name, to, why) => {
           if (!(await this.#gateway.ask({ t: 'label.raise', sandbox: name, to, why: why.slice(0, 1000) }))) throw new Error('The new label could not be recorded.');
         },
+        rates: (name, rates) => void this.#gateway.send({ t: 'rates', sandbox: name, rates }),
         renew: (name, placeholder) => this.#gateway.ask({ t: 'credential.renew', sandbox: name, placeholder }),
         program: (name, ends) => programOf(this.#openshelld, name, ends),
         ...(source ? { source } : {}), ...(destination ? { destination } : {}),

@@ -16,7 +16,7 @@ export function environmentOf(house: House, live: LiveSandbox, more: Readonly<Re
 }
 
 /** The configuration for its worker, as of now. `anchors`: trust anchors that were read just before, by file name; what is missing is read and put in. */
-export function configOf(house: House, live: Pick<LiveSandbox, 'record' | 'ca' | 'bundle' | 'inForce'>, anchors = new Map<string, string | undefined>()): ReturnType<typeof sandboxConfig> {
+export function configOf(house: House, live: Pick<LiveSandbox, 'record' | 'ca' | 'bundle' | 'inForce' | 'rates'>, anchors = new Map<string, string | undefined>()): ReturnType<typeof sandboxConfig> {
   return sandboxConfig(
     live,
     (id, provider) => house.secrets.keyOf(id, provider),

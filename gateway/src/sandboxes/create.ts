@@ -131,6 +131,7 @@ async function store(house: House, record: SandboxRecord, policy: PolicyRecord, 
     inForce,
     writes: new KeyedLock(),
     drivers: new Set(),
+    rates: [],
     usage: { requests: 0, bytesOut: 0, tokens: 0 },
   };
   house.sandboxes.add(live);

@@ -1,5 +1,5 @@
 /** The sandboxes as the gateway has them in memory, each with the revisions of what is stored of it. */
-import { NemoError, nameProblem, type PolicyBundle, type SandboxConfig, type SandboxView, type Store } from '@nemoclaw/contract';
+import { NemoError, nameProblem, type PolicyBundle, type RateLeft, type SandboxConfig, type SandboxView, type Store } from '@nemoclaw/contract';
 import { upstreamsOf } from '@nemoclaw/network-policy';
 import type { KeyedLock } from '../keyed-lock.ts';
 import type { InForce } from '../policy/engine.ts';
@@ -28,6 +28,8 @@ export interface LiveSandbox {
   leaving?: boolean;
   /** The trust anchors as last looked at; undefined: not looked yet, '': its worker may not have them. */
   anchors?: string;
+  /** What its worker last said of its rates; undefined: nobody has since this gateway began. */
+  rates?: readonly RateLeft[];
   /** Last counts its worker reported. */
   usage: { requests: number; bytesOut: number; tokens: number };
 }
@@ -90,7 +92,7 @@ export async function saveRecord(store: Store, live: LiveSandbox, change: Partia
 
 /** Everything its worker needs to own the sandbox. `keyOf` and `readAnchor` are asked each time, so that a new key or anchor comes with the next version. */
 export function sandboxConfig(
-  live: Pick<LiveSandbox, 'record' | 'ca' | 'bundle' | 'inForce'>,
+  live: Pick<LiveSandbox, 'record' | 'ca' | 'bundle' | 'inForce' | 'rates'>,
   keyOf: (sandbox: string, provider: ProviderRecord) => string | undefined,
   readAnchor: (file: string) => string | undefined,
   vault: Pick<Vault, 'plans' | 'get'>,
@@ -111,6 +113,7 @@ export function sandboxConfig(
     upstreams: upstreamsOf(network, readAnchor),
     ingress: ingressOf(network, { file: readAnchor, key: (name) => keyIn(vault.get(record.id, name)) }).entries,
     label: record.label,
+    ...(live.rates === undefined ? {} : { rates: live.rates }),
     ...(live.bundle.sandboxPolicy.spec.enforcement === 'best-effort' ? { bestEffort: true as const } : {}),
     patience: { streamMs: blueprint.patience.stream, httpMs: blueprint.patience.http, keepAliveMs },
   };

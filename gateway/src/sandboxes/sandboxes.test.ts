@@ -258,7 +258,8 @@ describe('restart', () => {
     await world.restart();
     await world.gateway.inventory(inventory(world));
     const after = await world.worker.until((worker) => worker.configs.get(id));
-    assert.deepEqual({ ...after, label: '' }, { ...before, label: '' });
+    // What is left of its rates only a worker can say now.
+    assert.deepEqual({ ...after, label: '', rates: undefined }, { ...before, label: '', rates: undefined });
     assert.equal(after.label, 'confidential');
     assert.equal(world.gateway.house.sandboxes.must('helper').record.value.state, 'running');
   }));
@@ -291,6 +292,26 @@ describe('restart', () => {
     world.worker.socket.destroy();
     world.worker = new FakeWorker(world.gateway);
     await world.worker.until((worker) => worker.configs.get(live.record.value.id));
+  }));
+
+  test('a worker that comes back knows what its rates had left; after a restart of the gateway nobody does until a worker says it', inWorld(async (world) => {
+    const live = await make(world);
+    const { id } = live.record.value;
+    assert.deepEqual(world.worker.configs.get(id)?.rates, []);
+    const rates = [{ key: 'egress.allow[0] 2/3600000', left: 0.5, at: 1 }];
+    const back = async (): Promise<void> => {
+      world.worker.socket.destroy();
+      world.worker = new FakeWorker(world.gateway);
+      await world.worker.until((worker) => worker.configs.get(id));
+    };
+    world.worker.say({ t: 'rates', sandbox: id, rates });
+    while (live.rates?.length !== 1) await new Promise((next) => setImmediate(next));
+    await back();
+    assert.deepEqual(world.worker.configs.get(id)?.rates, rates);
+    await world.restart();
+    await world.gateway.inventory(inventory(world));
+    await world.worker.until((worker) => worker.configs.get(id));
+    assert.equal(world.worker.configs.get(id)?.rates, undefined);
   }));
 
   test('a trust anchor that comes late or changes reaches the worker', inWorld(async (world) => {

@@ -8,6 +8,7 @@ import type { Judge } from './judge.ts';
 import { Folded } from './folded.ts';
 import { Pace } from './pace.ts';
 import { Stalled } from './stalled.ts';
+import type { RateKeeper } from './rates.ts';
 import type { Programs } from './programs.ts';
 import type { Seen } from './records.ts';
 import type { Place } from './request-check.ts';
@@ -63,6 +64,8 @@ export interface Ports {
   readonly recording?: (() => boolean) | undefined;
   /** The other side refused the value of a `renewable` credential: resolves with whether a newer one is in force here. */
   readonly renew?: ((placeholder: string) => Promise<boolean>) | undefined;
+  /** Absent: rates are not kept beyond this process. */
+  readonly rates?: RateKeeper | undefined;
   /** Absent: programs are not seen here. */
   readonly programs?: Programs | undefined;
 }

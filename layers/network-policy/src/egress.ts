@@ -23,6 +23,8 @@ import type { Http2Service } from './http2-server.ts';
 import { judgeOf } from './judge.ts';
 import type { Judge } from './judge.ts';
 import { Programs } from './programs.ts';
+import type { RateKeeper } from './rates.ts';
+import { beginRates } from './rule-limits.ts';
 import type { ProgramOf } from './programs.ts';
 import { connectionRecord } from './records.ts';
 import { checkRequest, isProblem } from './request-check.ts';
@@ -59,6 +61,8 @@ export interface JudgedEgressOptions {
   readonly recording?: () => boolean;
   /** Has a credential renewed that was refused; without it none is. */
   readonly renew?: (placeholder: string) => Promise<boolean>;
+  /** What is left of the rules' rates is kept there; without it each begins full. */
+  readonly rates?: RateKeeper;
   readonly limits?: Partial<Limits>;
   /** By default the standard hooks. */
   readonly hooks?: Hooks;
@@ -165,7 +169,8 @@ class SandboxEgress implements Egress {
     this.#local = new Map([...options.local, [doorName, doorHelp]]);
     const limits = { ...defaultLimits, ...options.limits };
     const upstreams = new Upstreams({ resolve: options.resolve ?? resolveBySystem, clock, pins: options.config.upstreams, connections: limits.upstreamConnections });
-    this.#core = new Core({ sandbox, judge, approver: options.approver, audit, clock, ids, upstreams, limits, history: options.history, recording: options.recording, renew: options.renew, programs: options.programOf && new Programs({ ask: options.programOf, named: (host) => judge.programsNamed(host), patienceMs: limits.helloMs }) }, options.hooks ?? standardHooks, options.config);
+    this.#core = new Core({ sandbox, judge, approver: options.approver, audit, clock, ids, upstreams, limits, history: options.history, recording: options.recording, renew: options.renew, rates: options.rates, programs: options.programOf && new Programs({ ask: options.programOf, named: (host) => judge.programsNamed(host), patienceMs: limits.helloMs }) }, options.hooks ?? standardHooks, options.config);
+    beginRates(this.#core);
     this.#contexts = new TlsContexts(options.config.ca, clock);
     this.#dns = new DnsResponder({
       sandbox, audit, clock, ids, synthetic: this.#synthetic, perSecond: limits.questionsPerSecond, six: options.ipv6 ?? ('fd' in options.dns && existsSync('/proc/net/if_inet6')),

@@ -7,20 +7,21 @@ import { Stopped } from './hooks.ts';
 import type { LimitHook, Passing } from './hooks.ts';
 import type { HostResource, HttpResource } from './judge.ts';
 import { httpRecord } from './records.ts';
-import { TokenBucket } from './token-bucket.ts';
+import { Rates } from './rates.ts';
 
 /** One bucket a rule, for each sandbox. They outlive a change of the policy as long as the rule's id and rate stay. */
-const buckets = new WeakMap<Core, Map<string, TokenBucket>>();
+const rates = new WeakMap<Core, Rates>();
+
+/** Where a sandbox begins to be served, its rates begin to be refilled. */
+export function beginRates(core: Core): Rates {
+  const begun = rates.get(core) ?? new Rates(core.ports.clock, core.ports.rates);
+  rates.set(core, begun);
+  return begun;
+}
 
 /** Requests that a rule allows in its window, all at once if need be, and refilled evenly. True: one of them is taken. */
 function taken(core: Core, { rule, rate }: EgressTerms): boolean {
-  if (rate === undefined) return true;
-  const all = buckets.get(core) ?? new Map<string, TokenBucket>();
-  buckets.set(core, all);
-  const key = `${rule.id} ${rate.count}/${rate.windowMs}`;
-  const bucket = all.get(key) ?? new TokenBucket(core.ports.clock, (rate.count * 1000) / rate.windowMs, rate.count);
-  all.set(key, bucket);
-  return bucket.take();
+  return rate === undefined || beginRates(core).take(`${rule.id} ${rate.count}/${rate.windowMs}`, (rate.count * 1000) / rate.windowMs, rate.count);
 }
 
 const units: Readonly<Record<number, string>> = { 1000: 'second', 60_000: 'minute', 3_600_000: 'hour' };
