@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync, chownSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { layerSwitches, type LayerSwitch } from '@nemoclaw/contract';
+import { readHostFacts } from './host-facts.ts';
+import { launcherPath } from './launch-alone.ts';
 import { trial, workspaceSpec, type Trial } from './launch-trial.ts';
 import { buildNative } from './native-build.ts';
 
@@ -37,6 +40,17 @@ test('each layer switch lets exactly its own tries through', root, async () => {
     assert.ok(open.includes(layer), `${layer} is missed when it is off`);
     assert.deepEqual([...new Set(open)].filter((name) => name !== layer && !others.includes(name ?? '')), []);
   }
+});
+
+test('with all that keeps signals inside switched off, the end of a sandbox kills nobody else', root, () => {
+  const t = sandbox(workspaceSpec, { off: ['landlock', 'pidns', 'uid'] });
+  const plan = join(t.workspace, 'plan.json');
+  writeFileSync(plan, JSON.stringify(t.plan));
+  const roots = readHostFacts({ nodeBinary: process.execPath }).bindRoots.flatMap((path) => ['--bind-root', path]);
+  // In a pid namespace of the test's own, so that the machine outlives a failure.
+  const script = 'sleep 300 & neighbour=$!; plan=$1; shift; for i in 1 2 3 4 5 6 7 8 9 10; do "$@" 3<"$plan" || exit; done; kill -0 $neighbour && echo it lives';
+  const out = execFileSync('unshare', ['--pid', '--fork', '--kill-child', '--mount-proc', 'sh', '-c', script, 'sh', plan, launcherPath, '--plan-fd', '3', '--workspace', t.workspace, '--testing', ...roots, '--', '/bin/true'], { encoding: 'utf8', timeout: 120_000 });
+  assert.match(out, /^it lives$/m);
 });
 
 test('a layer cannot be switched off where the host does not say testing, and a bad plan is refused', root, async () => {
