@@ -49,6 +49,7 @@ export const policyWords: Readonly<Record<string, Readonly<Record<string, string
     'networkPolicy.egress.allow[].methods[]': 'HTTP methods, upper case. If left out: all.',
     'networkPolicy.egress.allow[].ports[]': 'If left out: 443 and 80 (587 for `smtp`, 5432 for `postgres`, 6379 for `redis`). A rule with another port that says nothing of what is inside lets TCP pass by name.',
     'networkPolicy.egress.allow[].paths[]': '`*` within a segment; `**`, a whole segment, for any number of them.',
+    'networkPolicy.egress.allow[].queryRequired[]': 'Parameters of `query` that must occur; the others may be left out.',
     'networkPolicy.egress.allow[].query': 'Parameter to accepted value(s). No other parameters may occur. In a rule that asks or denies: one of them occurs, in whatever case, as a list (`a[]`) or after a `;`.',
     'networkPolicy.egress.allow[].headers': 'Header, in small letters, to accepted value(s), `*` as wildcard. Each must be there, and all its values must be accepted.',
     'networkPolicy.egress.allow[].protocol': 'What is spoken. If left out: HTTP of any kind; a WebSocket only where `methods` is left out too. `http` is never a WebSocket. `tcp` is passed on unread, by name. Words of a protocol (`graphql`, `mcp`, `jsonRpc`, `smtp`, `postgres`, `redis`) say it too.',

@@ -77,6 +77,7 @@ function egress(file: NetworkPolicyFile): EgressRuleIr[] {
         methods: rule.methods ?? [],
         paths: rule.paths ?? [],
         ...(rule.query === undefined ? {} : { query: valuesOf(rule.query) }),
+        ...('queryRequired' in given && given.queryRequired !== undefined ? { queryRequired: given.queryRequired } : {}),
         addresses: rule.addresses ?? [],
         ca: rule.ca ?? '',
         tls: rule.tls ?? '',

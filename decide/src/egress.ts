@@ -29,7 +29,7 @@ export interface EgressRule {
   readonly paths: readonly PathPattern[];
   /** Says something about what is inside a connection. */
   readonly conditional: boolean;
-  /** The twin of a rule in monitor mode: holds for host and port alone. */
+  /** The twin of a rule in monitor mode: holds for host, port and program, whatever is inside. */
   readonly wide: boolean;
   /** Has conditions of `failingInside`. */
   readonly inside: boolean;
@@ -72,7 +72,7 @@ export function buildEgress(rules: readonly EgressRuleIr[]): HostIndex<EgressGro
   return index;
 }
 
-/** The rules as they are enforced: in monitor mode a denial is none, a question lets through, and an allowance holds for its host and ports whatever is inside. */
+/** The rules as they are enforced: in monitor mode a denial is none, a question lets through, and an allowance holds for its host, ports and programs whatever is inside. */
 export function buildEnforced(rules: readonly EgressRuleIr[]): HostIndex<EgressGroup> {
   const index = new HostIndex<EgressGroup>();
   const wide: EgressRuleIr[] = [];
@@ -80,11 +80,11 @@ export function buildEnforced(rules: readonly EgressRuleIr[]): HostIndex<EgressG
     if (rule.monitor === true && rule.effect === 'deny') continue;
     const group = index.at(rule.domain, () => emptyGroup(rule.domain));
     group[rule.monitor === true && rule.effect === 'escalate' ? 'lets' : rule.effect].push(prepare(rule));
-    if (rule.monitor === true && rule.effect === 'allow' && (looksInside(rule) || rule.binaries !== undefined)) wide.push(rule);
+    if (rule.monitor === true && rule.effect === 'allow' && looksInside(rule)) wide.push(rule);
   }
   // after all others, so that a rule that does hold is the one that is named
   for (const rule of wide) {
-    const { query: _query, headers: _headers, graphql: _graphql, mcp: _mcp, jsonRpc: _jsonRpc, smtp: _smtp, postgres: _postgres, redis: _redis, binaries: _binaries, ...rest } = rule;
+    const { query: _query, headers: _headers, graphql: _graphql, mcp: _mcp, jsonRpc: _jsonRpc, smtp: _smtp, postgres: _postgres, redis: _redis, ...rest } = rule;
     index.at(rule.domain, () => emptyGroup(rule.domain)).allow.push(prepare({ ...rest, methods: [], paths: [] }, true));
   }
   return index;
@@ -117,15 +117,17 @@ export function matchesHttp(rule: EgressRule, view: HttpView): boolean {
     if (!rule.paths.some((p) => matchPath(p, segments))) return false;
   }
   if (rule.ir.query !== undefined && !(view.http && queryHolds(rule.ir, view.query))) return false;
+  if (rule.wide) return programHolds(rule.ir, view.program);
   return !rule.inside || failingInside(rule.ir, view) === undefined;
 }
 
 /**
- * Allow: no parameter but the named ones, each with an accepted value. Escalate, deny: one of the named ones occurs with such a value,
+ * Allow: no parameter but the named ones, each with an accepted value, and all that are required. Escalate, deny: one of the named ones occurs with such a value,
  * as a careless server may read it: whatever its case, as a list (`a[]`), and after a `;` too.
  */
 export function queryHolds(ir: EgressRuleIr, query: readonly (readonly [string, string])[]): boolean {
   const accepted = (name: string, value: string): boolean => ir.query?.some(([n, values]) => n === name && values.some((v) => matchText(v, value))) === true;
+  if (ir.queryRequired?.some((required) => !query.some(([name]) => name === required)) === true) return false;
   return ir.effect === 'allow' ? query.every(([name, value]) => accepted(name, value)) : query.some(([name, value]) => readings(name, value).some(([n, v]) => loosely(ir, n, v)));
 }
 

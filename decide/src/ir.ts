@@ -29,6 +29,8 @@ export interface EgressRuleIr {
   readonly paths: readonly string[];
   /** undefined = any query. */
   readonly query?: readonly (readonly [string, readonly string[]])[];
+  /** Names of `query` that must occur for an allowance. */
+  readonly queryRequired?: readonly string[];
   readonly addresses: readonly string[];
   readonly ca: string;
   readonly tls: 'intercept' | 'passthrough' | '';

@@ -166,3 +166,19 @@ test('network open: every host on every port unread, but what the network policy
   const closed = open('    deny: [{ domain: "*" }]\n');
   assert.equal(ask(closed, connectRequest('any.example', 443)), 'deny egress.deny[0]', 'a denial of everything closes the level');
 });
+
+test('parameters that are required must occur; the others of a query may', () => {
+  const policy = policyOf({ egress: '    allow: [{ domain: git.org, query: { service: ["git-*"], depth: "*" }, queryRequired: [service] }]\n' });
+  const asked = (query: string): string => ask(policy, httpRequest(policy, `GET https://git.org/info/refs${query}`)).split(' ')[0] ?? '';
+  assert.deepEqual(['?service=git-upload-pack', '?service=git-x&depth=1', '', '?depth=1', '?service=x', '?service=git-x&service=x', '?service=git-x&other=1'].map(asked), ['allow', 'allow', 'deny', 'deny', 'deny', 'deny', 'deny']);
+});
+
+test('a rule that only watches what is said still is for its programs', () => {
+  const policy = policyOf({ egress: '    allow: [{ domain: api.org, methods: [GET], binaries: [/usr/bin/gh], mode: monitor }]\n' });
+  const asked = (program: string): string => {
+    const request = httpRequest(policy, 'DELETE https://api.org/x');
+    assert.ok(request.resource.kind === 'http');
+    return ask(policy, { ...request, resource: { ...request.resource, program } }).split(' ')[0] ?? '';
+  };
+  assert.deepEqual(['/usr/bin/gh', '/usr/bin/curl', ''].map(asked), ['allow', 'deny', 'deny']);
+});

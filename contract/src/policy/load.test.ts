@@ -145,3 +145,14 @@ test('text nested too deeply is refused, not crashed on', () => {
     assert.throws(() => loadSandboxPolicy(text, 's.yaml'), (error: unknown) => error instanceof NemoError && error.code === 'NEMO_E_POLICY_YAML');
   }
 });
+
+test('conditions that name nothing, or what cannot occur, are refused at their place', () => {
+  const load = (rules: string) => () => loadNetworkPolicy(`networkPolicy:\n  name: t\n  egress:\n    ${rules}\n`, 'n.yaml');
+  for (const [rules, words] of [
+    ['deny: [{ domain: a.org, query: {} }]', /names nothing/],
+    ['escalate: [{ domain: a.org, headers: {} }]', /names nothing/],
+    ['allow: [{ domain: a.org, query: { a: "*" }, queryRequired: [b] }]', /not among those of `query`/],
+    ['allow: [{ domain: a.org, queryRequired: [b] }]', /not among those of `query`/],
+  ] as const) assert.throws(load(rules), (error: unknown) => error instanceof NemoError && error.where?.line === 4 && words.test(error.message), rules);
+  assert.doesNotThrow(load('allow: [{ domain: a.org, query: {} }]'));
+});

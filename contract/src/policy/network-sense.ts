@@ -51,6 +51,11 @@ export function checkSense(policy: Lists, ctx: z.core.$RefinementCtx): void {
       const protocol = protocolOf(rule);
       if (list !== 'deny') checkTls(rule, protocol, policy.inspection, bad);
       checkProtocol(rule, protocol, bad);
+      const query = rule['query'] ?? {};
+      const missing = Array.isArray(rule['queryRequired']) ? rule['queryRequired'].find((name) => typeof name === 'string' && !Object.hasOwn(query, name)) : undefined;
+      if (missing !== undefined) bad('queryRequired', `The parameter ${JSON.stringify(missing)} is not among those of \`query\`.`, 'A parameter that `query` does not name may not occur at all.', 'Name it in `query`, with "*" if every value will do.');
+      const empty = list === 'allow' ? undefined : (['query', 'headers'] as const).find((name) => rule[name] !== undefined && Object.keys(rule[name] ?? {}).length === 0);
+      if (empty !== undefined) bad(empty, `\`${empty}\` names nothing, so that the rule never matches.`, undefined, 'Name what is meant, or remove the field.');
       if (list === 'deny') {
         const mail: unknown = rule['smtp'];
         if (typeof mail === 'object' && mail !== null && 'starttls' in mail && mail.starttls !== undefined) bad('smtp', '`starttls` says nothing in a rule that denies.', undefined, 'Say it in the rule that allows.');

@@ -52,7 +52,13 @@ const upstream = {
   uninspected: z.literal('allow').optional(),
 };
 
-const allowRule = z.strictObject({ domain: allowedDomain, ...conditions, ...upstream });
+const allowRule = z.strictObject({
+  domain: allowedDomain,
+  ...conditions,
+  ...upstream,
+  /** Parameters of `query` that must occur; the others may be left out. */
+  queryRequired: z.array(z.string().max(256)).min(1).max(64).optional(),
+});
 const escalateRule = z.strictObject({ domain, ...conditions, ...upstream });
 const denyRule = z.strictObject({ domain, ...conditions });
 

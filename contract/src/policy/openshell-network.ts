@@ -25,14 +25,15 @@ function domainOf(t: Translation, host: string, at: Path): string {
 }
 
 function queryOf(t: Translation, query: ForeignRule['query'], at: Path, denies: boolean): Rule {
-  if (query === undefined) return {};
+  if (query === undefined || Object.keys(query).length === 0) return {};
   const out: Record<string, string[]> = {};
   for (const [name, given] of Object.entries(query)) {
     const values = typeof given === 'string' ? [given] : given.any;
     if (!denies && values.some((value) => /[?[\]]/.test(value))) t.refuse([...at, 'query', name], `The values of ${name} have ? or [ ], which are plain characters here.`, 'Name the values, or use *.');
     out[name] = values.map((value) => (denies ? value.replaceAll(/\[[^\]]*\]|\?/g, '*') : value));
   }
-  return { query: out };
+  // theirs wants every one of them to occur
+  return { query: out, ...(denies ? {} : { queryRequired: Object.keys(out) }) };
 }
 
 function methodOf(t: Translation, rule: ForeignRule, at: Path): Rule {
@@ -100,7 +101,10 @@ function inspected(t: Translation, endpoint: ForeignEndpoint, at: Path, add: (li
 
 function endpointRules(t: Translation, endpoint: ForeignEndpoint, at: Path, add: (list: keyof Out, rule: Rule, theirs: Path) => void): void {
   const root = base(t, endpoint, at);
-  const watched = endpoint.enforcement === 'audit' ? { mode: 'monitor' } : {};
+  // What is watched here is a whole host; one path of it is not.
+  const pathless = joined(t, endpoint.path, undefined, at) === undefined;
+  const watched = endpoint.enforcement === 'audit' && pathless ? { mode: 'monitor' } : {};
+  if (endpoint.enforcement === 'audit' && !pathless && endpoint.protocol !== undefined && endpoint.protocol !== 'tcp') t.note([...at, 'enforcement'], `${endpoint.host}: enforcement: audit of one path is enforced here; only a whole host is watched.`);
   if (endpoint.enforcement === undefined && endpoint.protocol !== undefined && endpoint.protocol !== 'tcp') t.note(at, `${endpoint.host}: what the rules do not allow is refused; there it is only recorded where a file does not say \`enforcement: enforce\`.`);
   const enforced: typeof add = (list, rule, theirs) => add(list, { ...rule, ...watched }, theirs);
   switch (endpoint.protocol) {
@@ -113,7 +117,8 @@ function endpointRules(t: Translation, endpoint: ForeignEndpoint, at: Path, add:
       if (endpoint.tls === 'skip') t.refuse([...at, 'tls'], 'tls: skip: requests cannot be decided where TLS is not opened.', 'Remove it, or the rules.');
       if (endpoint.access === undefined && endpoint.rules === undefined) t.refuse(at, 'This endpoint has neither access nor rules.', 'Write `access: read-only`, or rules.');
       if (endpoint.access !== undefined && endpoint.rules !== undefined) t.refuse([...at, 'access'], 'This endpoint has both access and rules.', 'Keep one.');
-      return inspected(t, endpoint, at, enforced, root);
+      // Also where nothing is said of the requests: what is no HTTP does not pass.
+      return inspected(t, endpoint, at, enforced, { ...root, tls: 'intercept' });
     case 'sql':
       return t.refuse([...at, 'protocol'], 'protocol: sql: statements are not decided on.', 'Use `protocol: tcp`, or a network policy of our own format with `postgres: { users, databases }`.');
     case 'websocket':
