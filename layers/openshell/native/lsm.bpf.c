@@ -14,6 +14,8 @@
 #define ATTR_UID 2u
 #define ATTR_GID 4u
 #define ATTR_SIZE 8u
+#define ATTR_ATIME_SET (1u << 7)
+#define ATTR_MTIME_SET (1u << 8)
 #define ATTR_FORCE (1u << 9)
 #define ATTR_FILE (1u << 13)
 #define ATTR_OPEN (1u << 15)
@@ -25,14 +27,6 @@
 #define S_IFBLK 0060000
 #define PROT_EXEC 4
 #define CONTENT (LSM_READ | LSM_WRITE | LSM_EXEC | LSM_MAP | LSM_REACH)
-
-static __always_inline void name_key(struct question *q, uint64_t d, uint64_t to) {
-  __u32 zero = 0;
-  __u64 *key = bpf_map_lookup_elem(&secret, &zero);
-  __u64 hash = hash_name(d, key ? *key : 0);
-  if (to) hash = hash_name(to, hash);
-  q->key.names = hash;
-}
 
 /* The rule of the folder counts too where the object itself has one: removing a name changes the folder. */
 static __always_inline void need_name(struct question *q, struct lsm_sandbox *sandbox, struct found *found, uint64_t d, uint64_t mnt, __u32 rights) {
@@ -62,13 +56,16 @@ int lsm_file_open(unsigned long long *ctx) {
   walk(sandbox, d, mnt, rights & LSM_WRITE ? NAMES_EXACT : NAMES_NOT, &found);
   need(&q, &found, rights);
   if (flags & FMODE_EXEC) q.ask = 0; /* asked once, when it is the program */
+  if (mode & FMODE_CREATED && found.ask & LSM_CREATE) q.ask = 0; /* asked by this very call: it would find its own file when it is started again */
   if (!q.deny && !q.ask) return 0;
   if (!q.deny && !(q.ask & LSM_WRITE)) q.key.op = LSM_READ;
   about(&q, d);
+  struct given how = {.number = flags | (__u64)rights << 32};
+  if (!q.deny) value_key(&q, &how);
   return result(answer(sandbox, &q, d, mnt, 0));
 }
 
-__noinline int make(uint64_t dir, uint64_t d, uint32_t names) {
+__noinline int make(uint64_t dir, uint64_t d, uint32_t names, const struct given *what) {
   struct lsm_sandbox *sandbox = caller();
   if (!sandbox) return 0;
   uint64_t mnt = (uint64_t)BPF_CORE_READ((struct path *)dir, mnt);
@@ -79,7 +76,10 @@ __noinline int make(uint64_t dir, uint64_t d, uint32_t names) {
   need(&q, &found, LSM_CREATE);
   if (!q.deny && !q.ask) return 0;
   about(&q, d);
-  if (!q.deny) name_key(&q, d, 0);
+  if (!q.deny) {
+    name_key(&q, d, 0);
+    value_key(&q, what);
+  }
   return answer(sandbox, &q, d, mnt, 0);
 }
 
@@ -94,6 +94,7 @@ __noinline int take_away(uint64_t dir, uint64_t d) {
   need_name(&q, sandbox, &found, d, mnt, LSM_DELETE);
   if (!q.deny && !q.ask) return 0;
   about(&q, d);
+  if (!q.deny) name_key(&q, d, 0);
   return answer(sandbox, &q, d, mnt, 0);
 }
 
@@ -101,15 +102,16 @@ SEC("lsm/path_unlink")
 int lsm_path_unlink(unsigned long long *ctx) { return result(take_away(arg(ctx, 0), arg(ctx, 1))); }
 SEC("lsm/path_rmdir")
 int lsm_path_rmdir(unsigned long long *ctx) { return result(take_away(arg(ctx, 0), arg(ctx, 1))); }
+static __always_inline int make_one(const unsigned long long *ctx, uint32_t names, struct given what) { return result(make(arg(ctx, 0), arg(ctx, 1), names, &what)); }
 SEC("lsm/path_mkdir")
-int lsm_path_mkdir(unsigned long long *ctx) { return result(make(arg(ctx, 0), arg(ctx, 1), NAMES_EXACT)); }
+int lsm_path_mkdir(unsigned long long *ctx) { return make_one(ctx, NAMES_EXACT, (struct given){.number = (__u32)ctx[2]}); }
 SEC("lsm/path_symlink")
-int lsm_path_symlink(unsigned long long *ctx) { return result(make(arg(ctx, 0), arg(ctx, 1), NAMES_LINK)); }
+int lsm_path_symlink(unsigned long long *ctx) { return make_one(ctx, NAMES_LINK, (struct given){.text = arg(ctx, 2)}); }
 SEC("lsm/path_mknod")
 int lsm_path_mknod(unsigned long long *ctx) {
   __u32 kind = (__u32)ctx[2] & S_IFMT;
   if (kind == S_IFCHR || kind == S_IFBLK) return refuse_caller(LSM_DEVICE, kind);
-  return result(make(arg(ctx, 0), arg(ctx, 1), NAMES_EXACT));
+  return make_one(ctx, NAMES_EXACT, (struct given){.number = (__u32)ctx[2]});
 }
 
 /* A second name would put the content under another rule: what the first one forbids, it must forbid too. */
@@ -175,11 +177,12 @@ int lsm_path_rename(unsigned long long *ctx) {
     q.key.to_dev = BPF_CORE_READ(replaced, i_sb, s_dev);
   }
   q.number = (__u32)ctx[4];
+  q.key.value = q.number;
   if (!q.deny) name_key(&q, from_name, to_name);
   return result(answer(sandbox, &q, from_name, mnt, to_name));
 }
 
-__noinline int change(uint64_t d, uint64_t mnt, uint32_t asks) {
+__noinline int change(uint64_t d, uint64_t mnt, uint32_t asks, const struct given *what) {
   struct lsm_sandbox *sandbox = caller();
   if (!sandbox) return 0;
   struct question q;
@@ -191,12 +194,14 @@ __noinline int change(uint64_t d, uint64_t mnt, uint32_t asks) {
   if (!asks) q.ask = 0;
   if (!q.deny && !q.ask) return 0;
   about(&q, d);
+  if (!q.deny) value_key(&q, what);
   return answer(sandbox, &q, d, mnt, 0);
 }
 
-/* By path first, since a person is shown one; the hook on the inode comes after, for what has no such hook. */
+/* By path first, since a person is shown one; the hook on the inode comes after, for what has no such hook. To what mode, owner or length is in the call's registers. */
 static __always_inline int change_path(uint64_t path) {
-  return result(change((uint64_t)BPF_CORE_READ((struct path *)path, dentry), (uint64_t)BPF_CORE_READ((struct path *)path, mnt), 1));
+  struct given what = {0};
+  return result(change((uint64_t)BPF_CORE_READ((struct path *)path, dentry), (uint64_t)BPF_CORE_READ((struct path *)path, mnt), 1, &what));
 }
 SEC("lsm/path_chmod")
 int lsm_path_chmod(unsigned long long *ctx) { return change_path(arg(ctx, 0)); }
@@ -209,20 +214,34 @@ int lsm_path_truncate(unsigned long long *ctx) { return change_path(arg(ctx, 0))
 static __always_inline int set(const struct iattr *attr, uint64_t d) {
   __u32 what = attr->ia_valid;
   if (what & (ATTR_OPEN | ATTR_FILE | ATTR_FORCE)) return 0;
-  return result(change(d, 0, !(what & (ATTR_MODE | ATTR_UID | ATTR_GID | ATTR_SIZE))));
+  /* The two times lie one behind the other; one that is not set to a value is the present one, another at each try. */
+  struct given to = {.number = what, .data = (uint64_t)attr + bpf_core_field_offset(struct iattr, ia_atime)};
+  __u32 size = bpf_core_field_size(struct iattr, ia_atime);
+  if (!(what & ATTR_ATIME_SET)) to.data = (uint64_t)attr + bpf_core_field_offset(struct iattr, ia_mtime);
+  to.size = (what & ATTR_ATIME_SET ? size : 0) + (what & ATTR_MTIME_SET ? size : 0);
+  return result(change(d, 0, !(what & (ATTR_MODE | ATTR_UID | ATTR_GID | ATTR_SIZE)), &to));
 }
 SEC("lsm/inode_setattr")
 int lsm_inode_setattr(unsigned long long *ctx) { return set((struct iattr *)ctx[2], arg(ctx, 1)); }
 /* Before Linux 6.9; the loader takes one of the two. */
 SEC("lsm/inode_setattr")
 int lsm_inode_setattr_old(unsigned long long *ctx) { return set((struct iattr *)ctx[1], arg(ctx, 0)); }
-#define CHANGES(hook) \
-  SEC("lsm/" #hook) \
-  int lsm_##hook(unsigned long long *ctx) { return result(change(arg(ctx, 1), 0, 1)); }
-CHANGES(inode_setxattr)
-CHANGES(inode_removexattr)
-CHANGES(inode_set_acl)
-CHANGES(inode_remove_acl)
+
+static __always_inline int change_attribute(const unsigned long long *ctx, struct given what) {
+  what.text = arg(ctx, 2);
+  return result(change(arg(ctx, 1), 0, 1, &what));
+}
+SEC("lsm/inode_setxattr")
+int lsm_inode_setxattr(unsigned long long *ctx) { return change_attribute(ctx, (struct given){.data = arg(ctx, 3), .size = arg(ctx, 4)}); }
+SEC("lsm/inode_removexattr")
+int lsm_inode_removexattr(unsigned long long *ctx) { return change_attribute(ctx, (struct given){0}); }
+SEC("lsm/inode_set_acl")
+int lsm_inode_set_acl(unsigned long long *ctx) {
+  uint64_t list = arg(ctx, 3);
+  return change_attribute(ctx, (struct given){.data = list + bpf_core_field_offset(struct posix_acl, a_entries), .size = 8ull * BPF_CORE_READ((struct posix_acl *)list, a_count)});
+}
+SEC("lsm/inode_remove_acl")
+int lsm_inode_remove_acl(unsigned long long *ctx) { return change_attribute(ctx, (struct given){0}); }
 
 SEC("lsm/bprm_check_security")
 int lsm_exec(unsigned long long *ctx) {
@@ -237,6 +256,8 @@ int lsm_exec(unsigned long long *ctx) {
   need(&q, &found, LSM_EXEC);
   if (!q.deny && !q.ask) return 0;
   about(&q, d);
+  struct given with = {.number = BPF_CORE_READ(program, p) ^ (__u64)BPF_CORE_READ(program, argc) << 48 ^ (__u64)BPF_CORE_READ(program, envc) << 32};
+  if (!q.deny) value_key(&q, &with);
   return result(answer(sandbox, &q, d, mnt, 0));
 }
 

@@ -10,7 +10,7 @@ typedef __u64 uint64_t;
 #endif
 
 /* Changed whenever a map's layout or meaning changes: pins of another number are not taken over. */
-#define LSM_ABI 3
+#define LSM_ABI 4
 #define LSM_SANDBOXES 4096
 #define LSM_RULES 65536
 #define LSM_NAME 64        /* of a name that a rule waits for, with its 0 */
@@ -83,11 +83,13 @@ struct lsm_name {
   uint32_t flags, pad;
 };
 
-/* What is done to what, by which thread: a question and its grant have the same key. */
+/* What is done to what, by which call of which thread: a question and its grant have the same key. */
 struct lsm_grant_key {
   uint32_t tid, op, dev, to_dev;
   uint64_t ino, dir, to_ino, to_dir;
   uint64_t names; /* keyed hash of the names in `dir` and `to_dir` */
+  uint64_t call;  /* keyed hash of the call: its number, all its registers, where in the program and on which stack it stands */
+  uint64_t value; /* keyed hash of what the call gave by its memory, as the kernel has taken it */
 };
 struct lsm_grant {
   uint64_t expires; /* CLOCK_BOOTTIME ns */

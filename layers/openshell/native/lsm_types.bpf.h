@@ -86,13 +86,31 @@ struct socket {
   struct sock *sk;
 };
 struct linux_binprm {
+  unsigned long p; /* below all arguments and variables: how long they are */
   struct file *file;
+  int argc, envc;
 };
 struct vm_area_struct {
   struct file *vm_file;
 };
+struct timespec64 {
+  long long tv_sec;
+  long tv_nsec;
+};
 struct iattr {
   unsigned int ia_valid;
+  struct timespec64 ia_atime, ia_mtime;
+};
+struct posix_acl_entry {
+  short e_tag;
+};
+struct posix_acl {
+  unsigned int a_count;
+  struct posix_acl_entry a_entries[];
+};
+/* x86-64, as the kernel keeps them while a call is under way. */
+struct pt_regs {
+  unsigned long bp, bx, r10, r9, r8, cx, dx, si, di, orig_ax, ip, sp;
 };
 #pragma clang attribute pop
 
@@ -100,7 +118,6 @@ struct iattr {
 struct mnt_idmap;
 struct cred;
 struct kernel_siginfo;
-struct posix_acl;
 struct sockaddr;
 struct msghdr;
 struct key;

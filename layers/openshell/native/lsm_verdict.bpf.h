@@ -1,17 +1,10 @@
 /* From rights to an answer: allow, deny, or stop the process and ask. */
 #pragma once
-#include "lsm_walk.bpf.h"
+#include "lsm_grants.bpf.h"
 
 #define EPERM 1
 #define ERESTARTNOINTR 513
 #define SIGSTOP 19
-
-/* One operation: on what, and what stands against it. */
-struct question {
-  struct lsm_grant_key key;
-  uint32_t deny, ask; /* of the rights that the operation needs */
-  uint32_t rule, reason, number;
-};
 
 static __always_inline void begin(struct question *q, uint32_t op) {
   __builtin_memset(q, 0, sizeof *q);
@@ -110,17 +103,6 @@ __noinline int ask(struct lsm_sandbox *sandbox, struct question *q, uint64_t d, 
   return -ERESTARTNOINTR;
 }
 
-/* Whoever deletes the grant has used it. 1 allowed, -1 refused, 0: there is none. */
-static __always_inline int use_grant(struct question *q) {
-  q->key.tid = (uint32_t)bpf_get_current_pid_tgid();
-  struct lsm_grant *grant = bpf_map_lookup_elem(&grants, &q->key);
-  if (!grant) return 0;
-  uint64_t expires = grant->expires;
-  uint32_t allow = grant->allow;
-  if (bpf_map_delete_elem(&grants, &q->key) != 0 || expires < bpf_ktime_get_boot_ns()) return 0;
-  return allow ? 1 : -1;
-}
-
 __noinline int answer(struct lsm_sandbox *sandbox, struct question *q, uint64_t d, uint64_t mnt, uint64_t to) {
   if (!sandbox || !q) return -EPERM;
   if (!q->deny && !q->ask) return 0;
@@ -129,6 +111,7 @@ __noinline int answer(struct lsm_sandbox *sandbox, struct question *q, uint64_t 
     tell(sandbox, q, d, mnt, LSM_WOULD);
     return 0;
   }
+  call_key(q);
   int used = use_grant(q);
   if (used > 0) {
     count(LSM_COUNT_GRANTED);

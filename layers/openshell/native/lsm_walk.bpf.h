@@ -177,22 +177,3 @@ __noinline int tell_path(struct lsm_path *out, uint64_t start, uint64_t mount, s
   }
   return 0;
 }
-
-/* With a secret key, so that nobody can find two names of one hash. */
-__noinline uint64_t hash_name(uint64_t entry, uint64_t hash) {
-  struct dentry *d = OBJECT(dentry, entry);
-  uint32_t length = d->d_name.len;
-  const char *name = (const char *)d->d_name.name;
-  for (uint32_t at = 0; at < 256; at += 32) {
-    uint64_t words[4] = {0};
-    if (at >= length) break;
-    uint32_t left = length - at;
-    if (left > 32) left = 32;
-    if (bpf_probe_read_kernel(words, left & 63, name + at) < 0) break;
-    for (int w = 0; w < 4; w++) {
-      hash = (hash ^ words[w]) * 0x9fb21c651e98df25ull;
-      hash ^= hash >> 32;
-    }
-  }
-  return (hash ^ length) * 0x9fb21c651e98df25ull;
-}

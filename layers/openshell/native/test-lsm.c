@@ -1,4 +1,4 @@
-/* For the tests of tier A: puts rules in force for one control group, runs a command in it, prints what the kernel says. Usage: test-lsm INSTANCE CGROUP RULES.json allow|deny|never|keep|by-name COMMAND…; by-name: no to what has `keep` in its path, yes to the rest, and of that nothing is printed */
+/* For the tests of tier A: puts rules in force for one control group, runs a command in it, prints what the kernel says. Usage: test-lsm INSTANCE CGROUP RULES.json allow|deny|never|keep|by-name|first COMMAND…; by-name: no to what has `keep` in its path, yes to the rest, and of that nothing is printed; first: yes to the first question of each process */
 #include "lsm_kernel.h"
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -26,6 +26,11 @@ static int asked(void *arg, void *data, size_t size) {
   if (size < sizeof *ask) return 0;
   char *from = lsm_path_text(&ask->event.path), *to = ask->to.count ? lsm_path_text(&ask->to) : NULL;
   bool by_name = strcmp(answer, "by-name") == 0, allow = by_name ? !(from && strstr(from, "keep")) && !(to && strstr(to, "keep")) : strcmp(answer, "allow") == 0;
+  static uint32_t asker;
+  if (strcmp(answer, "first") == 0) {
+    allow = ask->event.tgid != asker;
+    asker = ask->event.tgid;
+  }
   if (!by_name) printf("asked %s %s%s%s rule %u\n", lsm_op_name(ask->event.key.op), from, to ? " -> " : "", to ? to : "", ask->event.rule);
   fflush(stdout);
   free(from);
@@ -52,7 +57,7 @@ int main(int argc, char **argv) {
   json_error_t bad;
   struct stat st;
   int status = 0, ready[2];
-  if (argc < 6) return fprintf(stderr, "usage: test-lsm INSTANCE CGROUP RULES.json allow|deny|never|keep|by-name COMMAND...\n"), 2;
+  if (argc < 6) return fprintf(stderr, "usage: test-lsm INSTANCE CGROUP RULES.json allow|deny|never|keep|by-name|first COMMAND...\n"), 2;
   answer = argv[4];
   if (lsm_open(argv[1], err, sizeof err) < 0) return fprintf(stderr, "no tier A: %s\n", err), 3;
   json_t *lsm = json_load_file(argv[3], 0, &bad);
