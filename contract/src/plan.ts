@@ -152,12 +152,12 @@ export interface LsmPlan {
   readonly unprotectedFolders: readonly string[];
   /** Address families of which sockets may be made, AF_*. */
   readonly families: readonly number[];
-  readonly monitor: boolean;
 }
 
-/** Layers that a test may switch off one at a time; refused unless the host says `testing: true`. */
+/** Layers that a test may switch off one at a time; refused unless the host says `testing: true`. Each has tries of its own in the probe. */
 export const layerSwitches = ['landlock', 'seccomp', 'uid', 'caps', 'view', 'netns', 'pidns'] as const;
-export type LayerSwitch = (typeof layerSwitches)[number];
+/** `lsm`: what the kernel's program of tier A decides. */
+export type LayerSwitch = (typeof layerSwitches)[number] | 'lsm';
 
 /** For the record only: the rule that a refusal belongs to, by the nearest path above it or by the name of the call; null: no rule of the policy. */
 export interface RecordRules {

@@ -103,7 +103,7 @@ function gaps(policy: SandboxPolicy, facts: PolicyHostFacts, others: OtherPolici
   if (spec.auditLog.onAuditFailure === 'continue') out.push({ text: 'auditLog.onAuditFailure: continue: what cannot be undone is refused while it cannot be put on record.', stricter: true, where: whereOf(policy, ['spec', 'auditLog', 'onAuditFailure']) });
   // Not a gap of ours, but whoever opens the folder afterwards must see it wherever the sandbox is shown.
   if (spec.filesystem.protect === 'off') out.push({ text: 'filesystem.protect: off: the agent may write git hooks and settings of editors and agents that run on your side.', stricter: true, where: whereOf(policy, ['spec', 'filesystem', 'protect']) });
-  if (spec.mode === 'monitor' && facts.tier !== 'A') out.push({ text: 'mode: monitor: what the rules of this policy would deny or ask about is recorded and let through; levels, what is shown of the host, protected names and limits stay in force.', stricter: true, where: whereOf(policy, ['spec', 'mode']) });
+  if (spec.mode === 'monitor') out.push({ text: 'mode: monitor: what the rules of this policy would deny or ask about is recorded and let through; levels, what is shown of the host, protected names and limits stay in force.', stricter: true, where: whereOf(policy, ['spec', 'mode']) });
   if (others.inference?.privacyRouter?.fallback === 'deny') {
     out.push({ text: 'privacyRouter.fallback: deny: what may not go to the cloud goes to a local model where there is one.', where: whereOf(others.inference, ['privacyRouter', 'fallback']) });
   }

@@ -39,8 +39,7 @@ typedef __u64 uint64_t;
 #define LSM_DEVICE 0x8000u
 
 /* A sandbox, kept in its control group's storage. */
-#define LSM_MONITOR 1u /* what would be denied or asked is recorded and let through */
-#define LSM_NAMES 2u   /* there are protected names */
+#define LSM_NAMES 1u /* there are protected names */
 struct lsm_sandbox {
   uint32_t id, flags;
   uint64_t families;                 /* bit n: sockets of address family n may be made */
@@ -101,10 +100,6 @@ struct lsm_path {
   uint32_t cut;   /* more were above */
   char names[LSM_PARTS][LSM_PART];
 };
-#define LSM_DENIED 1u
-#define LSM_ASKED 2u
-#define LSM_WOULD 3u /* monitor: let through */
-#define LSM_USED 4u  /* a grant was used */
 #define LSM_REASON_RULE 0u
 #define LSM_REASON_DEEP 1u
 #define LSM_REASON_NAME 2u
@@ -112,7 +107,7 @@ struct lsm_path {
 struct lsm_event {
   uint64_t boottime;
   struct lsm_grant_key key;
-  uint32_t sandbox, tgid, verdict, rule;
+  uint32_t sandbox, tgid, rule;
   uint32_t reason, number; /* number: of the signal, the family, … */
   char comm[16];
   struct lsm_path path;

@@ -23,7 +23,7 @@ static uint64_t told_dropped;
 /* FNV-1a: only tells repeats apart; a collision merely counts one refusal to another's line. */
 static uint64_t key_of(const struct lsm_event *event) {
   uint64_t hash = 14695981039346656037ull;
-  const uint64_t parts[] = {event->sandbox, event->key.op, event->key.dev, event->key.ino, event->key.dir, event->number, event->verdict};
+  const uint64_t parts[] = {event->sandbox, event->key.op, event->key.dev, event->key.ino, event->key.dir, event->number};
   for (size_t i = 0; i < sizeof parts; i++) hash = (hash ^ ((const unsigned char *)parts)[i]) * 1099511628211ull;
   for (const char *c = event->path.names[0]; event->path.count > 0 && c < event->path.names[0] + LSM_PART && *c; c++) hash = (hash ^ (unsigned char)*c) * 1099511628211ull;
   return hash;
@@ -55,16 +55,14 @@ static int denied(void *arg, void *data, size_t size) {
   (void)arg;
   while (s && s->uid != event->sandbox) s = s->next;
   if (size < sizeof *event || !s || !worth_telling(event, &repeats)) return 0;
-  bool would = event->verdict == LSM_WOULD, file = event->key.op <= LSM_REACH;
+  bool file = event->key.op <= LSM_REACH;
   char *path = file ? lsm_path_text(&event->path) : NULL;
   const char *op = lsm_op_name(event->key.op);
   json_t *comm = json_stringn(event->comm, strnlen(event->comm, sizeof event->comm));
   json_t *told = json_pack("{s:s,s:s,s:i,s:i,s:i}", "op", op, "reason", reason_of(event->reason), "pid", (int)event->tgid, "number", (int)event->number, "repeats", repeats);
   if (told && path) json_object_set_new(told, "path", record_text(path));
   if (told && comm) json_object_set_new(told, "comm", comm);
-  if (told && would) json_object_set_new(told, "monitor", json_true());
-  event_emit(file && event->key.op < LSM_EXEC ? "fileActivity" : event->key.op == LSM_EXEC ? "processActivity" : "kernelActivity", file ? lsm_activity(event->key.op) : 99, would ? 1 : 2, s->id, "lsm", would ? "allow" : "deny", told,
-             would ? "%s %s would be refused (%s)" : "%s %s refused (%s)", op, path ? path : "", reason_of(event->reason));
+  event_emit(file && event->key.op < LSM_EXEC ? "fileActivity" : event->key.op == LSM_EXEC ? "processActivity" : "kernelActivity", file ? lsm_activity(event->key.op) : 99, 2, s->id, "lsm", "deny", told, "%s %s refused (%s)", op, path ? path : "", reason_of(event->reason));
   free(path);
   return 0;
 }

@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #define HOLDS_MAX 64
-/* A grant waits for its thread: others of the process may have stopped it again by a question of their own. */
+/* A grant waits for its thread, which may have been stopped again: by a question of another thread, or by another one of this very call, for which a person has as long again. */
 #define GRANT_LIFE_MS 30000
 
 struct lsm_hold {
@@ -87,7 +87,7 @@ static void free_hold(struct lsm_hold *hold) {
 }
 
 static void put_grant(const struct lsm_grant_key *key, bool allow) {
-  struct lsm_grant grant = {.expires = (uint64_t)(boottime_ms() + GRANT_LIFE_MS) * 1000000u, .allow = allow};
+  struct lsm_grant grant = {.expires = (uint64_t)(boottime_ms() + config.hold_ms + GRANT_LIFE_MS) * 1000000u, .allow = allow};
   if (bpf_map_update_elem(lsm_map(LSM_GRANT_MAP), key, &grant, BPF_ANY) < 0) log_line("a grant does not fit: %s", strerror(errno));
 }
 
@@ -243,10 +243,11 @@ void lsm_holds_adopt(struct sandbox *s, json_t *record) {
   json_t *shown = json_object_get(record, "hold");
   const char *id = json_string_value(json_object_get(shown, "holdId"));
   pid_t process = (pid_t)json_integer_value(json_object_get(record, "process"));
-  if (!id || !lsm_map(LSM_GRANT_MAP) || !of_hex(json_string_value(json_object_get(record, "key")), &key)) return;
-  struct lsm_hold *hold = begin(s, &key, process);
+  if (!id || !lsm_map(LSM_GRANT_MAP)) return;
+  struct lsm_hold *hold = of_hex(json_string_value(json_object_get(record, "key")), &key) ? begin(s, &key, process) : NULL;
   if (!hold) {
-    /* It ended meanwhile, and whoever asks must hear so. */
+    /* It ended meanwhile, and whoever asks must hear so. What another version of the program had asked has a key that fits nothing now: that call goes on and asks again. */
+    if (process > 0 && is_of(process, s)) (void)kill(process, SIGCONT);
     tell_gateway(json_pack("{s:s,s:s,s:s,s:s,s:i}", "t", "hold.ended", "sandbox", s->id, "holdId", id, "outcome", "agent-gone", "errno", 0), NULL, 0);
     shim_say(s, json_pack("{s:s,s:s}", "t", "lsm.unheld", "id", id), NULL, 0);
     return;

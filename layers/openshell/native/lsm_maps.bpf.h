@@ -18,7 +18,8 @@ struct { __uint(type, MAP_TYPE_CGRP_STORAGE); __uint(map_flags, BPF_F_NO_PREALLO
 struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(map_flags, BPF_F_NO_PREALLOC); __uint(max_entries, LSM_RULES); __type(key, struct lsm_rule_key); __type(value, struct lsm_rule); } rules SEC(".maps");
 struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(map_flags, BPF_F_NO_PREALLOC); __uint(max_entries, LSM_RULES); __type(key, struct lsm_child_key); __type(value, struct lsm_rule); } named_rules SEC(".maps");
 struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(map_flags, BPF_F_NO_PREALLOC); __uint(max_entries, LSM_RULES); __type(key, struct lsm_name_key); __type(value, struct lsm_name); } protected_names SEC(".maps");
-struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(map_flags, BPF_F_NO_PREALLOC); __uint(max_entries, 8192); __type(key, struct lsm_grant_key); __type(value, struct lsm_grant); } grants SEC(".maps");
+/* Where it is full the oldest goes: answers that nobody used (a process that was killed) keep no place from others, and who finds none asks again. */
+struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, 8192); __type(key, struct lsm_grant_key); __type(value, struct lsm_grant); } grants SEC(".maps");
 /* Questions and denials apart: a flood of denials takes no question's place. */
 struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 1 << 21); } asks SEC(".maps");
 struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 1 << 20); } denials SEC(".maps");

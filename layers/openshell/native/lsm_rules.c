@@ -1,5 +1,5 @@
 /* The plan's `lsm` as entries of the kernel's maps: each path is resolved once, in the sandbox's own view. */
-#include "lsm_kernel.h"
+#include "lsm_rules.h"
 #include "openshelld_text.h"
 
 #include <bpf/bpf.h>
@@ -8,33 +8,16 @@
 #include <fcntl.h>
 #include <linux/membarrier.h>
 #include <linux/openat2.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/random.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #define RULES_MAX 512
-#define NAMES_MAX 512
 
 struct lsm_armed {
   uint32_t rules;
   int cgroup;
 };
-
-struct work {
-  const struct lsm_target *target;
-  uint32_t rules;  /* the set that is made */
-  uint32_t former; /* the set in force, or 0 */
-  char *err;
-  size_t size;
-};
-
-static int fail(const struct work *work, const char *what, const char *which, int error) {
-  snprintf(work->err, work->size, "lsm: %s %s%s%s", what, which, error ? ": " : "", error ? strerror(error) : "");
-  return -1;
-}
 
 static int open_inside(int root, const char *path) {
   struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
@@ -63,7 +46,7 @@ static int put_rule(const struct work *work, const struct lsm_rule_key *key, str
     rule.ask |= there.ask;
     rule.flags |= there.flags;
   }
-  return bpf_map_update_elem(lsm_map(LSM_RULE_MAP), key, &rule, BPF_ANY) < 0 ? fail(work, "a rule", "does not fit", errno) : 0;
+  return bpf_map_update_elem(lsm_map(LSM_RULE_MAP), key, &rule, BPF_ANY) < 0 ? lsm_fail(work, "a rule", "does not fit", errno) : 0;
 }
 
 /* The name in its folder gets the rule too: what is made there later is under it from its first moment. */
@@ -77,10 +60,10 @@ static int put_name(const struct work *work, const char *path, const struct lsm_
   int fd = -1;
   for (;;) {
     memset(key.name, 0, sizeof key.name);
-    if (!text_format(above, sizeof above, "%.*s", name - path > 1 ? (int)(name - path - 1) : 1, path) || !text_format(key.name, sizeof key.name, "%.*s", (int)(end - name), name)) return fail(work, "too long a name:", path, 0);
+    if (!text_format(above, sizeof above, "%.*s", name - path > 1 ? (int)(name - path - 1) : 1, path) || !text_format(key.name, sizeof key.name, "%.*s", (int)(end - name), name)) return lsm_fail(work, "too long a name:", path, 0);
     fd = open_inside(work->target->root, above);
     if (fd >= 0) break;
-    if ((errno != ENOENT && errno != ENOTDIR) || name == path + 1) return fail(work, "cannot open", above, errno);
+    if ((errno != ENOENT && errno != ENOTDIR) || name == path + 1) return lsm_fail(work, "cannot open", above, errno);
     /* The folder is missing too: whatever is made in its place has the rule, and so all that is below. */
     end = name - 1;
     while (name[-1] != '/' || name == end + 1) name--;
@@ -88,37 +71,37 @@ static int put_name(const struct work *work, const char *path, const struct lsm_
   bool whole = *end == 0;
   int error = lsm_identify(fd, &key.dev, &key.ino);
   close(fd);
-  if (error) return fail(work, "cannot identify", above, error);
+  if (error) return lsm_fail(work, "cannot identify", above, error);
   folder.dev = key.dev;
   folder.ino = key.ino;
-  if (bpf_map_lookup_elem(lsm_map(LSM_RULE_MAP), &folder, &its) < 0) return fail(work, "the plan has no rule for the folder of", path, 0);
+  if (bpf_map_lookup_elem(lsm_map(LSM_RULE_MAP), &folder, &its) < 0) return lsm_fail(work, "the plan has no rule for the folder of", path, 0);
   its.flags |= LSM_RULE_NAMES;
   if (!whole && bpf_map_lookup_elem(lsm_map(LSM_NAMED_MAP), &key, &there) == 0) {
     value.deny |= there.deny;
     value.ask |= there.ask;
   }
-  if (bpf_map_update_elem(lsm_map(LSM_RULE_MAP), &folder, &its, BPF_ANY) < 0 || bpf_map_update_elem(lsm_map(LSM_NAMED_MAP), &key, &value, BPF_ANY) < 0) return fail(work, "a name", "does not fit", errno);
+  if (bpf_map_update_elem(lsm_map(LSM_RULE_MAP), &folder, &its, BPF_ANY) < 0 || bpf_map_update_elem(lsm_map(LSM_NAMED_MAP), &key, &value, BPF_ANY) < 0) return lsm_fail(work, "a name", "does not fit", errno);
   return 0;
 }
 
 static int put(const struct work *work, json_t *item, size_t index, bool names) {
   const char *path = json_string_value(json_object_get(item, "path"));
   struct lsm_rule rule = {.index = (uint32_t)index};
-  if (!path || path[0] != '/' || !rights_of(json_object_get(item, "deny"), &rule.deny) || !rights_of(json_object_get(item, "ask"), &rule.ask)) return fail(work, "malformed rule for", path ? path : "?", 0);
+  if (!path || path[0] != '/' || !rights_of(json_object_get(item, "deny"), &rule.deny) || !rights_of(json_object_get(item, "ask"), &rule.ask)) return lsm_fail(work, "malformed rule for", path ? path : "?", 0);
   rule.ask &= ~rule.deny;
   if (json_is_true(json_object_get(item, "protect"))) rule.flags |= LSM_RULE_PROTECT;
   if (strcmp(path, "/workspace") == 0) rule.flags |= LSM_RULE_WORKSPACE;
-  if (!rights_of(json_object_get(item, "askSelf"), &rule.ask_self)) return fail(work, "malformed rule for", path, 0);
+  if (!rights_of(json_object_get(item, "askSelf"), &rule.ask_self)) return lsm_fail(work, "malformed rule for", path, 0);
   json_t *shown = json_object_get(item, "escalate");
   if (json_is_integer(shown)) rule.index = (uint32_t)json_integer_value(shown);
   if (names) return path[1] && json_is_true(json_object_get(item, "named")) ? put_name(work, path, &rule) : 0;
   int fd = open_inside(work->target->root, path);
-  if (fd < 0) return errno == ENOENT || errno == ENOTDIR ? 0 : fail(work, "cannot open", path, errno);
+  if (fd < 0) return errno == ENOENT || errno == ENOTDIR ? 0 : lsm_fail(work, "cannot open", path, errno);
   struct lsm_rule_key key = {.rules = work->rules};
   int error = lsm_identify(fd, &key.dev, &key.ino);
   if (error) {
     close(fd);
-    return fail(work, "cannot identify", path, error);
+    return lsm_fail(work, "cannot identify", path, error);
   }
   /* What a former set has a rule for is kept already. */
   struct lsm_rule_key before = {.rules = work->former, .dev = key.dev, .ino = key.ino};
@@ -126,116 +109,6 @@ static int put(const struct work *work, json_t *item, size_t index, bool names) 
   if (work->target->keep && bpf_map_lookup_elem(lsm_map(LSM_RULE_MAP), &before, &its) < 0) work->target->keep(fd, work->target->arg);
   close(fd);
   return put_rule(work, &key, rule, true);
-}
-
-/* All names, with what is known of each. */
-struct names {
-  size_t count, pairs;
-  struct {
-    struct lsm_name_key key;
-    struct lsm_name value;
-  } known[2 * NAMES_MAX];
-};
-
-static struct lsm_name *name_of(const struct work *work, struct names *all, const char *name, size_t length) {
-  struct lsm_name_key key = {.rules = work->rules};
-  size_t k = 0;
-  if (length == 0 || length >= sizeof key.name || memchr(name, '/', length)) {
-    (void)fail(work, "too long or empty a protected name:", name, 0);
-    return NULL;
-  }
-  memcpy(key.name, name, length);
-  while (k < all->count && memcmp(&all->known[k].key, &key, sizeof key) != 0) k++;
-  if (k == all->count) {
-    if (k == 2 * NAMES_MAX) {
-      (void)fail(work, "too many", "protected names", 0);
-      return NULL;
-    }
-    all->known[k].key = key;
-    all->known[all->count++].value = (struct lsm_name){0};
-  }
-  return &all->known[k].value;
-}
-
-/* A list of the plan: `.envrc`, or `.config/mise`, a name in a folder of that name. `alone` for the former; of the latter `deep` or `top`. */
-static int add_names(const struct work *work, struct names *all, json_t *list, uint32_t alone, bool deep, bool top) {
-  size_t i;
-  json_t *item;
-  if (!json_is_array(list)) return fail(work, "malformed", "protected names", 0);
-  json_array_foreach(list, i, item) {
-    const char *text = json_string_value(item), *slash = text ? strchr(text, '/') : NULL;
-    struct lsm_name *first = text ? name_of(work, all, text, slash ? (size_t)(slash - text) : strlen(text)) : NULL;
-    if (!first) return text ? -1 : fail(work, "malformed", "protected names", 0);
-    if (!slash) {
-      if (!alone) return fail(work, "not two names:", text, 0);
-      first->flags |= alone;
-      continue;
-    }
-    struct lsm_name *second = name_of(work, all, slash + 1, strlen(slash + 1));
-    if (!second) return -1;
-    if (all->pairs > 63) return fail(work, "too many", "protected names in folders", 0);
-    uint64_t bit = 1ull << all->pairs++;
-    first->parent |= bit;
-    second->child |= bit;
-    if (deep) first->deep |= bit;
-    if (top) first->top |= bit;
-  }
-  return 0;
-}
-
-static int protect(const struct work *work, json_t *lsm, bool *some) {
-  struct names *all = calloc(1, sizeof *all);
-  json_t *holder = json_object_get(lsm, "hooksBelow");
-  int result = !all ? fail(work, "no", "memory", 0) : 0;
-  if (result == 0) result = add_names(work, all, json_object_get(lsm, "protectedNames"), LSM_NAME_ALONE, false, false);
-  if (result == 0) result = add_names(work, all, json_object_get(lsm, "topNames"), LSM_NAME_TOP, false, true);
-  if (result == 0) result = add_names(work, all, json_object_get(lsm, "hooks"), 0, true, false);
-  *some = result == 0 && all->count > 0;
-  if (result == 0) result = add_names(work, all, json_object_get(lsm, "unprotectedFolders"), LSM_NAME_ENDS, false, false);
-  if (result == 0) result = add_names(work, all, holder, LSM_NAME_HOLDS, false, false);
-  for (size_t i = 0; result == 0 && i < all->count; i++)
-    if (bpf_map_update_elem(lsm_map(LSM_PROTECTED_MAP), &all->known[i].key, &all->known[i].value, BPF_ANY) < 0) result = fail(work, "protected names", "do not fit", errno);
-  free(all);
-  return result;
-}
-
-/* Every key of a map begins with the number of its set. */
-static void sweep(enum lsm_map map, uint32_t rules, size_t key_size) {
-  char key[sizeof(struct lsm_child_key)], next[sizeof(struct lsm_child_key)];
-  bool first = true;
-  while (bpf_map_get_next_key(lsm_map(map), first ? NULL : key, next) == 0) {
-    uint32_t owner;
-    memcpy(&owner, next, sizeof owner);
-    if (owner == rules) {
-      /* The place before it stays a place to go on from. */
-      if (bpf_map_delete_elem(lsm_map(map), next) == 0) continue;
-    }
-    memcpy(key, next, key_size);
-    first = false;
-  }
-}
-
-static void sweep_all(uint32_t rules) {
-  sweep(LSM_RULE_MAP, rules, sizeof(struct lsm_rule_key));
-  sweep(LSM_NAMED_MAP, rules, sizeof(struct lsm_child_key));
-  sweep(LSM_PROTECTED_MAP, rules, sizeof(struct lsm_name_key));
-}
-
-static bool is_used(uint32_t rules) {
-  struct lsm_rule_key key, next;
-  for (bool first = true; bpf_map_get_next_key(lsm_map(LSM_RULE_MAP), first ? NULL : &key, &next) == 0; first = false) {
-    if (next.rules == rules) return true;
-    key = next;
-  }
-  return false;
-}
-
-/* Of no set that is there, not even of one that an openshelld left unfinished; 0: none is found. */
-static uint32_t fresh_number(void) {
-  uint32_t number;
-  for (int tries = 0; tries < 16; tries++)
-    if (getrandom(&number, sizeof number, 0) == sizeof number && number && !is_used(number)) return number;
-  return 0;
 }
 
 /* From the top down: a group that is made meanwhile takes what the one above it has, which has the new set already. Takes `dir` over. */
@@ -257,7 +130,7 @@ static int put_below(int dir, const struct lsm_sandbox *sandbox) {
 /* Each call is decided by one whole set: the one that its hook found in the group. */
 static int put_sandbox(const struct work *work, const struct lsm_sandbox *sandbox) {
   int dir = openat(work->target->cgroup, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  return dir < 0 || put_below(dir, sandbox) < 0 ? fail(work, "the control group", "takes no policy", errno) : 0;
+  return dir < 0 || put_below(dir, sandbox) < 0 ? lsm_fail(work, "the control group", "takes no policy", errno) : 0;
 }
 
 static int arm(const struct work *work, json_t *lsm) {
@@ -265,17 +138,16 @@ static int arm(const struct work *work, json_t *lsm) {
   json_t *list = json_object_get(lsm, "rules"), *elsewhere = json_object_get(lsm, "elsewhere"), *item;
   bool names;
   size_t i;
-  if (!json_is_array(list) || json_array_size(list) == 0 || json_array_size(list) > RULES_MAX) return fail(work, "malformed", "plan", 0);
-  if (!rights_of(json_object_get(elsewhere, "deny"), &sandbox.elsewhere_deny) || !rights_of(json_object_get(elsewhere, "ask"), &sandbox.elsewhere_ask)) return fail(work, "malformed", "elsewhere", 0);
+  if (!json_is_array(list) || json_array_size(list) == 0 || json_array_size(list) > RULES_MAX) return lsm_fail(work, "malformed", "plan", 0);
+  if (!rights_of(json_object_get(elsewhere, "deny"), &sandbox.elsewhere_deny) || !rights_of(json_object_get(elsewhere, "ask"), &sandbox.elsewhere_ask)) return lsm_fail(work, "malformed", "elsewhere", 0);
   json_array_foreach(json_object_get(lsm, "families"), i, item) {
     json_int_t family = json_integer_value(item);
-    if (family <= 0 || family > 63) return fail(work, "malformed", "families", 0);
+    if (family <= 0 || family > 63) return lsm_fail(work, "malformed", "families", 0);
     sandbox.families |= 1ull << family;
   }
-  if (json_is_true(json_object_get(lsm, "monitor"))) sandbox.flags |= LSM_MONITOR;
   json_array_foreach(list, i, item) if (put(work, item, i, false) < 0) return -1;
   json_array_foreach(list, i, item) if (put(work, item, i, true) < 0) return -1;
-  if (protect(work, lsm, &names) < 0) return -1;
+  if (lsm_put_protected(work, lsm, &names) < 0) return -1;
   if (names) sandbox.flags |= LSM_NAMES;
   return put_sandbox(work, &sandbox);
 }
@@ -283,17 +155,17 @@ static int arm(const struct work *work, json_t *lsm) {
 struct lsm_armed *lsm_arm(const struct lsm_target *target, json_t *lsm, char *err, size_t size) {
   struct lsm_sandbox former = {0};
   bool again = bpf_map_lookup_elem(lsm_map(LSM_SANDBOX_MAP), &target->cgroup, &former) == 0 && former.id == target->id;
-  struct work work = {target, fresh_number(), again ? former.rules : 0, err, size};
+  struct work work = {target, lsm_fresh_set(), again ? former.rules : 0, err, size};
   struct lsm_armed *armed = calloc(1, sizeof *armed);
   if (!armed) return NULL;
   armed->rules = work.rules;
   armed->cgroup = fcntl(target->cgroup, F_DUPFD_CLOEXEC, 3);
   if (armed->cgroup >= 0 && work.rules && arm(&work, lsm) == 0) {
     /* Only when no hook can be in the middle of the former set any more, which is what this waits for (membarrier(2)); where it cannot, the former set stays in the maps, of use to nobody. */
-    if (again && syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0) sweep_all(former.rules);
+    if (again && syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0) lsm_sweep_set(former.rules);
     return armed;
   }
-  if (armed->cgroup < 0 || !work.rules) fail(&work, "control group or number:", "none", errno);
+  if (armed->cgroup < 0 || !work.rules) lsm_fail(&work, "control group or number:", "none", errno);
   if (!again) {
     lsm_disarm(armed);
     return NULL;
@@ -301,7 +173,7 @@ struct lsm_armed *lsm_arm(const struct lsm_target *target, json_t *lsm, char *er
   /* The former set stays in force whole, also where a group below had got the new one. */
   char nothing[300];
   (void)put_sandbox(&(struct work){target, former.rules, 0, nothing, sizeof nothing}, &former);
-  if (work.rules && syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0) sweep_all(work.rules);
+  if (work.rules && syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0) lsm_sweep_set(work.rules);
   lsm_forget(armed);
   return NULL;
 }
@@ -316,7 +188,7 @@ void lsm_disarm(struct lsm_armed *armed) {
   if (!armed) return;
   if (lsm_active()) {
     if (armed->cgroup >= 0) (void)bpf_map_delete_elem(lsm_map(LSM_SANDBOX_MAP), &armed->cgroup);
-    sweep_all(armed->rules);
+    lsm_sweep_set(armed->rules);
   }
   lsm_forget(armed);
 }

@@ -39,14 +39,13 @@ static __always_inline void about(struct question *q, uint64_t entry) {
   }
 }
 
-static __always_inline void fill(struct lsm_event *event, struct lsm_sandbox *sandbox, struct question *q, uint32_t verdict) {
+static __always_inline void fill(struct lsm_event *event, struct lsm_sandbox *sandbox, struct question *q) {
   uint64_t pid = bpf_get_current_pid_tgid();
   event->boottime = bpf_ktime_get_boot_ns();
   event->key = q->key;
   event->key.tid = (uint32_t)pid;
   event->tgid = pid >> 32;
   event->sandbox = sandbox->id;
-  event->verdict = verdict;
   event->rule = q->rule;
   event->reason = q->reason;
   event->number = q->number;
@@ -55,14 +54,14 @@ static __always_inline void fill(struct lsm_event *event, struct lsm_sandbox *sa
   event->path.cut = 0;
 }
 
-__noinline int tell(struct lsm_sandbox *sandbox, struct question *q, uint64_t d, uint64_t mnt, uint32_t verdict) {
+__noinline int tell(struct lsm_sandbox *sandbox, struct question *q, uint64_t d, uint64_t mnt) {
   if (!sandbox || !q) return 0;
   struct lsm_event *event = bpf_ringbuf_reserve(&denials, sizeof *event, 0);
   if (!event) {
     count(LSM_COUNT_DROPPED);
     return 0;
   }
-  fill(event, sandbox, q, verdict);
+  fill(event, sandbox, q);
   if (d) tell_path(&event->path, d, mnt, sandbox);
   bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);
   return 0;
@@ -70,10 +69,9 @@ __noinline int tell(struct lsm_sandbox *sandbox, struct question *q, uint64_t d,
 
 __noinline int refuse(struct lsm_sandbox *sandbox, struct question *q, uint64_t d, uint64_t mnt) {
   if (!sandbox || !q) return -EPERM;
-  uint32_t monitor = sandbox->flags & LSM_MONITOR;
   count(LSM_COUNT_DENIED);
-  tell(sandbox, q, d, mnt, monitor ? LSM_WOULD : LSM_DENIED);
-  return monitor ? 0 : -EPERM;
+  tell(sandbox, q, d, mnt);
+  return -EPERM;
 }
 
 /*
@@ -88,7 +86,7 @@ __noinline int ask(struct lsm_sandbox *sandbox, struct question *q, uint64_t d, 
     q->reason = LSM_REASON_FULL;
     return refuse(sandbox, q, d, mnt);
   }
-  fill(&event->event, sandbox, q, LSM_ASKED);
+  fill(&event->event, sandbox, q);
   tell_path(&event->event.path, d, mnt, sandbox);
   event->to.count = 0;
   event->to.cut = 0;
@@ -107,10 +105,6 @@ __noinline int answer(struct lsm_sandbox *sandbox, struct question *q, uint64_t 
   if (!sandbox || !q) return -EPERM;
   if (!q->deny && !q->ask) return 0;
   if (q->deny) return refuse(sandbox, q, d, mnt);
-  if (sandbox->flags & LSM_MONITOR) {
-    tell(sandbox, q, d, mnt, LSM_WOULD);
-    return 0;
-  }
   call_key(q);
   int used = use_grant(q);
   if (used > 0) {

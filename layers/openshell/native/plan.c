@@ -146,7 +146,7 @@ static bool filter_of(const char *hex, struct plan *plan) {
 }
 
 static int off_of(json_t *list, const struct launch_in *in, struct plan *plan, struct fault *f) {
-  static const char *const names[] = {"landlock", "seccomp", "uid", "caps", "view", "netns", "pidns"};
+  static const char *const names[] = {"landlock", "seccomp", "uid", "caps", "view", "netns", "pidns", "lsm"};
   size_t index;
   json_t *item;
   if (!json_is_array(list)) return fault(f, "plan", 0, "plan: off is not a list");

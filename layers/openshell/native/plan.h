@@ -36,7 +36,7 @@ struct landlock_rule {
 };
 
 struct found_list;
-enum { OFF_LANDLOCK = 1, OFF_SECCOMP = 2, OFF_UID = 4, OFF_CAPS = 8, OFF_VIEW = 16, OFF_NETNS = 32, OFF_PIDNS = 64 };
+enum { OFF_LANDLOCK = 1, OFF_SECCOMP = 2, OFF_UID = 4, OFF_CAPS = 8, OFF_VIEW = 16, OFF_NETNS = 32, OFF_PIDNS = 64, OFF_LSM = 128 };
 
 struct plan {
   const char *hostname;

@@ -36,7 +36,7 @@ static int64_t next_check;
 
 int shim_starts_open(char *err, size_t size) {
   struct starts_mounts mounts = {.init = shim.sandbox.init, .root = shim.sandbox.root_fd};
-  if (json_is_object(shim.lsm)) return 0; /* there the kernel's program asks */
+  if (json_is_object(shim.lsm) && !shim.monitor) return 0; /* there the kernel's program asks */
   int count = starts_rules_read(shim.escalate, shim.sandbox.root_fd);
   if (count == 0) return 0;
   if (count < 0) {

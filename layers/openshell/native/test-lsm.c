@@ -47,7 +47,7 @@ static int denied(void *arg, void *data, size_t size) {
   (void)arg;
   if (size < sizeof *event) return 0;
   char *path = lsm_path_text(&event->path);
-  printf("%s %s %s reason %u number %u\n", event->verdict == LSM_WOULD ? "would" : "denied", lsm_op_name(event->key.op), path, event->reason, event->number);
+  printf("denied %s %s reason %u number %u\n", lsm_op_name(event->key.op), path, event->reason, event->number);
   free(path);
   return 0;
 }

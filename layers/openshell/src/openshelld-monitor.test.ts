@@ -10,7 +10,7 @@ import { createSandbox } from './sandbox.ts';
 const policy = (spec: string): SandboxPolicy => loadSandboxPolicy(`apiVersion: openshell.nvidia.com/v1\nkind: SandboxPolicy\nmetadata: { name: watched }\nspec: { ${spec} }\n`, 'watched.yaml');
 const rules = `isolation: { network: none, filesystem: workspace, syscalls: standard }, filesystem: { readOnly: [/workspace/fixed/**], readWrite: [/workspace/fixed/open/**], deny: [/workspace/keys/**], escalate: [{ path: /workspace/prod/**, on: [delete] }] }, syscalls: { deny: [mkdir, mkdirat, socketpair] }, process: { exec: { allow: [/usr/bin/python3, /workspace/run/**] } }`;
 
-describe('a policy that only watches', { skip: process.getuid?.() === 0 && process.env['NEMOCLAW_GUEST'] !== '1' ? false : 'needs root, without tier A' }, () => {
+describe('a policy that only watches', { skip: process.getuid?.() === 0 ? false : 'needs root' }, () => {
   const folder = mkdtempSync('/tmp/monitor-');
   /** What a program in the sandbox did, and what was told of it. */
   const watch = async (spec: string, code: string): Promise<{ readonly out: string; readonly told: readonly LedgerEvent[]; readonly notes: readonly string[] }> => {
@@ -45,7 +45,7 @@ describe('a policy that only watches', { skip: process.getuid?.() === 0 && proce
     rmSync(folder, { recursive: true, force: true });
   });
 
-  it('lets through what its rules would deny, and records each with its rule', { timeout: 120_000 }, async () => {
+  it('lets through what its rules would deny, and records each with its rule', { timeout: 400_000 }, async () => {
     const { out, told } = await watch(`${rules}, mode: monitor`, `
 print(e(lambda: open('keys/secret').read()), e(lambda: open('keys/new', 'w').write('x')), e(lambda: os.unlink('keys/new')))
 print(e(lambda: open('fixed/a', 'w').write('changed')), e(lambda: open('fixed/open/b', 'w').write('x')), e(lambda: os.unlink('prod/a')))
@@ -66,7 +66,7 @@ print(e(lambda: os.mkdir('made')), e(lambda: socket.socketpair()[0].close()), e(
     assert.deepEqual(where, { id: 'filesystem.deny[0]', file: 'watched.yaml', line: 4 });
   });
 
-  it('isolation stays: levels, the view of the host, protected names, what the level takes from the calls', { timeout: 120_000 }, async () => {
+  it('isolation stays: levels, the view of the host, protected names, what the level takes from the calls', { timeout: 400_000 }, async () => {
     mkdirSync(join(folder, '.git/hooks'), { recursive: true });
     writeFileSync(join(folder, '.envrc'), 'mine');
     const { out, notes } = await watch('isolation: { network: none, filesystem: workspace, syscalls: standard }, filesystem: { deny: [/workspace/keys/**] }, mode: monitor, syscalls: { deny: [mkdir] }', `
@@ -81,7 +81,7 @@ print(c.mount(b'none', b'/tmp', b'tmpfs', 0, None), c.unshare(0x10000000), e(lam
     assert.equal(readOnly.out, 'keys/secret EROFS EROFS');
   });
 
-  it('without monitor the same rules refuse', { timeout: 120_000 }, async () => {
+  it('without monitor the same rules refuse', { timeout: 400_000 }, async () => {
     const { out, told } = await watch(rules, `print(e(lambda: open('keys/secret').read()), e(lambda: open('fixed/a', 'w').write('x')), e(lambda: os.mkdir('again')), e(lambda: subprocess.run(['/usr/bin/true'])))`);
     assert.equal(out, 'EACCES EROFS EPERM EACCES');
     assert.deepEqual(lines(told), []);

@@ -156,12 +156,12 @@ export function planFor(given: SandboxPolicy, host: HostFacts, options: PlanOpti
   const closed = options.escalations === 'refuse' || host.tier === 'C';
   const starts = closed ? withStartsDenied(given, (path) => host.program?.(path)?.path ?? path) : undefined;
   const whole = starts?.policy ?? given;
-  // Somebody must be there to let it through; the kernel of tier A watches by itself.
-  const watched = given.spec.mode === 'monitor' && options.escalations !== 'refuse' && host.tier !== 'A' ? monitored(whole, starts?.ruleOf ?? ((rule) => rule)) : undefined;
+  // Somebody must be there to let it through.
+  const watched = given.spec.mode === 'monitor' && options.escalations !== 'refuse' ? monitored(whole, starts?.ruleOf ?? ((rule) => rule)) : undefined;
   const policy = watched?.policy ?? whole;
   const spec = policy.spec;
   const sorted = sortPaths(policy, host);
-  const escalation = escalationOf(policy, sorted.rules, { ...options, inKernel: host.tier === 'A', ...(watched && { watched }) });
+  const escalation = escalationOf(policy, sorted.rules, { ...options, inKernel: host.tier === 'A' && watched === undefined, ...(watched && { watched }) });
   sorted.notes.push(...escalation.notes, ...(closed ? startRules(given).map(({ path, rule }) => `${rule} ${path} is out of sight: nobody can be asked here before a program starts.`) : []));
   const shown = [
     ...(host.nodeFolder === null ? [] : [{ path: '/opt/node/bin', source: host.nodeFolder, optional: false }]),
@@ -208,7 +208,8 @@ export function planFor(given: SandboxPolicy, host: HostFacts, options: PlanOpti
     recordRules: recordRules(given, { bindRoots: host.bindRoots, program: host.program, ...(host.gpu && { gpu: host.gpu }) }),
     escalate: escalation.escalate,
     locks: escalation.locks,
-    lsm: host.tier === 'A' ? lsmPlan({ policy, rules: sorted.rules, escalate: escalation.escalate, programs, protect, privateFolders: sorted.privateFolders }) : null,
+    // In monitor mode it keeps what is no rule of the policy's own, and openshelld watches for those as in the other tiers.
+    lsm: host.tier === 'A' && !(options.off ?? []).includes('lsm') ? lsmPlan({ policy, rules: sorted.rules, escalate: watched === undefined ? escalation.escalate : [], programs, protect, privateFolders: sorted.privateFolders }) : null,
     off: options.off ?? [],
     env: environment(options),
     cwd: workspace,

@@ -120,5 +120,5 @@ export function lsmPlan(input: LsmInput): LsmPlan {
     };
   });
   const closed: LsmRight[] = input.programs === undefined ? [] : ['exec', 'map'];
-  return { rules, elsewhere: { deny: closed, ask: [] }, ...names, families, monitor: input.policy.spec.mode === 'monitor' };
+  return { rules, elsewhere: { deny: closed, ask: [] }, ...names, families };
 }

@@ -29,7 +29,7 @@ test('a yes for one call is none for another of the same kind on the same object
     await once(listener.listen(join(folder, 'asked/connect/listening')), 'listening');
     const rule = (path: string, ask: readonly string[]) => ({ path, deny: [], ask, askSelf: [], named: false, protect: false, escalate: 0 });
     const names = { protectedNames: [], topNames: [], hooks: [], hooksBelow: [], unprotectedFolders: [] };
-    writeFileSync(join(folder, 'rules.json'), JSON.stringify({ rules: [rule('/', []), rule(join(folder, 'asked'), rights)], elsewhere: { deny: [], ask: [] }, families: [1], ...names, monitor: false }));
+    writeFileSync(join(folder, 'rules.json'), JSON.stringify({ rules: [rule('/', []), rule(join(folder, 'asked'), rights)], elsewhere: { deny: [], ask: [] }, families: [1], ...names }));
     const script = `cd ${folder}/asked && exec ${programs}/again`;
     const { stdout } = await promisify(execFile)(holder, ['once', '/sys/fs/cgroup/once', join(folder, 'rules.json'), 'first', '/bin/sh', '-c', script], { maxBuffer: 1 << 24 });
     const ended = new Map([...stdout.matchAll(/^(\S+) (call|other)=(-?\d+)$/gm)].map(([, kind, which, code]) => [`${kind} ${which}`, Number(code)]));

@@ -1,6 +1,6 @@
 /** Tier A in the real thing: openshelld loads the program, and a sandbox is decided by it. */
 import assert from 'node:assert/strict';
-import { chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { loadSandboxPolicy, type Approver, type HoldRequest } from '@nemoclaw/contract';
@@ -17,6 +17,8 @@ function folder(): string {
     chownSync(join(path, name), 1000, 1000);
     chownSync(join(path, name, 'file'), 1000, 1000);
   }
+  writeFileSync(join(path, 'ro/say'), '#!/usr/bin/printf hello\n');
+  chmodSync(join(path, 'ro/say'), 0o755);
   chownSync(path, 1000, 1000);
   return path;
 }
@@ -76,7 +78,7 @@ function answering(verdict: 'allow' | 'deny' | 'never', asked: string[]): Approv
   };
 }
 
-const everything = 'filesystem: { escalate: [{ path: /workspace/a/**, on: [delete, rename, write, create, read] }] }, process: { exec: { escalate: [/usr/bin/printf] } }';
+const everything = 'filesystem: { escalate: [{ path: /workspace/a/**, on: [delete, rename, write, create, read] }, { path: /workspace/ro/say, on: [exec] }] }, process: { exec: { escalate: [/usr/bin/printf] } }';
 const attempts = [
   ['cat /workspace/a/file', 'read /workspace/a/file'],
   ['echo x >> /workspace/a/file', 'write /workspace/a/file'],
@@ -86,6 +88,9 @@ const attempts = [
   ['mv /workspace/a/file /workspace/ro/moved', 'rename /workspace/a/file -> /workspace/ro/moved'],
   ['rmdir /workspace/a/made', 'delete /workspace/a/made'],
   ['/usr/bin/printf hello', 'exec /usr/bin/printf'],
+  // Its interpreter is asked about by the same call.
+  ['/workspace/ro/say', 'exec /workspace/ro/say'],
+  ['touch /workspace/a/new', 'create /workspace/a/new'],
 ] as const;
 
 for (const verdict of ['allow', 'deny'] as const) {

@@ -17,7 +17,7 @@ test(`a hostile process wins 0 of ${rounds} by each of ${kinds.length} races`, {
     for (const name of ['prod', 'prod/may', 'prod/keep']) mkdirSync(join(folder, name));
     const rule = (path: string, ask: readonly string[]) => ({ path, deny: [], ask, askSelf: [], named: false, protect: false, escalate: 0 });
     const names = { protectedNames: [], topNames: [], hooks: [], hooksBelow: [], unprotectedFolders: [] };
-    writeFileSync(join(folder, 'rules.json'), JSON.stringify({ rules: [rule('/', []), rule(join(folder, 'prod'), ['delete', 'rename', 'write'])], elsewhere: { deny: [], ask: [] }, families: [1], ...names, monitor: false }));
+    writeFileSync(join(folder, 'rules.json'), JSON.stringify({ rules: [rule('/', []), rule(join(folder, 'prod'), ['delete', 'rename', 'write'])], elsewhere: { deny: [], ask: [] }, families: [1], ...names }));
     const script = `cd ${folder} && for kind in ${kinds.join(' ')}; do rm -f one two link next out; ${programs}/races $kind ${rounds} || exit 1; done`;
     const { stdout } = await promisify(execFile)(holder, ['races', '/sys/fs/cgroup/races', join(folder, 'rules.json'), 'by-name', '/bin/sh', '-c', script], { maxBuffer: 1 << 24 });
     for (const kind of kinds) {
