@@ -11,7 +11,7 @@ export interface Run {
 }
 
 /** Tests of the rooms that show something else on a kernel with BPF LSM and cgroup v2 controllers. Node is slow in emulation: what shows the same as outside is left out. */
-const ofTheRooms = ['layers/openshell/src/cgroup.test.ts', 'layers/openshell/src/cgroup-delegated.test.ts', 'proof/conformance/conformance.test.ts'];
+const ofTheRooms = ['layers/openshell/src/cgroup.test.ts', 'layers/openshell/src/cgroup-delegated.test.ts', 'layers/openshell/src/openshelld-monitor.test.ts', 'proof/conformance/conformance.test.ts'];
 const asOutside = ['of a plain user, in tier C', 'a wrong explanation would be found', 'before programs start'];
 const rootless: Run = { files: ['layers/openshell/src/launch-rootless.test.ts'], only: ['the same probe passes'] };
 

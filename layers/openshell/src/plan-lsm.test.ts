@@ -74,3 +74,14 @@ test('there is never more of names in folders than the kernel has bits for', () 
   assert.equal(pairs.length, 63);
   assert.ok(lsm?.hooks.includes('hooks/pre-commit'));
 });
+
+test('of a policy that only watches the kernel keeps what is no rule of the policy’s own, and asks nobody', () => {
+  const rules = 'filesystem: { readOnly: [/workspace/ro/**], deny: [/workspace/x/**], escalate: [{ path: /workspace/prod/**, on: [delete] }] }, process: { exec: { allow: [/usr/bin/git] } }';
+  const { lsm, escalate } = planOf(`${rules}, mode: monitor`);
+  for (const path of ['/workspace/ro/y', '/workspace/x/y', '/workspace/prod/y']) assert.deepEqual([at(lsm, path).deny, at(lsm, path).ask], [[], []], path);
+  assert.deepEqual(lsm?.rules.filter((rule) => rule.ask.length + rule.askSelf.length > 0), []);
+  assert.deepEqual(lsm?.elsewhere.deny, []);
+  assert.deepEqual(at(lsm, '/usr/bin/env').deny, ['write', 'create', 'delete', 'rename']);
+  assert.ok(lsm?.rules.some((rule) => rule.protect) && lsm.protectedNames.includes('.envrc'));
+  assert.deepEqual(escalate, planOf(`${rules}, mode: monitor`, 'B').escalate);
+});
