@@ -33,6 +33,15 @@ const outlives = (one: Entry): boolean => one.id.startsWith('outlive');
 /** Can be tried with others in one sandbox, one after another. */
 export const isPlain = (one: Entry): boolean => one.spec === undefined && !one.ends && !outlives(one);
 
+/** Of what an attempt left, apart from what stays: a file that is looked for is not always there. */
+function wonBy(one: Entry, left: Seen): boolean {
+  try {
+    return one.won(left);
+  } catch {
+    return false;
+  }
+}
+
 export class Lane {
   readonly #world: World;
   /** What worked, with what was said; empty is what is wanted. */
@@ -117,7 +126,7 @@ done`);
       const left = join(folder, `left.${tried}`), loot = join(left, 'loot');
       const there = new Proxy(world, { get: (target, key) => (key === 'workspace' ? left : Reflect.get(target, key)) });
       const seen: Seen = { world: there, code, heard: after.heard, loot: existsSync(loot) ? readFileSync(loot, 'utf8') : '' };
-      if (one.won(seen) || one.won({ ...after, code, loot: '' })) suspects.push(one);
+      if (wonBy(one, seen) || one.won({ ...after, code, loot: '' })) suspects.push(one);
     }
     rmSync(folder, { recursive: true, force: true });
     return tried;
