@@ -115,6 +115,7 @@ test('a rule that takes away by what is inside is seen: nothing that it holds fo
   const handling = (egress: string, host = 'a.org', port = 8080, more = ''): string => policyOf({ network: `networkPolicy:\n  name: t\n  egress:\n${egress}${more}` }).network.handlingFor(host, port);
   const raw = '    allow: [{ domain: a.org, ports: [8080] }]\n';
   assert.equal(handling(raw), 'raw');
+  for (const words of ['maxBody: 1Ki', 'onOversize: escalate', 'methods: [GET]', 'as: a.b']) assert.equal(handling(`    allow: [{ domain: a.org, ports: [8080], ${words} }]\n`), 'inspect', words);
   for (const rule of ['methods: [DELETE]', 'paths: [/admin/**]', 'query: { a: b }', 'headers: { x-a: b }', 'protocol: websocket', 'ports: [8080], methods: [DELETE]']) assert.equal(handling(`${raw}    deny: [{ domain: a.org, ${rule} }]\n`), 'inspect', rule);
   assert.equal(handling(`${raw}    deny: [{ domain: a.org, ports: [80], methods: [DELETE] }]\n`), 'raw', 'of another port');
   assert.equal(handling(`${raw}    deny: [{ domain: "*", methods: [DELETE] }]\n`), 'raw', 'a less specific domain has no say in it');

@@ -28,7 +28,7 @@ export interface NetworkView {
   originOf(host: string): string | undefined;
   /** Whether TLS to this host is opened. */
   interceptFor(host: string): boolean;
-  /** Raw: a port other than 80 and 443 whose rules, denials too, say nothing of what is inside, where no action of the catalogue is carried out. A protocol of its own: where a rule names it. */
+  /** Raw: a port other than 80 and 443 whose rules, denials too, say nothing of what is inside or of its size, where no action of the catalogue is carried out. A protocol of its own: where a rule names it. */
   handlingFor(host: string, port: number): Handling;
   /** `allowed` only where every rule for mail there says so. */
   starttlsFor(host: string, port: number): 'required' | 'allowed';
@@ -93,7 +93,9 @@ export function networkView(ir: PolicyIr, index: HostIndex<EgressGroup>, hasHttp
       if (rules.every((r) => r.ir.protocol === 'tcp')) return 'unread';
       if (rules.every((r) => r.ir.tls === 'passthrough')) return rules.every((r) => r.ir.ports.length === 0) ? 'unread' : 'passthrough';
       const plain = rules.every((r) => r.ir.tls === '' && !r.conditional && r.ir.as === '');
-      if (plain && port !== 80 && port !== 443 && !hasHttpActions(canonicalHost(host))) return 'raw';
+      // A client that waits on a raw port is passed on unread, and with it a body of any size.
+      const sized = rules.some((r) => r.ir.maxBody !== undefined || r.ir.onOversize !== undefined);
+      if (plain && !sized && port !== 80 && port !== 443 && !hasHttpActions(canonicalHost(host))) return 'raw';
       return port === 443 && plain && !ir.inspection.tlsDecrypt ? 'passthrough' : 'inspect';
     },
     starttlsFor: (host, port) => {
