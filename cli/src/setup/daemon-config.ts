@@ -90,7 +90,9 @@ export function daemonConfig(places: Places, { operatorsGid, users }: Identities
   const env = { NEMOCLAW_LIB: '{lib}', NEMOCLAW_BLUEPRINTS: '{lib}/blueprints', NEMOCLAW_AGENTS: '{state}/agents', ...(bounds.demo === 0 ? {} : { NEMOCLAW_DEMO_DIR: '{state}/demo' }), ...(bounds.ingress === '' ? {} : { NEMOCLAW_INGRESS: bounds.ingress }) };
   // A gateway that was idle for minutes would compile its policy code anew, at four times the time of a change.
   const kept = ['--no-flush-bytecode'];
-  const service = (role: string): Record<string, unknown> => ({ name: role, role, argv: ['{node}', ...kept, `{lib}/gateway/src/processes/${role}.ts`], env });
+  // A worker's garbage is dead within milliseconds: with more room (MiB) it is collected less often, and less of what is still in use is copied each time.
+  const room = (role: string): readonly string[] => (role === 'worker' ? ['--max-semi-space-size=64'] : []);
+  const service = (role: string): Record<string, unknown> => ({ name: role, role, argv: ['{node}', ...kept, ...room(role), `{lib}/gateway/src/processes/${role}.ts`], env });
   return {
     instance: instanceName(places.root),
     run: places.run,

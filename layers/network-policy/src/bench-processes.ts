@@ -7,9 +7,12 @@ import type { ProxyPlan, Ready } from './bench-roles.ts';
 
 const roles = fileURLToPath(new URL('bench-roles.ts', import.meta.url));
 
+/** As openshelld starts a worker (cli/src/setup/daemon-config.ts). */
+const workerFlags = ['--no-flush-bytecode', '--max-semi-space-size=64'];
+
 /** One of the roles of bench-roles.ts; resolves when it is ready. It ends when it is disconnected. */
 export async function startRole(role: string, plan?: ProxyPlan): Promise<{ child: ChildProcess; ready: Ready }> {
-  const child = fork(roles, [role], { execPath: process.execPath, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  const child = fork(roles, [role], { execPath: process.execPath, stdio: ['ignore', 'inherit', 'inherit', 'ipc'], execArgv: role === 'proxy' ? workerFlags : [] });
   if (plan) child.send(plan);
   const [ready] = (await once(child, 'message')) as [Ready];
   return { child, ready };
