@@ -71,6 +71,18 @@ test('emit and commit reach the record in order; commit resolves when durable', 
   assert.equal(sink.stats().buffered, 0);
 });
 
+test('words of every script go over a link whole, many events in one write', async () => {
+  const writer = await ledger();
+  const [near, far] = await pair();
+  serve(writer, far);
+  const sink = new LinkSink({ clock: b.clock, ids: b.ids });
+  sink.attach(near);
+  const words = Array.from({ length: 50 }, (_, i) => `e${i} ${'aä€語😀\n"'.repeat(i)}`);
+  for (const one of words) sink.emit(event(one));
+  await sink.flush();
+  assert.deepEqual(messages(), words);
+});
+
 test('a flush waits for what was given and for nothing else, however long the writer would gather', async () => {
   const writer = await b.open({ batchMs: 3_600_000 });
   ends.push(() => writer.close());
