@@ -53,9 +53,10 @@ export type CredentialView = z.infer<typeof credentialViewSchema>;
 /** What a worker needs to put one in where it is bound to. */
 export interface CredentialPlan {
   readonly placeholder: string;
-  /** The header's content, or the secret access key. */
+  /** The header's content, or with `sigv4` the secret access key, which signs and is never sent. */
   readonly value: string;
   readonly host: string;
+  /** Header it may stand in; any case. */
   readonly header: string;
   /** '' for the whole host. */
   readonly pathPrefix: string;

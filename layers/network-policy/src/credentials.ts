@@ -1,23 +1,8 @@
 /** Puts real credentials in the place of their placeholders, only where each is bound to, and takes them out of what comes back. */
-
+import type { CredentialPlan } from '@nemoclaw/contract';
 import { readClaim, signAnew } from './sigv4.ts';
-import type { SigningKey } from './sigv4.ts';
 
-export interface Credential {
-  readonly placeholder: string;
-  readonly value: string;
-  readonly host: string;
-  /** Header it may stand in; any case. */
-  readonly header: string;
-  /** '' for the whole host. */
-  readonly pathPrefix: string;
-  /** Any port of the host where it is absent. */
-  readonly port?: number;
-  /** `value` is a secret access key: it signs and is never sent. */
-  readonly sigv4?: Omit<SigningKey, 'secret'>;
-  /** A newer value can be had. */
-  readonly renewable?: true;
-}
+export type Credential = CredentialPlan;
 
 /** Where a request goes, as far as a binding asks. */
 export interface Destination {
