@@ -8,6 +8,7 @@ import { after, before, beforeEach, test } from 'node:test';
 import { brotliCompressSync, constants, createGzip, deflateRawSync, deflateSync, gunzipSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { openDesk, openUpstream, say, wholeAnswer } from '../testing-egress.ts';
 import type { Desk, Upstream } from '../testing-egress.ts';
+import { ask, openHttp2Upstream, openSession } from '../testing-http2.ts';
 import type { InspectionSettings } from './findings.ts';
 
 const card = '4111 1111 1111 1111';
@@ -286,4 +287,35 @@ test('what answers a WebSocket handshake otherwise is searched too', async () =>
   const text = await say(socket, `GET /x HTTP/1.1\r\nhost: api.test:${upstream.port}\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: ${Buffer.alloc(16, 7).toString('base64')}\r\naccept-encoding: gzip\r\n\r\n`, wholeAnswer);
   assert.ok(!text.includes('4111'), text);
   assert.equal(asked['accept-encoding'], undefined);
+});
+
+test('over HTTP/2: a denial, a rewritten document with its length, an untouched one with its trailers, a stream that is reset', async () => {
+  const origin = await openHttp2Upstream((stream, raw) => {
+    const path = raw[raw.indexOf(':path') + 1];
+    stream.resume();
+    if (path === '/events') {
+      stream.respond({ ':status': 200, 'content-type': 'text/event-stream' });
+      stream.write('data: one\n\n');
+      stream.write(`data: ${card.slice(0, 9)}`);
+      stream.end(`${card.slice(9)}\n\n`);
+      return;
+    }
+    stream.respond({ ':status': 200, 'content-type': 'application/json', ...(path === '/card' ? { etag: '"v1"' } : {}) }, { waitForTrailers: true });
+    stream.on('wantTrailers', () => stream.sendTrailers({ 'x-sum': 'abc' }));
+    stream.end(JSON.stringify(path === '/card' ? { card } : path === '/mail' ? { mail } : { fine: 1 }));
+  });
+  const other = await openDesk({ rules: [{ host: 'h2.test', verdict: 'allow' }], pins: [{ host: 'h2.test' }], ports: [origin.port] });
+  Object.assign(other.policy, { inspection: { scanForPII: true, responses: { actions: { 'credit-card': 'block', email: 'redact' } } } });
+  const session = await openSession(other, 'h2.test', origin.port, false);
+  const blocked = await ask(session, { ':path': '/card' });
+  assert.deepEqual([blocked.status, blocked.headers['x-nemoclaw-rule'], blocked.headers['etag']], [403, 'inspection.responses.actions.credit-card', undefined]);
+  const rewritten = await ask(session, { ':path': '/mail' });
+  assert.deepEqual([rewritten.status, rewritten.body, rewritten.headers['content-length']], [200, '{"mail":"[redacted:email]"}', '27']);
+  const fine = await ask(session, { ':path': '/fine' });
+  assert.deepEqual([fine.body, fine.trailers['x-sum']], ['{"fine":1}', 'abc']);
+  const cut = await ask(session, { ':path': '/events' });
+  assert.ok(!cut.body.includes('4111') && (cut.status === 403 || cut.rstCode !== 0), `${cut.status} ${cut.rstCode} ${cut.body}`);
+  session.destroy();
+  await other.close();
+  await origin.close();
 });
