@@ -47,9 +47,10 @@ test('with all that keeps signals inside switched off, the end of a sandbox kill
   const plan = join(t.workspace, 'plan.json');
   writeFileSync(plan, JSON.stringify(t.plan));
   const roots = readHostFacts({ nodeBinary: process.execPath }).bindRoots.flatMap((path) => ['--bind-root', path]);
-  // In a pid namespace of the test's own, so that the machine outlives a failure.
-  const script = 'sleep 300 & neighbour=$!; plan=$1; shift; for i in 1 2 3 4 5 6 7 8 9 10; do "$@" 3<"$plan" || exit; done; kill -0 $neighbour && echo it lives';
-  const out = execFileSync('unshare', ['--pid', '--fork', '--kill-child', '--mount-proc', 'sh', '-c', script, 'sh', plan, launcherPath, '--plan-fd', '3', '--workspace', t.workspace, '--testing', ...roots, '--', '/bin/true'], { encoding: 'utf8', timeout: 120_000 });
+  // In a pid namespace of the test's own, so that the machine outlives a failure; its numbers are not those of another run, since they name control groups.
+  const first = String(10_000 + ((process.pid * 7919) % 20_000));
+  const script = 'echo "$1" >/proc/sys/kernel/ns_last_pid; shift; sleep 300 & neighbour=$!; plan=$1; shift; for i in 1 2 3 4 5 6 7 8 9 10; do "$@" 3<"$plan" || exit; done; kill -0 $neighbour && echo it lives';
+  const out = execFileSync('unshare', ['--pid', '--fork', '--kill-child', '--mount-proc', 'sh', '-c', script, 'sh', first, plan, launcherPath, '--plan-fd', '3', '--workspace', t.workspace, '--testing', ...roots, '--', '/bin/true'], { encoding: 'utf8', timeout: 120_000 });
   assert.match(out, /^it lives$/m);
 });
 
@@ -169,7 +170,7 @@ test('limits hold: processes, open files, no core dumps', root, async () => {
 });
 
 test('nothing is left behind: mounts, control groups, network namespaces, processes', root, async () => {
-  const left = (): string[] => [
+  const all = (): string[] => [
     readFileSync('/proc/self/mounts', 'utf8').split('\n').filter((line) => line.includes('openshell-trial')).join('\n'),
     ...readdirSync('/sys/fs/cgroup', { recursive: false }).flatMap((name) => {
       try {
@@ -179,9 +180,13 @@ test('nothing is left behind: mounts, control groups, network namespaces, proces
       }
     }),
   ].filter((line) => line !== '');
+  const before = all(); // of who was killed
+  const left = (): string[] => all().filter((one) => !before.includes(one));
   const uid = 0x71fffff0;
   const t = sandbox(workspaceSpec, { uid });
   await t.sh('(setsid sleep 1000 &) ; (setsid sh -c "trap \'\' TERM HUP; sleep 1000" &); exit 3');
+  // Of others what ends between two looks is gone in the next one; what is left behind stays.
+  for (let i = 0; i < 20 && left().length > 0; i += 1) await new Promise((resolve) => setTimeout(resolve, 100));
   assert.deepEqual(left(), []);
   const alive = readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && ownerOf(pid) === uid);
   assert.deepEqual(alive, []);
@@ -189,7 +194,7 @@ test('nothing is left behind: mounts, control groups, network namespaces, proces
 
 /** A parallel test's launcher may be running. */
 function existsProcess(group: string): boolean {
-  return readdirSync('/proc').includes(group.replace('nemoclaw-alone-', ''));
+  return readdirSync('/proc').includes(/^nemoclaw-alone-(\d+)/.exec(group)?.[1] ?? '');
 }
 function ownerOf(pid: string): number {
   try {
