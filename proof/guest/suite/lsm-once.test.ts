@@ -16,7 +16,7 @@ const changed = ['how', 'target', 'value', 'times'];
 const rights = ['read', 'write', 'create', 'delete', 'rename', 'exec', 'connect'];
 const holder = new URL('../../../layers/openshell/native/build/test-lsm', import.meta.url).pathname;
 
-test('a yes for one call is none for another of the same kind on the same object', { timeout: 600_000 }, async (t) => {
+test('a yes for one call is none for another of the same kind on the same object', { timeout: 1_200_000 }, async (t) => {
   const folder = mkdtempSync('/tmp/once-');
   const listener = createServer();
   try {
