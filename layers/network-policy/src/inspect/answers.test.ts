@@ -127,7 +127,7 @@ test('redact: the answer arrives without the value, in its own encoding and with
   answer = (_req, res) => {
     res.writeHead(200, { 'content-type': 'text/plain' });
     res.write(`write to ${mail.slice(0, 9)}`);
-    setImmediate(() => res.end(`${mail.slice(9)} soon`));
+    res.end(`${mail.slice(9)} soon`);
   };
   assert.equal((await get()).body.toString(), 'write to [redacted:email] soon', 'in chunks');
 });
@@ -300,9 +300,10 @@ test('over HTTP/2: a denial, a rewritten document with its length, an untouched 
       stream.end(`${card.slice(9)}\n\n`);
       return;
     }
-    stream.respond({ ':status': 200, 'content-type': 'application/json', ...(path === '/card' ? { etag: '"v1"' } : {}) }, { waitForTrailers: true });
+    const body = JSON.stringify(path === '/card' ? { card } : path === '/mail' ? { mail } : { fine: 1 });
+    stream.respond({ ':status': 200, 'content-type': 'application/json', ...(path === '/fine' ? {} : { 'content-length': String(body.length) }), ...(path === '/card' ? { etag: '"v1"' } : {}) }, { waitForTrailers: true });
     stream.on('wantTrailers', () => stream.sendTrailers({ 'x-sum': 'abc' }));
-    stream.end(JSON.stringify(path === '/card' ? { card } : path === '/mail' ? { mail } : { fine: 1 }));
+    stream.end(body);
   });
   const other = await openDesk({ rules: [{ host: 'h2.test', verdict: 'allow' }], pins: [{ host: 'h2.test' }], ports: [origin.port] });
   Object.assign(other.policy, { inspection: { scanForPII: true, responses: { actions: { 'credit-card': 'block', email: 'redact' } } } });
