@@ -9,7 +9,7 @@ import type { Desk } from '../../../../layers/network-policy/src/testing-egress.
 import { flag, frame, preface, statusOf, types } from './frames.ts';
 import type { FrameRow } from './http2-table.ts';
 
-interface Reaction {
+export interface Reaction {
   /** Of each stream that was answered, in order. */
   readonly statuses: readonly number[];
   readonly resets: number;
@@ -17,7 +17,7 @@ interface Reaction {
 }
 
 /** Reads until `answers` streams have ended or been reset, or the connection has. */
-async function react(socket: Socket, bytes: readonly Buffer[], answers: number): Promise<Reaction> {
+export async function react(socket: Socket, bytes: readonly Buffer[], answers: number): Promise<Reaction> {
   const statuses: number[] = [];
   let resets = 0;
   let ended = 0;
@@ -65,7 +65,7 @@ export async function playFrames(check: Checks, desk: Desk, canary: Canary, rows
       }
       const tls = connectTls({ socket: raw, servername: 'down.test', ca: desk.rootPem, ALPNProtocols: ['h2'] });
       await once(tls, 'secureConnect');
-      const frames = row.frames.map((one) => (one.includes('$PORT') ? withPort(one, canary.port) : one));
+      const frames = row.frames.map((one) => (one.includes('$PORT') ? withPort(one, 'down.test:', canary.port) : one));
       const { statuses, resets, closed } = await react(tls, row.raw ? frames : [preface, frame('settings', 0, 0), ...frames], row.streams ?? Math.max(1, through.length));
       const arrived = canary.requests.slice(from);
       const lines = arrived.map(({ line, body }) => (body === '' ? line : `${line} ${body}`)).toSorted();
@@ -79,13 +79,13 @@ export async function playFrames(check: Checks, desk: Desk, canary: Canary, rows
   }
 }
 
-/** The port in place of `$PORT`, with the lengths around it. */
-function withPort(bytes: Buffer, port: number): Buffer {
+/** The port in place of `$PORT` behind `host`, with the lengths around it. */
+export function withPort(bytes: Buffer, host: string, port: number): Buffer {
   const at = bytes.indexOf('$PORT');
   const more = String(port).length - 5;
   const out = Buffer.concat([bytes.subarray(0, at), Buffer.from(String(port)), bytes.subarray(at + 5)]);
   out.writeUIntBE(out.readUIntBE(0, 3) + more, 0, 3);
-  const size = at - 'down.test:'.length - 1;
+  const size = at - host.length - 1;
   out[size] = (out[size] ?? 0) + more;
   return out;
 }

@@ -3,6 +3,7 @@ import type { Checks } from '../../../harness/checks.ts';
 import { postgres, redis } from './databases-table.ts';
 import { playFrames } from './http2-play.ts';
 import { http2 } from './http2-table.ts';
+import { grpcAttacks } from './grpc-play.ts';
 import { keeperAttacks } from './keeper.ts';
 import { graphql, jsonRpc, mcp } from './messages-table.ts';
 import { playMessages } from './messages.ts';
@@ -33,5 +34,6 @@ export async function protocolAttacks(check: Checks): Promise<void> {
   } finally {
     await world.close();
   }
+  await grpcAttacks(check);
   await keeperAttacks(check);
 }
