@@ -48,7 +48,7 @@ for (const [room, mayImport] of Object.entries(allowed)) {
     assert.deepEqual(wrong, []);
   });
 
-  test(`${folder}/package.json depends on no other room than the table allows, and on every package it imports`, () => {
+  test(`${folder}/package.json depends on no other room than the table allows, and on exactly the packages it imports`, () => {
     const manifest: { dependencies?: Record<string, string> } = JSON.parse(read(`${folder}/package.json`).text);
     const declared = Object.keys(manifest.dependencies ?? {});
     const rooms = declared.filter((name) => name.startsWith('@nemoclaw/')).map((name) => name.slice('@nemoclaw/'.length));
@@ -68,6 +68,12 @@ for (const [room, mayImport] of Object.entries(allowed)) {
       }
     }
     assert.deepEqual([...undeclared], []);
+    const imported = paths(['.ts', '.js'], folder).map(read).map(({ text }) => text).join('');
+    assert.deepEqual(
+      declared.filter((name) => !new RegExp(`['"]${name}(/[^'"]*)?['"]`).test(imported)),
+      [],
+      'it depends on what it never imports',
+    );
   });
 }
 
