@@ -1,6 +1,7 @@
 /** A connection whose bytes are not read: decided once by host and port, then joined to the checked address. */
 import type { Socket } from 'node:net';
 import { safeLine, type Decision } from '@nemoclaw/contract';
+import { askPerson } from './ask-person.ts';
 import type { Core, Reconsidered } from './core.ts';
 import { refusal } from './core.ts';
 import { countAgainst } from './rule-limits.ts';
@@ -54,7 +55,7 @@ export class Splice implements Reconsidered {
   }
 
   async #decide(): Promise<void> {
-    const { approver, sandbox, judge, ids, audit, upstreams } = this.#core.ports;
+    const { judge, audit, upstreams } = this.#core.ports;
     const decision = this.#judge();
     if (decision.verdict === 'deny') {
       this.#refuse(decision, 'denied');
@@ -62,14 +63,11 @@ export class Splice implements Reconsidered {
     }
     if (decision.verdict === 'escalate') {
       const request = this.#core.request('connect', this.#resource);
-      const key = judge.key(request);
-      if (!(await approver.consumeGrant(sandbox, key))) {
-        const where = safeLine(authority(this.#place));
-        const outcome = await approver.ask({ holdId: ids.next('hold'), sandbox, kind: 'http', request, decision, key, summary: `connect to ${where}`, detail: `An unread connection to ${where}.`, patienceMs: this.#core.config.patience.httpMs }, this.#withdraw.signal);
-        if (outcome.verdict !== 'allow') {
-          this.#refuse({ ...decision, verdict: 'deny' }, outcome.verdict === 'deny' ? `rejected by ${outcome.by}` : 'not approved in time');
-          return;
-        }
+      const where = safeLine(authority(this.#place));
+      const outcome = await askPerson(this.#core, { request, decision, key: judge.key(request), card: () => ({ summary: `connect to ${where}`, detail: `An unread connection to ${where}.` }) }, this.#withdraw.signal);
+      if (outcome !== 'granted' && (outcome === 'full' || outcome.verdict !== 'allow')) {
+        this.#refuse({ ...decision, verdict: 'deny' }, outcome === 'full' ? 'too many requests wait for approval already' : outcome.verdict === 'deny' ? `rejected by ${outcome.by}` : 'not approved in time');
+        return;
       }
       this.#approved = true;
     }

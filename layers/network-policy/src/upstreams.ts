@@ -9,13 +9,9 @@ import type { Clock } from '@nemoclaw/contract';
 import { isPublicAddress, isWithin } from './addresses.ts';
 import { Http2Pool } from './http2-upstream.ts';
 import type { Http2Request } from './http2-upstream.ts';
+import { pinsByHost, pinFor, samePin, fixedAddresses } from './pins.ts';
+import type { Pin } from './pins.ts';
 
-/** A name (`host` or `*.suffix`) fixed to addresses by the policy, or to blocks of them (`10.1.0.0/16`), in which what it resolves to must lie. `caPem`: its certificate has to come from this anchor instead of the public ones. */
-export interface Pin {
-  readonly host: string;
-  readonly addresses: readonly string[];
-  readonly caPem?: string;
-}
 /** All addresses of a name, IPv4 first. */
 export type Resolve = (host: string) => Promise<readonly string[]>;
 
@@ -61,12 +57,12 @@ export class Upstreams {
 
   constructor(options: UpstreamOptions) {
     this.#options = options;
-    this.#pins = byHost(options.pins);
+    this.#pins = pinsByHost(options.pins);
   }
 
   /** Whether the policy names the addresses of `host`. */
   pinned(host: string): boolean {
-    return single(pinFor(this.#pins, host)).length > 0;
+    return fixedAddresses(pinFor(this.#pins, host)).length > 0;
   }
 
   /** The pool for one origin of this sandbox. */
@@ -174,7 +170,7 @@ export class Upstreams {
   /** New pins; connections to hosts whose pin changed are not used again. */
   update(pins: readonly Pin[]): void {
     const before = this.#pins;
-    this.#pins = byHost(pins);
+    this.#pins = pinsByHost(pins);
     this.#last = undefined;
     this.#resolved.clear();
     // A resumed session is not verified again, so it would outlive the trust anchor it was verified by.
@@ -204,7 +200,7 @@ export class Upstreams {
 
   async #addresses(host: string): Promise<readonly string[]> {
     const pin = pinFor(this.#pins, host);
-    const fixed = single(pin);
+    const fixed = fixedAddresses(pin);
     if (fixed.length > 0) return fixed;
     const blocks = pin?.addresses ?? [];
     const now = this.#options.clock.monotonic();
@@ -283,25 +279,4 @@ function ready<T extends Socket>(socket: T, event: string): Promise<T> {
       resolve(socket);
     });
   });
-}
-
-const byHost = (pins: readonly Pin[]): Map<string, Pin> => new Map(pins.map((pin) => [pin.host.toLowerCase(), pin]));
-
-/** The pin of the host itself, else of the longest suffix. */
-function pinFor(pins: ReadonlyMap<string, Pin>, host: string): Pin | undefined {
-  const exact = pins.get(host);
-  if (exact || isIP(host) !== 0) return exact;
-  for (let dot = host.indexOf('.'); dot >= 0; dot = host.indexOf('.', dot + 1)) {
-    const wide = pins.get(`*${host.slice(dot)}`);
-    if (wide) return wide;
-  }
-  return undefined;
-}
-
-function single(pin: Pin | undefined): readonly string[] {
-  return pin?.addresses.filter((address) => !address.includes('/')) ?? [];
-}
-
-function samePin(a: Pin | undefined, b: Pin | undefined): boolean {
-  return a?.caPem === b?.caPem && (a?.addresses ?? []).join() === (b?.addresses ?? []).join();
 }

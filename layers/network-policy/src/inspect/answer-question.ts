@@ -1,6 +1,7 @@
 /** Asks a person whether an answer is delivered: it is here already, and nobody but the proxy has it. */
 import { createHash } from 'node:crypto';
 import type { Decision } from '@nemoclaw/contract';
+import { askPerson } from '../ask-person.ts';
 import { refusal } from '../core.ts';
 import { holdAnswer, holdSummary } from '../hold-card.ts';
 import { Stopped } from '../hooks.ts';
@@ -20,30 +21,19 @@ export interface AnswerQuestion {
 /** Resolves where it may be delivered; rejects with `Stopped` where not. `withdraw`: nobody waits for it any more. */
 export async function askAboutAnswer(passing: Passing, { decision, status, contentType, body, hidden }: AnswerQuestion, withdraw: AbortSignal): Promise<void> {
   const { core, place, checked, judged, correlation } = passing;
-  const { approver, audit, ids, limits, sandbox, judge } = core.ports;
+  const { audit, judge } = core.ports;
   if (!judged) throw unasked(passing, 'It was never decided on.');
   // The yes is for this answer to this request, and for no other.
   const key = createHash('sha256').update(`${judge.key(judged.request)}\nanswer ${status} ${contentType}\n`).update(body ?? '').digest('hex');
   const record = (verdict: 'approved' | 'deny', message: string, more: Readonly<Record<string, unknown>>): ReturnType<typeof httpRecord> => httpRecord(core.seen(correlation), place, checked.method, checked.paths[0] ?? '', verdict, message, decision, more);
-  if (await approver.consumeGrant(sandbox, key)) {
-    await audit.commit(record('approved', 'the answer is delivered by an earlier approval', {}));
-    return;
-  }
-  if (core.held >= limits.heldRequests) throw unasked(passing, 'Too many requests wait for approval already.');
-  core.held += 1;
-  core.counts.held += 1;
-  try {
-    const outcome = await approver.ask({
-      holdId: ids.next('hold'), sandbox, kind: 'http', request: judged.request, decision, key, patienceMs: core.config.patience.httpMs,
-      summary: `Deliver the answer to ${holdSummary(place, checked)}`, detail: holdAnswer(place, checked, { status, contentType, body, hidden }, core.config.credentials),
-    }, withdraw);
-    if (outcome.verdict === 'allow') await audit.commit(record('approved', `the answer is delivered: approved by ${outcome.by}`, { approvalId: outcome.approvalId }));
-    else if (outcome.verdict === 'deny') throw new Stopped({ ...decision, verdict: 'deny', decidedBy: 'approval', reason: outcome.reason, hint: 'The request was made, and a person refused to deliver its answer. Do not try it again; tell the user.' }, `the answer was kept back by ${outcome.by}`, 403, {}, { approvalId: outcome.approvalId });
-    else if (outcome.verdict === 'waiting') throw new Stopped({ ...decision, verdict: 'deny', hint: 'The request was made; its answer waits for approval. Where it may be repeated, send the identical request again later: the same answer is delivered once after approval.' }, 'the answer still waits for approval', 503, { 'retry-after': '30' }, { status: 'waiting', approvalId: outcome.approvalId });
-    else throw unasked(passing, outcome.reason);
-  } finally {
-    core.held -= 1;
-  }
+  const card = (): { summary: string; detail: string } => ({ summary: `Deliver the answer to ${holdSummary(place, checked)}`, detail: holdAnswer(place, checked, { status, contentType, body, hidden }, core.config.credentials) });
+  const outcome = await askPerson(core, { request: judged.request, decision, key, card }, withdraw);
+  if (outcome === 'full') throw unasked(passing, 'Too many requests wait for approval already.');
+  if (outcome === 'granted') await audit.commit(record('approved', 'the answer is delivered by an earlier approval', {}));
+  else if (outcome.verdict === 'allow') await audit.commit(record('approved', `the answer is delivered: approved by ${outcome.by}`, { approvalId: outcome.approvalId }));
+  else if (outcome.verdict === 'deny') throw new Stopped({ ...decision, verdict: 'deny', decidedBy: 'approval', reason: outcome.reason, hint: 'The request was made, and a person refused to deliver its answer. Do not try it again; tell the user.' }, `the answer was kept back by ${outcome.by}`, 403, {}, { approvalId: outcome.approvalId });
+  else if (outcome.verdict === 'waiting') throw new Stopped({ ...decision, verdict: 'deny', hint: 'The request was made; its answer waits for approval. Where it may be repeated, send the identical request again later: the same answer is delivered once after approval.' }, 'the answer still waits for approval', 503, { 'retry-after': '30' }, { status: 'waiting', approvalId: outcome.approvalId });
+  else throw unasked(passing, outcome.reason);
 }
 
 function unasked(passing: Passing, why: string): Stopped {

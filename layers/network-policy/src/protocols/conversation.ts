@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { ActionRequest, AppMessage, Decision } from '@nemoclaw/contract';
 import { safeLine } from '@nemoclaw/contract';
+import { askPerson } from '../ask-person.ts';
 import type { TlsContexts } from '../contexts.ts';
 import type { Core, Reconsidered } from '../core.ts';
 import { refusal } from '../core.ts';
@@ -85,23 +86,13 @@ export abstract class Conversation implements Reconsidered {
 
   /** Asks a person about what is escalated. What is allowed so is on durable record before this resolves. */
   protected async ask(judged: Judged, summary: string, detail: string): Promise<Asked> {
-    const { approver, sandbox, judge, ids, audit, limits } = this.core.ports;
     const { request, decision } = judged;
-    const key = judge.key(request);
-    let approvalId = '';
-    if (!(await approver.consumeGrant(sandbox, key))) {
-      if (this.core.held >= limits.heldRequests) return { verdict: 'waiting', decision: { ...decision, reason: 'Too many requests wait for approval already.' }, approvalId };
-      this.core.held += 1;
-      this.core.counts.held += 1;
-      try {
-        const outcome = await approver.ask({ holdId: ids.next('hold'), sandbox, kind: 'http', request, decision, key, patienceMs: this.core.config.patience.httpMs, summary: safeLine(summary, 200), detail }, this.#withdraw.signal);
-        approvalId = outcome.verdict === 'unavailable' ? '' : outcome.approvalId;
-        if (outcome.verdict === 'waiting') return { verdict: 'waiting', decision, approvalId };
-        if (outcome.verdict !== 'allow') return { verdict: 'deny', decision: { ...decision, verdict: 'deny', decidedBy: 'approval', reason: outcome.reason }, approvalId };
-      } finally {
-        this.core.held -= 1;
-      }
-    }
+    const { judge, audit } = this.core.ports;
+    const outcome = await askPerson(this.core, { ...judged, key: judge.key(request), card: () => ({ summary: safeLine(summary, 200), detail }) }, this.#withdraw.signal);
+    if (outcome === 'full') return { verdict: 'waiting', decision: { ...decision, reason: 'Too many requests wait for approval already.' }, approvalId: '' };
+    const approvalId = outcome === 'granted' || outcome.verdict === 'unavailable' ? '' : outcome.approvalId;
+    if (outcome !== 'granted' && outcome.verdict === 'waiting') return { verdict: 'waiting', decision, approvalId };
+    if (outcome !== 'granted' && outcome.verdict !== 'allow') return { verdict: 'deny', decision: { ...decision, verdict: 'deny', decidedBy: 'approval', reason: outcome.reason }, approvalId };
     this.#approved = true;
     await audit.commit(connectionRecord(this.core.seen(this.#correlation), this.place, 'approved', 'approved', decision, { approvalId }));
     return { verdict: 'allow', approvalId };
