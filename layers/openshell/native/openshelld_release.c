@@ -1,5 +1,6 @@
 /* Checks workspaces when sandboxes give them back, and tells what was found. The check itself is a process of the folder's owner. */
 #include "openshelld_release.h"
+#include "openshelld_answer.h"
 #include "openshelld_json.h"
 #include "openshelld_store.h"
 #include "openshelld_text.h"
@@ -8,12 +9,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,10 +24,7 @@ struct release {
   json_t *manifest, *released; /* released: what was found, until the gateway has heard it */
   json_int_t request;          /* the gateway's destroy; 0: none */
   bool ended;                  /* the gateway is told that the sandbox is gone */
-  pid_t child;                 /* 0: no check runs */
-  struct watch watch;
-  char *text;
-  size_t used;
+  struct answer check;
 };
 
 struct deferred {
@@ -97,7 +93,6 @@ static void drop(struct release *r) {
     }
   json_decref(r->manifest);
   json_decref(r->released);
-  free(r->text);
   free(r);
 }
 
@@ -172,29 +167,13 @@ static void finish(struct release *r, json_t *released, bool checked) {
 
 static json_t *not_checked(const char *problem) { return json_pack("{s:b,s:i,s:s,s:[],s:i,s:s}", "checked", 0, "entries", 0, "quarantine", "", "found", "more", 0, "problem", problem); }
 
-static void end_check(struct release *r) {
-  int fd = r->watch.fd, status = -1;
-  loop_remove(&r->watch);
-  close(fd);
-  while (waitpid(r->child, &status, 0) < 0 && errno == EINTR) continue;
-  r->child = 0;
-  json_t *released = status == 0 && r->text ? json_loadb(r->text, r->used, 0, NULL) : NULL;
-  free(r->text);
-  r->text = NULL;
+static void end_check(struct answer *check, json_t *released) {
+  struct release *r = container_of(check, struct release, check);
   bool answered = json_is_object(released);
   bool again_later = !answered || json_is_true(json_object_get(released, "again"));
   if (answered) json_object_del(released, "again");
   else json_decref(released);
   finish(r, answered ? released : not_checked("the check ended without an answer"), !again_later);
-}
-
-static void answer_ready(struct watch *watch, uint32_t events) {
-  struct release *r = container_of(watch, struct release, watch);
-  (void)events;
-  if (!r->text) r->text = malloc(TEXT_MAX);
-  ssize_t n = r->text && r->used < TEXT_MAX ? read(watch->fd, r->text + r->used, TEXT_MAX - r->used) : 0;
-  if (n > 0) r->used += (size_t)n;
-  else if (n == 0 || errno != EINTR) end_check(r);
 }
 
 static void note_label(struct release *r, const char *label) {
@@ -207,7 +186,7 @@ static void note_label(struct release *r, const char *label) {
 }
 
 static void start_check(struct release *r) {
-  if (r->child) return;
+  if (r->check.child) return;
   json_int_t uid = json_integer_value(json_object_get(r->manifest, "uid")), gid = json_integer_value(json_object_get(r->manifest, "gid")), ino = json_integer_value(json_object_get(r->manifest, "ino"));
   json_t *agent = json_object_get(r->manifest, "agent");
   const struct registration *known = registry_find(r->registration);
@@ -222,15 +201,9 @@ static void start_check(struct release *r) {
   if (interrupted[0]) text_format(label, sizeof label, "%s", interrupted);
   else text_format(label, sizeof label, "%s-%s-%08x", r->id, stamp, randombytes_random());
   if (!interrupted[0]) note_label(r, label);
-  r->used = 0;
-  int fd = protect_start(known && known->ino == (ino_t)ino ? known->fd : -1, r->manifest, label, shared, (uid_t)uid, (gid_t)gid, agent && geteuid() == 0 ? (uid_t)json_integer_value(agent) : (uid_t)-1, config.instance, &r->child);
-  if (fd >= 0 && loop_add(&r->watch, fd, EPOLLIN, answer_ready) == 0) return;
-  if (fd >= 0) {
-    kill(r->child, SIGKILL);
-    while (waitpid(r->child, NULL, 0) < 0 && errno == EINTR) continue;
-    close(fd);
-  }
-  r->child = 0;
+  pid_t child = 0;
+  int fd = protect_start(known && known->ino == (ino_t)ino ? known->fd : -1, r->manifest, label, shared, (uid_t)uid, (gid_t)gid, agent && geteuid() == 0 ? (uid_t)json_integer_value(agent) : (uid_t)-1, config.instance, &child);
+  if (fd >= 0 && answer_await(&r->check, child, fd, TEXT_MAX, end_check) == 0) return;
   finish(r, not_checked("the check could not be started"), false);
 }
 
@@ -238,7 +211,6 @@ static struct release *add(const char *id) {
   struct release *r = calloc(1, sizeof *r);
   if (!r) return NULL;
   text_format(r->id, sizeof r->id, "%s", id);
-  r->watch.fd = -1;
   r->next = releases;
   return releases = r;
 }
@@ -284,7 +256,7 @@ bool release_first(struct service *service, json_t *message, json_int_t id, cons
 void releases_retry(const char *registration) {
   for (struct release *r = releases, *next; r; r = next) {
     next = r->next;
-    if (r->manifest && !r->child && !r->released && strcmp(r->registration, registration) == 0) start_check(r);
+    if (r->manifest && !r->check.child && !r->released && strcmp(r->registration, registration) == 0) start_check(r);
   }
 }
 
@@ -312,7 +284,7 @@ void releases_open(void) {
   if (dir) closedir(dir);
   for (struct release *r = releases, *next; r; r = next) {
     next = r->next;
-    if (r->child) continue;
+    if (r->check.child) continue;
     if (r->released) record(r);
     else if (json_is_true(json_object_get(r->manifest, "writable"))) start_check(r);
     else finish(r, NULL, true);
@@ -335,9 +307,6 @@ void releases_close(void) {
   stopping = true;
   for (struct release *r = releases, *next; r; r = next) {
     next = r->next;
-    if (!r->child) continue;
-    r->text = r->text ? r->text : malloc(TEXT_MAX);
-    for (ssize_t n; r->text && r->used < TEXT_MAX && ((n = read(r->watch.fd, r->text + r->used, TEXT_MAX - r->used)) > 0 || (n < 0 && errno == EINTR));) r->used += n > 0 ? (size_t)n : 0;
-    end_check(r);
+    if (r->check.child) answer_wait(&r->check);
   }
 }

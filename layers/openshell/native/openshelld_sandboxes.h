@@ -69,17 +69,22 @@ struct sandbox *sandbox_find(const char *id);
 /* Whether it is ready and its listeners are this worker's. */
 bool sandbox_of_worker(const struct sandbox *sandbox, const struct service *worker);
 
+/* openshelld_create.c */
+void asked_create(struct service *service, json_t *message, json_int_t id);
+
+/* openshelld_inventory.c: once every shim has said what it knows, or has had its chance */
+void sandboxes_tell_inventory(void);
+
 /* openshelld_sandboxes.c */
+struct sandbox *sandbox_make(const char *id); /* in the table, with nothing in it; NULL: no memory */
 int sandboxes_open(char *err, size_t errlen); /* finds the shims of the last openshelld */
 /* Ends all; `none_left`, where given, is called once none is left or their patience is over. */
 void sandboxes_stop(void (*none_left)(void));
 void sandboxes_close(void);
 void sandboxes_reap(void);
-void sandboxes_tell_inventory(void);
 void sandboxes_attach_worker(struct service *worker);
 void sandboxes_detach_worker(struct service *worker);
 void sandboxes_gateway_gone(void);
-void asked_create(struct service *service, json_t *message, json_int_t id);
 void asked_destroy(struct service *service, json_t *message, json_int_t id);
 /* Other escalate rules and limits; the caller has seen to it that nothing else of the plan changes. */
 void asked_update(struct service *service, json_t *message, json_int_t id);
