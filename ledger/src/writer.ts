@@ -93,6 +93,8 @@ export async function openLedger(options: LedgerOptions): Promise<LedgerWriter> 
 
 /** ms that `settled` waits at most. */
 const settleMs = 1000;
+/** ms after a commit until its checkpoint is asked for. */
+const signAfterMs = 25;
 
 interface Queued {
   readonly event: LedgerEvent;
@@ -119,6 +121,7 @@ class Writer implements LedgerWriter {
   #awaited: { readonly source: string; readonly seq: number; readonly done: () => void }[] = [];
   #flushing: Promise<void> | undefined;
   #batchTimer: NodeJS.Timeout | undefined;
+  #signTimer: NodeJS.Timeout | undefined;
   #immediate: NodeJS.Immediate | undefined;
   #interval: NodeJS.Timeout | undefined;
   #failed: Error | undefined;
@@ -258,6 +261,7 @@ class Writer implements LedgerWriter {
   async close(): Promise<void> {
     if (this.#closed) return;
     clearInterval(this.#interval);
+    clearTimeout(this.#signTimer);
     if (!this.#failed) {
       await this.record(admit.stopped(this.#now()));
       await this.#signer.request('stop');
@@ -323,7 +327,15 @@ class Writer implements LedgerWriter {
     for (const waiter of waiters) waiter.resolve();
     this.#acknowledge(batch);
     for (const listener of this.#listeners) listener(this.#durable.count);
-    if (commit && !this.#closed) void this.#signer.request('commit');
+    if (commit && !this.#closed) this.#signSoon();
+  }
+
+  /** Not at once: its sync would delay what the commit was waited for, such as the store of the one that asked for it. */
+  #signSoon(): void {
+    this.#signTimer ??= setTimeout(() => {
+      this.#signTimer = undefined;
+      if (!this.#closed) void this.#signer.request('commit');
+    }, signAfterMs);
   }
 
   async #write(batch: readonly Queued[]): Promise<void> {
@@ -392,6 +404,7 @@ class Writer implements LedgerWriter {
   #fail(error: Error, waiters: readonly { readonly reject: (error: Error) => void }[]): void {
     this.#failed = error;
     clearInterval(this.#interval);
+    clearTimeout(this.#signTimer);
     for (const waiter of [...waiters, ...this.#waiters]) waiter.reject(error);
     for (const one of this.#awaited) one.done();
     this.#waiters = [];

@@ -111,9 +111,9 @@ test("links, openshelld's own events, checkpoints, the local sink and a clean st
   over.abort();
   assert.ok(seen.includes('from openshelld') && seen.includes('mail to [redacted:email]'));
   assert.ok((await read.status()).up);
+  while (!signs.some(({ why }) => why === 'commit')) await sleep(5);
   assert.equal(await stopped(), 0);
   assert.equal(signs.at(-1)?.why, 'stop');
-  assert.ok(signs.some(({ why }) => why === 'commit'));
   const report = verify();
   assert.deepEqual(report.findings, []);
   assert.equal(report.unsigned, 0);
