@@ -1,6 +1,7 @@
 /** `openshell doctor`: what this host enforces for the caller, found by launching a sandbox and trying. */
 import { release } from 'node:os';
 import { loadSandboxPolicy, unenforced } from '@nemoclaw/contract';
+import { readWords, usage } from './cli-words.ts';
 import { readHostFacts } from './host-facts.ts';
 import { launchAlone } from './launch-alone.ts';
 import { kernelSetting, namespaceHint, policyFactsOf, readLaunchFacts, securityModules, type LaunchFacts } from './launch-facts.ts';
@@ -113,10 +114,12 @@ function layerLines({ probe, tier }: DoctorReport): string[] {
 }
 
 /** Prints the report; 0 if a sandbox could be launched and every try was stopped. */
-export async function doctor(json: boolean): Promise<number> {
+export async function doctor(args: readonly string[]): Promise<number> {
+  const { flags, rest } = readWords('doctor', args, ['--json'], []);
+  if (rest.length > 0) throw usage(`doctor takes no ${String(rest[0])}.`);
   const report = await examine();
   const good = report.launched && Object.values(report.probe).every((stopped) => stopped);
-  if (json) {
+  if (flags.has('--json')) {
     process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
     return good ? 0 : 1;
   }

@@ -8,11 +8,9 @@ import { readPolicyFile } from './policy-file.ts';
 
 /** 0: it could start here. Rejects with what `run` would say, NEMO_E_POLICY_NEEDS where only the host is lacking. */
 export function policyCommand(args: readonly string[]): Promise<number> {
-  const [verb, ...others] = args;
+  const { flags, rest } = readWords('policy check', args, ['--json'], []);
+  const [verb, file, ...more] = rest;
   if (verb !== 'check') throw usage(verb === undefined ? 'policy needs a command: check FILE.' : `policy ${verb} is not a command of openshell.`);
-  // The file may stand before or after the options.
-  const { flags, rest } = readWords('policy check', [...others.filter((word) => word.startsWith('--')), ...others.filter((word) => !word.startsWith('--'))], ['--json'], []);
-  const [file, ...more] = rest;
   if (file === undefined || more.length > 0) throw usage('policy check needs one file.');
   const policy = readPolicyFile(file);
   const host = readHostFacts({ nodeBinary: process.execPath });

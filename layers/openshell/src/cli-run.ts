@@ -1,6 +1,6 @@
 /** `openshell run`: one command in a sandbox; with a person at the terminal where the policy asks one. */
 import { checkHost, unenforced, type LedgerEvent, type SandboxPolicy } from '@nemoclaw/contract';
-import { readWords, usage } from './cli-words.ts';
+import { readWords, usage, type Words } from './cli-words.ts';
 import { readHostFacts } from './host-facts.ts';
 import { stateFolder } from './layer-alone.ts';
 import { launchAlone } from './launch-alone.ts';
@@ -20,9 +20,12 @@ function overlaid(policy: SandboxPolicy): SandboxPolicy {
   return { ...policy, spec: { ...policy.spec, filesystem: { ...policy.spec.filesystem, overlay: true } } };
 }
 
+/** What stands before the command. Throws as readWords. */
+export const runWords = (args: readonly string[]): Words => readWords('run', args, ['--json', '--no-workspace', '--overlay'], ['--policy', '--workspace', '--state'], 'a command');
+
 /** The exit code: the command's, or as a shell reports it (128 + signal; 126, 127 where it could not be started). */
 export async function run(args: readonly string[]): Promise<number> {
-  const { flags, values, rest: command } = readWords('run', args, ['--json', '--no-workspace', '--overlay'], ['--policy', '--workspace', '--state']);
+  const { flags, values, rest: command } = runWords(args);
   const file = values.get('--policy');
   if (file === undefined) throw usage('run needs --policy FILE.');
   if (command.length === 0) throw usage('run needs a command.');

@@ -55,12 +55,34 @@ test('alone too a workspace has a size: who fills it is stopped, the person is t
 });
 
 test('a command line that is not understood is refused with code 2', () => {
-  for (const args of [['fly'], ['run'], ['run', '--policy'], ['run', '--policy', 'x', '--fast', 'ls'], ['policy'], ['policy', 'test'], ['explain', '--policy', 'x', 'fly', '/a'], ['explain', '--policy', 'x', 'rename', '/a'], ['explain', '--policy', 'x', 'read', 'a'], ['policy', 'check', join(folder, 'absent')]]) {
+  for (const args of [['fly'], ['run'], ['run', '--policy'], ['run', '--policy', 'x', '--fast', 'ls'], ['policy'], ['policy', 'test'], ['explain', '--policy', 'x', 'fly', '/a'], ['explain', '--policy', 'x', 'rename', '/a'], ['explain', '--policy', 'x', 'read', 'a'], ['policy', 'check', join(folder, 'absent')], ['doctor', 'now'], ['doctor', '--now'], ['top', 'now'], ['diff', '--now'], ['commit', 'now'], ['snapshot']]) {
     const { code, out, err } = openshell(...args);
     assert.deepEqual([code, out], [2, ''], args.join(' '));
     assert.match(err, /NEMO_E_USAGE/);
   }
   assert.match(openshell('--version').out, /^openshell \d+\.\d+\.\d+\n$/);
+});
+
+test('every verb has help, and options may stand before or after other words; those of a command are its own', asRoot, () => {
+  for (const args of [['--help'], ['-h'], ['help'], ...['run', 'diff', 'commit', 'discard', 'snapshot', 'snapshots', 'restore', 'explain', 'policy', 'top', 'doctor'].map((verb) => [verb, '--help']), ['policy', 'check', '--help'], ['run', '--policy', 'x', '-h'], ['explain', 'read', '/a', '--help']]) {
+    const { code, out, err } = openshell(...args);
+    assert.deepEqual([code, err], [0, ''], args.join(' '));
+    assert.match(out, /^openshell: run a command/);
+  }
+  const file = policyFile('  isolation: { network: none }\n');
+  assert.deepEqual(openshell('run', '--no-workspace', '--policy', file, '/bin/echo', '--help', '--json', '-x'), { code: 0, out: '--help --json -x\n', err: '' });
+  assert.match(openshell('explain', 'read', '/workspace/a', '--json', '--policy', file).out, /^{"op":"read"/);
+});
+
+test('with --json what goes wrong is JSON, too; the command has no say in it', asRoot, () => {
+  const file = policyFile('  isolation: { network: none }\n  requires: [tier-a]\n');
+  for (const args of [['run', '--json', '--policy', file, 'ls'], ['run', '--json', '--policy', join(folder, 'absent'), '--', 'ls'], ['doctor', '--json', 'now'], ['explain', '--json', 'read', '/a'], ['top', '--json', '--socket', join(folder, 'absent')]]) {
+    const { code, out, err } = openshell(...args);
+    assert.deepEqual([code === 0, out], [false, ''], args.join(' '));
+    assert.match((JSON.parse(err) as { error: { code: string } }).error.code, /^NEMO_E_/);
+  }
+  const own = openshell('run', '--policy', file, 'ls', '--json');
+  assert.match(own.err, /^error: [^]*`openshell doctor` says what this host has/);
 });
 
 test('explain answers with the rule, in words and as JSON, and by its exit code', () => {
@@ -180,5 +202,7 @@ except OSError as e: print('got', e.errno)
     const args = [program, 'run', '--policy', policyFile(asking), '--workspace', workspace, '--'];
     const code = (...command: string[]): number | null => spawnSync(process.execPath, [...args, ...command], { encoding: 'utf8' }).status;
     assert.deepEqual([code('/usr/bin/absent'), code('/bin/sh', '-c', 'kill -KILL $$'), code('/bin/true')], [127, 137, 0]);
+    const absent = spawnSync(process.execPath, [...args.slice(0, -1), '--json', '--', '/usr/bin/absent'], { encoding: 'utf8' });
+    assert.partialDeepStrictEqual({ exit: absent.status, ...(JSON.parse(absent.stdout) as object) }, { exit: 127, code: 127, stdout: '' });
   });
 });

@@ -1,6 +1,6 @@
 /** The `openshell` command line: run a command in a sandbox without any daemon, and say what a policy means and what this host can enforce. */
 import { NemoError, renderError } from '@nemoclaw/contract';
-import { usage } from './cli-words.ts';
+import { HelpAsked, usage } from './cli-words.ts';
 
 const help = `openshell: run a command in a kernel sandbox
 
@@ -41,14 +41,27 @@ const verbs: Readonly<Record<string, (args: readonly string[]) => Promise<number
   explain: async (args) => (await import('./cli-explain.ts')).explainCommand(args),
   policy: async (args) => (await import('./cli-policy.ts')).policyCommand(args),
   top: async (args) => (await import('./cli-top.ts')).top(args),
-  doctor: async (args) => (await import('./cli-doctor.ts')).doctor(args.includes('--json')),
+  doctor: async (args) => (await import('./cli-doctor.ts')).doctor(args),
 };
+
+/** Whether what goes wrong is told as JSON; a command's own `--json` is not ours. */
+async function wantsJson([verb, ...rest]: readonly string[]): Promise<boolean> {
+  if (verb !== 'run') return rest.includes('--json');
+  try {
+    return (await import('./cli-run.ts')).runWords(rest).flags.has('--json');
+  } catch {
+    return false;
+  }
+}
+
+/** As text or JSON; who runs openshell by itself has its doctor, not NemoClaw's. */
+const told = (error: NemoError, json: boolean): string => (json ? JSON.stringify({ error }) : renderError(error)).replaceAll('nemoclaw doctor', 'openshell doctor');
 
 /** Runs one command line; the exit code. */
 export async function main(args: readonly string[]): Promise<number> {
   try {
     const [verb, ...rest] = args;
-    if (verb === undefined || verb === '--help' || verb === 'help' || rest[0] === '--help') {
+    if (verb === undefined || verb === '--help' || verb === '-h' || verb === 'help') {
       process.stdout.write(help);
       return verb === undefined ? 2 : 0;
     }
@@ -56,8 +69,12 @@ export async function main(args: readonly string[]): Promise<number> {
     if (known === undefined) throw usage(`${verb} is not a command of openshell.`);
     return await known(rest);
   } catch (error) {
-    const known = error instanceof NemoError ? error : new NemoError('NEMO_E_INTERNAL', { what: error instanceof Error ? error.message : String(error), cause: error });
-    process.stderr.write(args.includes('--json') && args[0] !== 'run' ? `${JSON.stringify({ error: known })}\n` : `${renderError(known)}\n`);
+    if (error instanceof HelpAsked) {
+      process.stdout.write(help);
+      return 0;
+    }
+    const known = error instanceof NemoError ? error : new NemoError('NEMO_E_INTERNAL', { what: error instanceof Error ? error.message : String(error), fix: 'Run `openshell doctor`.', cause: error });
+    process.stderr.write(`${told(known, await wantsJson(args))}\n`);
     return known.exit;
   }
 }

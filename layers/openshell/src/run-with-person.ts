@@ -7,7 +7,7 @@ import type { RunReport } from './cli-run.ts';
 import type { HostFacts } from './host-facts.ts';
 import { binding } from './native.ts';
 import { createSandbox, type Sandbox, type SandboxOptions } from './sandbox.ts';
-import type { ExecEnd, Running } from './sandbox-process.ts';
+import type { ExecEnd, Running, SandboxProcess } from './sandbox-process.ts';
 import { terminalApprover } from './terminal-approver.ts';
 
 export interface RunOptions {
@@ -97,15 +97,28 @@ export async function runForReport(options: RunOptions): Promise<RunReport & { r
   })();
   try {
     const { notes, probe, tier } = sandbox;
-    const command = await sandbox.exec(options.command);
-    const stop = passSignals(command);
-    const { code, signal, stdout, stderr } = await command.output();
-    stop();
+    const { code, signal, stdout, stderr } = await outputOf(sandbox, options.command);
     await sandbox.destroy();
     await read;
     return { code, signal, stdout, stderr, tier, notes, probe, events, exit: exitOf({ code, signal }) };
   } finally {
     await sandbox.destroy();
+  }
+}
+
+/** All that the command says, and its end; one that cannot be started ends as in a shell. */
+async function outputOf(sandbox: Sandbox, argv: readonly string[]): Promise<ExecEnd & { readonly stdout: string; readonly stderr: string }> {
+  let command: SandboxProcess;
+  try {
+    command = await sandbox.exec(argv);
+  } catch (error) {
+    return { code: notStarted(error), signal: null, stdout: '', stderr: '' };
+  }
+  const stop = passSignals(command);
+  try {
+    return await command.output();
+  } finally {
+    stop();
   }
 }
 
