@@ -96,6 +96,8 @@ export class Core {
   #count = 0;
   held = 0;
   buffered = 0;
+  /** Bytes that decoders of its answers keep. */
+  decoding = 0;
   readonly counts = { requests: 0, allowed: 0, denied: 0, held: 0, refused: 0, bytesIn: 0, bytesOut: 0, handshakes: 0, connections: 0, overLimit: 0 };
 
   constructor(ports: Ports, hooks: Hooks, config: EgressConfig) {

@@ -5,6 +5,7 @@ import { refusal } from './core.ts';
 import { insertCredentials } from './credentials.ts';
 import type { Credential } from './credentials.ts';
 import { grpcAnswers, grpcBody, grpcTransforms, isGrpc } from './grpc.ts';
+import type { Keep } from './grpc.ts';
 import type { AnswerHead, ByteTransform } from './hooks.ts';
 import { AnswerGate } from './inspect/answer-gate.ts';
 import { readsAnswers, valueOf } from './inspect/answer-plan.ts';
@@ -55,7 +56,7 @@ export function dispatch(passing: PassingRequest, wire: Wire, held: Buffer | und
   wire.goOn();
   const body = (held && isGrpc(checked.contentType) ? grpcBody(passing, held) : held) ?? (checked.hasBody ? outgoing(passing, wire, limit, headers) : null);
   if (Buffer.isBuffer(body)) sayLength(headers, checked, body);
-  const relay = new Relay(wire, inserted.used, (head) => incoming(passing, head), {
+  const relay = new Relay(wire, inserted.used, (head) => incoming(passing, wire, head), {
     data: (bytes) => { core.counts.bytesIn += bytes; },
     ended: () => {
       core.counts.bytesOut += Buffer.isBuffer(body) ? body.length : (body?.bytes ?? 0);
@@ -68,14 +69,18 @@ export function dispatch(passing: PassingRequest, wire: Wire, held: Buffer | und
   const { name, port, tls } = place;
   const { version } = wire;
   const send = (out: readonly string[], handler: Relay | AnswerGate | RenewingHandler): void => core.ports.upstreams.send({ host: name, port, tls, version, path: checked.target, method: checked.method, headers: out, body, trailers: () => safeTrailers(wire.trailers()) }, handler);
-  const whenFewer = (handler: Relay | AnswerGate | RenewingHandler): void => core.stalled.whenFewer(() => {
-    if (!underway.live()) return;
-    try {
-      send(headers, handler);
-    } catch (error) {
-      underway.failed(error instanceof Error ? error : new Error('it could not be sent'));
-    }
-  });
+  const whenFewer = (handler: Relay | AnswerGate | RenewingHandler): void => {
+    const forget = core.stalled.whenFewer(() => {
+      if (!underway.live()) return;
+      try {
+        send(headers, handler);
+      } catch (error) {
+        underway.failed(error instanceof Error ? error : new Error('it could not be sent'));
+      }
+    });
+    // It keeps a body that nobody counts any more.
+    if (forget) wire.onClose(forget);
+  };
   if (!core.ports.renew || !inserted.used.some((one) => one.renewable === true)) {
     whenFewer(gate);
     return;
@@ -109,7 +114,7 @@ export function insertInto(headers: string[], { core, place, checked }: PassingR
 /** A body that goes out as it comes, through what looks at it. */
 function outgoing(passing: PassingRequest, wire: Wire, limit: ByteTransform | undefined, headers: string[]): OutgoingBody {
   const transforms: ByteTransform[] = limit ? [limit] : [];
-  if (isGrpc(passing.checked.contentType)) transforms.push(...grpcTransforms(passing));
+  if (isGrpc(passing.checked.contentType)) transforms.push(...grpcTransforms(passing, keeping(passing, wire)));
   else for (const hook of passing.core.hooks.outgoing) {
     const transform = hook.open(passing);
     if (!transform) continue;
@@ -119,9 +124,25 @@ function outgoing(passing: PassingRequest, wire: Wire, limit: ByteTransform | un
   return new OutgoingBody(wire, transforms, passing.core.pace);
 }
 
+/** Counts what is held of one direction among all that this sandbox has held, until the request is over. */
+function keeping({ core }: PassingRequest, wire: Wire): Keep {
+  let kept = 0;
+  let over = false;
+  wire.onClose(() => {
+    over = true;
+    core.buffered -= kept;
+  });
+  return (bytes) => {
+    if (over) return true;
+    kept += bytes;
+    core.buffered += bytes;
+    return core.buffered <= core.ports.limits.bufferedBytes;
+  };
+}
+
 /** What looks at the answer, in the order of the hooks. */
-function incoming(passing: PassingRequest, head: AnswerHead): readonly ByteTransform[] {
-  if (isGrpc(passing.checked.contentType) && isGrpc(headerOf(head, 'content-type'))) return grpcAnswers(passing, head);
+function incoming(passing: PassingRequest, wire: Wire, head: AnswerHead): readonly ByteTransform[] {
+  if (isGrpc(passing.checked.contentType) && isGrpc(headerOf(head, 'content-type'))) return grpcAnswers(passing, head, keeping(passing, wire));
   const out: ByteTransform[] = [];
   for (const hook of passing.core.hooks.incoming) {
     const transform = hook.open(passing, head);
@@ -133,11 +154,11 @@ function incoming(passing: PassingRequest, head: AnswerHead): readonly ByteTrans
 /** What comes back is searched or read, so it must not come encoded, or only as it can be undone; and whole, since a value could come in parts of an answer. */
 function plainAnswer(passing: PassingRequest, headers: string[], wire: Wire): void {
   if (readsAnswers(passing)) {
-    for (const name of ['accept-encoding', 'grpc-accept-encoding', 'range', 'if-range', 'a-im']) dropHeader(headers, name);
+    for (const name of ['accept-encoding', 'grpc-accept-encoding', 'connect-accept-encoding', 'accept-charset', 'range', 'request-range', 'if-range', 'a-im']) dropHeader(headers, name);
     const accepted = wire instanceof UpgradeWire ? '' : undoable(valueOf(passing.checked.headers, 'accept-encoding'));
     if (accepted !== '') headers.push('accept-encoding', accepted);
   }
-  if (hasCredential(passing) || passing.asked.some(({ message }) => message.protocol === 'mcp')) for (const name of ['accept-encoding', 'grpc-accept-encoding']) dropHeader(headers, name);
+  if (hasCredential(passing) || passing.asked.some(({ message }) => message.protocol === 'mcp')) for (const name of ['accept-encoding', 'grpc-accept-encoding', 'connect-accept-encoding']) dropHeader(headers, name);
 }
 
 function dropHeader(headers: string[], name: string): void {

@@ -100,8 +100,11 @@ export interface EgressStats {
   /** Answers that their client does not read now, and those that gave way to others for it. */
   readonly still: number;
   readonly gaveWay: number;
-  /** Bytes of bodies, answers and messages that are held. */
+  /** Requests that wait for that. */
+  readonly unsent: number;
+  /** Bytes of bodies, answers and messages that are held, and those that decoders of answers keep. */
   readonly buffered: number;
+  readonly decoding: number;
   readonly dns: { readonly answered: number; readonly refused: number };
 }
 
@@ -236,7 +239,7 @@ class SandboxEgress implements Egress {
   }
 
   stats(): EgressStats {
-    return { ...this.#core.counts, open: this.#raw.size, minted: this.#contexts.minted, waited: this.#core.pace.waited, turnedAway: this.#core.pace.refused, still: this.#core.stalled.size, gaveWay: this.#core.stalled.ended, buffered: this.#core.buffered, dns: { answered: this.#dns.answered, refused: this.#dns.refused } };
+    return { ...this.#core.counts, open: this.#raw.size, minted: this.#contexts.minted, waited: this.#core.pace.waited, turnedAway: this.#core.pace.refused, still: this.#core.stalled.size, gaveWay: this.#core.stalled.ended, unsent: this.#core.stalled.waiting, buffered: this.#core.buffered, decoding: this.#core.decoding, dns: { answered: this.#dns.answered, refused: this.#dns.refused } };
   }
 
   bound(): { readonly tcp: number; readonly dns: number } {

@@ -134,6 +134,47 @@ test('a call that gives its length is looked at message by message too', async (
   }
 });
 
+test('two names of an encoding are none that is known: a server could take either', async () => {
+  seen = [];
+  const bytes = framed(gzipSync(`x${secret}`), true);
+  const stream = session.request([':method', 'POST', ':path', '/pkg.Service/Send', ':scheme', 'https', ':authority', `grpc.test:${upstream.port}`, 'content-type', 'application/grpc', 'te', 'trailers', 'grpc-encoding', 'identity', 'grpc-encoding', 'gzip'], { endStream: false });
+  const answer = answerOf(stream);
+  stream.end(bytes);
+  const { headers, trailers, rstCode } = await answer;
+  assert.ok(headers['grpc-status'] === '7' || (rstCode !== 0 && trailers['grpc-status'] === undefined));
+  assert.ok(seen.every(({ whole }) => !whole));
+});
+
+test('messages that are held count among all that their sandbox has held; beyond that they are refused', async () => {
+  const size = 100_000;
+  const begun = Buffer.alloc(5 + size);
+  begun[0] = 1;
+  begun.writeUInt32BE(size + 1, 1);
+  const small = await openDesk({ rules: [{ host: 'grpc.test', verdict: 'allow' }], pins: [{ host: 'grpc.test', caPem: upstream.caPem }], ports: [upstream.port], limits: { bufferedBytes: 350_000 } });
+  const own = await openSession(small, 'grpc.test', upstream.port);
+  const until = async (holds: () => boolean): Promise<void> => {
+    while (!holds()) await new Promise((next) => setTimeout(next, 5));
+  };
+  const streams = [];
+  for (let i = 1; i <= 3; i += 1) {
+    const stream = own.request({ ':method': 'POST', ':path': '/pkg.Service/Hold', 'content-type': 'application/grpc', 'grpc-encoding': 'gzip', te: 'trailers' }, { endStream: false });
+    stream.on('error', () => undefined);
+    stream.write(begun);
+    streams.push(stream);
+    await until(() => small.egress.stats().buffered === i * size);
+  }
+  const more = own.request({ ':method': 'POST', ':path': '/pkg.Service/Hold', 'content-type': 'application/grpc', 'grpc-encoding': 'gzip', te: 'trailers' }, { endStream: false });
+  const answer = answerOf(more);
+  more.write(begun);
+  const { headers, rstCode } = await answer;
+  assert.ok(headers['grpc-status'] === '7' || rstCode !== 0);
+  await until(() => small.egress.stats().buffered === 3 * size);
+  for (const stream of streams) stream.close();
+  await until(() => small.egress.stats().buffered === 0);
+  own.destroy();
+  await small.close();
+});
+
 test('where nothing is searched the framing is checked all the same, both ways', async () => {
   const open = await openDesk({ rules: [{ host: 'grpc.test', verdict: 'allow' }], pins: [{ host: 'grpc.test', caPem: upstream.caPem }], ports: [upstream.port] });
   open.policy.inspection = { scanForPII: false };
@@ -227,7 +268,7 @@ test('message framing: the same bytes whatever the cuts, all of a message out at
     const frames = messages.map(([said, zip]) => (zip ? framed(gzipSync(said), true) : framed(said)));
     const bytes = Buffer.concat(frames);
     const ends = frames.reduce<number[]>((all, frame) => [...all, (all.at(-1) ?? 0) + frame.length], []);
-    const transform = perMessage({ open, encoding: 'gzip', limit: 10_000, refusal: refuse, rewrites });
+    const transform = perMessage({ open, encoding: 'gzip', limit: 10_000, refusal: refuse, rewrites, keep: () => true });
     let out = Buffer.alloc(0);
     for (let at = 0, i = 0; at < bytes.length; i += 1) {
       const size = cuts[i % cuts.length] ?? 1;
@@ -239,10 +280,10 @@ test('message framing: the same bytes whatever the cuts, all of a message out at
     assert.ok(out.equals(bytes));
     assert.equal(transform.end().length, 0);
   }), { seed: 11, numRuns: 300 });
-  assert.throws(() => perMessage({ open, encoding: '', limit: 10, refusal: refuse, rewrites: false }).next(Buffer.from([2, 0, 0, 0, 0])), Stopped);
-  const masked = perMessage({ open: () => ({ next: (chunk) => Buffer.from(chunk.toString().replace('abc', '***!')), end: () => Buffer.alloc(0) }), encoding: 'gzip', limit: 100, refusal: refuse, rewrites: true });
+  assert.throws(() => perMessage({ open, encoding: '', limit: 10, refusal: refuse, rewrites: false, keep: () => true }).next(Buffer.from([2, 0, 0, 0, 0])), Stopped);
+  const masked = perMessage({ open: () => ({ next: (chunk) => Buffer.from(chunk.toString().replace('abc', '***!')), end: () => Buffer.alloc(0) }), encoding: 'gzip', limit: 100, refusal: refuse, rewrites: true, keep: () => true });
   assert.deepEqual(masked.next(Buffer.concat([framed('xabcy'), framed(gzipSync('abc'), true), framed('other')])), Buffer.concat([framed('x***!y'), framed('***!'), framed('other')]));
-  const cut = perMessage({ open, encoding: '', limit: 10, refusal: refuse, rewrites: false });
+  const cut = perMessage({ open, encoding: '', limit: 10, refusal: refuse, rewrites: false, keep: () => true });
   cut.next(Buffer.from([0, 0, 0]));
   assert.throws(() => cut.end(), Stopped);
 });

@@ -2,6 +2,7 @@
 import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib';
 import type { Decision } from '@nemoclaw/contract';
 import { refusal } from './core.ts';
+import { Pieces } from './pieces.ts';
 import { Stopped } from './hooks.ts';
 import type { AnswerHead, ByteTransform, Passing } from './hooks.ts';
 
@@ -38,25 +39,29 @@ export interface MessageFraming {
   readonly refusal: (why: string) => Decision;
   /** Whether what the transform makes of a message is sent instead; then messages within the limit are held. Else it may refuse, not change. */
   readonly rewrites: boolean;
+  /** Told of bytes that are held from now on, less than 0 where they are no more. False: that is too much. */
+  readonly keep: Keep;
 }
+export type Keep = (bytes: number) => boolean;
 
 /**
  * Leads each message through a transform of its own, so that nothing of a message waits for the next one: a call may pause between any two.
  * Compressed messages are held and undone for the transform; what was not changed is sent as it came.
  */
-export function perMessage({ open, encoding, limit, refusal, rewrites }: MessageFraming): ByteTransform {
+export function perMessage({ open, encoding, limit, refusal, rewrites, keep }: MessageFraming): ByteTransform {
   const refuse = (why: string): Stopped => new Stopped(refusal(why), why);
   let head: Buffer = nothing;
   let left = 0;
   let transform: ByteTransform | undefined;
-  let held: { readonly head: Buffer; readonly parts: Buffer[] } | undefined;
+  let held: { readonly head: Buffer; readonly parts: Pieces } | undefined;
   const whole = (): Buffer => {
     const done = transform;
     transform = undefined;
     if (!held) return done?.end() ?? nothing;
-    const came = Buffer.concat(held.parts);
+    const came = held.parts.whole();
     const first = held.head;
     held = undefined;
+    keep(-came.length);
     const plain = first[0] === 1 ? undo(came, encoding, limit) : came;
     if (plain === undefined || !done) throw refuse('a compressed gRPC message cannot be undone');
     const passed = Buffer.concat([done.next(plain), done.end()]);
@@ -79,7 +84,7 @@ export function perMessage({ open, encoding, limit, refusal, rewrites }: Message
           if ((head[0] ?? 0) > 1) throw refuse('a gRPC message has an unknown flag');
           left = head.readUInt32BE(1);
           if (head[0] === 1 && left > limit) throw refuse('a compressed gRPC message is too large to be looked at');
-          held = head[0] === 1 || (rewrites && left <= limit) ? { head, parts: [] } : undefined;
+          held = head[0] === 1 || (rewrites && left <= limit) ? { head, parts: new Pieces() } : undefined;
           if (!held) out.push(head);
           head = nothing;
           transform = open();
@@ -89,8 +94,10 @@ export function perMessage({ open, encoding, limit, refusal, rewrites }: Message
         const part = rest.subarray(0, left);
         rest = rest.subarray(part.length);
         left -= part.length;
-        if (held) held.parts.push(part);
-        else out.push(transform.next(part));
+        if (held) {
+          held.parts.add(part);
+          if (!keep(part.length)) throw refuse('too much of this sandbox is held already to look at a gRPC message');
+        } else out.push(transform.next(part));
         if (left === 0) out.push(whole());
       }
       return Buffer.concat(out);
@@ -103,27 +110,28 @@ export function perMessage({ open, encoding, limit, refusal, rewrites }: Message
 }
 
 const framing = (passing: Passing, headers: readonly string[]): Pick<MessageFraming, 'encoding' | 'limit' | 'refusal'> => ({
-  encoding: (headers.find((_, i) => i % 2 === 1 && headers[i - 1]?.toLowerCase() === 'grpc-encoding') ?? '').trim().toLowerCase(),
+  // Of two, servers take the one or the other: together they are an encoding that nobody knows.
+  encoding: headers.filter((_, i) => i % 2 === 1 && headers[i - 1]?.toLowerCase() === 'grpc-encoding').join(',').trim().toLowerCase(),
   limit: passing.core.ports.limits.bodyBytes,
   refusal: (why) => refusal(passing.core.config.version, 'proxy.grpc', `${why}.`, 'Send gRPC messages uncompressed, with gzip or deflate.'),
 });
 
 /** What looks at a gRPC body on its way out: each hook message by message; where none has anything to do, the framing alone. */
-export function grpcTransforms(passing: Passing): ByteTransform[] {
+export function grpcTransforms(passing: Passing, keep: Keep): ByteTransform[] {
   const own = framing(passing, passing.checked.headers);
-  const all = passing.core.hooks.outgoing.filter((hook) => hook.open(passing)).map((hook) => perMessage({ ...own, open: () => hook.open(passing) ?? unchanged, rewrites: false }));
+  const all = passing.core.hooks.outgoing.filter((hook) => hook.open(passing)).map((hook) => perMessage({ ...own, open: () => hook.open(passing) ?? unchanged, rewrites: false, keep }));
   return all.length > 0 ? all : [framesOnly(own.refusal)];
 }
 
-/** A body that was held as a whole, looked at in the same way. Throws `Stopped`. */
+/** A body that was held as a whole, and is counted so, looked at in the same way. Throws `Stopped`. */
 export function grpcBody(passing: Passing, body: Buffer): Buffer {
-  return grpcTransforms(passing).reduce((bytes, transform) => Buffer.concat([transform.next(bytes), transform.end()]), body);
+  return grpcTransforms(passing, () => true).reduce((bytes, transform) => Buffer.concat([transform.next(bytes), transform.end()]), body);
 }
 
 /** The same for what comes back; its messages may be rewritten. */
-export function grpcAnswers(passing: Passing, head: AnswerHead): ByteTransform[] {
+export function grpcAnswers(passing: Passing, head: AnswerHead, keep: Keep): ByteTransform[] {
   const own = framing(passing, head.headers);
-  const all = passing.core.hooks.incoming.filter((hook) => hook.open(passing, head)).map((hook) => perMessage({ ...own, open: () => hook.open(passing, { status: head.status, headers: [...head.headers] }) ?? unchanged, rewrites: true }));
+  const all = passing.core.hooks.incoming.filter((hook) => hook.open(passing, head)).map((hook) => perMessage({ ...own, open: () => hook.open(passing, { status: head.status, headers: [...head.headers] }) ?? unchanged, rewrites: true, keep }));
   return all.length > 0 ? all : [framesOnly(own.refusal)];
 }
 

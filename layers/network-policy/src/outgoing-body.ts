@@ -2,6 +2,7 @@
 import { Readable } from 'node:stream';
 import type { ByteTransform } from './hooks.ts';
 import type { Pace } from './pace.ts';
+import { Pieces } from './pieces.ts';
 import type { Wire } from './wire.ts';
 
 /** A stream of its own, so that its end or failure never closes the client's connection. */
@@ -97,7 +98,7 @@ export function endThrough(transforms: readonly ByteTransform[]): Buffer {
 /** Reads a whole body of at most `limit` bytes: `long` where it is longer or `room` says that there is none for that many more; `late` after `ms` and 1 ms more for every 4 bytes; `gone` if the client goes away. */
 export function collectBody(from: Readable, limit: number, ms: number, room: (more: number) => boolean): Promise<Buffer | 'long' | 'late' | 'gone'> {
   return new Promise((resolve) => {
-    const chunks: Buffer[] = [];
+    const chunks = new Pieces();
     let size = 0;
     let paid = 0;
     const late = (): void => {
@@ -122,9 +123,9 @@ export function collectBody(from: Readable, limit: number, ms: number, room: (mo
       if (size > limit || !room(chunk.length)) {
         from.pause();
         stop('long');
-      } else chunks.push(chunk);
+      } else chunks.add(chunk);
     };
-    const whole = (): void => stop(Buffer.concat(chunks));
+    const whole = (): void => stop(chunks.whole());
     const gone = (): void => stop('gone');
     from.on('data', take);
     from.once('end', whole);

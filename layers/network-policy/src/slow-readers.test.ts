@@ -60,6 +60,12 @@ test('what is not read stands still; what comes next waits until one is read or 
   void waiting.then(() => { answered = true; });
   await until('the next request has come', () => desk.egress.stats().requests === 68);
   assert.equal(answered, false);
+  // Who leaves while it waits leaves nothing behind.
+  const leaving = await desk.tcp('slow.test', upstream.port);
+  leaving.write(head('/'));
+  await until('one more waits', () => desk.egress.stats().unsent === 2);
+  leaving.destroy();
+  await until('it is forgotten', () => desk.egress.stats().unsent === 1);
   for (const client of clients.splice(60)) client.destroy();
   assert.match(await waiting, /^HTTP\/1\.1 200 [^]*fine/);
 

@@ -61,6 +61,22 @@ test('where others wait for too long, the ones that have stood still longest giv
   answers.stalled.close();
 });
 
+test('who has left is forgotten: nothing of what waited is kept', () => {
+  const answers = new Answers();
+  const [first] = answers.begin(64);
+  answers.ms = 2000;
+  let asked = 0;
+  const forget = Array.from({ length: 1000 }, () => answers.stalled.whenFewer(() => { asked += 1; }));
+  assert.equal(answers.stalled.waiting, 1000);
+  for (const one of forget.slice(1)) one?.();
+  assert.equal(answers.stalled.waiting, 1);
+  assert.ok(first);
+  answers.stalled.end(first);
+  assert.deepEqual([asked, answers.stalled.waiting], [1, 0]);
+  assert.equal(answers.stalled.whenFewer(() => { asked += 1; }), undefined, 'what is done at once is not kept');
+  answers.stalled.close();
+});
+
 test('a task that throws is its own matter; closed, nothing is done', () => {
   const answers = new Answers();
   const [first] = answers.begin(64);

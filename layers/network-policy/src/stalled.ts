@@ -18,7 +18,7 @@ export interface Stall {
 export class Stalled {
   /** In the order in which they stopped. */
   readonly #still = new Map<Stall, number>();
-  readonly #waiting: (() => void)[] = [];
+  readonly #waiting = new Set<() => void>();
   readonly #now: () => number;
   #timer: NodeJS.Timeout | undefined;
   /** Answers that gave way. */
@@ -29,13 +29,20 @@ export class Stalled {
     this.#now = now;
   }
 
-  /** Calls back at once, or when fewer stand still: what brings more to read waits until then. */
-  whenFewer(task: () => void): void {
-    if (!this.full) task();
-    else {
-      this.#waiting.push(task);
-      this.#arm();
+  /** Calls back at once, or when fewer stand still: what brings more to read waits until then. What is given back, if it waits: forgets it, so that nothing is kept for who has left. */
+  whenFewer(task: () => void): (() => void) | undefined {
+    if (!this.full) {
+      task();
+      return undefined;
     }
+    this.#waiting.add(task);
+    this.#arm();
+    return () => void this.#waiting.delete(task);
+  }
+
+  /** What waits. */
+  get waiting(): number {
+    return this.#waiting.size;
   }
 
   get size(): number {
@@ -69,13 +76,14 @@ export class Stalled {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#still.clear();
-    this.#waiting.length = 0;
+    this.#waiting.clear();
   }
 
   #next(): void {
     while (!this.full) {
-      const task = this.#waiting.shift();
-      if (!task) {
+      const [task] = this.#waiting;
+      if (task) this.#waiting.delete(task);
+      else {
         clearTimeout(this.#timer);
         this.#timer = undefined;
         return;
@@ -90,7 +98,7 @@ export class Stalled {
 
   #arm(): void {
     const [oldest] = this.#still.values();
-    if (this.#timer !== undefined || this.#waiting.length === 0 || oldest === undefined) return;
+    if (this.#timer !== undefined || this.#waiting.size === 0 || oldest === undefined) return;
     this.#timer = setTimeout(() => this.tick(), Math.max(10, oldest + patience - this.#now()));
   }
 
@@ -98,7 +106,7 @@ export class Stalled {
   tick(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const over = [...this.#still].filter(([, since]) => this.#now() - since >= patience).slice(0, this.#waiting.length);
+    const over = [...this.#still].filter(([, since]) => this.#now() - since >= patience).slice(0, this.#waiting.size);
     for (const [stall] of over) {
       this.ended += 1;
       stall.giveWay();

@@ -3,14 +3,16 @@
  * encodings in which something would hide. What may not reach the sandbox becomes a denial, or, behind the first bytes, a cut. All else passes at once.
  */
 import type { Dispatcher } from 'undici';
+import { Stopped } from '../hooks.ts';
 import type { Passing } from '../hooks.ts';
-import { isPlain, otherBytes, oversize, planAnswer, tooLarge } from './answer-plan.ts';
+import { Pieces } from '../pieces.ts';
+import { crowded, isPlain, otherBytes, oversize, planAnswer, tooLarge } from './answer-plan.ts';
 import type { AnswerPlan } from './answer-plan.ts';
 import { askAboutAnswer } from './answer-question.ts';
 import { judgeAnswer } from './answer-search.ts';
 import { AnswerStream, decodes } from './answer-stream.ts';
 import { answerIsGated } from './answers.ts';
-import { askedAboutAnswer, inspectedBytes } from './report.ts';
+import { answerUnreadable, askedAboutAnswer, inspectedBytes } from './report.ts';
 
 type Whole = Required<Pick<Dispatcher.DispatchHandler, 'onRequestStart' | 'onResponseStart' | 'onResponseData' | 'onResponseEnd' | 'onResponseError'>>;
 type Controller = Dispatcher.DispatchController;
@@ -25,7 +27,7 @@ interface Incoming {
   readonly headers: Parameters<Whole['onResponseStart']>[2];
   readonly fields: readonly string[];
   /** Held; they count as bytes that this sandbox has held. */
-  parts: Buffer[];
+  readonly parts: Pieces;
   size: number;
   timer: NodeJS.Timeout | undefined;
   stream: AnswerStream | undefined;
@@ -75,7 +77,7 @@ export class AnswerGate implements Whole {
         return;
       }
       if (plan.settings) answerIsGated(this.#passing);
-      const incoming: Incoming = { plan, status, headers, fields, parts: [], size: 0, timer: undefined, stream: undefined };
+      const incoming: Incoming = { plan, status, headers, fields, parts: new Pieces(), size: 0, timer: undefined, stream: undefined };
       this.#incoming = incoming;
       if (plan.way === 'hold') incoming.timer = setTimeout(() => this.#guarded(() => this.#go(incoming, 'window')), plan.length === undefined ? holdMs.unknown : holdMs.known);
       else if (plan.way === 'ask') this.#ask(incoming);
@@ -108,7 +110,7 @@ export class AnswerGate implements Whole {
 
   #keep(incoming: Incoming, chunk: Buffer): void {
     const { core } = this.#passing;
-    incoming.parts.push(chunk);
+    incoming.parts.add(chunk);
     incoming.size += chunk.length;
     core.buffered += chunk.length;
     if (incoming.plan.way !== 'hold') return;
@@ -116,14 +118,14 @@ export class AnswerGate implements Whole {
       const way = oversize(this.#passing);
       if (way === 'ask') this.#ask(incoming);
       else this.#go(incoming, way);
-    } else if (core.buffered > core.ports.limits.bufferedBytes) this.#go(incoming, 'window');
+    } else if (core.buffered > core.ports.limits.bufferedBytes) this.#go(incoming, crowded(this.#passing));
   }
 
   async #judge(incoming: Incoming): Promise<void> {
     clearTimeout(incoming.timer);
     const { plan, status, fields } = incoming;
     try {
-      const judged = await judgeAnswer(this.#passing, plan, { status, fields, bytes: Buffer.concat(incoming.parts) }, this.#withdraw.signal);
+      const judged = await judgeAnswer(this.#passing, plan, { status, fields, bytes: incoming.parts.whole() }, this.#withdraw.signal);
       if (this.#left()) return;
       if (judged === 'long') {
         const way = oversize(this.#passing);
@@ -137,7 +139,8 @@ export class AnswerGate implements Whole {
       if (!this.#done) this.#relay.onResponseEnd(this.#own(), {});
       this.#done = true;
     } catch (error) {
-      this.#fail(error);
+      // It came, and is not delivered: that is a denial, no failure of the other side.
+      this.#fail(error instanceof Stopped ? error : answerUnreadable(this.#passing, 'inspection.responses', 'the answer could not be inspected'));
     }
   }
 
@@ -173,9 +176,7 @@ export class AnswerGate implements Whole {
       resume: () => { if (!this.#ended) this.#origin?.resume(); },
     });
     incoming.stream = stream;
-    const { parts } = incoming;
-    this.#release(incoming);
-    for (const part of parts) stream.data(part);
+    for (const part of this.#release(incoming)) stream.data(part);
     if (this.#ended) stream.end();
   }
 
@@ -185,10 +186,10 @@ export class AnswerGate implements Whole {
     this.#relay.onResponseStart(mine, incoming.status, incoming.headers);
   }
 
-  #release(incoming: Incoming): void {
+  #release(incoming: Incoming): Buffer[] {
     this.#passing.core.buffered -= incoming.size;
     incoming.size = 0;
-    incoming.parts = [];
+    return incoming.parts.take();
   }
 
   /** Nobody waits for it any more. */

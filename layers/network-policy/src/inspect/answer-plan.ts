@@ -2,6 +2,7 @@
 import { isGrpc } from '../grpc.ts';
 import type { Passing } from '../hooks.ts';
 import { encodingsOf } from './content-decoder.ts';
+import { unsearchable } from './answer-kind.ts';
 import { acts, answerSettings } from './findings.ts';
 import type { InspectionSettings } from './findings.ts';
 import { answerUnreadable, inspectedBytes, recordUninspected, settingsOf } from './report.ts';
@@ -15,6 +16,8 @@ export interface AnswerPlan {
   /** In its own case, '' for none. */
   readonly contentType: string;
   readonly length: number | undefined;
+  /** It is called something that is not searched: what begins as text is searched all the same. */
+  readonly opaque: boolean;
 }
 
 /** Pictures, sound, archives: what stands in them no search of bytes would find. */
@@ -48,20 +51,25 @@ export const readsAnswers = (passing: Passing): boolean => enforced(passing) !==
 /** `fields`: name, value, name, value… Undefined: it passes as it is. Throws `Stopped`. */
 export function planAnswer(passing: Passing, status: number, fields: readonly string[]): AnswerPlan | undefined {
   const { core, checked } = passing;
-  if (checked.method === 'HEAD' || status === 204 || status === 205 || status === 304) return undefined;
-  const contentType = valueOf(fields, 'content-type');
+  if (checked.method === 'HEAD' || status === 204 || status === 304) return undefined;
+  const types = valuesOf(fields, 'content-type');
+  // Of two, readers take the one or the other: then only its bytes say what it is.
+  const contentType = types.every((type) => type === types[0]) ? (types[0] ?? '') : '';
   // Its messages are looked at one by one.
   if (isGrpc(checked.contentType) && isGrpc(contentType)) return undefined;
-  const encodings = encodingsOf(valueOf(fields, 'content-encoding'));
+  const encodings = encodingsOf(valuesOf(fields, 'content-encoding').join(','));
   const settings = enforced(passing);
+  const unread = settings && unsearchable(contentType, (name) => valuesOf(fields, name).join(','));
+  if (unread !== undefined) throw answerUnreadable(passing, 'proxy.answer-encoding', unread);
   const said = valueOf(fields, 'content-length');
   const length = /^\d{1,15}$/.test(said) ? Number(said) : undefined;
-  const plan = { settings, encodings, contentType, length };
+  const called = opaque.test(contentType);
+  const plan = { settings, encodings, contentType, length, opaque: called };
   const partial = status === 206 && encodings.length > 0;
-  if (partial && settings && !opaque.test(contentType)) throw answerUnreadable(passing, 'proxy.answer-encoding', 'the answer is a part of an encoded one, although all of it was asked for');
+  if (partial && settings) throw answerUnreadable(passing, 'proxy.answer-encoding', 'the answer is a part of an encoded one, although all of it was asked for');
   if (partial) return undefined;
-  if (!settings || opaque.test(contentType)) return encodings.length > 0 && !core.values.empty ? { ...plan, settings: undefined, way: 'pass' } : undefined;
-  if (streamed.test(contentType) || status === 206) return { ...plan, way: 'window' };
+  if (!settings) return encodings.length > 0 && !core.values.empty ? { ...plan, way: 'pass' } : undefined;
+  if (called || streamed.test(contentType) || status === 206) return { ...plan, way: 'window' };
   if (length === undefined || length <= inspectedBytes(core)) return { ...plan, way: 'hold' };
   return { ...plan, way: oversize(passing) };
 }
@@ -77,12 +85,25 @@ export function oversize(passing: Passing): 'window' | 'ask' | 'pass' {
   return way;
 }
 
+/** Too much is held already for this one to be held too: it is searched as it passes, but where its rule wants none uninspected. Throws `Stopped`. */
+export function crowded(passing: Passing): 'window' {
+  const { core, checked } = passing;
+  const denies = checked.paths.some((path) => core.ports.judge.terms(passing.resource(path))?.onOversize === 'deny');
+  if (denies) throw answerUnreadable(passing, 'inspection.maxBody', 'too much of this sandbox is held already for the answer to be inspected');
+  return 'window';
+}
+
 export const tooLarge = 'the answer is larger than what is inspected';
 
 /** The first value of a field, '' where there is none. */
 export function valueOf(fields: readonly string[], name: string): string {
   for (let i = 0; i + 1 < fields.length; i += 2) if (fields[i]?.toLowerCase() === name) return fields[i + 1] ?? '';
   return '';
+}
+
+/** All values of a field: two lines of it are one list. */
+export function valuesOf(fields: readonly string[], name: string): string[] {
+  return fields.filter((_, i) => i % 2 === 1 && fields[i - 1]?.toLowerCase() === name);
 }
 
 /** Say something of the bytes that came, which are not those that go on. */

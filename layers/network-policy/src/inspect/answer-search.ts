@@ -5,10 +5,9 @@ import { otherBytes } from './answer-plan.ts';
 import type { AnswerPlan } from './answer-plan.ts';
 import { askAboutAnswer } from './answer-question.ts';
 import { actionFor, classWords, hiddenOf, strictest } from './findings.ts';
-import { inspectAside } from './inspect-aside.ts';
+import { inspectAside, undoAside } from './inspect-aside.ts';
 import { answerBlocked, answerUnreadable, askedAboutAnswer, inspectedBytes, recordFound } from './report.ts';
 import { encode } from './requests.ts';
-import { undoEncodings } from './undo-encodings.ts';
 
 export interface Answer {
   readonly status: number;
@@ -24,7 +23,7 @@ const none = compileKnown([]);
 export async function judgeAnswer(passing: Passing, { settings, encodings, contentType }: AnswerPlan, answer: Answer, withdraw: AbortSignal): Promise<Answer | 'long'> {
   if (!settings) return answer;
   const { core } = passing;
-  const undone = undoEncodings(answer.bytes, encodings.join(', '), Math.max(core.ports.limits.bodyBytes * 4, inspectedBytes(core)));
+  const undone = await undoAside(core.ports.sandbox, { body: answer.bytes, encoding: encodings.join(', '), limit: Math.max(core.ports.limits.bodyBytes * 4, inspectedBytes(core)) });
   if (undone.state === 'bomb') return 'long';
   if (undone.state !== 'done') throw answerUnreadable(passing, 'proxy.answer-encoding', undone.why);
   const { actions, scanForPII } = settings;

@@ -1,5 +1,6 @@
 /** An answer that goes on as it comes: decoded where that is needed, and searched as far as it may go. */
 import type { Passing } from '../hooks.ts';
+import { beginsAsDocument, isBinary } from './answer-kind.ts';
 import type { AnswerPlan } from './answer-plan.ts';
 import { AnswerWindow } from './answer-window.ts';
 import { ContentDecoder } from './content-decoder.ts';
@@ -10,6 +11,10 @@ import { answerBlocked, answerUnreadable, recordFound } from './report.ts';
 /** ms that bytes wait which could be the beginning of something, and a head before any bytes. */
 const restMs = 150;
 const mostRecorded = 1000;
+/** Bytes by which something is told from text. */
+const looked = 1024;
+/** Bytes of memory that all decoders of a sandbox may keep of what they have decoded, for each byte that it may have held. */
+const mostDecoding = 8;
 const nothing: Buffer = Buffer.alloc(0);
 
 /** Where it goes, and where it comes from. */
@@ -27,11 +32,15 @@ export interface StreamEnds {
 export class AnswerStream {
   readonly #passing: Passing;
   readonly #ends: StreamEnds;
-  readonly #window: AnswerWindow | undefined;
+  #window: AnswerWindow | undefined;
   readonly #decoder: ContentDecoder | undefined;
   readonly #settings: InspectionSettings | undefined;
   readonly #noted: Found[] = [];
   readonly #waits = new Set<'wire' | 'turn'>();
+  /** Bytes of something called opaque that were looked at, until it is known whether it is. */
+  #looked = looked;
+  /** Bytes that its decoder keeps, counted among those of its sandbox. */
+  #kept = 0;
   #timer: NodeJS.Timeout | undefined;
   #started = false;
   /** The decoder takes no more until it says so. */
@@ -43,7 +52,11 @@ export class AnswerStream {
     this.#passing = passing;
     this.#ends = ends;
     this.#settings = plan.settings;
-    if (way === 'window' && plan.settings) this.#window = new AnswerWindow((found) => this.#judge(found));
+    if (way === 'window' && plan.settings) {
+      if (/charset\s*=\s*["']?utf-?16/i.test(plan.contentType)) throw answerUnreadable(passing, 'proxy.answer-encoding', 'the answer is in a character encoding that is not searched as it passes');
+      this.#window = new AnswerWindow((found) => this.#judge(found));
+      if (plan.opaque) this.#looked = 0;
+    }
     if (decodes(passing, plan, way)) {
       const unreadable = (error: unknown): Error => answerUnreadable(passing, 'proxy.answer-encoding', error instanceof Error ? error.message : 'it cannot be decoded');
       try {
@@ -56,6 +69,8 @@ export class AnswerStream {
   }
 
   data(chunk: Buffer): void {
+    if (this.#done) return;
+    if (this.#decoder) this.#count(this.#decoder.kept);
     if (this.#done) return;
     if (!this.#decoder) this.#plain(chunk);
     else if (!this.#decoder.write(chunk) && !this.#full) {
@@ -87,6 +102,14 @@ export class AnswerStream {
     this.#done = true;
     clearTimeout(this.#timer);
     this.#decoder?.close();
+    this.#count(0);
+  }
+
+  #count(kept: number): void {
+    const { core } = this.#passing;
+    core.decoding += kept - this.#kept;
+    this.#kept = kept;
+    if (kept > 0 && core.decoding > mostDecoding * core.ports.limits.bufferedBytes) this.#fail(answerUnreadable(this.#passing, 'proxy.answer-encoding', 'too many encoded answers of this sandbox are decoded already'));
   }
 
   #wait(why: 'wire' | 'turn'): void {
@@ -97,7 +120,20 @@ export class AnswerStream {
     if (this.#waits.delete(why) && this.#waits.size === 0 && !this.#done) (this.#decoder ?? this.#ends).resume();
   }
 
+  /** What is called a picture or an archive and is none is searched. */
+  #look(bytes: Buffer): void {
+    if (this.#looked >= looked) return;
+    const first = bytes.subarray(0, looked - this.#looked);
+    const binary = isBinary(first) || (this.#looked === 0 && beginsAsDocument(first));
+    this.#looked += first.length;
+    if (!binary) return;
+    this.#looked = looked;
+    this.#guarded(() => this.#deliver(this.#window?.rest() ?? nothing));
+    this.#window = undefined;
+  }
+
   #plain(bytes: Buffer): void {
+    this.#look(bytes);
     const window = this.#window;
     const { pace } = this.#passing.core;
     if (!window) {
@@ -156,6 +192,7 @@ export class AnswerStream {
     if (this.#done) return;
     this.#start();
     this.#done = true;
+    this.#count(0);
     recordFound(this.#passing, 'answer', this.#noted, 'log');
     this.#ends.ended();
   }

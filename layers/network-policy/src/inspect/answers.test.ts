@@ -260,7 +260,7 @@ test('bombs, damage and unknown encodings are not delivered; requests ask for wh
   answer = document({ pan: card });
   const head = await get({}, 'HEAD');
   assert.deepEqual([head.status, head.body.length], [200, 0]);
-  answer = (_req, res) => void res.writeHead(200, { 'content-type': 'image/png' }).end(`not read ${card}`);
+  answer = (_req, res) => void res.writeHead(200, { 'content-type': 'image/png' }).end(Buffer.concat([Buffer.from('89504e470d0a1a0a', 'hex'), Buffer.from(`not read ${card}`)]));
   assert.equal((await get()).status, 200, 'pictures are not searched');
   settings({});
   answer = document({ pan: card });

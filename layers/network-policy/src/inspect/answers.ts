@@ -4,6 +4,7 @@ import { refusal } from '../core.ts';
 import { isGrpc } from '../grpc.ts';
 import { Stopped } from '../hooks.ts';
 import type { AnswerHead, ByteTransform, IncomingHook, Passing } from '../hooks.ts';
+import { valuesOf } from './answer-plan.ts';
 import { AnswerWindow } from './answer-window.ts';
 import { ContentDecoder, encodingsOf } from './content-decoder.ts';
 import { acts, answerSettings, strictest } from './findings.ts';
@@ -18,7 +19,8 @@ export function headerOf(head: AnswerHead, name: string): string {
 
 const nothing = Buffer.alloc(0);
 
-const isPlain = (encoding: string): boolean => encoding === '' || encoding.trim().toLowerCase() === 'identity';
+/** The encodings that all lines of the field name together. */
+const encodingsIn = (head: AnswerHead): string[] => encodingsOf(valuesOf(head.headers, 'content-encoding').join(','));
 
 /**
  * A service that echoes what it was sent would give the agent the credential that was put in: it is masked, as long as it was, in headers and bodies of every kind.
@@ -29,7 +31,7 @@ export const credentialMask: IncomingHook = {
     const { values: secrets } = passing.core;
     if (secrets.empty) return undefined;
     head.headers = secrets.maskFields(head.headers);
-    if (!isPlain(headerOf(head, 'content-encoding'))) {
+    if (encodingsIn(head).length > 0) {
       if (!hasCredential(passing)) return undefined;
       throw new Stopped(refusal(passing.core.config.version, 'proxy.answer-encoding', 'The answer is encoded although that was not asked for, so a credential in it could not be masked.', 'Ask the operator to look at this service.'), 'the answer is encoded and cannot be searched for credentials', 502);
     }
@@ -75,7 +77,7 @@ export const answerInspection: IncomingHook = {
     const settings = answerSettings(settingsOf(passing.core));
     if (!settings || gated.has(passing)) return undefined;
     const type = headerOf(head, 'content-type');
-    const encodings = encodingsOf(headerOf(head, 'content-encoding'));
+    const encodings = encodingsIn(head);
     const messages = isGrpc(type) && isGrpc(passing.checked.contentType);
     if (acts(settings)) return messages || readable.test(type) || type === '' ? acting(passing, settings, encodings, messages) : undefined;
     if (!readable.test(type)) return undefined;

@@ -6,6 +6,10 @@ import { constants, createBrotliDecompress, createGunzip, createInflate, createI
 const mostRatio = 100;
 const always = 64 * 1024;
 const mostLayers = 3;
+/** Bytes that a decoder may keep of what it has decoded: of zstd as RFC 9659 has it, 2^23; of brotli 2^24; the others 2^15. */
+const zstdWindow = 23;
+const windows: ReadonlyMap<string, number> = new Map([['br', 1 << 24], ['zstd', 1 << zstdWindow]]);
+const smallWindow = 1 << 15;
 
 export class DecodeError extends Error {}
 
@@ -34,7 +38,8 @@ export class ContentDecoder {
   /** Made with the first bytes: of "deflate" both readings are in use, which these tell apart. */
   #steps: Transform[] = [];
   #in = 0;
-  #out = 0;
+  /** Bytes that each step gave. */
+  readonly #out: number[] = [];
   #done = false;
   #head: Buffer = Buffer.alloc(0);
 
@@ -44,6 +49,11 @@ export class ContentDecoder {
     if (names.some((name) => !known.has(name))) throw new DecodeError('the content encoding of the body is not known');
     this.#names = names;
     this.#to = to;
+  }
+
+  /** Bytes of memory that it keeps, about. */
+  get kept(): number {
+    return this.#out.reduce((sum, bytes, i) => sum + Math.min(bytes, windows.get(this.#names.at(-1 - i) ?? '') ?? smallWindow), 0);
   }
 
   /** False: wait for `onDrain`. */
@@ -91,20 +101,27 @@ export class ContentDecoder {
     const last = this.#steps.at(-1);
     for (const [i, step] of this.#steps.entries()) {
       step.on('error', () => this.#fail('the content encoding of the body cannot be undone'));
+      this.#out.push(0);
+      step.on('data', (bytes: Buffer) => this.#grow(i, bytes.length));
       const next = this.#steps[i + 1];
       if (next) step.pipe(next);
     }
     last?.on('data', (bytes: Buffer) => {
-      if (this.#done) return;
-      this.#out += bytes.length;
-      if (this.#out > Math.max(always, this.#in * mostRatio)) this.#fail(`the body decodes to more than ${mostRatio} times its size`);
-      else this.#to.data(bytes);
+      if (!this.#done) this.#to.data(bytes);
     });
     last?.once('end', () => {
       if (this.#done) return;
       this.#done = true;
       this.#to.ended();
     });
+  }
+
+  /** Each step has its bound: the next one may swallow what this one gives. */
+  #grow(step: number, bytes: number): void {
+    if (this.#done) return;
+    const out = (this.#out[step] ?? 0) + bytes;
+    this.#out[step] = out;
+    if (out > Math.max(always, this.#in * mostRatio)) this.#fail(`the body decodes to more than ${mostRatio} times its size`);
   }
 
   #fail(why: string): void {
@@ -122,6 +139,6 @@ function stepOf(name: string, head: Buffer | undefined): Transform {
     // RFC 1950 begins with a method of 8 and a check over two bytes.
     case 'deflate': return head === undefined || (((head[0] ?? 0) & 15) === 8 && head.readUInt16BE(0) % 31 === 0) ? createInflate({ flush }) : createInflateRaw({ flush });
     case 'br': return createBrotliDecompress({ flush: constants.BROTLI_OPERATION_FLUSH });
-    default: return createZstdDecompress({ flush: constants.ZSTD_e_flush });
+    default: return createZstdDecompress({ flush: constants.ZSTD_e_flush, params: { [constants.ZSTD_d_windowLogMax]: zstdWindow } });
   }
 }

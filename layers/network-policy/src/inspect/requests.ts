@@ -1,5 +1,5 @@
 /** Requests on their way out: their heads, their bodies where these are held, and their bytes where they are passed on as they come. */
-import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
+import { brotliCompressSync, constants, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { Scanner } from '@nemoclaw/detect';
 import { isGrpc } from '../grpc.ts';
 import type { BodyReader, ByteTransform, HeadReader, OutgoingHook, Passing, Reading } from '../hooks.ts';
@@ -102,9 +102,10 @@ function contentTypeOf({ checked }: Passing): string {
 export function encode(body: Buffer, encoding: string): Buffer | undefined {
   switch (encoding) {
     case '': case 'identity': return body;
-    case 'gzip': case 'x-gzip': return gzipSync(body);
-    case 'deflate': return deflateSync(body);
-    case 'br': return brotliCompressSync(body);
+    case 'gzip': case 'x-gzip': return gzipSync(body, { level: 1 });
+    case 'deflate': return deflateSync(body, { level: 1 });
+    // By itself it would take the thread for seconds.
+    case 'br': return brotliCompressSync(body, { params: { [constants.BROTLI_PARAM_QUALITY]: 2 } });
     case 'zstd': return zstdCompressSync(body);
     default: return undefined;
   }
