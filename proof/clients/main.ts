@@ -11,6 +11,7 @@ import type { Database } from './databases.ts';
 import { haveClients } from './packages.ts';
 import { hosts, networkFile, sandboxFile } from './policy.ts';
 import { fetchDeno } from './rust.ts';
+import { stolenIntermediate } from './stolen.ts';
 import { useClients } from './use.ts';
 import { openWebServer } from './web-server.ts';
 import type { WebServer } from './web-server.ts';
@@ -77,6 +78,7 @@ process.once('uncaughtException', (error) => {
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => void clean().finally(() => process.exit(130)));
 try {
   const clients = new Set(haveClients());
+  if (clients.has('go')) stolenIntermediate(check, join(folder, 'stolen'));
   makeFiles(folder);
   const web: WebServer = await openWebServer(Object.values(hosts), folder);
   stopped.push(() => web.close());

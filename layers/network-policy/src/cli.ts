@@ -17,13 +17,14 @@ Denials are printed on standard error as they happen (--json: one object each). 
 terminal; where there is none it is denied. --ca-out: the certificate that clients must trust; run makes its command trust it.
 --record: every event, one JSON object a line. --best-effort: start although something the policy says is not enforced.
 A tool that insists on a proxy: http://proxy.local:3128, socks5h://proxy.local:3128.
+What was denied lately, for the command itself to read: http://proxy.local/.
 `;
 
 /** Runs one command line; the exit code. */
 export async function main(args: readonly string[]): Promise<number> {
   try {
     const [verb, ...rest] = args;
-    if (verb === undefined || verb === '--help' || verb === 'help' || rest[0] === '--help') {
+    if (verb === undefined || verb === '--help' || verb === '-h' || verb === 'help' || rest[0] === '--help') {
       process.stdout.write(help);
       return verb === undefined ? 2 : 0;
     }

@@ -14,6 +14,7 @@ import type { CaptureOptions } from './capture.ts';
 import { TlsContexts } from './contexts.ts';
 import { Core, defaultLimits, refusal } from './core.ts';
 import type { EgressConfig, Limits, SameTurn } from './core.ts';
+import { DeniedLately } from './doors/denied-lately.ts';
 import { DnsResponder } from './dns-server.ts';
 import { Door, doorHelp, doorName, doorPort } from './doors/door.ts';
 import { Exchange } from './exchange.ts';
@@ -168,8 +169,10 @@ class SandboxEgress implements Egress {
 
   constructor(options: JudgedEgressOptions) {
     this.#options = options;
-    const { judge, clock, audit, ids, sandbox } = options;
-    this.#local = new Map([...options.local, [doorName, doorHelp]]);
+    const { judge, clock, ids, sandbox } = options;
+    const denied = new DeniedLately();
+    const audit = denied.seen(options.audit);
+    this.#local = new Map<string, LocalHandler>([...options.local, [doorName, (req, res) => denied.serve(doorHelp, req, res)]]);
     const limits = { ...defaultLimits, ...options.limits };
     const upstreams = new Upstreams({ resolve: options.resolve ?? resolveBySystem, clock, pins: options.config.upstreams, connections: limits.upstreamConnections });
     this.#core = new Core({ sandbox, judge, approver: options.approver, audit, clock, ids, upstreams, limits, history: options.history, recording: options.recording, renew: options.renew, rates: options.rates, programs: options.programOf && new Programs({ ask: options.programOf, named: (host) => judge.programsNamed(host), patienceMs: limits.helloMs }) }, options.hooks ?? standardHooks, options.config);

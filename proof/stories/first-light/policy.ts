@@ -107,6 +107,12 @@ async function change({ check, instance, terminal, desk, shop, deskFolder, shopF
   check.that('the record says why, and by which rule', /news\.desk\.example/.test(said.out) && /Denied/.test(said.out), said.out + said.err);
   check.that('the other stream of the same sandbox lives on', await pages.livesOn(), { ended: pages.ended });
   check.that('the stream of the other sandbox lives on', await others.livesOn(), { ended: others.ended });
+
+  // A name that the former version's certificates did not cover.
+  writeFileSync(next, text);
+  await terminal.json<Applied>(['policy', 'set', 'desk', next]);
+  const added = await terminal.exec('desk', curl('GET', `${at('news.desk.example')}/home`));
+  check.that('a host that is added is reached over TLS at once, nothing being started anew', statusOf(added) === 200 && (await pages.livesOn()), added.out + added.err);
   const shopNow = await terminal.json<Policy>(['policy', 'get', 'shop']);
   check.that('the other sandbox’s policy is as it was', JSON.stringify(shopNow) === JSON.stringify(shopBefore));
 }

@@ -1,5 +1,5 @@
 /** The door for tools that insist on a proxy: CONNECT, absolute-form requests and SOCKS5 on one address. What passes here is decided as if it had been captured. */
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { denialBody, rawAnswer } from '../answers.ts';
 import { refusal } from '../core.ts';
@@ -133,9 +133,7 @@ function otherThan(req: IncomingMessage, target: Target): string | undefined {
   return named?.name === target.name && named.port === target.port ? undefined : 'the Host header names another place than CONNECT';
 }
 
-/** What the door says to a request that is for itself. */
-export function doorHelp(_req: IncomingMessage, res: ServerResponse): void {
-  const text = `This is the proxy door of a sandbox. It is not needed: connections are captured by themselves.\nA tool that insists: HTTP_PROXY and HTTPS_PROXY=http://${doorName}:${doorPort}, ALL_PROXY=socks5h://${doorName}:${doorPort}.\n`;
-  res.writeHead(200, { 'content-type': 'text/plain; charset=utf-8', 'content-length': Buffer.byteLength(text), connection: 'close' });
-  res.end(text);
-}
+/** What the door says to a request that is for itself, above what was denied lately. */
+export const doorHelp = `This is the proxy door of a sandbox. It is not needed: connections are captured by themselves.
+A tool that insists: HTTP_PROXY and HTTPS_PROXY=http://${doorName}:${doorPort}, ALL_PROXY=socks5h://${doorName}:${doorPort}.
+`;

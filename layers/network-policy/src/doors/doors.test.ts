@@ -194,6 +194,20 @@ describe('every door decides alike', () => {
     assert.deepEqual(desk.audit.events.map((event) => [event.verdict, event.correlation]), [['deny', body['eventId']]]);
   });
 
+  test('who is told no more than no finds rule and reason on the page of the door', async () => {
+    assert.equal(await desk.resolve('page.test'), undefined);
+    const tunnel = await say(await desk.tcp('proxy.local', 3128), 'CONNECT evil.test:443 HTTP/1.1\r\nHost: evil.test:443\r\n\r\n', wholeAnswer);
+    const eventId = /x-nemoclaw-event: (\S+)/.exec(tunnel)?.[1] ?? '';
+    await say(await desk.tcp('ok.test', ports.web), 'DELETE /v1/a?word=not-for-the-page HTTP/1.1\r\nHost: ok.test\r\nConnection: close\r\n\r\n', wholeAnswer);
+    const page = async (accept: string, port: number): Promise<string> => say(await desk.tcp('proxy.local', port), `GET / HTTP/1.1\r\nHost: proxy.local${port === 80 ? '' : `:${port}`}\r\nAccept: ${accept}\r\n\r\n`, wholeAnswer);
+    const text = await page('*/*', 80);
+    assert.match(text, /^HTTP\/1\.1 200 OK\r\n[^]*Denied lately:[^]* {2}the name page\.test\n {4}why {3}the test policy says deny\n {4}rule {2}default\n {4}next {2}ask the operator\n/);
+    const { denied } = JSON.parse((await page('application/json', 3128)).split('\r\n\r\n')[1] ?? '') as { denied: readonly Readonly<Record<string, string>>[] };
+    assert.deepEqual(denied.slice(-2).map(({ what, rule }) => `${what} ${rule}`), ['evil.test:443 rules[3]', `DELETE ok.test:${ports.web}/v1/a rules[1]`]);
+    assert.equal(denied.at(-2)?.['eventId'], eventId);
+    assert.ok(!text.includes('not-for-the-page') && denied.length <= 32);
+  });
+
   test('a WebSocket opens through every door, or is denied at each', async () => {
     for (const [host, expected] of [['ok.test', /^HTTP\/1\.1 (101|200|50\d) /], ['other.test', /^HTTP\/1\.1 403 /]] as const) {
       for (const door of ['connect', 'absolute'] as const) {

@@ -1,5 +1,5 @@
 /** `network-policy serve`: the policy in front of a network namespace that exists. */
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import type { Approver } from '@nemoclaw/contract';
 import { capture } from './captured-command.ts';
 import { readAlone } from './policy.ts';
@@ -20,8 +20,9 @@ export async function serve(args: readonly string[]): Promise<number> {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
   });
   announce(alone, words);
+  const audit = sinkOf(words);
   const captured = await capture(['serve', path], process.env);
-  const served = await serveCaptured(alone, captured, approverHere(), sinkOf(words));
+  const served = await serveCaptured(alone, captured, approverHere(), audit);
   captured.close();
   process.stderr.write(words.json ? '{"serving":true}\n' : `network-policy: serving ${path}\n`);
   await stop;
@@ -32,5 +33,8 @@ export async function serve(args: readonly string[]): Promise<number> {
 function pathOf(netns: string): string {
   const path = /^\d+$/.test(netns) ? `/proc/${netns}/ns/net` : netns.startsWith('/') ? netns : `/run/netns/${netns}`;
   if (!existsSync(path)) throw usage(`There is no network namespace ${netns}.`);
+  // Its only way out would be cut off, ours with it.
+  const [there, here] = [statSync(path), statSync('/proc/self/ns/net')];
+  if (there.dev === here.dev && there.ino === here.ino) throw usage(`${netns} is in the network that network-policy itself runs in.`);
   return path;
 }

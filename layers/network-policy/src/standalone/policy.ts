@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, isAbsolute, join } from 'node:path';
 import { checkHost, loadNetworkPolicy, loadSandboxPolicy, NemoError, unenforced } from '@nemoclaw/contract';
 import { compilePolicy, decide } from '@nemoclaw/decide';
-import type { Decider } from '@nemoclaw/contract';
+import type { Decider, NetworkPolicyFile } from '@nemoclaw/contract';
 import type { CompiledPolicy } from '@nemoclaw/decide';
 import { createIntermediate, createRootCa } from '../certificate.ts';
 import type { EgressConfig } from '../core.ts';
@@ -31,9 +31,14 @@ export function readAlone(file: string, bestEffort: boolean, now: number): Alone
   const root = createRootCa('network-policy', now);
   const upstreams = upstreamsOf(network, (name) => read(isAbsolute(name) ? name : join(dirname(file), name), 'The trust anchor'));
   return {
-    policy, decider: { version: policy.version, decide: (request) => decide(policy, request) }, rootPem: root.certPem, notes: unenforced(around, facts, { network }).filter((note) => !unenforced(around, facts).includes(note)),
+    policy, decider: { version: policy.version, decide: (request) => decide(policy, request) }, rootPem: root.certPem, notes: [...unenforced(around, facts, { network }).filter((note) => !unenforced(around, facts).includes(note)), ...callsInto(network)],
     config: { role: '', task: '', version: 1, ca: createIntermediate(root, policy.network.interceptNames, now), credentials: [], upstreams, patience: { httpMs: patience } },
   };
+}
+
+/** Nobody listens for calls here: stricter than what such a rule says. */
+function callsInto({ networkPolicy }: NetworkPolicyFile): string[] {
+  return networkPolicy.ingress.allow.flatMap((rule, i) => (rule.auth === undefined ? [] : [`ingress.allow[${i}]: network-policy alone takes no calls from outside, so that nobody is admitted.`]));
 }
 
 function read(file: string, what: string): string {

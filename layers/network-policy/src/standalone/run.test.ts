@@ -217,6 +217,8 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     for (const [args, code, words] of [
       [['run', '--policy', join(folder, 'none.yaml'), '--', 'true'], 2, /cannot be read/], [['run', '--', 'true'], 2, /needs --policy/], [['run', '--policy', policy], 2, /needs a command/],
       [['serve', '--policy', policy, '--netns', 'no-such'], 2, /no network namespace/], [['walk'], 2, /not a command/], [['run', '--policy', policy, '--odd', 'true'], 2, /not an option/],
+      [['run', '--policy', policy, '--record', '/no/such/folder/events', '--', 'true'], 2, /events cannot be written/], [['run', '--policy', policy, '--ca-out', folder, '--', 'true'], 2, /cannot be written/],
+      [['serve', '--policy', policy, '--netns', String(process.pid)], 2, /itself runs in/],
       [['run', '--policy', policy, '--', '/no/such/program'], 127, /No such file/], [['run', '--policy', policy, '--', '/etc'], 126, /Permission denied/],
     ] as const) {
       const ran = await start(args);
@@ -227,6 +229,12 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     const bad = await start(['run', '--policy', join(folder, 'bad.yaml'), '--', 'true']);
     assert.equal(bad.code, 2);
     assert.match(bad.err, /bad\.yaml:5:/);
+    // The published rule of a call into a sandbox loads; that it admits nobody is said, with a proof or without.
+    const webhook = 'networkPolicy:\n  name: x\n  ingress:\n    allow:\n      - { source: webhook.salesforce.com, path: /api/v1/events }\n      - { source: webhook.salesforce.com, path: /b, port: 80, auth: { addresses: [192.0.2.1] } }\n';
+    writeFileSync(join(folder, 'webhook.yaml'), webhook);
+    const told = await start(['run', '--policy', join(folder, 'webhook.yaml'), '--', 'true']);
+    assert.equal(told.code, 0, told.err);
+    assert.match(told.err, /^note: ingress\.allow\[0\]: unproven.*\nnote: ingress\.allow\[1\]: network-policy alone takes no calls/m);
     assert.deepEqual(readdirSync(temporary), []);
   });
 

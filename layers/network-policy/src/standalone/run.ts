@@ -24,8 +24,8 @@ export async function run(args: readonly string[]): Promise<number> {
   const alone = readAlone(words.policy, words.bestEffort, systemClock.now());
   const user = words.user === undefined ? undefined : userOf(words.user);
   announce(alone, words);
-  const files = mkdtempSync(join(tmpdir(), 'network-policy-'));
   const audit = sinkOf(words);
+  const files = mkdtempSync(join(tmpdir(), 'network-policy-'));
   try {
     const { binds, env } = dress(files, alone.rootPem);
     const captured = await capture(['run', ...binds.flatMap(([from, over]) => ['--bind', from, over]), ...(user ? ['--user', String(user.uid), String(user.gid)] : []), '--', ...words.command], { ...process.env, ...env, ...(user?.home === undefined ? {} : { HOME: user.home, USER: user.name, LOGNAME: user.name }) });

@@ -1,5 +1,6 @@
 /** An egress on the two sockets of a namespace, by a policy file. */
 import { writeFileSync } from 'node:fs';
+import { NemoError } from '@nemoclaw/contract';
 import type { Approver } from '@nemoclaw/contract';
 import { createEgress } from '../egress.ts';
 import type { Egress } from '../egress.ts';
@@ -15,8 +16,8 @@ export interface Served {
   close(): Promise<void>;
 }
 
-/** Where the events go, by the command line. */
-export const sinkOf = (words: Words): Denials => denials({ write: (text) => void process.stderr.write(text), json: words.json, file: words.record, clock: systemClock });
+/** Where the events go, by the command line. Throws NEMO_E_USAGE where the file cannot be written. */
+export const sinkOf = (words: Words): Denials => writing(words.record, () => denials({ write: (text) => void process.stderr.write(text), json: words.json, file: words.record, clock: systemClock }));
 
 /** Serves until closed. Rejects if a socket cannot be served. */
 export async function serveCaptured(alone: AlonePolicy, sockets: Pick<Captured, 'tcp' | 'dns'>, approver: Approver, audit: Denials): Promise<Served> {
@@ -29,8 +30,18 @@ export async function serveCaptured(alone: AlonePolicy, sockets: Pick<Captured, 
   return { egress, close: async () => { await egress.close(); audit.close(); } };
 }
 
-/** What a person is told before it starts, and the certificate where they asked for it. */
+/** What a person is told before it starts, and the certificate where they asked for it. Throws NEMO_E_USAGE. */
 export function announce(alone: AlonePolicy, words: Words): void {
-  if (words.caOut !== undefined) writeFileSync(words.caOut, alone.rootPem);
-  if (process.stderr.isTTY === true && !words.json) for (const note of alone.notes) process.stderr.write(`note: ${note}\n`);
+  const { caOut } = words;
+  if (caOut !== undefined) writing(caOut, () => writeFileSync(caOut, alone.rootPem));
+  for (const note of alone.notes) process.stderr.write(words.json ? `${JSON.stringify({ note })}\n` : `note: ${note}\n`);
+}
+
+/** Does it; what it throws is told as a file that cannot be written. */
+function writing<T>(file: string | undefined, does: () => T): T {
+  try {
+    return does();
+  } catch (cause) {
+    throw new NemoError('NEMO_E_USAGE', { what: `${file ?? 'A file'} cannot be written.`, why: cause instanceof Error ? cause.message : String(cause), cause });
+  }
 }
