@@ -3,6 +3,7 @@
 #include "layer.h"
 #include "protect.h"
 #include <dirent.h>
+#include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,13 @@ struct commit {
   json_t *refused; /* protected paths that are new or changed */
   json_t *left;
   long long committed, more;
+  void *names; /* of files that have others too, by inode: tsearch(3) */
+};
+
+/* A file of the layer and where it is in the folder now. */
+struct linked {
+  ino_t inode;
+  const char *path;
 };
 
 static void as_owner(const struct commit *c) {
@@ -67,18 +75,45 @@ static bool remove_tree(int parent, const char *name, int depth) {
   return good && unlinkat(parent, name, AT_REMOVEDIR) == 0;
 }
 
+static int by_inode(const void *a, const void *b) {
+  ino_t x = ((const struct linked *)a)->inode, y = ((const struct linked *)b)->inode;
+  return x < y ? -1 : x > y;
+}
+
+/* It becomes one more name of what was carried out under another: as many copies of one file would be more than the layer ever took. */
+static bool link_file(const struct commit *c, const struct stat *st, int parent, const char *name) {
+  struct linked **first = tfind(&(struct linked){.inode = st->st_ino}, &c->names, by_inode);
+  const char *there;
+  struct stat now;
+  int from = first != NULL ? protect_parent(c->lower, (*first)->path, &there) : -1;
+  if (from < 0) return false;
+  as_owner(c);
+  (void)unlinkat(parent, TEMPORARY, 0);
+  /* Still what we wrote, and not what its owner has put there since. */
+  bool good = fstatat(from, there, &now, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(now.st_mode) && now.st_size == st->st_size && now.st_mtim.tv_sec == st->st_mtim.tv_sec && now.st_mtim.tv_nsec == st->st_mtim.tv_nsec &&
+              linkat(from, there, parent, TEMPORARY, 0) == 0;
+  if (good && renameat(parent, TEMPORARY, parent, name) != 0) good = false, (void)unlinkat(parent, TEMPORARY, 0);
+  as_root();
+  close(from);
+  return good;
+}
+
+static void remember_name(struct commit *c, const struct stat *st, const char *path) {
+  struct linked *one = st->st_nlink > 1 ? malloc(sizeof *one) : NULL, **kept;
+  if (one == NULL) return;
+  *one = (struct linked){st->st_ino, path};
+  kept = tsearch(one, &c->names, by_inode);
+  if (kept == NULL || *kept != one) free(one);
+}
+
 static bool copy_file(const struct commit *c, int from, const char *name, int parent, const struct stat *st) {
-  char block[65536];
   int in = openat(from, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
   if (in < 0) return false;
   as_owner(c);
   (void)unlinkat(parent, TEMPORARY, 0);
   int out = openat(parent, TEMPORARY, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-  ssize_t n = -1;
-  bool good = out >= 0;
-  while (good && (n = read(in, block, sizeof block)) > 0) good = write(out, block, (size_t)n) == n;
   const struct timespec times[2] = {st->st_atim, st->st_mtim};
-  good = good && n == 0 && fchmod(out, st->st_mode & 0777) == 0 && futimens(out, times) == 0 && fsync(out) == 0 && renameat(parent, TEMPORARY, parent, name) == 0;
+  bool good = out >= 0 && layer_copy_bytes(in, out, st->st_size) && fchmod(out, st->st_mode & 0777) == 0 && futimens(out, times) == 0 && fsync(out) == 0 && renameat(parent, TEMPORARY, parent, name) == 0;
   if (out >= 0 && !good) (void)unlinkat(parent, TEMPORARY, 0);
   as_root();
   if (out >= 0) close(out);
@@ -129,7 +164,8 @@ static const char *carry_out(struct commit *c, const struct change *change, int 
   if (from < 0 || fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW) != 0) return "failed";
   if (change->kind == CHANGE_CHANGED && !S_ISDIR(st.st_mode) && touched(c, parent, name, 0)) return "conflict";
   if (change->kind == CHANGE_ADDED && (faccessat(parent, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 || (S_ISREG(st.st_mode) && origin_gone(from, name)))) return "conflict";
-  bool good = S_ISREG(st.st_mode) ? copy_file(c, from, name, parent, &st) : S_ISLNK(st.st_mode) ? copy_link(c, from, name, parent) : S_ISDIR(st.st_mode) && make_folder(c, parent, name, st.st_mode, change->kind == CHANGE_ADDED);
+  bool good = S_ISREG(st.st_mode) ? link_file(c, &st, parent, name) || copy_file(c, from, name, parent, &st) : S_ISLNK(st.st_mode) ? copy_link(c, from, name, parent) : S_ISDIR(st.st_mode) && make_folder(c, parent, name, st.st_mode, change->kind == CHANGE_ADDED);
+  if (good && S_ISREG(st.st_mode)) remember_name(c, &st, change->path);
   return good ? NULL : S_ISREG(st.st_mode) || S_ISLNK(st.st_mode) || S_ISDIR(st.st_mode) ? "failed" : "refused";
 }
 
@@ -209,6 +245,7 @@ json_t *layer_commit(int upper, int lower, uid_t uid, gid_t gid, long long since
     if (from >= 0) (void)unlinkat(from, name, AT_REMOVEDIR);
     if (from >= 0) close(from);
   }
+  tdestroy(c.names, free);
   layer_free(&changes);
   json_decref(c.refused);
   return json_pack("{s:I,s:o,s:I,s:b}", "committed", (json_int_t)c.committed, "left", c.left, "more", (json_int_t)c.more, "checked", whole);

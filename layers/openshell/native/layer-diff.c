@@ -38,7 +38,7 @@ void layer_free(struct changes *c) {
 }
 
 static bool same_content(int upper, int lower, const char *name, const struct stat *u, const struct stat *l) {
-  char a[16384], b[16384];
+  char a[4096], b[4096];
   if (u->st_size != l->st_size || (u->st_mode & 07777) != (l->st_mode & 07777)) return false;
   if (S_ISLNK(u->st_mode)) {
     ssize_t n = readlinkat(upper, name, a, sizeof a), m = readlinkat(lower, name, b, sizeof b);
@@ -46,12 +46,10 @@ static bool same_content(int upper, int lower, const char *name, const struct st
   }
   if (!S_ISREG(u->st_mode)) return false;
   int x = openat(upper, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK), y = openat(lower, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-  ssize_t n = -1, m;
-  bool same = x >= 0 && y >= 0;
-  while (same && (n = read(x, a, sizeof a)) > 0) same = (m = read(y, b, (size_t)n)) == n && memcmp(a, b, (size_t)n) == 0;
+  bool same = x >= 0 && y >= 0 && layer_same_bytes(x, y, u->st_size);
   if (x >= 0) close(x);
   if (y >= 0) close(y);
-  return same && n == 0;
+  return same;
 }
 
 static bool opaque(int fd) {

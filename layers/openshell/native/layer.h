@@ -35,4 +35,8 @@ json_t *layer_diff(int upper, int lower);
  */
 json_t *layer_commit(int upper, int lower, uid_t uid, gid_t gid, long long since, json_t *protect);
 
+/* layer-bytes.c: all of a file of `size` bytes into an empty one; whether two of `size` bytes have the same. False also where they cannot be read or written. */
+bool layer_copy_bytes(int in, int out, off_t size);
+bool layer_same_bytes(int x, int y, off_t size);
+
 #endif

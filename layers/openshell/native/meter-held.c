@@ -32,7 +32,15 @@ static bool queue_has_files(int task, const char *fd) {
   return at != NULL && strtoul(at + 8, NULL, 10) > 0;
 }
 
+static void look_at_file(struct held *h, const struct stat *st) {
+  if ((S_ISREG(st->st_mode) || S_ISDIR(st->st_mode)) && st->st_nlink == 0 && st->st_dev == h->dev && meter_first(h->links, st->st_ino)) h->count->bytes += (int64_t)st->st_blocks * 512;
+}
+
 static void look_at_task(struct held *h, int task) {
+  struct stat st;
+  /* The kernel keeps what it runs also when it has unmapped all of it. */
+  if (fstatat(task, "exe", &st, 0) == 0) look_at_file(h, &st);
+  else h->hidden |= errno != ENOENT && errno != ESRCH;
   int fds = openat(task, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   DIR *dir = fds >= 0 ? fdopendir(fds) : NULL;
   if (dir == NULL) {
@@ -41,26 +49,27 @@ static void look_at_task(struct held *h, int task) {
     return;
   }
   for (struct dirent *one; (one = readdir(dir)) != NULL;) {
-    struct stat st;
     if (!isdigit((unsigned char)one->d_name[0]) || fstatat(dirfd(dir), one->d_name, &st, 0) != 0) continue;
     if (S_ISSOCK(st.st_mode)) h->hidden |= queue_has_files(task, one->d_name);
-    else if ((S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) && st.st_nlink == 0 && st.st_dev == h->dev && meter_first(h->links, st.st_ino)) h->count->bytes += (int64_t)st.st_blocks * 512;
+    else look_at_file(h, &st);
   }
   closedir(dir);
 }
 
-/* Mapped, though nobody has it open: how large it is, cannot be seen by everybody. */
-static void look_at_maps(struct held *h, int process) {
-  int fd = openat(process, "maps", O_RDONLY | O_CLOEXEC);
+/* Mapped, though nobody has it open: how large it is, cannot be seen by everybody. False: nothing was to be seen, as of a thread that has ended. */
+static bool look_at_maps(struct held *h, int task) {
+  int fd = openat(task, "maps", O_RDONLY | O_CLOEXEC);
   FILE *maps = fd >= 0 ? fdopen(fd, "re") : NULL;
   char *line = NULL;
   size_t room = 0;
+  bool some = false;
   if (maps == NULL) {
     if (fd >= 0) close(fd);
     h->hidden |= errno != ENOENT && errno != ESRCH;
-    return;
+    return false;
   }
   while (getline(&line, &room, maps) > 0) {
+    some = true;
     unsigned major, minor;
     unsigned long inode;
     if (strstr(line, " (deleted)\n") == NULL || sscanf(line, "%*s %*s %*s %x:%x %lu", &major, &minor, &inode) != 3) continue;
@@ -68,6 +77,7 @@ static void look_at_maps(struct held *h, int process) {
   }
   free(line);
   fclose(maps);
+  return some;
 }
 
 static bool look_at_process(int pid, void *arg) {
@@ -83,15 +93,16 @@ static bool look_at_process(int pid, void *arg) {
     h->hidden |= pid > 0 && errno != ENOENT && errno != ESRCH;
     return false;
   }
-  /* Each thread: it may have a table of descriptors of its own. */
+  bool mapped = false;
+  /* Each thread: it may have a table of descriptors of its own. What is mapped, all that live have together; the first may have ended. */
   for (struct dirent *one; (one = readdir(dir)) != NULL;) {
     int task = isdigit((unsigned char)one->d_name[0]) ? openat(dirfd(dir), one->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
     if (task < 0) continue;
     look_at_task(h, task);
+    if (!mapped) mapped = look_at_maps(h, task);
     close(task);
   }
   closedir(dir);
-  look_at_maps(h, process);
   close(process);
   return false;
 }

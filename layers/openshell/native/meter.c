@@ -27,6 +27,7 @@
 #define STILL_MS 100  /* for everything to stop */
 #define LOOK_LEAST_MS 20
 #define FULL_LEAST_MS 1000
+#define BEYOND_BYTES ((int64_t)16 << 20) /* or a sixteenth of the limit: so much more than may be there is not waited for */
 
 struct meter {
   int folder, shim;
@@ -120,9 +121,11 @@ static void look(struct meter *m) {
 }
 
 static bool due(const struct meter *m) {
-  int64_t since = clock_ms() - m->looked, lost = m->free_at_look - free_bytes(m);
-  if (since < most(LOOK_LEAST_MS, 10 * m->cost)) return false;
-  return lost > m->limit - m->used || (m->rest > 0 && since >= most(m->rest, 20 * m->cost));
+  int64_t since = clock_ms() - m->looked, beyond = m->free_at_look - free_bytes(m) - (m->limit - m->used);
+  if (since < LOOK_LEAST_MS) return false;
+  /* It may be others who write, and a tree is counted for a tenth of the time at most; but who makes a tree large must not get that time to write what they like. */
+  if (since < 10 * m->cost) return beyond > most(m->limit / 16, BEYOND_BYTES);
+  return beyond > 0 || (m->rest > 0 && since >= most(m->rest, 20 * m->cost));
 }
 
 static int64_t until_next(const struct meter *m) {

@@ -8,20 +8,36 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define UID_BASE 0x70000000u /* plus a pid, as openshell-launch does: in nobody's range, and free again only when the process is gone */
 
-/* Where layers are kept. What lies in it is root's, and nobody else may have put it there. */
-static int state_open(const char *state, char *err, size_t errlen) {
-  char path[200];
+/* Root's, and nobody else may put anything there or in its place: whoever may rename a folder above could make root write where they like. In a sticky folder they cannot. */
+static bool roots_alone(char *path) {
   struct stat st;
-  bool good = geteuid() == 0 && state[0] == '/' && text_format(path, sizeof path, "%s/layers", state) && (mkdir(state, 0700) == 0 || errno == EEXIST) && lstat(state, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == 0 && (st.st_mode & 022) == 0 && (mkdir(path, 0700) == 0 || errno == EEXIST);
-  if (!good) text_format(err, errlen, "configuration: layers cannot be kept in %.150s: it must be a folder of root's that nobody else may write to", state);
-  return good ? 0 : -1;
+  bool good = true, leaf = true;
+  for (char *end; good; leaf = false, *end = '\0') {
+    const char *at = path[0] ? path : "/";
+    good = lstat(at, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == 0 && ((st.st_mode & 022) == 0 || (!leaf && st.st_mode & S_ISVTX));
+    if (!path[0] || !(end = strrchr(path, '/'))) break;
+  }
+  return good;
+}
+
+/* Where layers are kept: below the folder that `state` leads to now, whatever becomes of the links in it. NULL with the reason. */
+static const char *state_open(const char *state, char *err, size_t errlen) {
+  char path[200], way[PATH_MAX], *found = NULL;
+  if (geteuid() == 0 && state[0] == '/' && (mkdir(state, 0700) == 0 || errno == EEXIST)) found = realpath(state, NULL);
+  bool good = found && text_format(way, sizeof way, "%s", found) && roots_alone(way) && text_format(path, sizeof path, "%s/layers", found) && (mkdir(path, 0700) == 0 || errno == EEXIST);
+  if (good) return found;
+  free(found);
+  text_format(err, errlen, "configuration: layers cannot be kept in %.150s: it and the folders above it must be root's, and nobody else may write to them", state);
+  return NULL;
 }
 
 int alone_load(int fd, char *err, size_t errlen) {
@@ -38,7 +54,7 @@ int alone_load(int fd, char *err, size_t errlen) {
     return -1;
   }
   config.alone = true;
-  if (state[0] && state_open(state, err, errlen) < 0) return -1;
+  if (state[0] && !(state = state_open(state, err, errlen))) return -1;
   config.state = state;
   config.run = config.prefix = config.lib = config.node = "";
   config.services = json_array();

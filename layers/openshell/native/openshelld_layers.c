@@ -134,7 +134,7 @@ void asked_layer(struct service *service, json_t *message, json_int_t id) {
   if (!valid || config.state[0] == 0) reply_error(service, id, "protocol", "layer needs a sandbox, an op and for snapshots a plain name");
   else if (busy) reply_error(service, id, "busy", "another request for this layer is under way");
   else if (which > 2 && sandbox_find(sandbox)) reply_error(service, id, "running", "the sandbox runs");
-  else if (config.alone && which > 1 && (lock = lock_alone(sandbox)) < 0 && errno != ENOENT) reply_error(service, id, "running", "a command runs in it");
+  else if (config.alone && which > 1 && (lock = lock_alone(sandbox)) < 0) reply_error(service, id, errno == ENOENT ? "no-layer" : "running", errno == ENOENT ? "this folder has no layer" : "a command runs in it");
   else if (!(w = calloc(1, sizeof *w)) || pipe2(ends, O_CLOEXEC) < 0) reply_error(service, id, "internal", "%s", strerror(errno));
   else {
     text_format(w->sandbox, sizeof w->sandbox, "%s", sandbox);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, lchownSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, lchownSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -115,7 +115,13 @@ describe('a layer that a command alone leaves', process.getuid?.() === 0 ? {} : 
     mkdirSync(open);
     chmodSync(open, 0o777);
     chmodSync(root, 0o755);
-    assert.match(openshell('run', '--policy', policy, '--overlay', '--workspace', folder, '--state', open, '--', '/bin/true').err, /nobody else may write to/);
+    const refuses = (where: string): void => assert.match(openshell('run', '--policy', policy, '--overlay', '--workspace', folder, '--state', where, '--', '/bin/true').err, /nobody else may write to/, where);
+    refuses(open);
+    // Whoever owns a folder above could put another in its place at any time.
+    refuses(join(open, 'below'));
+    refuses(join(folder, 'of-root'));
+    symlinkSync(join(open, 'below'), join(root, 'link'));
+    refuses(join(root, 'link'));
     const ephemeral = join(root, 'ephemeral.yaml');
     writeFileSync(ephemeral, readFileSync(policy, 'utf8').replace('filesystem: workspace', 'filesystem: ephemeral'));
     assert.match(sh(folder, 'true', ephemeral).err, /which keeps nothing/);

@@ -1,10 +1,12 @@
 /** resources.maxDisk of a workspace that is written directly, on the real kernel: whatever a writer does, it is stopped, and goes on when there is room. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, it } from 'node:test';
+import { after, before, describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { TestInstance, type TestService } from './openshelld-test-instance.ts';
 import { oneInstance } from './openshelld-test-layer.ts';
 
@@ -13,6 +15,8 @@ const spec = (size: string): string => `isolation: { network: none, filesystem: 
 const mebi = 2 ** 20;
 /** What none of them gets to: each writer ends by itself there, and then says so. */
 const far = 'FAR = 1536 << 20';
+/** Python's own mmap would keep a descriptor. */
+const mapped = "import ctypes\nc = ctypes.CDLL(None)\ndef mapped(count):\n  for n in range(count):\n    f = open('f', 'w+b', 0)\n    os.unlink('f')\n    f.write(bytes(8 << 20))\n    assert c.mmap(None, ctypes.c_size_t(8 << 20), 1, 1, f.fileno(), ctypes.c_long(0)) != -1\n    f.close()\n";
 
 describe('a size of the workspace itself', root, () => {
   let instance: TestInstance;
@@ -21,6 +25,12 @@ describe('a size of the workspace itself', root, () => {
     instance = one;
     gateway = its;
   });
+
+  const programs = mkdtempSync(join(tmpdir(), 'nemoclaw-disk-'));
+  before(() => {
+    execFileSync('gcc', ['-D_GNU_SOURCE', '-std=gnu11', '-O1', '-static', '-Wall', '-Wextra', '-Werror', '-o', join(programs, 'unmapped'), fileURLToPath(new URL('../native/tests/unmapped.c', import.meta.url))]);
+  });
+  after(() => rmSync(programs, { recursive: true }));
 
   const states = async (sandbox: string): Promise<string[]> => {
     const ledger = await instance.service('ledger');
@@ -31,14 +41,17 @@ describe('a size of the workspace itself', root, () => {
     assert.ok(await what(), why);
   };
   const onDisk = (path: string): number => Number(execFileSync('du', ['-s', '--block-size=1', path], { encoding: 'utf8' }).split('\t')[0]);
-  const made = async (name: string, size = '16Mi'): Promise<{ path: string; init: number }> => {
+  /** `tree`: so many files with 40,000 names each are there before. */
+  const made = async (name: string, size = '16Mi', tree = 0): Promise<{ path: string; init: number }> => {
     const folder = await instance.workspace(name);
+    execFileSync('/usr/bin/python3', ['-c', `import os\nfor d in range(${tree}):\n  os.mkdir(f'd{d}')\n  os.mknod(f'd{d}/f')\n  for n in range(40000): os.link(f'd{d}/f', f'd{d}/{n}')`], { cwd: folder.path });
+    copyFileSync(join(programs, 'unmapped'), join(folder.path, 'unmapped'));
     const { init } = (await gateway.call('create', name, instance.plan(spec(size)), folder.id, 'worker:1')) as { readonly init: number };
     return { path: folder.path, init };
   };
   /** By itself: one that is not stopped in the middle of a long call is killed. */
   const ended = (execId: string): boolean => gateway.news.some((m) => m.t === 'exec.exited' && m.execId === execId && m.signal === null);
-  const python = (text: string) => ({ argv: ['/usr/bin/python3', '-c', `import os, mmap, socket\nos.chdir('/workspace')\n${far}\n${text}\n`], env: ['PATH=/usr/bin'], cwd: '/workspace', tty: null });
+  const python = (text: string) => ({ argv: ['/usr/bin/python3', '-c', `import os, mmap, socket\nos.chdir('/workspace')\n${far}\n${mapped}${text}\n`], env: ['PATH=/usr/bin'], cwd: '/workspace', tty: null });
 
   const writers: Readonly<Record<string, string>> = {
     'as fast as it can': "f = open('f', 'wb', 0)\nfor _ in range(FAR >> 20): f.write(bytes(1 << 20))",
@@ -48,13 +61,18 @@ describe('a size of the workspace itself', root, () => {
     'into memory that is a file': "f = open('f', 'w+b')\nf.truncate(FAR)\nm = mmap.mmap(f.fileno(), FAR)\nfor at in range(0, FAR, 4096): m[at] = 1",
     'into files without a name': "kept = []\nfor n in range(FAR >> 22):\n  f = open('f', 'wb', 0)\n  os.unlink('f')\n  f.write(bytes(4 << 20))\n  kept.append(f) if n < 900 else None",
     'into files that wait in a socket': "a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)\nfor n in range(FAR >> 24):\n  f = open('f', 'wb', 0)\n  os.unlink('f')\n  f.write(bytes(16 << 20))\n  socket.send_fds(a, [b'x'], [f.fileno()])\n  f.close()",
-    'into files that are only mapped': "kept = []\nfor n in range(FAR >> 23):\n  f = open('f', 'w+b', 0)\n  os.unlink('f')\n  f.write(bytes(8 << 20))\n  kept.append(mmap.mmap(f.fileno(), 8 << 20))\n  f.close()",
+    'into files that are only mapped': "mapped(FAR >> 23)",
+    'into files that are mapped by a process whose first thread has ended':
+      "import threading, time\ndef rest():\n  while open(f'/proc/self/task/{os.getpid()}/stat').read().rsplit(')', 1)[1].split()[0] != 'Z': time.sleep(0.01)\n  mapped(FAR >> 23)\n  os._exit(0)\nthreading.Thread(target=rest).start()\nc.syscall(60, 0)",
+    'into programs that have only been started':
+      "import subprocess\nfor n in range(FAR >> 23):\n  f = open('p', 'wb', 0)\n  f.write(open('unmapped', 'rb').read() + bytes(8 << 20))\n  f.close()\n  os.chmod('p', 0o755)\n  one = subprocess.Popen(['./p'], stdout=subprocess.PIPE)\n  assert one.stdout.read(5) == b'away\\n'\n  one.stdout.close()\n  os.unlink('p')",
+    'at once, where counting takes long': "f = open('f', 'wb', 0)\nfor _ in range(FAR >> 20): f.write(bytes(1 << 20))",
   };
   const names = Object.keys(writers);
   for (const [how, text] of Object.entries(writers)) {
     it(`stops who writes ${how}`, async () => {
       const name = `writer-${names.indexOf(how)}`;
-      const folder = await made(name, / files$/.test(how) ? '4Mi' : '16Mi');
+      const folder = await made(name, / files$/.test(how) ? '4Mi' : '16Mi', / takes long$/.test(how) ? 4 : 0);
       await gateway.call('exec', name, `${name}-w`, python(text));
       await until(async () => (await states(name)).length > 0 || ended(`${name}-w`), 'neither stopped nor ended');
       assert.equal((await states(name))[0], 'full');
@@ -83,11 +101,19 @@ describe('a size of the workspace itself', root, () => {
 
   it('gives nobody space that was not written', async () => {
     const folder = await made('reserve');
-    const text = "import fcntl, struct\nf = open('f', 'wb')\ntry: os.posix_fallocate(f.fileno(), 0, 1 << 20)\nexcept OSError as e: print('fallocate', e.errno)\nprint('written', os.stat('f').st_size)\nfor op in (0x40305828, 0x4030582a, 0x40305839):\n  try: fcntl.ioctl(f, op, struct.pack('hhqqiI16x', 0, 0, 0, 1 << 30, 0, 0))\n  except OSError as e: print('ioctl', e.errno)";
-    assert.equal((await gateway.run('reserve', 'w', python(text).argv)).stdout, 'written 1048576\nioctl 95\nioctl 95\nioctl 95\n');
+    const text = "import fcntl, struct\nf = open('f', 'wb')\ntry: os.posix_fallocate(f.fileno(), 0, 1 << 20)\nexcept OSError as e: print('fallocate', e.errno)\nprint('written', os.stat('f').st_size)\nfor op in (0x40305828, 0x4030582a, 0x40305839, 0x4030580a, 0x40305824, 0x401c5820):\n  try: fcntl.ioctl(f, op, struct.pack('hhqqiI16x', 0, 0, 0, 1 << 30, 0, 0))\n  except OSError as e: print('ioctl', e.errno)";
+    assert.equal((await gateway.run('reserve', 'w', python(text).argv)).stdout, `written 1048576\n${'ioctl 95\n'.repeat(6)}`);
     assert.match((await gateway.run('reserve', 'x', ['/usr/bin/fallocate', '-l', '10G', '/workspace/g'])).stderr, /not supported/);
     assert.ok(onDisk(folder.path) < 16 * mebi);
     await gateway.call('destroy', 'reserve');
+    rmSync(folder.path, { recursive: true });
+  });
+
+  it('lets nobody hold a file by a rule about it, which nobody could see', async () => {
+    const folder = await made('pinned');
+    const text = "import ctypes\nc = ctypes.CDLL(None, use_errno=True)\nrights = ctypes.c_uint64(4)\nprint(c.syscall(444, ctypes.byref(rights), 8, 0), ctypes.get_errno())";
+    assert.equal((await gateway.run('pinned', 'w', python(text).argv)).stdout, '-1 95\n');
+    await gateway.call('destroy', 'pinned');
     rmSync(folder.path, { recursive: true });
   });
 

@@ -20,8 +20,8 @@ export interface SyscallChoice {
   readonly spaceByWriting?: boolean;
 }
 
-/** FS_IOC_RESVSP, FS_IOC_RESVSP64, FS_IOC_ZERO_RANGE: fallocate(2) of old, in every file system. */
-const reserving = [0x40305828, 0x4030582a, 0x40305839];
+/** FS_IOC_RESVSP, FS_IOC_RESVSP64, FS_IOC_ZERO_RANGE: fallocate(2) of old, in every file system; XFS_IOC_ALLOCSP, XFS_IOC_ALLOCSP64; FS_IOC_FSSETXATTR: how much more than is written a file gets at once. */
+const reserving = [0x40305828, 0x4030582a, 0x40305839, 0x4030580a, 0x40305824, 0x401c5820];
 
 function named(name: string): number {
   const number = callNumbers.get(name);
@@ -43,6 +43,8 @@ export function seccompFilter(choice: SyscallChoice): string {
   if (choice.onlyNamedPrograms === true) rules.set('memfd_create', 'absent');
   if (choice.spaceByWriting === true) {
     rules.set('fallocate', 'unsupported');
+    // A rule about a file keeps the file after its last name and descriptor, and nobody can see that it does.
+    rules.set('landlock_create_ruleset', 'unsupported');
     rules.set('ioctl', { arg: 1, equals: reserving, then: 'unsupported', else: rules.get('ioctl') ?? 'refuse' });
   }
   for (const name of choice.deny) {
