@@ -1,4 +1,5 @@
 /* Loads the program of connected.bpf.c, keeps its map, looks connections up (libbpf; Documentation/bpf/map_hash.rst). */
+#include "bpf_why.h"
 #include "connected.h"
 #include "cgroup.h"
 #include "connected_program.h"
@@ -7,7 +8,6 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,18 +17,6 @@
 
 enum { MAP, LINK };
 static int fds[CONNECTED_FDS] = {-1, -1};
-static char last_words[300]; /* libbpf's, for `why` */
-
-__attribute__((format(printf, 2, 0))) static int hear(enum libbpf_print_level level, const char *format, va_list args) {
-  if (level == LIBBPF_WARN && !last_words[0]) vsnprintf(last_words, sizeof last_words, format, args);
-  return 0;
-}
-
-static int fail(char *why, size_t size, const char *what, int error) {
-  last_words[strcspn(last_words, "\n")] = 0;
-  snprintf(why, size, "%s: %s%s%s", what, strerror(error), last_words[0] ? "; " : "", last_words);
-  return -1;
-}
 
 /* The top of the v2 tree: sandboxes are somewhere below it. -1 with errno. */
 static int open_tree(void) {
@@ -43,32 +31,31 @@ static int open_tree(void) {
 static int attach(struct bpf_object *object, int tree, char *why, size_t size) {
   struct bpf_program *program = bpf_object__find_program_by_name(object, "connecting");
   struct bpf_map *map = bpf_object__find_map_by_name(object, MAP_NAME);
-  if (!program || !map) return fail(why, size, "the program is not whole", ENOENT);
+  if (!program || !map) return bpf_fail(why, size, "the program is not whole", ENOENT);
   fds[LINK] = bpf_link_create(bpf_program__fd(program), tree, BPF_CGROUP_SOCK_OPS, NULL);
-  if (fds[LINK] < 0) return fail(why, size, "the program cannot be attached to the control groups", errno);
+  if (fds[LINK] < 0) return bpf_fail(why, size, "the program cannot be attached to the control groups", errno);
   fds[MAP] = fcntl(bpf_map__fd(map), F_DUPFD_CLOEXEC, 3);
-  return fds[MAP] < 0 ? fail(why, size, MAP_NAME, errno) : 0;
+  return fds[MAP] < 0 ? bpf_fail(why, size, MAP_NAME, errno) : 0;
 }
 
 static int load(int tree, struct connected_range uids, char *why, size_t size) {
   struct bpf_object_open_opts options = {.sz = sizeof options, .object_name = "nemoclaw_conn"};
   struct bpf_object *object = bpf_object__open_mem(connected_program, CONNECTED_PROGRAM_BYTES, &options);
-  if (!object) return fail(why, size, "the program cannot be read", errno);
+  if (!object) return bpf_fail(why, size, "the program cannot be read", errno);
   struct bpf_map *map, *constants = NULL;
   bpf_object__for_each_map(map, object)
     if (strstr(bpf_map__name(map), ".rodata")) constants = map;
   int error = constants ? bpf_map__set_initial_value(constants, &uids, sizeof uids) : -ENOENT;
   if (!error) error = bpf_object__load(object);
-  int result = error ? fail(why, size, "the kernel does not take the program", -error) : attach(object, tree, why, size);
+  int result = error ? bpf_fail(why, size, "the kernel does not take the program", -error) : attach(object, tree, why, size);
   bpf_object__close(object);
   return result;
 }
 
 int connected_start(struct connected_range uids, char *why, size_t size) {
-  last_words[0] = 0;
-  (void)libbpf_set_print(hear);
+  bpf_listen();
   int tree = open_tree();
-  if (tree < 0) return fail(why, size, "there is no control group v2 tree", errno);
+  if (tree < 0) return bpf_fail(why, size, "there is no control group v2 tree", errno);
   int result = load(tree, uids, why, size);
   close(tree);
   if (result < 0) connected_stop();

@@ -1,4 +1,5 @@
 /* Loads, attaches and pins the program of lsm.bpf.c, or takes up what is pinned (libbpf; Documentation/bpf/prog_lsm.rst). */
+#include "bpf_why.h"
 #include "lsm_kernel.h"
 #include "lsm_program.h"
 #include "openshelld_text.h"
@@ -10,7 +11,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,21 +28,9 @@ static int maps[LSM_MAPS] = {-1, -1, -1, -1, -1, -1, -1, -1, -1};
 static int resolver = -1;
 static bool active;
 static char instance_folder[128], folder[160];
-static char last_words[300]; /* libbpf's, for `why` */
 
 bool lsm_active(void) { return active; }
 int lsm_map(enum lsm_map map) { return maps[map]; }
-
-__attribute__((format(printf, 2, 0))) static int hear(enum libbpf_print_level level, const char *format, va_list args) {
-  if (level == LIBBPF_WARN && !last_words[0]) vsnprintf(last_words, sizeof last_words, format, args);
-  return 0;
-}
-
-static int fail(char *why, size_t size, const char *what, int error) {
-  last_words[strcspn(last_words, "\n")] = 0;
-  snprintf(why, size, "%s: %s%s%s", what, strerror(error), last_words[0] ? "; " : "", last_words);
-  return -1;
-}
 
 static int make_folders(const char *instance) {
   struct statfs found;
@@ -122,42 +110,42 @@ static int pin(struct bpf_object *object, char *why, size_t size) {
   char path[256];
   if (folder[0]) {
     remove_folder(folder);
-    if (mkdir(folder, 0700) < 0) return fail(why, size, folder, errno);
+    if (mkdir(folder, 0700) < 0) return bpf_fail(why, size, folder, errno);
   }
   for (int i = 0; i < LSM_MAPS && folder[0]; i++)
-    if (!text_format(path, sizeof path, "%s/%s", folder, map_names[i]) || bpf_obj_pin(maps[i], path) < 0) return fail(why, size, map_names[i], errno);
+    if (!text_format(path, sizeof path, "%s/%s", folder, map_names[i]) || bpf_obj_pin(maps[i], path) < 0) return bpf_fail(why, size, map_names[i], errno);
   bpf_object__for_each_program(program, object) {
     const char *name = bpf_program__name(program);
     if (bpf_program__fd(program) < 0 || !text_format(path, sizeof path, "%s/%s", folder, name)) continue;
     if (strcmp(name, "resolve") == 0) {
-      if ((resolver = fcntl(bpf_program__fd(program), F_DUPFD_CLOEXEC, 3)) < 0 || (folder[0] && bpf_obj_pin(resolver, path) < 0)) return fail(why, size, name, errno);
+      if ((resolver = fcntl(bpf_program__fd(program), F_DUPFD_CLOEXEC, 3)) < 0 || (folder[0] && bpf_obj_pin(resolver, path) < 0)) return bpf_fail(why, size, name, errno);
       continue;
     }
     struct bpf_link *link = bpf_program__attach(program);
-    if (!link) return fail(why, size, name, errno);
+    if (!link) return bpf_fail(why, size, name, errno);
     if (!folder[0]) continue; /* its descriptor stays open, and closes with us */
     int error = bpf_link__pin(link, path);
     bpf_link__disconnect(link); /* stays attached by its pin */
     bpf_link__destroy(link);
-    if (error) return fail(why, size, name, -error);
+    if (error) return bpf_fail(why, size, name, -error);
   }
   if (!folder[0]) return 0;
-  return text_format(path, sizeof path, "%s/whole", folder) && bpf_obj_pin(maps[LSM_COUNT_MAP], path) == 0 ? 0 : fail(why, size, "whole", errno);
+  return text_format(path, sizeof path, "%s/whole", folder) && bpf_obj_pin(maps[LSM_COUNT_MAP], path) == 0 ? 0 : bpf_fail(why, size, "whole", errno);
 }
 
 static int load(char *why, size_t size) {
   struct bpf_object_open_opts options = {.sz = sizeof options, .object_name = "nemoclaw_lsm"};
   struct btf *btf = btf__load_vmlinux_btf();
-  if (!btf) return fail(why, size, "the kernel has no type information (CONFIG_DEBUG_INFO_BTF)", errno);
+  if (!btf) return bpf_fail(why, size, "the kernel has no type information (CONFIG_DEBUG_INFO_BTF)", errno);
   struct bpf_object *object = bpf_object__open_mem(lsm_program, LSM_PROGRAM_BYTES, &options);
   int result = -1;
   if (!object) {
-    fail(why, size, "the program cannot be read", errno);
+    bpf_fail(why, size, "the program cannot be read", errno);
   } else {
     choose(object, btf);
     int error = bpf_object__load(object);
     if (error) {
-      fail(why, size, "the kernel does not take the program", -error);
+      bpf_fail(why, size, "the kernel does not take the program", -error);
     } else {
       bool good = true;
       for (int i = 0; i < LSM_MAPS && good; i++) {
@@ -167,7 +155,7 @@ static int load(char *why, size_t size) {
       uint32_t zero = 0;
       uint64_t key;
       good = good && getrandom(&key, sizeof key, 0) == sizeof key && bpf_map_update_elem(maps[LSM_SECRET_MAP], &zero, &key, BPF_ANY) == 0;
-      result = good ? pin(object, why, size) : fail(why, size, "its maps", errno);
+      result = good ? pin(object, why, size) : bpf_fail(why, size, "its maps", errno);
     }
     bpf_object__close(object);
   }
@@ -196,9 +184,8 @@ static bool hooks_run(void) {
 }
 
 int lsm_open(const char *instance, char *why, size_t size) {
-  last_words[0] = 0;
-  libbpf_set_print(hear);
-  if (instance && make_folders(instance) < 0) return fail(why, size, BPF_FOLDER, errno);
+  bpf_listen();
+  if (instance && make_folders(instance) < 0) return bpf_fail(why, size, BPF_FOLDER, errno);
   if (!hooks_run()) {
     snprintf(why, size, "the kernel was not started with bpf in its list of security modules (lsm=…,bpf)");
     return -1;

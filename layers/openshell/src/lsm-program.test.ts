@@ -14,8 +14,8 @@ for (const name of ['lsm', 'connected']) {
     const folder = mkdtempSync(`/tmp/${name}-program-`);
     try {
       const made = join(folder, 'program.h');
-      execFileSync(join(native, `${name}-program.sh`), { env: { ...process.env, OUT: made }, stdio: 'pipe' });
-      assert.ok(readFileSync(made, 'utf8') === readFileSync(join(native, `${name}_program.h`), 'utf8'), `run layers/openshell/native/${name}-program.sh and commit what it writes`);
+      execFileSync(join(native, 'bpf-program.sh'), [name], { env: { ...process.env, OUT: made }, stdio: 'pipe' });
+      assert.ok(readFileSync(made, 'utf8') === readFileSync(join(native, `${name}_program.h`), 'utf8'), `run layers/openshell/native/bpf-program.sh ${name} and commit what it writes`);
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
