@@ -42,7 +42,8 @@ export function cedarQueries(policy: CompiledPolicy, request: ActionRequest): Ce
         paths: patterns.filter((p) => view.http && matchPath(compilePath(p), strict)),
         pathsLoosely: patterns.filter((p) => view.http && matchPath(loosen(compilePath(p)), loose)),
         queries: policy.ir.egress.filter((r) => view.http && r.query !== undefined && queryHolds(r, view.query)).map((r) => r.ref.id),
-        insides: policy.ir.egress.filter((r) => failingInside(r, view) === undefined).map((r) => r.ref.id),
+        // of a rule that only watches, its twin wants the program alone
+        insides: policy.ir.egress.flatMap((r) => [...(failingInside(r, view) === undefined ? [r.ref.id] : []), ...(r.monitor === true && r.binaries !== undefined && programHolds(r, view.program) ? [`${r.ref.id}:watch`] : [])]),
       },
     });
   } else if (resource.kind === 'host') {

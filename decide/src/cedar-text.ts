@@ -85,8 +85,8 @@ function matchText(rule: EgressRule, look: Look): string | undefined {
   if (look === 'net:dns') return ir.effect !== 'deny' || isBlanket(rule) ? 'true' : undefined;
   // facts that Cedar has no words for come as the ids of the rules for which they hold
   const inside = `context.insides.contains(${quoted(ir.ref.id)})`;
-  if (look === 'net:connect') return ir.effect === 'deny' && rule.conditional ? undefined : ir.binaries === undefined || rule.wide ? port : `${port} && ${inside}`;
-  const parts = rule.inside ? [port, inside] : [port];
+  if (look === 'net:connect') return ir.effect === 'deny' && rule.conditional ? undefined : ir.binaries === undefined ? port : `${port} && ${inside}`;
+  const parts = rule.inside ? [port, inside] : rule.wide && ir.binaries !== undefined ? [port, `context.insides.contains(${quoted(`${ir.ref.id}:watch`)})`] : [port];
   if (ir.methods.length > 0) parts.push(`[${ir.methods.map(quoted).join(', ')}].contains(context.method)`);
   if (ir.paths.length > 0) parts.push(`context.${ir.effect === 'allow' ? 'paths' : 'pathsLoosely'}.containsAny([${ir.paths.map(quoted).join(', ')}])`);
   if (ir.query !== undefined) parts.push(`context.queries.contains(${quoted(ir.ref.id)})`);
