@@ -52,7 +52,7 @@ function putNative(from: string, to: string): void {
 }
 
 /** Builds the native part and writes the package into `folder`; its path. Throws with the output of what failed. */
-export function packLayer(layer: string, folder: string): string {
+function packLayer(layer: string, folder: string): string {
   const from = join(repository, 'layers', layer);
   const stage = mkdtempSync(join(tmpdir(), 'nemoclaw-pack-'));
   try {

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 
 export const approvalStates = ['waiting', 'approved', 'rejected', 'expired', 'withdrawn', 'granted'] as const;
-export const approvalCardSchema = z.object({
+const approvalCardSchema = z.object({
   /** Verb and object, first on every card. */
   summary: z.string(),
   chips: z.object({ sensitivity: z.string(), reversibility: z.string(), scope: z.string(), compliance: z.string() }),
@@ -44,7 +44,7 @@ export const decideApprovalSchema = z.strictObject({ verdict: z.enum(['approve',
 export type DecideApproval = z.input<typeof decideApprovalSchema>;
 
 /** GET /v1/approvals/grants */
-export const grantViewSchema = z.object({
+const grantViewSchema = z.object({
   id: z.string(),
   sandbox: z.string(),
   approvalId: z.string(),

@@ -36,7 +36,7 @@ export const streamId = { stdin: 0, stdout: 1, stderr: 2 } as const;
 export const shownVerdicts = ['Allowed', 'Denied', 'Waiting', 'Approved', 'Rejected', 'Expired', 'Withdrawn'] as const;
 export type ShownVerdict = (typeof shownVerdicts)[number];
 
-export const taskRowSchema = z.object({
+const taskRowSchema = z.object({
   time: z.number(),
   /** Verb and object; agent-supplied text in it is escaped. */
   what: z.string(),
@@ -50,7 +50,7 @@ export const taskRowSchema = z.object({
   count: z.number(),
   approvalId: z.string(),
 });
-export const taskTableSchema = z.object({
+const taskTableSchema = z.object({
   rows: z.array(taskRowSchema),
   totals: z.record(z.enum(shownVerdicts), z.number()),
   /** True when the record could not be read whole. */

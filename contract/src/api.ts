@@ -21,7 +21,7 @@ export function isErrorCode(code: string): code is ErrorCode {
 // ---- host and status
 
 /** What this host enforces, in plain words; `facts` is what openshelld found. */
-export const hostViewSchema = z.object({
+const hostViewSchema = z.object({
   tier: z.string(),
   enforced: z.array(z.string()),
   notEnforced: z.array(z.string()),
@@ -30,7 +30,7 @@ export const hostViewSchema = z.object({
 export type HostView = z.infer<typeof hostViewSchema>;
 
 export const providerKinds = ['demo', 'nvidia', 'nim', 'vllm', 'ollama', 'openai', 'anthropic', 'compatible'] as const;
-export const providerViewSchema = z.object({
+const providerViewSchema = z.object({
   name: z.string(),
   kind: z.enum(providerKinds),
   model: z.string(),
@@ -129,7 +129,7 @@ export const createSandboxSchema = z.strictObject({
 export type CreateSandbox = z.input<typeof createSandboxSchema>;
 
 /** File name inside the blueprint (`network.yaml`) -> text. */
-export const policyFilesSchema = z.record(z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/), z.string().max(1024 * 1024));
+const policyFilesSchema = z.record(z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/), z.string().max(1024 * 1024));
 
 /** GET /v1/sandboxes/:name/policy */
 export const policyViewSchema = z.object({
@@ -163,7 +163,7 @@ export type PolicyApplied = z.infer<typeof policyAppliedSchema>;
 // ---- events, explain, blueprints
 
 /** One event of GET /v1/events: as SSE (`id:` = sequence) with follow=1, else an `EventsPage`. `event` is the OCSF form the record keeps. */
-export const eventViewSchema = z.object({ sequence: z.number(), event: z.record(z.string(), z.unknown()) });
+const eventViewSchema = z.object({ sequence: z.number(), event: z.record(z.string(), z.unknown()) });
 export type EventView = z.infer<typeof eventViewSchema>;
 /** A page of the record. It may be shorter than `limit`: go on after `next` until a page is empty, or until `newest`, the last event when it was asked for. */
 export interface EventsPage {

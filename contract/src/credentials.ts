@@ -33,7 +33,7 @@ export type Credential = z.output<typeof credentialSchema>;
 export type CredentialInput = z.input<typeof credentialSchema>;
 
 /** Nothing secret: GET /v1/sandboxes/:name/credentials. */
-export const credentialViewSchema = z.object({
+const credentialViewSchema = z.object({
   name: z.string(),
   kind: z.enum(['header', 'sigv4', 'oauth2', 'key']),
   /** '' for a key. */

@@ -5,7 +5,7 @@ import { seenVerdicts, type SeenCounts, type SeenReport } from './control.ts';
 export type SeenVerdict = (typeof seenVerdicts)[number];
 
 const count = z.number();
-export const seenReportSchema = z.object({
+const seenReportSchema = z.object({
   counts: z.record(z.string(), z.tuple([count, count, count, count, count, count, count])),
   ended: count,
   withheld: count,

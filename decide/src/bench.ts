@@ -5,7 +5,7 @@ import { decide } from './decide.ts';
 import { resolveHttp, resolveTool, type CompiledPolicy } from './policy.ts';
 
 /** 500 egress rules, 200 permissions, 200 catalogue actions, 100 triggers: 1,000 rules. */
-export function thousandRules(): CompiledPolicy {
+function thousandRules(): CompiledPolicy {
   const count = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
   return compilePolicy(
     {
@@ -40,7 +40,7 @@ export function thousandRules(): CompiledPolicy {
 }
 
 /** Requests that take every path through the tables; `cedar`: those that a Cedar rule decides. */
-export function mixedRequests(policy: CompiledPolicy, cedar: boolean): ActionRequest[] {
+function mixedRequests(policy: CompiledPolicy, cedar: boolean): ActionRequest[] {
   const base = { sandbox: 'sb', role: 'bench', task: 't', labels: unlabelled, provenance: new Map(), history: emptyHistory, action: '', params: new Map<string, unknown>() };
   const out: ActionRequest[] = [];
   for (let i = 0; i < 200; i += 1) {

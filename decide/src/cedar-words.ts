@@ -24,7 +24,7 @@ export function actionEntity(name: string, grouped: boolean): EntityJson {
 }
 
 /** The condition under which a trigger asks, over `factsContext`; undefined for `always`. */
-export function triggerCondition(trigger: TriggerIr, organization: readonly string[]): string | undefined {
+function triggerCondition(trigger: TriggerIr, organization: readonly string[]): string | undefined {
   const t = trigger.threshold;
   if (t.kind === 'always') return undefined;
   if (t.kind === 'above') return `!(context has amountUsdCents) || context.amountUsdCents > ${Math.round(t.usd * 100)}`;

@@ -1,7 +1,7 @@
 /** Index of things by domain pattern: exact names, `?.suffix` (one label before it) and `*.suffix` (one or more) in maps, so that a look-up costs one probe per label. */
 
 /** Whether `host` is an address or a name of non-empty labels in small letters, the only ones that can match a rule. */
-export function isPlainHost(host: string): boolean {
+function isPlainHost(host: string): boolean {
   if (host.length === 0 || host.length > 253) return false;
   let labelLength = 0;
   for (let i = 0; i < host.length; i += 1) {

@@ -1,15 +1,12 @@
 /** Door of the room: compile a policy, ship it, decide by it. */
 export { compilePolicy, type PolicyInput } from './compile.ts';
 export { decide } from './decide.ts';
-export { encodePolicy, decodePolicy, policyDigest } from './codec.ts';
+export { encodePolicy, decodePolicy } from './codec.ts';
 export { requestKey } from './key.ts';
 export { resolveTool, resolveHttp, type CompiledPolicy } from './policy.ts';
 export { headersNamed, needsBody, needsMessage, programsNamed, termsOf } from './needs.ts';
 export type { EgressTerms } from './egress.ts';
-export { toCedar, toCedarText } from './cedar-text.ts';
-export { cedarQueries, decideByCedar, type CedarQuery } from './cedar-plain.ts';
 export { canonicalJson } from './canonical.ts';
-export { canonicalHost } from './hosts.ts';
 export { compilePath, matchPath, strictSegments, type PathPattern } from './glob.ts';
 export type { Resolved } from './actions.ts';
 export type { Handling, NetworkView, Upstream } from './network.ts';

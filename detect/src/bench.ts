@@ -17,7 +17,7 @@ const piece = 100_000;
  * READMEs, which mostly do not, with the scanner alone beside it. `pii.precision` and `pii.recall` 0 to 1. `pii.mistaken.*`: the share of 2 KB pieces of the packages'
  * own code and READMEs in which a card, social security or account number, or a credential of a known format is found (`p99`: anything at all).
  */
-export function benchDetect(rounds = 60, tell: (why: string) => void = () => undefined): DetectFigures {
+function benchDetect(rounds = 60, tell: (why: string) => void = () => undefined): DetectFigures {
   const documents = generateDocuments(99, 3000);
   const filler = 'The quick answer is in the handbook, section four; ask the people on the second floor if it is not clear enough. ';
   const text = documents.map((d, i) => (i % 2 === 0 ? `{"id":${i},"role":"user","content":${JSON.stringify(filler + d.text)}}` : filler + filler + d.text)).join('\n');

@@ -2,7 +2,7 @@
 import type { Finding } from './finding.ts';
 
 /** Shorter values would match by chance and are not searched for. */
-export const shortestKnown = 6;
+const shortestKnown = 6;
 
 /** Compiled once, used for many texts. */
 export interface KnownSet {

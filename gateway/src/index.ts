@@ -3,7 +3,6 @@ export { openGateway, type Gateway } from './compose.ts';
 export { serveApi, type ApiServer, type ServerOptions } from './api/server.ts';
 export type { Backend, ExecRequest, OcsfRecord, RecordReader, Started } from './backend.ts';
 export type { House, Plan, PlanRequest, Ports } from './house.ts';
-export { withoutPlace } from './approvals/holds.ts';
 export { MemoryStore } from './store/memory-store.ts';
 export { SqliteStore } from './store/sqlite-store.ts';
 export { systemClock, systemIds } from './clock.ts';

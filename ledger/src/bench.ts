@@ -33,7 +33,7 @@ export function sinkOf(onRefused: () => void): LinkSink {
 }
 
 /** `ledger.append` in µs (time `emit` takes, 5,000 events a second in bursts of ten), `ledger.commit` in ms (until durable, one at a time). */
-export async function benchLedger(n = 20_000, commits = 500): Promise<Readonly<Record<'ledger.append' | 'ledger.commit', Figure>>> {
+async function benchLedger(n = 20_000, commits = 500): Promise<Readonly<Record<'ledger.append' | 'ledger.commit', Figure>>> {
   const dir = mkdtempSync(join(tmpdir(), 'ledger-bench-'));
   try {
     return await withWriter(dir, (link) => measure(link, n, commits));

@@ -100,7 +100,7 @@ function previousOf({ chain, previous }: Place): JsonObject {
 }
 
 /** The `fingerprint` object of OCSF for a SHA-256 in hex. */
-export function fingerprintObject(value: string): JsonObject {
+function fingerprintObject(value: string): JsonObject {
   return { algorithm: 'SHA-256', algorithm_id: 3, value };
 }
 

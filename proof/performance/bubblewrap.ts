@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { run } from '../harness/instance.ts';
 
-export const bwrapPath = '/usr/bin/bwrap';
+const bwrapPath = '/usr/bin/bwrap';
 
 /** The command line that runs `command` in a new bubblewrap sandbox; `bind` is a host folder shown writable at /tmp/w. */
 export function bwrapped(command: readonly string[], bind?: string): string[] {

@@ -16,7 +16,7 @@ export interface Work {
 }
 
 /** Where the programs of ./programs are seen inside. */
-export const programsAt = '/workspace/programs';
+const programsAt = '/workspace/programs';
 const at = (name: string): string => `${programsAt}/${name}`;
 const same = (text: string) => (): string => text;
 

@@ -13,7 +13,7 @@ export async function run(this: CliContext, flags: CommonFlags, id: string): Pro
 }
 
 /** Summary first; agent-supplied text last, quoted and escaped. On a terminal no line is left for it to break: one that began at the left edge could look like ours. */
-export async function cardText(context: CliContext, approval: ApprovalView): Promise<string> {
+async function cardText(context: CliContext, approval: ApprovalView): Promise<string> {
   const { safeBlock, safeLine } = await import('@nemoclaw/contract');
   const { card } = approval;
   const { isTTY, columns } = context.world.stdout;

@@ -6,7 +6,7 @@ import { say, sayJson, type CliContext } from '../context.ts';
 import { call } from '../gateway-client.ts';
 
 /** The version of this program, from its package. */
-export function ownVersion(): string {
+function ownVersion(): string {
   const manifest: { version: string } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
   return manifest.version;
 }

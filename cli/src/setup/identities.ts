@@ -34,7 +34,7 @@ function lookUp(database: 'passwd' | 'group', key: string): string[] | undefined
   }
 }
 
-export function findIdentity(user: string): Identity | undefined {
+function findIdentity(user: string): Identity | undefined {
   const entry = lookUp('passwd', user);
   return entry ? { uid: Number(entry[2]), gid: Number(entry[3]) } : undefined;
 }

@@ -1,5 +1,4 @@
 /** What this machine has and lacks, found without any running service. */
-import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { release } from 'node:os';
@@ -59,14 +58,4 @@ function native(places: Places): Check {
 function identities(): Check {
   const found = readIdentities();
   return check('users', found !== undefined, found ? `${Object.values(serviceUsers).join(', ')} exist` : 'the system users are not made yet', 'sudo nemoclaw up makes them.');
-}
-
-/** True if this program can be called. */
-export function hasProgram(name: string): boolean {
-  try {
-    execFileSync('/usr/bin/env', ['sh', '-c', 'command -v "$0" >/dev/null', name], { stdio: 'ignore' });
-    return true;
-  } catch {
-    return false;
-  }
 }

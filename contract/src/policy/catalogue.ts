@@ -36,7 +36,7 @@ const attribute = z.string().max(512).superRefine((given, ctx) => {
   if (parseAttribute(given) === undefined) ctx.addIssue({ code: 'custom', message: `${JSON.stringify(given)} is not an attribute expression.`, params: problem('NEMO_E_POLICY_TYPE', undefined, 'Write a path, and arithmetic by constants if needed: "$.amount / 100"') });
 });
 
-export const actionLabelsSchema = z.strictObject({
+const actionLabelsSchema = z.strictObject({
   sensitivity: z.enum(sensitivities).default('restricted'),
   reversibility: z.enum(['fully-reversible', 'partially-reversible', 'irreversible']).default('irreversible'),
   scope: z.enum(['single', 'team', 'organization', 'external']).default('external'),
@@ -78,7 +78,6 @@ export const catalogueSchema = z.strictObject({
   }),
 });
 export type Catalogue = z.output<typeof catalogueSchema>;
-export type CatalogueEntry = Catalogue['actions'][number];
 
 /** Reads an action catalogue from YAML or JSON. Throws NemoError with the place of the first problem. */
 export function loadCatalogue(text: string, file: string): Loaded<Catalogue> {

@@ -60,7 +60,7 @@ export function loadBundle(files: ReadonlyMap<string, string>, options: BundleOp
 }
 
 /** The names of the policy files that a blueprint is made of, `blueprint.yaml` first. */
-export function policyFilesOf(blueprint: Blueprint): string[] {
+function policyFilesOf(blueprint: Blueprint): string[] {
   return ['blueprint.yaml', ...Object.values(blueprint.files).filter((name): name is string => name !== undefined)];
 }
 
@@ -99,7 +99,7 @@ export function loadBlueprintFolder(
 }
 
 /** SHA-256 hex over (name, size, bytes) of every file, names sorted by code unit. */
-export function digestFiles(names: readonly string[], read: (name: string) => Uint8Array): string {
+function digestFiles(names: readonly string[], read: (name: string) => Uint8Array): string {
   const hash = createHash('sha256');
   for (const name of [...names].sort()) {
     const bytes = read(name);

@@ -5,7 +5,7 @@ import { loadWith, problem, type Loaded } from './issue.ts';
 
 const name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/, 'A name has small letters, digits and dashes');
 
-export const privacyRouterSchema = z.strictObject({
+const privacyRouterSchema = z.strictObject({
   residencyRules: z.array(z.strictObject({ region: z.string().min(1).max(32), dataTypes: z.array(z.string().min(1).max(64)).min(1), allowedEndpoints: z.array(name).min(1) })).default([]),
   fallback: z.enum(['local-only', 'deny']).default('local-only'),
 });

@@ -63,7 +63,7 @@ const escalateRule = z.strictObject({ domain, ...conditions, ...upstream });
 const denyRule = z.strictObject({ domain, ...conditions });
 
 /** Classes of findings whose treatment a policy may choose. The sandbox's own credentials are none: they never leave. */
-export const inspectionClasses = ['secret', 'email', 'phone', 'credit-card', 'us-ssn', 'iban', 'ip'] as const;
+const inspectionClasses = ['secret', 'email', 'phone', 'credit-card', 'us-ssn', 'iban', 'ip'] as const;
 export type InspectionClass = (typeof inspectionClasses)[number];
 const inspectionAction = z.enum(['block', 'redact', 'escalate', 'log']);
 export type InspectionAction = z.output<typeof inspectionAction>;
@@ -99,7 +99,6 @@ export const networkPolicySchema = z.strictObject({
     .superRefine(checkSense),
 });
 export type NetworkPolicyFile = z.output<typeof networkPolicySchema>;
-export type NetworkPolicy = NetworkPolicyFile['networkPolicy'];
 export type EgressRule = z.output<typeof escalateRule>;
 export type { IngressRule } from './network-ingress.ts';
 

@@ -5,7 +5,7 @@ import { NemoError, type Where } from '../errors.ts';
 export type Path = readonly (string | number)[];
 
 /** Largest policy file read, in characters. */
-export const maxPolicyText = 1024 * 1024;
+const maxPolicyText = 1024 * 1024;
 
 /** Where the parts of a loaded file stand; `places` by path joined with '/'. */
 export interface SourceMap {

@@ -12,12 +12,12 @@ const sharedSuffixes: ReadonlySet<string> = new Set(
 );
 
 /** `*.` or `?.`: what stands before the suffix of a pattern; '' for exact names. */
-export function wildcardOf(domain: string): string {
+function wildcardOf(domain: string): string {
   return domain.startsWith('*.') || domain.startsWith('?.') ? domain.slice(0, 2) : '';
 }
 
 /** True for `*` and for a wildcard below a suffix that strangers share. */
-export function tooWide(domain: string): boolean {
+function tooWide(domain: string): boolean {
   if (domain === '*') return true;
   if (wildcardOf(domain) === '') return false;
   const rest = domain.slice(2);

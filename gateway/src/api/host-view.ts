@@ -10,7 +10,7 @@ function flag(facts: Facts, group: string, name: string): boolean {
 }
 
 /** An unknown fact counts as not enforced. */
-export function hostView(facts: Facts): HostView {
+function hostView(facts: Facts): HostView {
   const tier = String(facts['tier'] ?? 'unknown');
   const landlock = Number(facts['landlock'] ?? 0);
   const enforced: string[] = [];

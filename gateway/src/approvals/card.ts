@@ -6,7 +6,7 @@ import type { ApprovalRecord } from './record.ts';
 export const grantLifetime = 10 * 60 * 1000;
 
 /** One sentence: exactly what an approval lets happen. */
-export function whatApprovalCreates(record: ApprovalRecord): string {
+function whatApprovalCreates(record: ApprovalRecord): string {
   const action = safeLine(record.decision.action || record.request.action || record.kind, 100);
   if (!record.held) return `One use of the identical request (${action}, same task, same content) within ${grantLifetime / 60_000} minutes.`;
   if (record.kind === 'syscall') return `This one ${action} is performed, on the file that was shown; nothing else changes.`;

@@ -27,7 +27,7 @@ const resourceSchema = z.discriminatedUnion('kind', [
 ]);
 
 /** A held request as it travels: maps are entry lists. */
-export const requestWireSchema = z.object({
+const requestWireSchema = z.object({
   sandbox: z.string().max(128),
   role: z.string().max(128),
   task: z.string().max(128),

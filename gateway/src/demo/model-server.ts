@@ -2,7 +2,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { farewell, nextTurn, type Turn } from './scenario.ts';
 
-export const demoModel = 'demo-script-1';
+const demoModel = 'demo-script-1';
 
 interface ChatMessage {
   readonly role: string;

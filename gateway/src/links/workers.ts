@@ -27,9 +27,9 @@ interface Expected {
 }
 
 /** ms a worker may take to say that its events are durable. */
-export const flushLimit = 1000;
+const flushLimit = 1000;
 /** ms a worker may take to say that a configuration is in force. */
-export const configureLimit = 5000;
+const configureLimit = 5000;
 
 export class Workers {
   readonly #events: WorkersEvents;

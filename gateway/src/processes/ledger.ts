@@ -33,7 +33,7 @@ export interface LedgerProcess {
 }
 
 /** Says hello, opens the record, and serves links until stopped. Rejects if the record cannot be opened. */
-export async function startLedger(options: LedgerProcessOptions): Promise<LedgerProcess> {
+async function startLedger(options: LedgerProcessOptions): Promise<LedgerProcess> {
   const { control, clock } = options;
   const hello = (): void => control.send({ t: 'hello', role: 'ledger', pid: process.pid });
   const early: [FromOpenshelld, number[]][] = [];

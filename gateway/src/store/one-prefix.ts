@@ -2,7 +2,7 @@
 import type { StoreWrite } from '@nemoclaw/contract';
 
 /** The part of a key within which writes are atomic: `sandbox/<id>/`, or the first level. */
-export function atomicPrefix(key: string): string {
+function atomicPrefix(key: string): string {
   const parts = key.split('/');
   const depth = parts[0] === 'sandbox' ? 2 : 1;
   if (parts.length <= depth || parts.some((part) => part === '')) throw new TypeError(`'${key}' is not a key of the store`);

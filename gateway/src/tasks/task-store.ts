@@ -7,7 +7,7 @@ import { keys } from '../sandboxes/record.ts';
 import { taskTable } from './table.ts';
 
 /** What the API shows of a task, without the table, which is read from the record each time. */
-export const taskRecordSchema = taskViewSchema.omit({ table: true }).extend({
+const taskRecordSchema = taskViewSchema.omit({ table: true }).extend({
   sandboxName: z.string(),
   /** Its command; '' for tasks from before commands were kept. */
   execId: z.string().default(''),

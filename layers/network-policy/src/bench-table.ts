@@ -121,7 +121,7 @@ async function secured(version: Version, port: number, address: string, caPem: s
 const both: readonly Version[] = ['http1', 'http2'];
 
 /** Measures these cells of the table. `say` gets a line for each way; what a peer cannot do stands in no figure, and what we cannot do throws. */
-export async function benchTable(cells: readonly Cell[], say: (text: string) => void): Promise<Record<string, Figure>> {
+async function benchTable(cells: readonly Cell[], say: (text: string) => void): Promise<Record<string, Figure>> {
   const children: ChildProcess[] = [];
   const role = async (name: string, plan?: ProxyPlan): Promise<{ child: ChildProcess; ready: Ready }> => {
     const started = await startRole(name, plan);

@@ -7,7 +7,7 @@ export type HelloRead =
   | { readonly state: 'whole'; readonly serverName: string | undefined; readonly encryptedHello: boolean; readonly protocols: readonly string[] };
 
 /** Longest ClientHello accepted; post-quantum key shares make them about 2 KiB. */
-export const maxHello = 16 * 1024;
+const maxHello = 16 * 1024;
 const more: HelloRead = { state: 'more' };
 const bad = (why: string): HelloRead => ({ state: 'bad', why });
 

@@ -1,5 +1,4 @@
 /** Door of `network-policy` (Layer 4): the egress of a sandbox and the certificates it needs. */
-export { isPublicAddress } from './addresses.ts';
 export { createIntermediate, createLeafKey, createRootCa, inferenceHost, LeafMinter, mintLeaf } from './certificate.ts';
 export type { Intermediate, Issuer, LeafKey } from './certificate.ts';
 export { defaultLimits } from './core.ts';

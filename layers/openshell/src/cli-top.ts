@@ -7,7 +7,7 @@ import { readWords, usage } from './cli-words.ts';
 const callsEach = 5;
 
 /** What the gateway at `socketPath` has counted. Throws NEMO_E_NO_DAEMON, NEMO_E_PEER. */
-export function readSeen(socketPath: string): Promise<SeenView[]> {
+function readSeen(socketPath: string): Promise<SeenView[]> {
   return new Promise((resolve, reject) => {
     const fail = (why: string, code: 'NEMO_E_NO_DAEMON' | 'NEMO_E_PEER' = 'NEMO_E_NO_DAEMON'): void => reject(new NemoError(code, { what: `The counts cannot be read at ${socketPath}.`, why }));
     const asked = request({ socketPath, path: '/v1/seen', agent: false, headers: { host: 'nemoclaw' } }, (answer) => {

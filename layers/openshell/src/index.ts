@@ -1,8 +1,8 @@
 /** Door of the room. */
-export { ControlChannel, PacketChannel, maxPacket } from './control-channel.ts';
+export { ControlChannel, PacketChannel } from './control-channel.ts';
 export { OpenshelldClient, OpenshelldError } from './openshelld-client.ts';
 export type { ConnectionEnds, ControlPort, ExecOptions, ExecStarted, HostReport, OpenshelldNews, OpenshelldRequest } from './openshelld-client.ts';
-export { binding, closeFd, nativePaths, peerCred } from './native.ts';
+export { binding, closeFd, peerCred } from './native.ts';
 export type { PeerCred } from './native.ts';
 export { planFor } from './plan-for.ts';
 export type { PlanOptions } from './plan-for.ts';

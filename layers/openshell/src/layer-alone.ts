@@ -5,7 +5,7 @@ import { AloneDaemon } from './sandbox-daemon.ts';
 import { backendError, register } from './sandbox.ts';
 
 /** Where layers are kept if nobody says otherwise. */
-export const usualState = '/var/lib/openshell';
+const usualState = '/var/lib/openshell';
 
 /** The folder that keeps layers: `given`, or the usual one. Throws NEMO_E_ROOT for anybody but root, NEMO_E_USAGE for a path that is not absolute. */
 export function stateFolder(given: string | undefined): string {

@@ -6,7 +6,7 @@ import { rootOf } from './plan-paths.ts';
 const verbs: Readonly<Record<SyscallHold['op'], string>> = { delete: 'delete', rename: 'rename', write: 'change', create: 'create', read: 'read', exec: 'run', connect: 'connect to', call: 'make the system call' };
 
 /** Verb and object in one line; what the agent chose is escaped. */
-export function holdSentence(hold: SyscallHold): string {
+function holdSentence(hold: SyscallHold): string {
   const to = hold.toPath === null ? '' : hold.op === 'rename' ? ` to ${hold.toPath}` : ` from ${hold.toPath}`;
   const how = / \([a-z ]+\)$/.exec(hold.syscall)?.[0] ?? '';
   return safeLine(hold.op === 'call' ? `${verbs.call} ${hold.syscall} ${hold.path}` : `${verbs[hold.op]} ${hold.path}${to}${how}`);

@@ -110,7 +110,7 @@ export function wholeOf(message: unknown, finish = 'stop'): Script {
 }
 
 /** Decides by the name of the tool: `crm_*` allow, `ask_*` escalate, `bash` and `read` local, all others deny. */
-export function verdictOf(name: string): Verdict {
+function verdictOf(name: string): Verdict {
   if (name.startsWith('crm_') || name === 'bash' || name === 'read') return 'allow';
   return name.startsWith('ask_') ? 'escalate' : 'deny';
 }

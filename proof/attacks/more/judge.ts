@@ -54,7 +54,7 @@ async function plainly(world: World, attempt: Attempt): Promise<Outcome> {
   });
 }
 
-export const isSwitch = (layer: Layer): layer is Switch => ([...switches, ...layerSwitches] as readonly string[]).includes(layer);
+const isSwitch = (layer: Layer): layer is Switch => ([...switches, ...layerSwitches] as readonly string[]).includes(layer);
 
 export async function confined(world: World, attempt: Attempt, tier: 'B' | 'C', off: readonly Layer[] = []): Promise<Outcome> {
   const here: HostFacts = tier === 'C' ? { ...host, limits: rootless.limits } : host;

@@ -17,7 +17,7 @@ export type Reading = { readonly state: 'whole'; readonly request: Arrived; read
 const bad = (why: string): Reading => ({ state: 'bad', why });
 
 /** Reads one request as the strictest server would: every doubt is `bad`. */
-export function readStrictly(text: string): Reading {
+function readStrictly(text: string): Reading {
   const end = text.indexOf('\r\n\r\n');
   if (end < 0) return { state: 'more' };
   const [line = '', ...headers] = text.slice(0, end).split('\r\n');

@@ -11,7 +11,7 @@ export function checkCertificate(proof: Extract<Proof, { kind: 'mtls' }>, caller
   return own.names.some((name) => proof.names.some((wanted) => named(wanted, name.toLowerCase()))) ? undefined : 'the certificate is for another name';
 }
 
-export function certificatesIn(pem: string): X509Certificate[] {
+function certificatesIn(pem: string): X509Certificate[] {
   return [...pem.matchAll(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g)].map(([one]) => new X509Certificate(one));
 }
 

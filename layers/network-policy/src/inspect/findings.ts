@@ -1,5 +1,5 @@
 /** What inspection found in one message, and what the policy wants done about it. */
-import { scan, type FindingType, type Known } from '@nemoclaw/detect';
+import type { FindingType } from '@nemoclaw/detect';
 
 export type Action = 'block' | 'redact' | 'escalate' | 'log';
 /** Classes as a policy names them. */
@@ -29,7 +29,7 @@ export interface InspectionSettings {
  * What happens where the policy says nothing. Cards, social security numbers, account numbers and credentials are hardly ever what an agent should send;
  * addresses and phone numbers are what most services are about, so that they are only put on record.
  */
-export const defaultActions: Readonly<Record<Class, Action>> = { secret: 'block', 'credit-card': 'block', 'us-ssn': 'block', iban: 'block', email: 'log', phone: 'log', ip: 'log' };
+const defaultActions: Readonly<Record<Class, Action>> = { secret: 'block', 'credit-card': 'block', 'us-ssn': 'block', iban: 'block', email: 'log', phone: 'log', ip: 'log' };
 
 /** A finding acts only if it is this sure: a long password field, or a random value behind a word, is on record and no more. */
 const sure = 0.9;
@@ -75,11 +75,6 @@ export function counts(all: readonly Found[]): Readonly<Record<string, number>> 
   const out: Record<string, number> = {};
   for (const { type, times = 1 } of all) out[type] = (out[type] ?? 0) + times;
   return out;
-}
-
-/** Findings of one text that stands at one place. */
-export function findIn(text: string, place: string, known?: Known): Found[] {
-  return scan(text, known ? { known } : {}).map(({ type, kind, confidence }) => ({ type, kind, confidence, place }));
 }
 
 /** Words for a class, for messages to agents and people. */

@@ -84,7 +84,7 @@ function readBody(carried: Carried, versions: readonly (string | undefined)[]): 
 }
 
 /** The same for a value that is already read. */
-export function readRpcValue(value: unknown, versions: readonly (string | undefined)[]): Messages<RpcMessage> {
+function readRpcValue(value: unknown, versions: readonly (string | undefined)[]): Messages<RpcMessage> {
   const list: readonly unknown[] = Array.isArray(value) ? value : [value];
   if (list.length === 0 || list.length > longestBatch) return { ok: false, why: `a JSON-RPC batch has 1 to ${longestBatch} messages` };
   const messages: RpcMessage[] = [];

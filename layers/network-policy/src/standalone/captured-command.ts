@@ -14,7 +14,7 @@ interface Binding {
 }
 
 const build = new URL('../../native/build/', import.meta.url);
-export const helperPath = fileURLToPath(new URL('network-capture', build));
+const helperPath = fileURLToPath(new URL('network-capture', build));
 
 export interface Captured {
   readonly child: ChildProcess;

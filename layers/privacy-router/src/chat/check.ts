@@ -33,13 +33,6 @@ export const boolean: Check = (value) => {
   return value;
 };
 
-export const oneOf =
-  (...words: readonly string[]): Check =>
-  (value) => {
-    if (typeof value === 'string' && words.includes(value)) return value;
-    throw malformed(`One of ${words.join(', ')} is expected.`);
-  };
-
 /** Only these words are allowed; anything else is a way out of the sandbox, not a mistake. */
 export const onlyWord =
   (words: readonly unknown[], code: string, hint: string): Check =>
