@@ -67,6 +67,24 @@ static void below(struct changes *c, const char *path, int upper, int lower, con
   if (l >= 0) close(l);
 }
 
+/* Made by us to be hidden, and still empty. */
+static bool placeholder(int upper, const char *name) {
+  char value[4];
+  int fd = openat(upper, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  struct stat st;
+  bool ours = fd >= 0 && fgetxattr(fd, PROTECT_PLACEHOLDER, value, sizeof value) > 0 && fstat(fd, &st) == 0;
+  bool empty = ours && S_ISREG(st.st_mode) && st.st_size == 0;
+  if (ours && S_ISDIR(st.st_mode)) {
+    struct dirent **list = NULL;
+    int n = scandirat(upper, name, &list, NULL, NULL);
+    empty = n == 2;
+    for (int i = 0; i < n; i++) free(list[i]);
+    free(list);
+  }
+  if (fd >= 0) close(fd);
+  return empty;
+}
+
 static void one(struct changes *c, const char *path, int upper, int lower, const char *name, int depth) {
   struct stat u, l;
   if (fstatat(upper, name, &u, AT_SYMLINK_NOFOLLOW) != 0) {
@@ -74,6 +92,7 @@ static void one(struct changes *c, const char *path, int upper, int lower, const
     return;
   }
   bool there = lower >= 0 && fstatat(lower, name, &l, AT_SYMLINK_NOFOLLOW) == 0;
+  if (!there && (S_ISDIR(u.st_mode) || S_ISREG(u.st_mode)) && placeholder(upper, name)) return;
   if (S_ISCHR(u.st_mode) && u.st_rdev == makedev(0, 0)) {
     if (there) add(c, path, CHANGE_DELETED, l.st_mode);
   } else if (S_ISDIR(u.st_mode)) {

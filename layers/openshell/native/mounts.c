@@ -1,5 +1,6 @@
 /* Builds the sandbox's root step by step on a fresh tmpfs and makes it the only thing there is. */
 #include "inside.h"
+#include "protect.h"
 #include "steps.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +8,7 @@
 #include <sys/fsuid.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
 int attach(int tree, int target, struct fault *f, const char *what) {
   int failed = sys_move_mount(tree, "", target, "", MOVE_FROM_EMPTY | MOVE_TO_EMPTY) != 0 ? errno : 0;
@@ -142,6 +144,14 @@ static int do_workspace(struct build *b, const struct step *s, struct fault *f) 
   return r;
 }
 
+/* In a layer that is kept nobody takes it away again: it is no change that somebody made. Where it cannot be marked it is shown as one. */
+static void mark_placeholder(int parent, const char *name) {
+  int fd = openat(parent, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0) return;
+  (void)fsetxattr(fd, PROTECT_PLACEHOLDER, "y", 1, 0);
+  close(fd);
+}
+
 /* Makes the placeholder as the agent: on an idmapped workspace root has no id of its own. */
 int view_placeholder(struct build *b, const struct step *s) {
   const char *name;
@@ -151,6 +161,7 @@ int view_placeholder(struct build *b, const struct step *s) {
   int made = s->missing == MISSING_DIR ? mkdirat(parent, name, 0700) : mknodat(parent, name, S_IFREG | 0600, 0), e = errno;
   setfsuid((uid_t)old_uid);
   setfsgid((gid_t)old_gid);
+  if (made == 0 && b->layer >= 0) mark_placeholder(parent, name);
   errno = e;
   return made;
 }

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #define PROTECT_NAMES_MAX 256
+#define PROTECT_PLACEHOLDER "trusted.nemoclaw.placeholder" /* attribute of an empty thing that was made in a layer so that it can be hidden; only root can write one */
 #define PROTECT_QUARANTINE ".nemoclaw-quarantine"
 #define PROTECT_PATH_MAX 3600 /* of a folder that is looked into; a deeper one counts as protected itself */
 /* Entries of a workspace that are looked at: when a sandbox starts (more: it does not start), and when the workspace is given back (more: the folder is closed). */

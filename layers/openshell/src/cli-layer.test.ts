@@ -69,6 +69,18 @@ describe('a layer that a command alone leaves', process.getuid?.() === 0 ? {} : 
     assert.deepEqual(readdirSync(folder).sort(), ['changed', 'gone', 'kept']);
   });
 
+  it('what was only made to be hidden is no change, until somebody puts something in it', () => {
+    const folder = project('denied');
+    const denying = join(root, 'denying.yaml');
+    writeFileSync(denying, `${readFileSync(policy, 'utf8')}  filesystem: { deny: [/workspace/keys/**, /workspace/secret] }\n`);
+    assert.equal(sh(folder, 'ls keys || cat secret || echo hidden >new', denying).code, 0);
+    assert.deepEqual(lines(layer(folder, 'diff').out), ['+ new']);
+    assert.equal(layer(folder, 'commit').code, 0);
+    assert.deepEqual(readdirSync(folder).sort(), ['changed', 'gone', 'kept', 'new']);
+    assert.equal(sh(folder, 'echo k >keys/k; echo s >secret').code, 0);
+    assert.deepEqual(lines(layer(folder, 'diff').out), ['+ keys/', '+ keys/k', '+ secret']);
+  });
+
   it('what the owner changed meanwhile stays in both, and commit says so', () => {
     const folder = project('conflict');
     assert.equal(sh(folder, 'echo theirs >changed').code, 0);
@@ -126,5 +138,7 @@ describe('a layer that a command alone leaves', process.getuid?.() === 0 ? {} : 
     writeFileSync(ephemeral, readFileSync(policy, 'utf8').replace('filesystem: workspace', 'filesystem: ephemeral'));
     assert.match(sh(folder, 'true', ephemeral).err, /which keeps nothing/);
     assert.match(layer(folder, 'snapshot').err, /NEMO_E_USAGE/);
+    for (const [verb, name] of [['snapshot', 'A name'], ['restore', '../x']] as const) assert.match(layer(folder, verb, name).err, /is no name of a snapshot[^]*NEMO_E_USAGE/);
+    assert.match(openshell('run', '--policy', policy, '--overlay', '--no-workspace', '--', '/bin/true').err, /NEMO_E_USAGE/);
   });
 });

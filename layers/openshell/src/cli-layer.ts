@@ -10,6 +10,7 @@ export async function layerCommand(op: Exclude<LayerOp, 'remove'>, args: readonl
   const named = op === 'snapshot' || op === 'restore';
   const [name = '', ...others] = rest;
   if (others.length > 0 || named !== (name !== '')) throw usage(named ? `${op} needs the name of a snapshot: small letters, digits and dashes.` : `${op} takes no name.`);
+  if (named && !/^[a-z0-9-]{1,40}$/.test(name)) throw usage(`${JSON.stringify(name)} is no name of a snapshot: small letters, digits and dashes, at most 40.`);
   const found = await layerAlone(workspaceFolder(values.get('--workspace') ?? process.cwd()), stateFolder(values.get('--state')), op, name);
   const say = (lines: readonly string[]): void => void process.stdout.write(flags.has('--json') ? `${JSON.stringify(found)}\n` : lines.map((line) => `${line}\n`).join(''));
   switch (op) {

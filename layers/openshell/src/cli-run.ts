@@ -37,6 +37,7 @@ export async function run(args: readonly string[]): Promise<number> {
   const facts = { ...limited, ...tierA, ...(host.gpu && { gpu: host.gpu }) };
   checkHost(policy, facts);
   const folder = flags.has('--no-workspace') ? undefined : workspaceFolder(values.get('--workspace') ?? process.cwd());
+  if (folder === undefined && policy.spec.filesystem.overlay) throw usage('A layer lies over a workspace: leave --no-workspace out, or the overlay.');
   const layers = policy.spec.filesystem.overlay && policy.spec.isolation.filesystem !== 'ephemeral' && folder !== undefined ? stateFolder(values.get('--state')) : undefined;
   const term = process.env['TERM'];
   const plan = planFor(policy, { ...host, ...tierA }, { hasWorkspace: folder !== undefined, ...(term ? { env: [`TERM=${term}`] } : {}) });

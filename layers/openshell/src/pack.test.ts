@@ -47,6 +47,12 @@ describe('the package', { skip: process.getuid?.() === 0 ? false : 'needs root' 
     assert.deepEqual(readdirSync(join(installed, 'dist')).filter((name) => name.includes('test') || (name.endsWith('.ts') && !name.endsWith('.d.ts'))), []);
   });
 
+  it('is not made by npm alone, which says what makes it', () => {
+    const { code, err } = run('npm', ['pack', '--dry-run', '--cache', join(folder, 'cache')], { cwd: join(repository, 'layers', 'openshell') });
+    assert.notEqual(code, 0);
+    assert.match(err, /node \.\.\/pack\.ts openshell/);
+  });
+
   it('runs a command in a sandbox, as root and as a plain user', () => {
     const program = join(folder, 'app', 'node_modules', '.bin', 'openshell');
     for (const who of [{}, person]) {
