@@ -2,15 +2,13 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import type { Socket } from 'node:net';
 import { after, before, beforeEach, test } from 'node:test';
 import { connect as connectTls } from 'node:tls';
 import { openDesk } from '../testing-egress.ts';
 import type { Desk } from '../testing-egress.ts';
-import { ByteReader } from './byte-reader.ts';
-import { authRequest, readStartup, sslRequest, writeMessage, writeRequest, writeStartup } from './postgres-words.ts';
-import { readRespCommand, writeRespCommand } from './resp.ts';
-import { Dialogue, openServer, serverTls } from './testing-servers.ts';
+import { authRequest, sslRequest, writeMessage, writeRequest, writeStartup } from './postgres-words.ts';
+import { writeRespCommand } from './resp.ts';
+import { Dialogue, openPostgres, openRedis } from './testing-servers.ts';
 import type { TestServer } from './testing-servers.ts';
 
 const secret = 'sk-real-0123456789abcdef';
@@ -22,24 +20,12 @@ let commands: string[] = [];
 let starts: { user: string; tls: boolean; password: string }[] = [];
 let login: 'clear' | 'md5' | 'none' = 'clear';
 
-async function serveRedis(socket: Socket): Promise<void> {
-  const reader = new ByteReader(socket, 20_000);
-  while (await reader.anything()) {
-    const words = (await readRespCommand(reader)).map((word) => word.toString('latin1'));
-    commands.push(words.join(' '));
-    socket.write(words[0] === 'GET' ? `$3\r\n${words[1]}\r\n` : words[0] === 'LEAK' ? `$${secret.length}\r\n${secret}\r\n` : '+OK\r\n');
-  }
+function answerRedis(words: readonly string[]): string {
+  commands.push(words.join(' '));
+  return words[0] === 'GET' ? `$3\r\n${words[1]}\r\n` : words[0] === 'LEAK' ? `$${secret.length}\r\n${secret}\r\n` : '+OK\r\n';
 }
 
-async function servePostgres(socket: Socket, context: Parameters<typeof serverTls>[1]): Promise<void> {
-  let reader = new ByteReader(socket, 20_000);
-  await reader.exactly(8);
-  socket.write('S');
-  reader.detach();
-  const tls = serverTls(socket, context);
-  reader = new ByteReader(tls, 20_000);
-  const length = (await reader.exactly(4)).readUInt32BE(0);
-  const startup = readStartup(await reader.exactly(length - 4));
+const servePostgres: Parameters<typeof openPostgres>[1] = async (tls, reader, startup) => {
   let password = '';
   if (login !== 'none') {
     tls.write(login === 'clear' ? authRequest(3) : Buffer.concat([Buffer.from([0x52, 0, 0, 0, 12, 0, 0, 0, 5]), Buffer.from('salt')]));
@@ -50,11 +36,11 @@ async function servePostgres(socket: Socket, context: Parameters<typeof serverTl
   tls.write(Buffer.concat([authRequest(0), writeMessage('Z', Buffer.from('I'))]));
   reader.detach();
   tls.pipe(tls);
-}
+};
 
 before(async () => {
-  redis = await openServer('redis.test', (socket) => { serveRedis(socket).catch(() => socket.destroy()); });
-  postgres = await openServer('db.test', (socket, context) => { servePostgres(socket, context).catch(() => socket.destroy()); });
+  redis = await openRedis('redis.test', answerRedis);
+  postgres = await openPostgres('db.test', servePostgres);
   desk = await openDesk({
     rules: [
       { host: 'redis.test', verdict: 'deny', id: 'egress.deny[0]', said: (m) => m.protocol === 'redis' && /^(FLUSHALL|CONFIG )/.test(m.command) },

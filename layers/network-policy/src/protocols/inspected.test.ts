@@ -1,16 +1,14 @@
 /** Inspection in mail, Redis and PostgreSQL: by class blocked, rewritten, asked about or put on record; no value on any record. */
 import assert from 'node:assert/strict';
-import type { Socket } from 'node:net';
 import { after, before, beforeEach, test } from 'node:test';
 import { compileKnown } from '@nemoclaw/detect';
 import { inspectMail } from '../inspect/inspect-mail.ts';
 import { openDesk } from '../testing-egress.ts';
 import type { Desk } from '../testing-egress.ts';
-import { ByteReader } from './byte-reader.ts';
 import { authRequest, writeMessage, writeStartup } from './postgres-words.ts';
 import { MessageEnds, PostgresWatch } from './postgres-watch.ts';
-import { readRespCommand, writeRespCommand } from './resp.ts';
-import { Dialogue, openMailServer, openServer, serverTls } from './testing-servers.ts';
+import { writeRespCommand } from './resp.ts';
+import { Dialogue, openMailServer, openPostgres, openRedis } from './testing-servers.ts';
 import type { MailServer, TestServer } from './testing-servers.ts';
 
 const card = '4111 1111 1111 1111';
@@ -22,35 +20,22 @@ let desk: Desk;
 let commands: string[] = [];
 let queries: Buffer = Buffer.alloc(0);
 
-async function serveRedis(socket: Socket): Promise<void> {
-  const reader = new ByteReader(socket, 20_000);
-  while (await reader.anything()) {
-    commands.push((await readRespCommand(reader)).map((word) => word.toString('latin1')).join(' '));
-    socket.write('+OK\r\n');
-  }
-}
-
-async function servePostgres(socket: Socket, context: Parameters<typeof serverTls>[1]): Promise<void> {
-  let reader = new ByteReader(socket, 20_000);
-  await reader.exactly(8);
-  socket.write('S');
-  reader.detach();
-  const tls = serverTls(socket, context);
-  reader = new ByteReader(tls, 20_000);
-  await reader.exactly((await reader.exactly(4)).readUInt32BE(0) - 4);
-  tls.write(Buffer.concat([authRequest(0), ready]));
-  reader.detach();
-  tls.on('data', (chunk: Buffer) => {
-    queries = Buffer.concat([queries, chunk]);
-    tls.write(ready);
-  });
-}
 const ready = writeMessage('Z', Buffer.from('I'));
 
 before(async () => {
   mail = await openMailServer('smtp.test');
-  redis = await openServer('redis.test', (socket) => { serveRedis(socket).catch(() => socket.destroy()); });
-  postgres = await openServer('db.test', (socket, context) => { servePostgres(socket, context).catch(() => socket.destroy()); });
+  redis = await openRedis('redis.test', (words) => {
+    commands.push(words.join(' '));
+    return '+OK\r\n';
+  });
+  postgres = await openPostgres('db.test', (tls, reader) => {
+    tls.write(Buffer.concat([authRequest(0), ready]));
+    reader.detach();
+    tls.on('data', (chunk: Buffer) => {
+      queries = Buffer.concat([queries, chunk]);
+      tls.write(ready);
+    });
+  });
   desk = await openDesk({
     rules: ['smtp.test', 'redis.test', 'db.test'].map((host) => ({ host, verdict: 'allow' as const })),
     pins: [{ host: 'smtp.test', caPem: mail.caPem }, { host: 'redis.test' }, { host: 'db.test', caPem: postgres.caPem }], ports: [mail.port, redis.port, postgres.port],

@@ -5,38 +5,21 @@ import { loadNetworkPolicy, sandboxPolicySchema } from '@nemoclaw/contract';
 import { compilePolicy, decide } from '@nemoclaw/decide';
 import { judgeOf } from '../judge.ts';
 import { openDesk } from '../testing-egress.ts';
-import { ByteReader } from './byte-reader.ts';
-import { authRequest, readStartup, writeMessage, writeStartup } from './postgres-words.ts';
-import { readRespCommand, writeRespCommand } from './resp.ts';
-import { Dialogue, openServer, serverTls } from './testing-servers.ts';
+import { authRequest, writeMessage, writeStartup } from './postgres-words.ts';
+import { writeRespCommand } from './resp.ts';
+import { Dialogue, openPostgres, openRedis } from './testing-servers.ts';
 
 test('commands of Redis and connections to PostgreSQL count against the rate of their rule', async () => {
   const commands: string[] = [];
   let connections = 0;
-  const redis = await openServer('redis.test', (socket) => {
-    const reader = new ByteReader(socket, 20_000);
-    const serve = async (): Promise<void> => {
-      while (await reader.anything()) {
-        commands.push((await readRespCommand(reader)).join(' '));
-        socket.write('+OK\r\n');
-      }
-    };
-    serve().catch(() => socket.destroy());
+  const redis = await openRedis('redis.test', (words) => {
+    commands.push(words.join(' '));
+    return '+OK\r\n';
   });
-  const postgres = await openServer('db.test', (socket, context) => {
-    const serve = async (): Promise<void> => {
-      let reader = new ByteReader(socket, 20_000);
-      await reader.exactly(8);
-      socket.write('S');
-      reader.detach();
-      const tls = serverTls(socket, context);
-      reader = new ByteReader(tls, 20_000);
-      const length = (await reader.exactly(4)).readUInt32BE(0);
-      assert.ok(readStartup(await reader.exactly(length - 4)));
-      connections += 1;
-      tls.write(Buffer.concat([authRequest(0), writeMessage('Z', Buffer.from('I'))]));
-    };
-    serve().catch(() => socket.destroy());
+  const postgres = await openPostgres('db.test', (tls, _reader, startup) => {
+    assert.ok(startup);
+    connections += 1;
+    tls.write(Buffer.concat([authRequest(0), writeMessage('Z', Buffer.from('I'))]));
   });
   const text = `networkPolicy:
   name: t

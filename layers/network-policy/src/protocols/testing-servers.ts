@@ -5,6 +5,9 @@ import { createSecureContext, TLSSocket } from 'node:tls';
 import type { SecureContext } from 'node:tls';
 import { createIntermediate, createLeafKey, createRootCa, mintLeaf } from '../certificate.ts';
 import { testClock } from '../testing-egress.ts';
+import { ByteReader } from './byte-reader.ts';
+import { readStartup } from './postgres-words.ts';
+import { readRespCommand } from './resp.ts';
 
 export interface TestServer {
   readonly port: number;
@@ -98,6 +101,29 @@ export async function openMailServer(host: string): Promise<MailServer> {
     talk(socket, context, false);
   });
   return Object.assign(state, server);
+}
+
+/** A Redis: `answer` gets the words of each command, and gives the bytes that go back. */
+export function openRedis(host: string, answer: (words: readonly string[]) => string): Promise<TestServer> {
+  const serve = async (socket: Socket): Promise<void> => {
+    const reader = new ByteReader(socket, 20_000);
+    while (await reader.anything()) socket.write(answer((await readRespCommand(reader)).map((word) => word.toString('latin1'))));
+  };
+  return openServer(host, (socket) => { serve(socket).catch(() => socket.destroy()); });
+}
+
+/** A PostgreSQL that is asked for TLS; `serve` gets what comes after its startup message. */
+export function openPostgres(host: string, serve: (tls: TLSSocket, reader: ByteReader, startup: ReturnType<typeof readStartup>) => void | Promise<void>): Promise<TestServer> {
+  const begin = async (socket: Socket, context: SecureContext): Promise<void> => {
+    const plain = new ByteReader(socket, 20_000);
+    await plain.exactly(8);
+    socket.write('S');
+    plain.detach();
+    const tls = serverTls(socket, context);
+    const reader = new ByteReader(tls, 20_000);
+    await serve(tls, reader, readStartup(await reader.exactly((await reader.exactly(4)).readUInt32BE(0) - 4)));
+  };
+  return openServer(host, (socket, context) => { begin(socket, context).catch(() => socket.destroy()); });
 }
 
 /** Writes and waits for what is expected, or for the end; gives everything that came since the last time. */
