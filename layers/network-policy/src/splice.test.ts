@@ -47,3 +47,34 @@ test('a client that has said all still gets the answer, and a server that has sa
     await closed;
   }
 });
+
+test('connections that a person is asked about wait within the number that a sandbox may have waiting', async () => {
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.once('data', () => socket.end('answer'));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const desk = await openDesk({ rules: [{ host: 'raw.test', verdict: 'escalate' }], pins: [{ host: 'raw.test' }], ports: [port], limits: { heldRequests: 1 } });
+  desk.policy.raw = [port];
+  try {
+    const first = await desk.tcp('raw.test', port);
+    first.write('question');
+    await desk.approver.until(1);
+    const second = await desk.tcp('raw.test', port);
+    second.on('error', () => undefined);
+    second.write('question');
+    if (!second.destroyed) await once(second.resume(), 'close');
+    assert.equal(desk.approver.asked.length, 1);
+    assert.ok(desk.audit.events.some((event) => event.verdict === 'deny' && event.message.includes('too many requests wait for approval already')));
+    const answered = read(first);
+    desk.approver.answer({ verdict: 'allow', approvalId: 'a', by: 'ann' });
+    assert.equal(await answered, 'answer');
+  } finally {
+    await desk.close();
+    const closed = once(server, 'close');
+    server.close();
+    await closed;
+  }
+});
