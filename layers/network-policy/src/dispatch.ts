@@ -143,6 +143,8 @@ function keeping({ core }: PassingRequest, wire: Wire): Keep {
 /** What looks at the answer, in the order of the hooks. */
 function incoming(passing: PassingRequest, wire: Wire, head: AnswerHead): readonly ByteTransform[] {
   if (isGrpc(passing.checked.contentType) && isGrpc(headerOf(head, 'content-type'))) return grpcAnswers(passing, head, keeping(passing, wire));
+  // Only this one holds what it reads.
+  if (passing.asked.some(({ message }) => message.protocol === 'mcp')) passing.keep = keeping(passing, wire);
   const out: ByteTransform[] = [];
   for (const hook of passing.core.hooks.incoming) {
     const transform = hook.open(passing, head);

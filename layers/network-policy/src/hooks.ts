@@ -25,6 +25,8 @@ export interface Passing {
   readonly asked: readonly Asked[];
   /** Set once the policy has decided. */
   readonly judged: { readonly request: ActionRequest; readonly decision: Decision; readonly each: readonly (readonly HttpResource[])[] } | undefined;
+  /** Told of bytes of the answer that a hook holds from now on, less than 0 where it holds fewer; they count until the request is over. False: that is too much. Absent: nobody counts. */
+  readonly keep?: ((bytes: number) => boolean) | undefined;
 }
 
 /** Thrown by a hook: the request ends with this decision. `message` is for the record, in plain words, without payload. */

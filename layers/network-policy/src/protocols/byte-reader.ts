@@ -1,5 +1,6 @@
 /** Reads a socket by lines and lengths, at the reader's pace and with bounds. */
 import type { Socket } from 'node:net';
+import { Pieces } from '../pieces.ts';
 
 /** The other side ended, was too slow, or sent more than is read at once. `message` is for the record. */
 export class ReadEnded extends Error {}
@@ -8,6 +9,8 @@ export class ByteReader {
   readonly #socket: Socket;
   readonly #idleMs: number;
   #kept: Buffer = Buffer.alloc(0);
+  /** What came behind it: joined when it is enough, so that nobody pays for each piece of a long one. */
+  readonly #behind = new Pieces();
   #ended = false;
   #wake: (() => void) | undefined;
   #attached = true;
@@ -25,13 +28,22 @@ export class ByteReader {
   /** Bytes that came but are not read yet, as far as is known without waiting. */
   get waiting(): number {
     this.#take();
-    return this.#kept.length;
+    return this.#size;
+  }
+
+  get #size(): number {
+    return this.#kept.length + this.#behind.size;
+  }
+
+  #join(): void {
+    if (this.#behind.size > 0) this.#kept = Buffer.concat([this.#kept, ...this.#behind.take()]);
   }
 
   /** The bytes before the next CRLF, which is consumed too. Rejects with ReadEnded; `limit`: bytes without the CRLF. */
   async line(limit: number): Promise<Buffer> {
     let from = 0;
     for (;;) {
+      this.#join();
       const at = this.#kept.indexOf('\r\n', from, 'latin1');
       if (at >= 0 && at <= limit) return this.#give(at, 2);
       if (at > limit || this.#kept.length > limit + 1) throw new ReadEnded('a line is too long');
@@ -41,7 +53,8 @@ export class ByteReader {
   }
 
   async exactly(count: number): Promise<Buffer> {
-    while (this.#kept.length < count) await this.#more();
+    while (this.#size < count) await this.#more();
+    this.#join();
     return this.#give(count, 0);
   }
 
@@ -65,6 +78,7 @@ export class ByteReader {
     this.#socket.off('end', this.#end);
     this.#socket.off('close', this.#end);
     this.#socket.off('error', this.#end);
+    this.#join();
     if (this.#kept.length > 0 && !this.#socket.destroyed) this.#socket.unshift(this.#kept);
     this.#kept = Buffer.alloc(0);
     // Whoever still waits for bytes gets none.
@@ -80,7 +94,8 @@ export class ByteReader {
   #take(): boolean {
     const bytes: unknown = this.#attached ? this.#socket.read() : null;
     if (!Buffer.isBuffer(bytes) || bytes.length === 0) return false;
-    this.#kept = this.#kept.length === 0 ? bytes : Buffer.concat([this.#kept, bytes]);
+    if (this.#size === 0) this.#kept = bytes;
+    else this.#behind.add(bytes);
     return true;
   }
 

@@ -47,7 +47,7 @@ let server: Server;
 let desk: Desk;
 let port = 0;
 let seen: string[] = [];
-let answer: { readonly type: string; readonly parts: readonly string[] } = { type: 'application/json', parts: ['{}'] };
+let answer: { readonly type: string; readonly parts: readonly string[]; readonly goesOn?: boolean } = { type: 'application/json', parts: ['{}'] };
 
 before(async () => {
   server = createServer((req, res) => {
@@ -58,7 +58,7 @@ before(async () => {
       if (req.headers['accept-encoding'] !== undefined) seen.push('accept-encoding');
       res.writeHead(200, { 'content-type': answer.type });
       for (const part of answer.parts) res.write(part);
-      res.end();
+      if (answer.goesOn !== true) res.end();
     });
   });
   server.listen(0, '127.0.0.1');
@@ -220,6 +220,22 @@ test('MCP: what a server asks of its client passes only where a rule allows the 
     answer = { type: 'application/json', parts: [JSON.stringify(tricky)] };
     assert.doesNotMatch((await call('mcp.test', tool('search', { limit: 1 }))).text, /"(method|METHOD)":"sampling/, JSON.stringify(tricky));
   }
+});
+
+test('MCP: what is held of an answer counts among all that the sandbox has held, until it is over', async () => {
+  const body = JSON.stringify(tool('search', { limit: 1 }));
+  const until = async (bytes: number): Promise<void> => {
+    while (desk.egress.stats().buffered !== bytes) await new Promise((next) => setTimeout(next, 5));
+  };
+  for (const [type, part] of [['text/event-stream', `data: ${'x'.repeat(994)}`], ['application/json', 'x'.repeat(1000)]] as const) {
+    answer = { type, parts: [part], goesOn: true };
+    const socket = await desk.tcp('mcp.test', port);
+    socket.write(`POST /mcp HTTP/1.1\r\nHost: mcp.test:${port}\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+    await until(1000 + Buffer.byteLength(body));
+    socket.destroy();
+    await until(0);
+  }
+  answer = { type: 'application/json', parts: ['{}'] };
 });
 
 test('JSON-RPC: methods are decided, one by one in a batch', async () => {

@@ -2,6 +2,7 @@
 import type { AnswerHead, ByteTransform, IncomingHook, Passing } from '../hooks.ts';
 import { Stopped } from '../hooks.ts';
 import { refusal } from '../core.ts';
+import { Pieces } from '../pieces.ts';
 import { hasDuplicateKeys } from '../json-keys.ts';
 import { isObject } from './strict-json.ts';
 
@@ -56,17 +57,15 @@ function refused(passing: Passing, why: string): Stopped {
 
 /** An answer in one piece is judged before anything of it passes. */
 function wholeAnswer(passing: Passing): ByteTransform {
-  const parts: Buffer[] = [];
-  let size = 0;
+  const parts = new Pieces();
   return {
     next: (chunk) => {
-      size += chunk.length;
-      if (size > longest) throw refused(passing, 'the answer of the MCP server is too large to be read');
-      parts.push(chunk);
+      parts.add(chunk);
+      if (parts.size > longest || passing.keep?.(chunk.length) === false) throw refused(passing, 'the answer of the MCP server is too large to be read');
       return nothing;
     },
     end: () => {
-      const bytes = Buffer.concat(parts);
+      const bytes = parts.whole();
       const methods = bytes.length === 0 ? [] : refusedMethods(passing, bytes.toString('utf8'));
       if (methods === undefined) throw refused(passing, 'the answer of the MCP server cannot be read for certain');
       if (methods.length > 0) throw refused(passing, `the MCP server asks for ${methods[0] ?? ''}, which no rule allows`);
@@ -90,8 +89,11 @@ function eventFilter(passing: Passing): ByteTransform {
   };
   return {
     next: (chunk) => {
+      const before = text.length;
       text += decoder.decode(chunk, { stream: true });
-      return take(false);
+      const out = take(false);
+      if (passing.keep?.(text.length - before) === false) throw refused(passing, 'too much of this sandbox is held already to read an event of the MCP server');
+      return out;
     },
     // An event without its empty line is none, and clients drop it.
     end: () => {
