@@ -1,5 +1,7 @@
 /** The one table of errors that a person can get: a stable code, a plain title and how to fix it. */
 
+import { safeBlock } from './agent-text.ts';
+
 /** Where in a person's input something is wrong; 1-based line and column. */
 export interface Where {
   readonly file: string;
@@ -102,11 +104,11 @@ export class NemoError extends Error {
   }
 }
 
-/** The plain-text form: what, where, why, how to fix, code; one line each. */
+/** The plain-text form: what, where, why, how to fix, code; one line each. What a file of somebody else's says in it cannot steer a terminal. */
 export function renderError(error: NemoError): string {
   const lines = [`error: ${error.message}`];
   if (error.where) lines.push(`  at:  ${error.where.file}:${error.where.line}:${error.where.column}`);
   if (error.why) lines.push(`  why: ${error.why}`);
   lines.push(`  fix: ${error.fix}`, `  code: ${error.code}`);
-  return lines.join('\n');
+  return safeBlock(lines.join('\n'));
 }

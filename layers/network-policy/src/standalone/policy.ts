@@ -26,7 +26,14 @@ export function readAlone(file: string, bestEffort: boolean, now: number): Alone
   const network = loadNetworkPolicy(read(file, 'The policy'), file);
   const around = loadSandboxPolicy(`apiVersion: openshell.nvidia.com/v1\nkind: SandboxPolicy\nmetadata: { name: network-policy }\nspec: { isolation: { network: restricted }, enforcement: ${bestEffort ? 'best-effort' : 'strict'} }\n`, 'built in');
   const facts = { tier: 'B' } as const;
-  checkHost(around, facts, { network });
+  try {
+    checkHost(around, facts, { network });
+  } catch (error) {
+    if (!(error instanceof NemoError)) throw error;
+    // The file that would say so is built in here.
+    const { code, message, where, why } = error;
+    throw new NemoError(code, { what: message, ...(where === undefined ? {} : { where }), ...(why === undefined ? {} : { why }), fix: 'Remove it, or start with --best-effort: then it is said what is not enforced.', cause: error });
+  }
   const policy = compilePolicy({ sandboxPolicy: around, network, role: '' }, 1);
   const root = createRootCa('network-policy', now);
   const upstreams = upstreamsOf(network, (name) => read(isAbsolute(name) ? name : join(dirname(file), name), 'The trust anchor'));

@@ -1,6 +1,6 @@
 /** An egress on the two sockets of a namespace, by a policy file. */
 import { writeFileSync } from 'node:fs';
-import { NemoError } from '@nemoclaw/contract';
+import { NemoError, safeBlock } from '@nemoclaw/contract';
 import type { Approver } from '@nemoclaw/contract';
 import { createEgress } from '../egress.ts';
 import type { Egress } from '../egress.ts';
@@ -34,7 +34,7 @@ export async function serveCaptured(alone: AlonePolicy, sockets: Pick<Captured, 
 export function announce(alone: AlonePolicy, words: Words): void {
   const { caOut } = words;
   if (caOut !== undefined) writing(caOut, () => writeFileSync(caOut, alone.rootPem));
-  for (const note of alone.notes) process.stderr.write(words.json ? `${JSON.stringify({ note })}\n` : `note: ${note}\n`);
+  for (const note of alone.notes) process.stderr.write(words.json ? `${JSON.stringify({ note })}\n` : `note: ${safeBlock(note)}\n`);
 }
 
 /** Does it; what it throws is told as a file that cannot be written. */
