@@ -1,6 +1,8 @@
 /** What `explain` says is what the kernel does: generated policies and operations in real sandboxes of the best tier this machine has (in the guest: A). */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { loadSandboxPolicy } from '@nemoclaw/contract';
 import { buildPrograms, compareAll, shown, type Sums } from './cases.ts';
@@ -40,6 +42,15 @@ test('0 disagreements in 2,000 operations of a plain user, in tier C', { ...root
   t.diagnostic(`tier ${sums.tier}: ${sums.operations} operations, ${JSON.stringify(sums.verdicts)}`);
   judge(sums, 2000);
   assert.equal(sums.tier, 'C');
+});
+
+test('0 disagreements in 2,000 operations of a plain user, in tier C, who is asked', { ...root, timeout: 300_000 }, (t) => {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [join(import.meta.dirname, 'main.ts'), '--seed', String(seed + 3)], { encoding: 'utf8', uid: plainUid, gid: plainUid, env: { HOME: '/', PATH: '/usr/bin:/bin' } });
+  t.diagnostic(/^tier .*$/m.exec(stdout)?.[0] ?? stderr);
+  assert.equal(status, 0, stdout + stderr);
+  const [, operations = '0', verdicts = '{}'] = /^tier C: (\d+) operations of [^{]*({.*})/m.exec(stdout) ?? [];
+  assert.ok(Number(operations) >= 2000, stdout);
+  for (const count of Object.values(JSON.parse(verdicts) as Record<string, number>)) assert.ok(count > 20, verdicts);
 });
 
 test('a wrong explanation would be found: the comparison itself disagrees when the policy is another', { ...root, timeout: 60_000 }, async () => {

@@ -237,7 +237,9 @@ static int keep_twin(struct build *b, const struct step *s, struct fault *f) {
   close(at);
   if (tree < 0) return fault(f, "view", e, "view: clone /%s", s->path);
   struct mount_attributes attr = {.set = s->yes ? ATTR_RDONLY : 0, .propagation = MS_PRIVATE};
-  if (sys_mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr) != 0) {
+  /* Inside, the root itself is read-only (finish_root); where the agent's uid is its owner, nothing else says so. */
+  struct mount_attributes locked = {.set = ATTR_RDONLY};
+  if (sys_mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr) != 0 || (s->whole && sys_mount_setattr(tree, "", AT_EMPTY_PATH, &locked) != 0)) {
     e = errno;
     close(tree);
     return fault(f, "view", e, "view: attributes of /%s", s->path);
