@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { nowMs } from './api.ts';
 import { figure, percentile, type Figures } from './figure.ts';
 import type { Bench, Group } from './groups.ts';
+import { nothingLeft, sandboxThings } from './left-behind.ts';
 import { secureName } from './policies.ts';
 import { takeSamples } from './programs.ts';
 import type { World } from './world.ts';
@@ -48,6 +49,7 @@ async function run(bench: Bench): Promise<Figures> {
   copyFileSync(bench.programs.scale, join(workspace.path, 'scale'));
   const out = join(workspace.path, 'out');
   const names: string[] = [];
+  const before = sandboxThings(world.instance.root);
   const fill = async (to: number): Promise<void> => {
     const started = nowMs();
     const from = names.length;
@@ -62,6 +64,7 @@ async function run(bench: Bench): Promise<Figures> {
     await fill(1);
     const idle = await together(world, names, out, bench.by(4, 15, 15), 25);
     await fill(most);
+    if (sandboxThings(world.instance.root).length < before.length + most) throw new Error('the sandboxes are not seen on the host, nor would be what they leave');
     const crowd = await together(world, names, out, bench.by(5, 20, 60), 1000);
     const ratio = (kind: (typeof kinds)[number]): string => `${kind} × ${(percentile(crowd.times[kind], 0.99) / percentile(idle.times[kind], 0.99)).toFixed(1)}`;
     bench.say(`  p99 with ${most}, as a multiple of alone: ${kinds.map(ratio).join(', ')}; failed ${crowd.failures} of ${crowd.times.request.length}, late ${crowd.late}; worst sandbox's median request ${crowd.worst.toFixed(1)} ms`);
@@ -71,8 +74,10 @@ async function run(bench: Bench): Promise<Figures> {
   } finally {
     const started = nowMs();
     for (const name of names) await world.destroy(name);
-    bench.say(`  all ended in ${((nowMs() - started) / 1000).toFixed(1)} s`);
+    const seconds = ((nowMs() - started) / 1000).toFixed(1);
     rmSync(out, { recursive: true, force: true });
+    await nothingLeft(world.instance.root, before);
+    bench.say(`  all ended in ${seconds} s, nothing is left of them`);
   }
 }
 
