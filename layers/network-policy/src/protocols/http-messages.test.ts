@@ -56,7 +56,7 @@ before(async () => {
     req.on('end', () => {
       seen.push(`${req.method} ${req.headers.host?.split(':')[0]} ${Buffer.concat(chunks).toString()}`);
       if (req.headers['accept-encoding'] !== undefined) seen.push('accept-encoding');
-      res.writeHead(200, { 'content-type': answer.type });
+      res.writeHead(200, answer.type.split('|').flatMap((type) => ['content-type', type]));
       for (const part of answer.parts) res.write(part);
       if (answer.goesOn !== true) res.end();
     });
@@ -220,6 +220,13 @@ test('MCP: what a server asks of its client passes only where a rule allows the 
     answer = { type: 'application/json', parts: [JSON.stringify(tricky)] };
     assert.doesNotMatch((await call('mcp.test', tool('search', { limit: 1 }))).text, /"(method|METHOD)":"sampling/, JSON.stringify(tricky));
   }
+});
+
+test('MCP: an answer that says it is two things is not delivered', async () => {
+  const sampling = JSON.stringify({ jsonrpc: '2.0', id: 7, method: 'sampling/createMessage', params: { messages: [] } });
+  answer = { type: 'text/event-stream|application/json', parts: [`${sampling}\n\n`] };
+  assert.doesNotMatch((await call('mcp.test', tool('search', { limit: 1 }))).text, /sampling/);
+  answer = { type: 'application/json', parts: ['{}'] };
 });
 
 test('MCP: what is held of an answer counts among all that the sandbox has held, until it is over', async () => {

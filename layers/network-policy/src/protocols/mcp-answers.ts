@@ -16,6 +16,8 @@ export const mcpAnswers: IncomingHook = {
     const type = header(head, 'content-type').toLowerCase();
     const encoding = header(head, 'content-encoding').toLowerCase();
     if (head.status >= 300 || head.status === 202 || head.status === 204) return undefined;
+    // An event stream passes what is no event, which a reader that takes the other type would read.
+    if (head.headers.some((value, i) => i % 2 === 1 && head.headers[i - 1]?.toLowerCase() === 'content-type' && value.toLowerCase() !== type)) throw refused(passing, 'the answer of the MCP server says that it is two things');
     if (encoding !== '' && encoding !== 'identity') throw refused(passing, 'the MCP server answers in a content encoding, which is not read');
     if (!type.startsWith('text/event-stream')) return wholeAnswer(passing);
     // An event may be replaced by a longer one.
