@@ -37,10 +37,13 @@ static void look_at_file(struct held *h, const struct stat *st) {
 }
 
 static void look_at_task(struct held *h, int task) {
+  /* The kernel keeps what it runs also when it has unmapped all of it, and the folder it stands in, which stays as large as it ever was. */
+  static const char *const places[] = {"exe", "cwd", "root"};
   struct stat st;
-  /* The kernel keeps what it runs also when it has unmapped all of it. */
-  if (fstatat(task, "exe", &st, 0) == 0) look_at_file(h, &st);
-  else h->hidden |= errno != ENOENT && errno != ESRCH;
+  for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+    if (fstatat(task, places[i], &st, 0) == 0) look_at_file(h, &st);
+    else h->hidden |= errno != ENOENT && errno != ESRCH;
+  }
   int fds = openat(task, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   DIR *dir = fds >= 0 ? fdopendir(fds) : NULL;
   if (dir == NULL) {

@@ -66,6 +66,8 @@ describe('a size of the workspace itself', root, () => {
       "import threading, time\ndef rest():\n  while open(f'/proc/self/task/{os.getpid()}/stat').read().rsplit(')', 1)[1].split()[0] != 'Z': time.sleep(0.01)\n  mapped(FAR >> 23)\n  os._exit(0)\nthreading.Thread(target=rest).start()\nc.syscall(60, 0)",
     'into programs that have only been started':
       "import subprocess\nfor n in range(FAR >> 23):\n  f = open('p', 'wb', 0)\n  f.write(open('unmapped', 'rb').read() + bytes(8 << 20))\n  f.close()\n  os.chmod('p', 0o755)\n  one = subprocess.Popen(['./p'], stdout=subprocess.PIPE)\n  assert one.stdout.read(5) == b'away\\n'\n  one.stdout.close()\n  os.unlink('p')",
+    'into folders without a name that somebody stands in':
+      "import time\nos.mknod('seed')\nfor _ in range(40):\n  a, b = os.pipe()\n  os.mkdir('d')\n  if os.fork() == 0:\n    os.chdir('d')\n    for n in range(4000): os.link('../seed', f'{n:0>250}')\n    for n in range(4000): os.unlink(f'{n:0>250}')\n    os.rmdir('../d')\n    os.write(b, b'x')\n    time.sleep(10000)\n  os.read(a, 1)\n  os.close(a)\n  os.close(b)",
     'at once, where counting takes long': "f = open('f', 'wb', 0)\nfor _ in range(FAR >> 20): f.write(bytes(1 << 20))",
   };
   const names = Object.keys(writers);
