@@ -41,6 +41,15 @@ test('every TCP connection reaches the listener with its first destination, loop
   assert.equal(result.lines.filter((line) => line === 'agent ::1 ECONNREFUSED').length, 2, 'neither our listener nor what does not listen');
 });
 
+test('the kernel keeps little of an answer that the agent does not read', root, async () => {
+  // Answered one after the other: when the second one is, the first has been filled.
+  const result = await inside('restricted', `const net = require('net'); const unread = net.connect(7777, '198.51.100.7', () => ${connect('198.51.100.7', 443)}.on('close', () => process.exit())); unread.pause()`);
+  const taken = result.lines.find((line) => line.startsWith('taken '));
+  assert.ok(taken !== undefined, `${result.lines.join(' | ')} ${result.stderr}`);
+  const bytes = Number(taken.slice(6));
+  assert.ok(bytes >= 64 << 10 && bytes < 1 << 20, taken);
+});
+
 test('DNS reaches our socket whoever is asked, and the answer comes from there; other datagrams are refused at once', root, async () => {
   const result = await inside('restricted', `const dgram = require('dgram');
     const ask = (host, port) => new Promise((done) => { const s = dgram.createSocket(host.includes(':') ? 'udp6' : 'udp4'); s.connect(port, host, () => { s.send('q-' + host); });
