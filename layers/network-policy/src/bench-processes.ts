@@ -8,7 +8,7 @@ import type { ProxyPlan, Ready } from './bench-roles.ts';
 const roles = fileURLToPath(new URL('bench-roles.ts', import.meta.url));
 
 /** As openshelld starts a worker (cli/src/setup/daemon-config.ts). */
-const workerFlags = ['--no-flush-bytecode', '--max-semi-space-size=64'];
+const workerFlags = ['--no-flush-bytecode', '--max-semi-space-size=64', '--heap-growing-percent=300', '--v8-pool-size=1'];
 
 /** One of the roles of bench-roles.ts; resolves when it is ready. It ends when it is disconnected. */
 export async function startRole(role: string, plan?: ProxyPlan): Promise<{ child: ChildProcess; ready: Ready }> {

@@ -1,5 +1,7 @@
 /** Long bodies are inspected in a thread of their own: the same verdict, and this one answers meanwhile. */
 import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { getPriority } from 'node:os';
 import { test } from 'node:test';
 import { brotliCompressSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { compileKnown } from '@nemoclaw/detect';
@@ -21,6 +23,15 @@ test('aside and at once give the same, and the loop turns meanwhile', { timeout:
   assert.ok(aside.rewritten && here.rewritten && Buffer.compare(aside.rewritten, here.rewritten) === 0);
   assert.equal(aside.found.reduce((sum, { times = 1 }) => sum + times, 0), 20_000);
   assert.ok(turns > 5, `${turns}`);
+});
+
+test('the thread that inspects goes behind the one that all wait for', { timeout: 120_000 }, async () => {
+  const mine = getPriority(0);
+  await inspectAside('a', what(rows(1000)));
+  assert.equal(getPriority(0), mine);
+  // Field 19 of proc_pid_stat(5); the second one is a name in brackets.
+  const others = readdirSync('/proc/self/task').map((thread) => Number(readFileSync(`/proc/self/task/${thread}/stat`, 'utf8').split(') ')[1]?.split(' ')[16]));
+  assert.ok(others.includes(Math.min(19, mine + 10)), others.join());
 });
 
 test('a short body waits for nobody, and one sandbox waits for one body of another, not for all', { timeout: 120_000 }, async () => {
