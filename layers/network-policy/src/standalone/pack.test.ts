@@ -45,6 +45,12 @@ describe('the package', { skip: process.getuid?.() === 0 ? false : 'needs root' 
     assert.deepEqual((readdirSync(join(installed, 'dist'), { recursive: true }) as string[]).filter((name) => name.includes('test') || (name.endsWith('.ts') && !name.endsWith('.d.ts'))), []);
   });
 
+  it('is not made by npm alone, which says what makes it', () => {
+    const { status, stderr } = spawnSync('npm', ['pack', '--dry-run', '--cache', join(folder, 'cache')], { encoding: 'utf8', cwd: join(repository, 'layers', 'network-policy') });
+    assert.notEqual(status, 0);
+    assert.match(stderr, /node \.\.\/pack\.ts network-policy/);
+  });
+
   it('runs a command and says what is denied', () => {
     const { code, out, err } = run(program, 'run', '--policy', 'policy.yaml', '--', '/bin/sh', '-c', 'curl -sS -m 30 -X POST http://api.example.com/; curl -sS -m 30 http://evil.example/; exit 9');
     assert.equal(code, 9, err);
