@@ -33,10 +33,14 @@ interface Job {
   readonly failed: (error: Error) => void;
 }
 
+/** ms in which a sandbox that sent a bomb has no turn: each costs far more than it cost to send, and what decodes takes a processor from all. */
+const restMs = 50;
+
 /** Waiting jobs by sandbox; a sandbox whose turn is over goes to the end. */
 const waiting = new Map<string, Job[]>();
+const resting = new Set<string>();
 let thread: Worker | undefined;
-let current: { readonly job: Job; readonly timer: NodeJS.Timeout } | undefined;
+let current: { readonly sandbox: string; readonly job: Job; readonly timer: NodeJS.Timeout } | undefined;
 
 /** Rejects where it cannot be inspected: then it must not leave. `sandbox`: whose turn it takes. */
 export function inspectAside(sandbox: string, what: Examination): Promise<Examined> | Examined {
@@ -71,7 +75,7 @@ function aside(sandbox: string, what: Question, bytes: number): Promise<Answer> 
 
 function next(): void {
   if (current) return;
-  const [turn] = waiting;
+  const turn = [...waiting].find(([sandbox]) => !resting.has(sandbox));
   if (!turn) {
     thread?.unref();
     return;
@@ -81,7 +85,7 @@ function next(): void {
   const job = queue.shift();
   if (queue.length > 0) waiting.set(sandbox, queue);
   if (!job) return;
-  current = { job, timer: setTimeout(() => broken(new Error('the inspection takes too long')), patience) };
+  current = { sandbox, job, timer: setTimeout(() => broken(new Error('the inspection takes too long')), patience) };
   try {
     thread ??= started();
     thread.ref();
@@ -91,6 +95,14 @@ function next(): void {
   }
 }
 
+function rest(sandbox: string): void {
+  resting.add(sandbox);
+  setTimeout(() => {
+    resting.delete(sandbox);
+    next();
+  }, restMs);
+}
+
 function started(): Worker {
   // Packed, the files beside this one are JavaScript.
   const made = new Worker(new URL(import.meta.url.endsWith('.ts') ? './inspect-thread.ts' : './inspect-thread.js', import.meta.url), { resourceLimits: { maxOldGenerationSizeMb: 1024 } });
@@ -98,6 +110,7 @@ function started(): Worker {
     const ended = current;
     current = undefined;
     clearTimeout(ended?.timer);
+    if (ended && 'undone' in result && result.undone.state === 'bomb') rest(ended.sandbox);
     ended?.job.done(result);
     next();
   });

@@ -10,7 +10,7 @@ const mostRatio = 100;
 const always = 64 * 1024;
 const mostLayers = 3;
 
-type Step = (body: Buffer, options: { readonly maxOutputLength: number; readonly info: true }) => unknown;
+type Step = (body: Buffer, options: { readonly maxOutputLength: number; readonly chunkSize: number; readonly info: true }) => unknown;
 const steps: ReadonlyMap<string, readonly Step[]> = new Map<string, readonly Step[]>([
   ['gzip', [gunzipSync]],
   ['x-gzip', [gunzipSync]],
@@ -36,11 +36,16 @@ export function undoEncodings(body: Buffer, encoding: string, limit: number): Un
   return { state: 'done', body: current };
 }
 
+/** Bytes of the pieces in which a body grows: few pieces for what is large, since each is garbage that the thread has to collect. */
+function pieceFor(length: number): number {
+  return Math.min(256 * 1024, Math.max(16 * 1024, length * 8));
+}
+
 function undo(body: Buffer, ways: readonly Step[], bound: number): Buffer | Undone {
   let last: Undone = { state: 'damaged', why: 'the content encoding of the body cannot be undone' };
   for (const way of ways) {
     try {
-      const result = way(body, { maxOutputLength: bound, info: true }) as { readonly buffer: Buffer; readonly engine: { readonly bytesWritten: number } };
+      const result = way(body, { maxOutputLength: bound, chunkSize: pieceFor(body.length), info: true }) as { readonly buffer: Buffer; readonly engine: { readonly bytesWritten: number } };
       // Bytes behind the end would be read by somebody else, or by nobody: neither was looked at.
       if (result.engine.bytesWritten === body.length) return result.buffer;
       last = { state: 'damaged', why: 'the encoded body goes on behind its end' };
