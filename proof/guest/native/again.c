@@ -66,7 +66,14 @@ static void *thread(void *unused) {
 }
 static int by_thread(int n) {
   pthread_t one;
-  if (!n) return pthread_create(&one, NULL, thread, NULL) != 0 ? -1 : same(0);
+  sigset_t set;
+  if (!n) {
+    /* The other thread inherits the mask: the handler must run in the one that was asked about. */
+    sigemptyset(&set);
+    sigaddset(&set, SIGCONT);
+    if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0 || pthread_create(&one, NULL, thread, NULL) != 0 || pthread_sigmask(SIG_UNBLOCK, &set, NULL) != 0) return -1;
+    return same(0);
+  }
   going = 1;
   while (!gone) continue;
   return 0;
