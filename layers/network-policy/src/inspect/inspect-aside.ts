@@ -107,6 +107,8 @@ function started(): Worker {
   // Packed, the files beside this one are JavaScript.
   const made = new Worker(new URL(import.meta.url.endsWith('.ts') ? './inspect-thread.ts' : './inspect-thread.js', import.meta.url), { resourceLimits: { maxOldGenerationSizeMb: 1024 } });
   made.on('message', (result: Answer) => {
+    // What a thread that was given up still says is about another body than the one in work.
+    if (thread !== made) return;
     const ended = current;
     current = undefined;
     clearTimeout(ended?.timer);
