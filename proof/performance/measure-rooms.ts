@@ -23,11 +23,13 @@ function room(folder: string, names: readonly string[], args: (bench: Bench) => 
   };
 }
 
+const wantedCells = (bench: Bench): readonly string[] => cells.map(({ name }) => name).filter(bench.wants);
+
 export const rooms: readonly Group[] = [
   room('decide', ['policy.decide', 'policy.decide.table', 'policy.decide.cedar']),
   room('detect', ['pii.throughput', 'pii.throughput.hyperscan', 'pii.precision', 'pii.recall', 'pii.mistaken.code', 'pii.mistaken.readme']),
   room('ledger', ['ledger.append', 'ledger.commit', 'ledger.search']),
   room('layers/privacy-router', ['router.added', 'router.added.100k', 'router.rate'], (bench) => [bench.by('0.1', '0.5', '1')]),
   room('layers/network-policy', ['proxy.added', 'proxy.rate', 'proxy.handshakes'], (bench) => [bench.by('1000', '10000', '20000')]),
-  room('layers/network-policy', ['proxy.table', ...figuresOf(cells)], (bench) => bench.by(['quick'], [], []), { file: 'bench-table.ts', quick: ['proxy.table', ...figuresOf(quickCells)] }),
+  room('layers/network-policy', ['proxy.table', ...figuresOf(cells)], (bench) => bench.by(['quick'], wantedCells(bench), wantedCells(bench)), { file: 'bench-table.ts', quick: ['proxy.table', ...figuresOf(quickCells)] }),
 ];

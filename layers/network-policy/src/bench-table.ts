@@ -199,4 +199,6 @@ function figures(found: ReadonlyMap<string, ReadonlyMap<string, Measured>>): Rec
   return out;
 }
 
-if (import.meta.main) process.stdout.write(`${JSON.stringify(await benchTable(process.argv[2] === 'quick' ? quickCells : allCells, (text) => void process.stderr.write(`${text}\n`)), null, 2)}\n`);
+const asked = process.argv.slice(2);
+const chosen = asked[0] === 'quick' ? quickCells : asked.length === 0 ? allCells : allCells.filter(({ name }) => asked.includes(name));
+if (import.meta.main) process.stdout.write(`${JSON.stringify(await benchTable(chosen, (text) => void process.stderr.write(`${text}\n`)), null, 2)}\n`);
