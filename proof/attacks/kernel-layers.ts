@@ -1,13 +1,13 @@
 /** Runs the table: without a sandbox, in one, and in one with a layer switched off at a time. */
-import { spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
+import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { checkHost, loadSandboxPolicy, NemoError, unenforced, type LayerSwitch, type SandboxPolicy } from '@nemoclaw/contract';
 import { launchAlone, planFor, readHostFacts } from '@nemoclaw/openshell';
 import type { Checks } from '../harness/checks.ts';
 import { switches, without, type Attack, type Switch } from './attack.ts';
+import { inLanes, plainly } from './lanes.ts';
 import { attacks, standardSpec } from './table.ts';
-import { World } from './world.ts';
+import type { World } from './world.ts';
 
 /** In nobody's range. */
 const firstUid = 0x7a000000;
@@ -22,13 +22,10 @@ interface Outcome {
 
 const patience = (attack: Attack): number => (attack.id === 'outlive' ? 450 : settleMs);
 
-async function plainly(world: World, attack: Attack): Promise<Outcome> {
+async function unconfined(world: World, attack: Attack): Promise<Outcome> {
   const uid = attack.plain === 'root' ? 0 : world.uid;
   world.reset(uid);
-  const child = spawn('/bin/sh', ['-c', attack.attempt], { uid, gid: uid, cwd: world.workspace, env: { PATH: '/usr/bin:/bin', ...world.variables(world.workspace) }, stdio: ['ignore', 'pipe', 'pipe'] });
-  let said = '';
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (data: Buffer) => (said += data.toString()));
-  await once(child, 'exit');
+  const said = await plainly(world, uid, attack.attempt);
   return { won: attack.won(await world.look(patience(attack))), said };
 }
 
@@ -67,7 +64,7 @@ async function judge(world: World, attack: Attack, check: Checks): Promise<void>
     if (won !== expected) wrong.push(`${where}: ${won ? 'it WORKED' : 'it did not work'}${said === '' ? '' : ` (${said.trim().slice(0, 300)})`}`);
   };
   const { plain, stops } = attack;
-  const plainOutcome = await plainly(world, attack);
+  const plainOutcome = await unconfined(world, attack);
   const lacking = attack.mayLack !== undefined && !plainOutcome.won;
   if (!lacking) expect(`without a sandbox, as ${plain}`, true, plainOutcome);
   expect('in the sandbox', false, await confined(world, attack, []));
@@ -82,24 +79,11 @@ async function judge(world: World, attack: Attack, check: Checks): Promise<void>
 /** All attacks, or those with an id in `only`. Gives the folders it made and removed again. */
 export async function kernelLayers(check: Checks, tries: string, only: readonly string[], onInterrupt: (clean: () => void | Promise<void>) => void): Promise<string[]> {
   check.section('attacks on the kernel layers: real without a sandbox, stopped in one, and each layer is needed');
-  const queue = attacks.filter((attack) => only.length === 0 || only.includes(attack.id));
-  const worlds = [0, 1].map((lane) => new World(tries, firstUid + lane));
-  onInterrupt(async () => void (await Promise.all(worlds.map((world) => world.close()))));
-  try {
-    await Promise.all(worlds.map((world) => world.open()));
-    await Promise.all(
-      worlds.map(async (world) => {
-        for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-          const attack = next;
-          const { id, admitted } = attack;
-          await check.step(id, () => (admitted === undefined ? judge(world, attack, check) : admit(world, attack, admitted, check)));
-        }
-      }),
-    );
-  } finally {
-    await Promise.all(worlds.map((world) => world.close()));
-  }
-  const made = worlds.flatMap((world) => [world.hidden, world.scratch, world.shown, world.beside]);
+  const chosen = attacks.filter((attack) => only.length === 0 || only.includes(attack.id));
+  const made = await inLanes(2, firstUid, tries, chosen, onInterrupt, async (world, attack) => {
+    const { id, admitted } = attack;
+    await check.step(id, () => (admitted === undefined ? judge(world, attack, check) : admit(world, attack, admitted, check)));
+  });
   if (only.length > 0) return made;
   for (const layer of switches) {
     const own = attacks.filter((attack) => attack.mayLack === undefined && attack.stops.length === 1 && attack.stops[0] === layer);

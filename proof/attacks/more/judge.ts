@@ -1,13 +1,12 @@
 /** Judges the larger table: once without a sandbox, once in B, once in B without the layers that an entry names, once in C as a plain user. */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { checkHost, layerSwitches, loadSandboxPolicy, NemoError, unenforced, type PolicyHostFacts, type SandboxPolicy } from '@nemoclaw/contract';
 import { launchAlone, planFor, readHostFacts, type AloneOptions, type HostFacts } from '@nemoclaw/openshell';
 import { policyFactsOf, readLaunchFacts } from '../../../layers/openshell/src/launch-facts.ts';
 import type { Checks } from '../../harness/checks.ts';
 import { switches, without, type Switch } from '../attack.ts';
+import { inLanes, plainly } from '../lanes.ts';
 import { standardSpec } from '../table.ts';
-import { World } from '../world.ts';
+import type { World } from '../world.ts';
 import type { Attempt, Layer, Tier } from './attempt.ts';
 import { attempts } from './index.ts';
 
@@ -42,16 +41,10 @@ export async function watch(world: World, attempt: Attempt, run: () => Promise<{
   }
 }
 
-async function plainly(world: World, attempt: Attempt): Promise<Outcome> {
+async function unconfined(world: World, attempt: Attempt): Promise<Outcome> {
   const uid = attempt.plain === 'root' ? 0 : world.uid;
   world.reset(uid, true);
-  return watch(world, attempt, async () => {
-    const child = spawn('/bin/sh', ['-c', attempt.attempt], { uid, gid: uid, cwd: world.workspace, env: { PATH: '/usr/bin:/bin', ...world.variables(world.workspace) }, stdio: ['ignore', 'pipe', 'pipe'] });
-    let said = '';
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (data: Buffer) => (said += data.toString()));
-    await once(child, 'exit');
-    return { code: undefined, said };
-  });
+  return watch(world, attempt, async () => ({ code: undefined, said: await plainly(world, uid, attempt.attempt) }));
 }
 
 const isSwitch = (layer: Layer): layer is Switch => ([...switches, ...layerSwitches] as readonly string[]).includes(layer);
@@ -90,7 +83,7 @@ async function judge(world: World, attempt: Attempt, check: Checks): Promise<voi
   };
   let lacking = attempt.plain === 'never';
   if (!lacking) {
-    const plain = await plainly(world, attempt);
+    const plain = await unconfined(world, attempt);
     lacking = attempt.mayLack !== undefined && !plain.won;
     if (!lacking) expect(`without a sandbox, as ${attempt.plain}`, true, plain);
   }
@@ -111,23 +104,8 @@ async function judge(world: World, attempt: Attempt, check: Checks): Promise<voi
 /** All of the larger table, or those with an id in `only`; several worlds side by side. Gives the folders it made and removed again. */
 export async function larger(check: Checks, tries: string, only: readonly string[], onInterrupt: (clean: () => void | Promise<void>) => void): Promise<string[]> {
   check.section('the larger table: without a sandbox, in B, in B without the layers named, in C as a plain user');
-  const queue = attempts.filter((attempt) => only.length === 0 || only.includes(attempt.id));
-  const worlds = [0, 1, 2].map((lane) => new World(tries, firstUid + lane));
-  onInterrupt(async () => void (await Promise.all(worlds.map((world) => world.close()))));
-  try {
-    await Promise.all(worlds.map((world) => world.open()));
-    await Promise.all(
-      worlds.map(async (world) => {
-        for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-          const attempt = next;
-          await check.step(attempt.id, () => judge(world, attempt, check));
-        }
-      }),
-    );
-  } finally {
-    await Promise.all(worlds.map((world) => world.close()));
-  }
-  return worlds.flatMap((world) => [world.hidden, world.scratch, world.shown, world.beside]);
+  const chosen = attempts.filter((attempt) => only.length === 0 || only.includes(attempt.id));
+  return inLanes(3, firstUid, tries, chosen, onInterrupt, (world, attempt) => check.step(attempt.id, () => judge(world, attempt, check)));
 }
 
 export type { Tier };
