@@ -1,10 +1,11 @@
 /** A file labelled restricted is read inside, encoded so that no scanner would know it, and sent to hosts that the policy allows. */
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { putBlueprint } from '../harness/blueprint.ts';
 import type { Checks } from '../harness/checks.ts';
 import { Instance, until } from '../harness/instance.ts';
+import { listenOn, type OpenListener } from '../harness/listener.ts';
 
 const sandboxFile = (labels: string): string => `apiVersion: openshell.nvidia.com/v1
 kind: SandboxPolicy
@@ -25,33 +26,15 @@ const networkFile = (http: number, raw: number): string => `networkPolicy:
 `;
 
 /** Listens on loopback, answers every HTTP request and keeps every byte. */
-async function canary(): Promise<{ port: number; heard: () => string; close: () => void }> {
+async function canary(): Promise<OpenListener & { readonly heard: () => string }> {
   let heard = '';
-  const open = new Set<Socket>();
-  const server = createServer((socket) => {
-    open.add(socket);
-    socket.on('error', () => undefined).on('close', () => open.delete(socket));
+  const listener = await listenOn('127.0.0.1', (socket) =>
     socket.on('data', (data) => {
       heard += data.toString('latin1');
       socket.write('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok');
-    });
-  });
-  await new Promise<void>((ready) => server.listen(0, '127.0.0.1', ready));
-  const close = (): void => {
-    server.close();
-    for (const socket of open) socket.destroy();
-  };
-  return { port: (server.address() as AddressInfo).port, heard: () => heard, close };
-}
-
-function blueprint(instance: Instance, name: string, sandbox: string, network: string): void {
-  const folder = join(instance.state, 'blueprints', name);
-  mkdirSync(folder, { recursive: true, mode: 0o755 });
-  writeFileSync(join(folder, 'blueprint.yaml'), `apiVersion: nemoclaw.dev/v1\nkind: Blueprint\nname: ${name}\nversion: 1.0.0\ndescription: A shell beside a labelled file\nrole: support\nagent: { kind: shell }\nfiles: { sandbox: sandbox.yaml, network: network.yaml, inference: inference.yaml }\n`);
-  // No model is asked; a blueprint names one all the same.
-  writeFileSync(join(folder, 'inference.yaml'), 'providers:\n  - { name: local, kind: vllm, endpoint: "http://127.0.0.1:9/v1", model: none, location: local }\ndefault: local\n');
-  writeFileSync(join(folder, 'sandbox.yaml'), sandbox);
-  writeFileSync(join(folder, 'network.yaml'), network);
+    }),
+  );
+  return { ...listener, heard: () => heard };
 }
 
 /** `made`: told the instance, which this function destroys when it ends. */
@@ -63,11 +46,10 @@ export async function labelled(check: Checks, made: (instance: Instance) => void
   const word = randomBytes(8).toString('hex').replace(/\d/g, (digit) => 'ghijklmnop'[Number(digit)] ?? 'x');
   const encoded = word.replace(/[a-z]/g, (letter) => String.fromCharCode(((letter.charCodeAt(0) - 97 + 13) % 26) + 97));
   try {
-    mkdirSync(join(instance.root, 'etc/nemoclaw'), { recursive: true });
-    writeFileSync(join(instance.root, 'etc/nemoclaw/host.yaml'), 'demo: 0\n');
+    instance.configure();
     const network = networkFile(web.port, tunnel.port);
-    blueprint(instance, 'labelled', sandboxFile('{ path: /workspace/hr/**, level: restricted }'), network);
-    blueprint(instance, 'unlabelled', sandboxFile(''), network);
+    putBlueprint(instance, 'labelled', { sandbox: sandboxFile('{ path: /workspace/hr/**, level: restricted }'), network });
+    putBlueprint(instance, 'unlabelled', { sandbox: sandboxFile(''), network });
     const project = (name: string): string => {
       const folder = join(instance.root, name);
       mkdirSync(join(folder, 'hr'), { recursive: true });
@@ -102,7 +84,7 @@ export async function labelled(check: Checks, made: (instance: Instance) => void
     check.that('a rule that accepts restricted data lets it through', web.heard().slice(before).includes(encoded), accepted.out + accepted.err);
   } finally {
     await instance.destroy();
-    web.close();
-    tunnel.close();
+    await web.close();
+    await tunnel.close();
   }
 }

@@ -3,17 +3,12 @@ import { createHmac } from 'node:crypto';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { createServer as createTcp } from 'node:net';
 import { join } from 'node:path';
+import { putBlueprint } from '../harness/blueprint.ts';
 import type { Checks } from '../harness/checks.ts';
 import { Instance, until } from '../harness/instance.ts';
+import { freePort } from '../harness/listener.ts';
 
-const sandboxFile = `apiVersion: openshell.nvidia.com/v1
-kind: SandboxPolicy
-metadata: { name: called }
-spec:
-  isolation: { network: restricted, filesystem: workspace, syscalls: standard }
-`;
 const networkFile = (port: number, ingress: string): string => `networkPolicy:
   name: called
   egress:
@@ -41,14 +36,6 @@ class H(http.server.BaseHTTPRequestHandler):
         self.send_response(200); self.send_header('content-length', str(len(out))); self.end_headers(); self.wfile.write(out)
     def log_message(self, *a): pass
 http.server.HTTPServer(('127.0.0.1', 8080), H).serve_forever()`;
-
-async function freePort(): Promise<number> {
-  const server = createTcp();
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((done) => server.close(done));
-  return port;
-}
 
 /** Status and body; status 0 if there is no answer. */
 function call(port: number, path: string, body: string, headers: Readonly<Record<string, string>> = {}): Promise<{ readonly status: number; readonly body: string }> {
@@ -87,14 +74,8 @@ export async function waysIn(check: Checks, made: (instance: Instance) => void):
   const servicePort = (upstream.address() as AddressInfo).port;
   const door = await freePort();
   try {
-    mkdirSync(join(instance.root, 'etc/nemoclaw'), { recursive: true });
-    writeFileSync(join(instance.root, 'etc/nemoclaw/host.yaml'), `demo: 0\ningress: 127.0.0.1:${door}\n`);
-    const folder = join(instance.state, 'blueprints/called');
-    mkdirSync(folder, { recursive: true, mode: 0o755 });
-    writeFileSync(join(folder, 'blueprint.yaml'), 'apiVersion: nemoclaw.dev/v1\nkind: Blueprint\nname: called\nversion: 1.0.0\ndescription: A shell that is called\nrole: support\nagent: { kind: shell }\nfiles: { sandbox: sandbox.yaml, network: network.yaml, inference: inference.yaml }\n');
-    writeFileSync(join(folder, 'inference.yaml'), 'providers:\n  - { name: local, kind: vllm, endpoint: "http://127.0.0.1:9/v1", model: none, location: local }\ndefault: local\n');
-    writeFileSync(join(folder, 'sandbox.yaml'), sandboxFile);
-    writeFileSync(join(folder, 'network.yaml'), networkFile(servicePort, unproven));
+    instance.configure(`ingress: 127.0.0.1:${door}\n`);
+    putBlueprint(instance, 'called', { network: networkFile(servicePort, unproven) });
     const workspace = join(instance.root, 'work');
     mkdirSync(workspace);
     const started = await instance.cli(['onboard', '--yes', '--name', 'called', '--blueprint', 'called', '--workspace', workspace], { timeoutMs: 240_000 });

@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import { chmodSync, chownSync, closeSync, constants, copyFileSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type AddressInfo, type Server } from 'node:net';
 import { join } from 'node:path';
+import { freePort } from '../harness/listener.ts';
 
 const word = (): string => randomBytes(12).toString('hex');
 
@@ -92,11 +93,8 @@ export class World {
     this.#datagramPort = datagrams.address().port;
     this.#six = ((await serve({ port: 0, host: '::1' })).address() as AddressInfo).port;
     this.#datagrams.push(datagrams);
-    // A free port for the attacker to listen at.
-    const free = createServer();
-    await new Promise<void>((ready) => free.listen(0, '127.0.0.1', ready));
-    this.#back = (free.address() as AddressInfo).port;
-    await new Promise((done) => free.close(done));
+    // For the attacker to listen at.
+    this.#back = await freePort();
     writeFileSync(join(this.beside, 'secret'), '', { mode: 0o600 });
     this.#handle = execFileSync(this.tries, ['handle_of', join(this.beside, 'secret')], { encoding: 'utf8' }).split(' ');
     await this.#startNamedDatagrams(hear);

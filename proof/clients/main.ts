@@ -1,11 +1,11 @@
 /** `npm run clients`: real clients inside a real sandbox against real servers: what is allowed works, what is not is refused in words that the client shows, and nothing of it arrives. */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { putBlueprint } from '../harness/blueprint.ts';
 import { Checks } from '../harness/checks.ts';
 import { Instance } from '../harness/instance.ts';
+import { freePort } from '../harness/listener.ts';
 import { startPostgres, startRedis } from './databases.ts';
 import type { Database } from './databases.ts';
 import { haveClients } from './packages.ts';
@@ -49,14 +49,6 @@ function makeFiles(folder: string): void {
   run('python3', ['-m', 'zipfile', '-c', join(folder, 'small-1.0.0-py3-none-any.whl'), 'small.py', 'small-1.0.0.dist-info'], join(folder, 'wheel'));
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((done) => server.close(done));
-  return port;
-}
-
 const check = new Checks();
 const started = performance.now();
 const folder = mkdtempSync('/tmp/nc-clients-');
@@ -85,15 +77,9 @@ try {
   const databases: Record<string, Database | undefined> = { postgres: await startPostgres(folder, await freePort(), toStop), redis: await startRedis(folder, await freePort(), toStop) };
   for (const [name, database] of Object.entries(databases)) if (!database) console.log(`CLIENT NOT TESTED: ${name} (no server is installed here)`);
 
-  mkdirSync(join(instance.root, 'etc/nemoclaw'), { recursive: true });
-  writeFileSync(join(instance.root, 'etc/nemoclaw/host.yaml'), 'demo: 0\n');
-  const blueprint = join(instance.state, 'blueprints/clients');
-  mkdirSync(blueprint, { recursive: true, mode: 0o755 });
-  writeFileSync(join(blueprint, 'blueprint.yaml'), 'apiVersion: nemoclaw.dev/v1\nkind: Blueprint\nname: clients\nversion: 1.0.0\ndescription: A shell with clients\nrole: support\nagent: { kind: shell }\nfiles: { sandbox: sandbox.yaml, network: network.yaml, inference: inference.yaml }\n');
-  writeFileSync(join(blueprint, 'inference.yaml'), 'providers:\n  - { name: local, kind: vllm, endpoint: "http://127.0.0.1:9/v1", model: none, location: local }\ndefault: local\n');
-  writeFileSync(join(blueprint, 'sandbox.yaml'), sandboxFile);
-  writeFileSync(join(blueprint, 'network.yaml'), networkFile({ web: web.port, postgres: databases['postgres']?.port ?? 1, redis: databases['redis']?.port ?? 2 }));
-  writeFileSync(join(blueprint, 'web-ca.pem'), web.caPem);
+  instance.configure();
+  const networkPolicy = networkFile({ web: web.port, postgres: databases['postgres']?.port ?? 1, redis: databases['redis']?.port ?? 2 });
+  putBlueprint(instance, 'clients', { sandbox: sandboxFile, network: networkPolicy }, { 'web-ca.pem': web.caPem });
   const workspace = join(folder, 'work');
   mkdirSync(workspace);
   cpSync(join(import.meta.dirname, 'programs'), join(workspace, 'programs'), { recursive: true });

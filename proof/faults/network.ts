@@ -1,6 +1,7 @@
 /** One sandbox attacks the data plane it shares, upstreams fail in every phase, and the data plane dies in the middle: the other sandbox is served, memory is bounded, doors stay closed, the record is whole. */
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { putBlueprint } from '../harness/blueprint.ts';
 import type { Checks } from '../harness/checks.ts';
 import { Instance, run, until, type Result } from '../harness/instance.ts';
 import { NetworkService } from './network-service.ts';
@@ -45,16 +46,8 @@ class Loaded {
   async start(): Promise<void> {
     const { instance } = this;
     this.port = await this.service.listen();
-    mkdirSync(join(instance.root, 'etc/nemoclaw'), { recursive: true });
-    writeFileSync(join(instance.root, 'etc/nemoclaw/host.yaml'), 'demo: 0\n');
-    const folder = join(instance.state, 'blueprints/loaded');
-    mkdirSync(folder, { recursive: true, mode: 0o755 });
-    const files = {
-      'blueprint.yaml': 'apiVersion: nemoclaw.dev/v1\nkind: Blueprint\nname: loaded\nversion: 1.0.0\ndescription: A shell\nrole: support\nagent: { kind: shell }\nfiles: { sandbox: sandbox.yaml, network: network.yaml, inference: inference.yaml }\n',
-      'inference.yaml': 'providers:\n  - { name: local, kind: vllm, endpoint: "http://127.0.0.1:9/v1", model: none, location: local }\ndefault: local\n',
-      'sandbox.yaml': sandboxFile, 'network.yaml': networkFile(this.port),
-    };
-    for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
+    instance.configure();
+    putBlueprint(instance, 'loaded', { sandbox: sandboxFile, network: networkFile(this.port) });
     for (const name of ['attacker', 'victim']) {
       const workspace = this.workspace(name);
       mkdirSync(workspace);

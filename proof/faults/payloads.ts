@@ -5,10 +5,11 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
+import { putBlueprint } from '../harness/blueprint.ts';
 import type { Checks } from '../harness/checks.ts';
 import { Instance, until } from '../harness/instance.ts';
 
-const network = (port: number): string => `networkPolicy:
+const networkFile = (port: number): string => `networkPolicy:
   name: payloads
   egress:
     allow:
@@ -67,17 +68,8 @@ export async function payloads(check: Checks): Promise<void> {
   ];
   const instance = new Instance();
   try {
-    mkdirSync(join(instance.root, 'etc/nemoclaw'), { recursive: true });
-    writeFileSync(join(instance.root, 'etc/nemoclaw/host.yaml'), 'demo: 0\n');
-    const folder = join(instance.state, 'blueprints/payloads');
-    mkdirSync(folder, { recursive: true, mode: 0o755 });
-    const files = {
-      'blueprint.yaml': 'apiVersion: nemoclaw.dev/v1\nkind: Blueprint\nname: payloads\nversion: 1.0.0\ndescription: A shell\nrole: support\nagent: { kind: shell }\nfiles: { sandbox: sandbox.yaml, network: network.yaml, inference: inference.yaml }\n',
-      'inference.yaml': 'providers:\n  - { name: local, kind: vllm, endpoint: "http://127.0.0.1:9/v1", model: none, location: local }\ndefault: local\n',
-      'sandbox.yaml': 'apiVersion: openshell.nvidia.com/v1\nkind: SandboxPolicy\nmetadata: { name: payloads }\nspec:\n  isolation: { network: restricted, filesystem: workspace, syscalls: standard }\n',
-      'network.yaml': network(port),
-    };
-    for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
+    instance.configure();
+    putBlueprint(instance, 'payloads', { network: networkFile(port) });
     const workspace = join(instance.root, 'work');
     mkdirSync(workspace);
     writeFileSync(join(workspace, 'agent.py'), agent);

@@ -1,6 +1,6 @@
 /** A private NemoClaw instance below a temporary root, driven only by its command line, as a person would. */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 export const checkout = resolve(import.meta.dirname, '../..');
@@ -52,6 +52,13 @@ export class Instance {
   }
   get env(): Record<string, string> {
     return { NEMOCLAW_ROOT: this.root, NO_COLOR: '1' };
+  }
+
+  /** Writes host.yaml: without the demo company's services, which listen on fixed ports that another instance may have. `more`: further lines. To be called before it starts. */
+  configure(more = ''): void {
+    const folder = join(this.root, 'etc/nemoclaw');
+    mkdirSync(folder, { recursive: true, mode: 0o755 });
+    writeFileSync(join(folder, 'host.yaml'), `demo: 0\n${more}`);
   }
 
   /** `./nemoclaw …` of the checkout, below this root. */

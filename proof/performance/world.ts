@@ -81,9 +81,7 @@ export class World {
     const upstream = new Upstream();
     const world = new World(instance, upstream, await upstream.listen(), programs);
     try {
-      const etc = join(instance.root, 'etc/nemoclaw');
-      mkdirSync(etc, { recursive: true, mode: 0o755 });
-      writeFileSync(join(etc, 'host.yaml'), 'demo: 0\n');
+      instance.configure();
       const up = await instance.cli(['up'], { timeoutMs: 300_000 });
       if (up.code !== 0) throw new Error(`nemoclaw up: ${up.out}${up.err}`);
       for (const ruled of [false, true]) {

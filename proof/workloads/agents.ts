@@ -1,5 +1,5 @@
 /** pi and opencode, each in a sandbox that NemoClaw made, at a small task with a scripted model; judged by the files they leave. */
-import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -53,8 +53,7 @@ class Model {
 export async function agents(check: Checks): Promise<void> {
   const instance = new Instance();
   try {
-    mkdirSync(join(instance.root, 'etc/nemoclaw'), { recursive: true, mode: 0o755 });
-    writeFileSync(join(instance.root, 'etc/nemoclaw/host.yaml'), 'demo: 0\n');
+    instance.configure();
     const up = await instance.cli(['up'], { timeoutMs: 300_000 });
     if (up.code !== 0) throw new Error(`nemoclaw up: ${up.out}${up.err}`);
     await Promise.all((Object.keys(pathArgument) as Kind[]).map((kind) => check.step(kind, () => agent(check, instance, kind))));

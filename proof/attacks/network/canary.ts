@@ -1,8 +1,8 @@
 /** Listeners that keep every byte they are sent: what an attack must not reach, or may reach in one form only. */
-import { once } from 'node:events';
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { createSecureContext, TLSSocket } from 'node:tls';
 import { createIntermediate, createLeafKey, createRootCa, mintLeaf } from '../../../layers/network-policy/src/certificate.ts';
+import { listenOn, type OpenListener } from '../../harness/listener.ts';
 
 /** One request as it arrived, byte for byte. */
 export interface Arrived {
@@ -64,12 +64,9 @@ function chunked(text: string, from: number): { readonly body: string; readonly 
   }
 }
 
-export interface Canary {
-  readonly port: number;
+export interface Canary extends OpenListener {
   /** The authority of its certificate; '' without TLS. */
   readonly caPem: string;
-  /** Connections accepted so far. */
-  readonly accepted: () => number;
   /** Every byte so far, connections one after the other. */
   readonly bytes: () => string;
   /** Whole requests, in order. */
@@ -80,21 +77,16 @@ export interface Canary {
   readonly halves: string[];
   /** What it answers; by default `canary`. */
   answer: (request: Arrived) => string;
-  /** Resolves when no connection is left. */
-  readonly idle: () => Promise<void>;
-  readonly close: () => Promise<void>;
 }
 
 export const fine = (body = 'canary', headers = ''): string => `HTTP/1.1 200 OK\r\ncontent-length: ${Buffer.byteLength(body)}\r\n${headers}\r\n${body}`;
 
 /** `host`: speaks TLS with a certificate for that name. `raw`: only keeps what comes. Listens on both address families. */
 export async function openCanary(options: { readonly host?: string; readonly raw?: boolean } = {}): Promise<Canary> {
-  const sockets = new Set<Socket>();
   const parts: string[] = [];
   const requests: Arrived[] = [];
   const faults: string[] = [];
   const halves: string[] = [];
-  let accepted = 0;
   const now = performance.timeOrigin + performance.now();
   const root = createRootCa('canary', now);
   const key = createLeafKey();
@@ -122,11 +114,7 @@ export async function openCanary(options: { readonly host?: string; readonly raw
       if (text !== '' && !options.raw) halves.push(text);
     });
   };
-  const server: Server = createServer((socket) => {
-    accepted += 1;
-    sockets.add(socket);
-    socket.on('error', () => undefined);
-    socket.once('close', () => sockets.delete(socket));
+  const listener = await listenOn('::', (socket) => {
     if (!context) {
       hear(socket);
       return;
@@ -135,20 +123,7 @@ export async function openCanary(options: { readonly host?: string; readonly raw
     tls.on('error', () => undefined);
     hear(tls);
   });
-  server.listen(0, '::');
-  await once(server, 'listening');
-  const canary: Canary = {
-    port: (server.address() as AddressInfo).port, caPem: context ? root.certPem : '', accepted: () => accepted, bytes: () => parts.join(''), requests, faults, halves, answer: () => fine(),
-    idle: async () => {
-      for (const socket of sockets) if (!socket.destroyed) await new Promise<void>((done) => socket.once('close', () => done()));
-    },
-    close: async () => {
-      const closed = once(server, 'close');
-      server.close();
-      for (const socket of sockets) socket.destroy();
-      await closed;
-    },
-  };
+  const canary: Canary = { ...listener, caPem: context ? root.certPem : '', bytes: () => parts.join(''), requests, faults, halves, answer: () => fine() };
   return canary;
 }
 

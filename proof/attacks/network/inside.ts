@@ -3,25 +3,13 @@ import { createSocket } from 'node:dgram';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
+import { putBlueprint } from '../../harness/blueprint.ts';
 import type { Checks } from '../../harness/checks.ts';
 import { Instance, run } from '../../harness/instance.ts';
 import { openCanary } from './canary.ts';
 import { program, tries } from './inside-program.ts';
 
-const sandboxFile = `apiVersion: openshell.nvidia.com/v1
-kind: SandboxPolicy
-metadata: { name: outward }
-spec:
-  isolation: { network: restricted, filesystem: workspace, syscalls: standard }
-`;
-
-function blueprint(instance: Instance, allowed: number, denied: number): void {
-  const folder = join(instance.state, 'blueprints/outward');
-  mkdirSync(folder, { recursive: true, mode: 0o755 });
-  writeFileSync(join(folder, 'blueprint.yaml'), 'apiVersion: nemoclaw.dev/v1\nkind: Blueprint\nname: outward\nversion: 1.0.0\ndescription: A shell that wants out\nrole: support\nagent: { kind: shell }\nfiles: { sandbox: sandbox.yaml, network: network.yaml, inference: inference.yaml }\n');
-  writeFileSync(join(folder, 'inference.yaml'), 'providers:\n  - { name: local, kind: vllm, endpoint: "http://127.0.0.1:9/v1", model: none, location: local }\ndefault: local\n');
-  writeFileSync(join(folder, 'sandbox.yaml'), sandboxFile);
-  writeFileSync(join(folder, 'network.yaml'), `networkPolicy:
+const networkFile = (allowed: number, denied: number): string => `networkPolicy:
   name: outward
   egress:
     allow:
@@ -30,8 +18,7 @@ function blueprint(instance: Instance, allowed: number, denied: number): void {
     deny:
       - { domain: allowed.example, paths: [/admin] }
       - domain: "*"
-`);
-}
+`;
 
 /** Addresses that this machine has besides loopback: to a sandbox they are as foreign as any. */
 const ownAddresses = (): string[] => Object.values(networkInterfaces()).flatMap((all) => (all ?? []).filter(({ internal, family }) => !internal && family === 'IPv4').map(({ address }) => address));
@@ -47,9 +34,8 @@ export async function fromInside(check: Checks, made: (instance: Instance) => vo
   udp.on('message', () => { datagrams += 1; });
   await new Promise<void>((done) => udp.bind(denied.port, '::', done));
   try {
-    mkdirSync(join(instance.root, 'etc/nemoclaw'), { recursive: true });
-    writeFileSync(join(instance.root, 'etc/nemoclaw/host.yaml'), 'demo: 0\n');
-    blueprint(instance, allowed.port, denied.port);
+    instance.configure();
+    putBlueprint(instance, 'outward', { network: networkFile(allowed.port, denied.port) });
     const workspace = join(instance.root, 'work');
     mkdirSync(workspace);
     const file = join(workspace, 'tries.py');

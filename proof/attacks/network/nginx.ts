@@ -1,9 +1,10 @@
 /** Debian's nginx, unpacked but not installed: in front of a canary it shows what it takes a request for. */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { connect, createServer, type AddressInfo } from 'node:net';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { run, until } from '../../harness/instance.ts';
+import { freePort } from '../../harness/listener.ts';
 
 export interface Nginx {
   readonly port: number;
@@ -29,10 +30,7 @@ export async function openNginx(upstream: number): Promise<Nginx | undefined> {
     rmSync(folder, { recursive: true, force: true });
     return undefined;
   }
-  const probe = createServer();
-  await new Promise<void>((done) => probe.listen(0, '127.0.0.1', done));
-  const { port } = probe.address() as AddressInfo;
-  await new Promise((done) => probe.close(done));
+  const port = await freePort();
   mkdirSync(join(folder, 'temp'));
   const paths = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder}/temp/${name};`).join(' ');
   writeFileSync(join(folder, 'nginx.conf'), `daemon off; master_process off; pid ${folder}/pid; error_log ${folder}/error crit;

@@ -1,43 +1,16 @@
 /** Servers that take what a careless one would take, and keep all of it: what arrives in any of their readings has arrived. */
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
-import { createServer, type AddressInfo, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
+import { listenOn, type OpenListener } from '../../../harness/listener.ts';
 
-export interface Listener {
-  readonly port: number;
+export interface Listener extends OpenListener {
   /** What was understood, in order. */
   readonly heard: string[];
-  readonly accepted: () => number;
-  /** Resolves when no connection is left. */
-  readonly idle: () => Promise<void>;
-  readonly close: () => Promise<void>;
 }
 
 async function listen(talk: (socket: Socket, heard: string[]) => void): Promise<Listener> {
-  const sockets = new Set<Socket>();
   const heard: string[] = [];
-  let accepted = 0;
-  const server = createServer({ allowHalfOpen: false }, (socket) => {
-    accepted += 1;
-    sockets.add(socket);
-    socket.on('error', () => undefined);
-    socket.once('close', () => sockets.delete(socket));
-    talk(socket, heard);
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return {
-    port: (server.address() as AddressInfo).port, heard, accepted: () => accepted,
-    idle: async () => {
-      for (const socket of sockets) if (!socket.destroyed) await new Promise<void>((done) => socket.once('close', () => done()));
-    },
-    close: async () => {
-      const closed = once(server, 'close');
-      server.close();
-      for (const socket of sockets) socket.destroy();
-      await closed;
-    },
-  };
+  return { ...(await listenOn('127.0.0.1', (socket) => talk(socket, heard))), heard };
 }
 
 /** Mail: a line ends by CR LF, LF or CR, and a message by a dot between any two of them. */
