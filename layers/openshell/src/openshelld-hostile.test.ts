@@ -1,13 +1,12 @@
 /** Hostile programs against calls that openshelld does: races, random arguments with dying tasks, storms of signals. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import type { SyscallHold } from '@nemoclaw/contract';
 import { TestInstance } from './openshelld-test-instance.ts';
 import type { TestService } from './openshelld-test-instance.ts';
+import { assertRace, buildHostile, raceCommand, raceRounds, races } from './openshelld-test-races.ts';
 
 const spec = (on: string): string => `isolation: { network: restricted, filesystem: workspace, syscalls: standard }, filesystem: { escalate: [{ path: /workspace/prod/**, on: [${on}] }] }`;
 
@@ -31,32 +30,21 @@ describe('hostile programs against calls that are asked about', { skip: process.
     registration = workspace.id;
     for (const name of ['prod', 'prod/deep', 'ok']) mkdirSync(join(folder, name));
     for (const name of ['prod/f', 'prod/deep/d', 'ok/f']) writeFileSync(join(folder, name), name);
-    for (const name of ['race-locks', 'fuzz-calls', 'signals']) {
-      const made = spawnSync('gcc', ['-D_GNU_SOURCE', '-O2', '-static', '-pthread', '-Wall', '-Wextra', '-Werror', '-o', join(folder, name), fileURLToPath(new URL(`../native/tests/${name}.c`, import.meta.url))], { encoding: 'utf8' });
-      assert.equal(made.status, 0, made.stderr);
-    }
+    for (const name of ['race-locks', 'fuzz-calls', 'signals']) buildHostile(name, folder);
   });
   after(async () => {
     await instance?.stop();
   });
 
   it('a hostile thread wins 0 of 3,000 for every call that is done in a locked folder', async () => {
-    await gateway.call('create', 'r', instance.plan(spec('write, create')), registration, 'worker:1');
+    const race = races[1];
+    await gateway.call('create', 'r', instance.plan(spec(race.on)), registration, 'worker:1');
     await gateway.order({ op: 'auto', verdict: 'deny' });
     const before = picture(join(folder, 'prod'));
-    const rounds = 3000;
-    const ways: [string, string][] = [
-      ['write', 'flip'], ['write', 'swap'], ['write', 'fd'], ['write', 'storm'], ['truncate', 'flip'], ['truncate', 'swap'], ['chmod', 'flip'], ['chmod', 'fd'], ['utimes', 'flip'], ['utimes', 'swap'],
-      ['create', 'swap'], ['create', 'fd'], ['mkdir', 'swap'], ['mkdir', 'fd'], ['symlink', 'swap'], ['link', 'swap'],
-    ];
-    for (const [call, how] of ways) {
-      const out = await run('r', `exec ./race-locks ${call} ${how} ${rounds}`);
-      console.log(`# ${call} ${how} ${rounds}: ${out.stdout.trim()}${out.stderr}`);
-      const counts = new Map([...out.stdout.matchAll(/(\w+)=(\d+)/g)].map((m) => [m[1], Number(m[2])]));
-      assert.equal(counts.get('lost'), 0, `${call} ${how}`);
-      assert.ok((counts.get('done') ?? 0) > 0, `${call} ${how}: nothing was ever done`);
-      if (how !== 'storm') assert.ok((counts.get('refused') ?? 0) > 0, `${call} ${how}: the locked folder was never met`);
-      await run('r', 'rm -rf ok; mkdir ok; rm -f link next');
+    for (const way of race.ways) {
+      const { stdout, stderr } = await run('r', raceCommand(race.program, way));
+      console.log(`# ${way} ${raceRounds}: ${stdout.trim()}${stderr}`);
+      assertRace(way, stdout + stderr);
     }
     assert.equal(picture(join(folder, 'prod')), before);
     await gateway.order({ op: 'auto', verdict: null });

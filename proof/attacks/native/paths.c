@@ -15,6 +15,7 @@
 #include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
+#include "../../../layers/openshell/native/tests/passing.h"
 #include "attempt.h"
 
 static int show(int fd) {
@@ -55,18 +56,11 @@ ATTEMPT(exchange, 3) {
 ATTEMPT(from_folder, 2) { return show(openat(open(arg[0], O_RDONLY | O_DIRECTORY), arg[1], O_RDONLY)); }
 /* FOLDER FILE: read through a descriptor that somebody else opened and sent. */
 ATTEMPT(sent, 2) {
-  int pair[2], got;
-  union { char space[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } control = {0};
-  char byte = 'x';
-  struct iovec data = {&byte, 1};
-  struct msghdr m = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+  int pair[2];
   if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0) return 1;
   int fd = open(arg[0], O_PATH | O_DIRECTORY);
-  *CMSG_FIRSTHDR(&m) = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-  memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)), &fd, sizeof fd);
-  if (fd < 0 || sendmsg(pair[0], &m, 0) < 0 || recvmsg(pair[1], &m, 0) < 0) return 1;
-  memcpy(&got, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof got);
-  return show(openat(got, arg[1], O_RDONLY));
+  if (fd < 0 || send_descriptor(pair[0], fd) < 0) return 1;
+  return show(openat(take_descriptor(pair[1]), arg[1], O_RDONLY));
 }
 /* FILE: mapped rather than read. */
 ATTEMPT(mapped, 1) {

@@ -2,6 +2,7 @@
  * Hostile processes against questions of the kernel: races KIND ROUNDS, in a folder with prod/may and prod/keep, where what is done to files is asked about, yes for `may` and no for `keep`.
  * While one process asks for the object that it may have, the other, which goes on running, puts the other object in its place. Prints how often something in prod/keep was lost.
  */
+#include "../../../layers/openshell/native/tests/passing.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -9,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -66,32 +66,9 @@ static int rewrite(void *unused) {
 }
 /* Descriptors by a socket, one of each, so that nobody knows which comes next. */
 static int pass(void *unused) {
-  for (unsigned n = 0; !over; n++) {
-    union {
-      char bytes[CMSG_SPACE(sizeof(int))];
-      struct cmsghdr header;
-    } control = {0};
-    char byte = 'x';
-    struct iovec data = {&byte, 1};
-    struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control.bytes};
-    control.header = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))};
-    memcpy(CMSG_DATA(&control.header), n * 2654435761u >> 31 ? &keep : &may, sizeof(int));
-    if (sendmsg(ends[0], &message, MSG_NOSIGNAL) < 0 && errno != EAGAIN) break;
-  }
+  for (unsigned n = 0; !over; n++)
+    if (send_descriptor(ends[0], n * 2654435761u >> 31 ? keep : may) < 0 && errno != EAGAIN) break;
   return unused != NULL;
-}
-
-static int passed(void) {
-  union {
-    char bytes[CMSG_SPACE(sizeof(int))];
-    struct cmsghdr header;
-  } control = {0};
-  char byte;
-  struct iovec data = {&byte, 1};
-  struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control.bytes};
-  int fd = -1;
-  if (recvmsg(ends[1], &message, 0) == 1 && control.header.cmsg_type == SCM_RIGHTS) memcpy(&fd, CMSG_DATA(&control.header), sizeof fd);
-  return fd;
 }
 
 static void make(const char *name) {
@@ -109,7 +86,7 @@ static long act(const char *kind) {
   if (strcmp(kind, "storm") == 0) return rename("one/f", "out");
   if (strcmp(kind, "redirect") == 0) return unlinkat(spot, "f", 0);
   if (strcmp(kind, "rewrite") == 0) return unlink(path);
-  int fd = passed(), error;
+  int fd = take_descriptor(ends[1]), error;
   long result = unlinkat(fd, "f", 0);
   error = errno;
   close(fd);

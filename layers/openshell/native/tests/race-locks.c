@@ -13,14 +13,6 @@
 #include <time.h>
 #include <unistd.h>
 
-static void *storm(void *unused) {
-  while (!over) {
-    rename("ok", "was");
-    rename("was", "ok");
-  }
-  return unused;
-}
-
 /* 0: it was done. */
 static int act(const char *call, int at, const char *name) {
   int fd = -1;
@@ -30,7 +22,7 @@ static int act(const char *call, int at, const char *name) {
   } else if (strcmp(call, "mkdir") == 0) {
     return mkdirat(at, name, 0700);
   } else if (strcmp(call, "truncate") == 0) {
-    char whole[96];
+    char whole[128];
     if (at == AT_FDCWD) return truncate(name, 0);
     snprintf(whole, sizeof whole, "/proc/self/fd/%d/%s", at, name);
     return truncate(whole, 0);
@@ -63,24 +55,18 @@ int main(int argc, char **argv) {
   int rounds = atoi(argv[3]), done = 0, refused = 0, other = 0, lost = 0;
   int makes = strcmp(call, "create") == 0 || strcmp(call, "mkdir") == 0 || strcmp(call, "symlink") == 0 || strcmp(call, "link") == 0;
   pthread_t thread;
-  void *(*attack)(void *) = strcmp(how, "flip") == 0 ? flip : strcmp(how, "swap") == 0 ? swap : strcmp(how, "storm") == 0 ? storm : redirect;
   struct stat before, after;
   make("ok/f");
-  folder = open("ok", O_RDONLY | O_DIRECTORY);
-  unlink("link");
-  if (folder < 0 || stat("prod/f", &before) < 0 || symlink("ok", "link") < 0) return 1;
-  if (makes) {
-    memcpy(path, "ok///n", 7);
-    if (attack == flip) return 2;
-  }
-  if (pthread_create(&thread, NULL, attack, NULL) != 0) return 1;
-  for (int i = 0; i < rounds; i++) {
-    char name[64];
+  if (stat("prod/f", &before) < 0) return 1;
+  const struct way *way = start_way(how, &thread);
+  if (!way || (makes && way->naming == BY_PATH)) return 2;
+  for (int i = 0; go_on(rounds, done, refused, other); i++) {
+    char name[64], space[96], through[160];
+    int at;
     if (makes) snprintf(name, sizeof name, "n%d", i);
     else snprintf(name, sizeof name, "f");
-    char through[160];
-    snprintf(through, sizeof through, attack == storm ? "ok/../prod/../ok/%s" : "link/%s", name);
-    int result = attack == flip ? act(call, AT_FDCWD, path) : attack == redirect ? act(call, folder, name) : act(call, AT_FDCWD, through);
+    const char *named = name_by(way, name, &at, space);
+    int result = act(call, at, named);
     if (result == 0) done++;
     else if (errno == EPERM || errno == EACCES || errno == EROFS) refused++;
     else other++;

@@ -11,8 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
-static void make(const char *name) {
-  int fd = open(name, O_CREAT | O_WRONLY, 0600);
+static void make(int at, const char *name) {
+  int fd = openat(at, name, O_CREAT | O_WRONLY, 0600);
   if (fd >= 0) close(fd);
 }
 
@@ -26,7 +26,7 @@ static int measure(int rounds, int removing) {
   struct timespec from, to;
   if (!took) return 1;
   for (int i = 0; i < rounds; i++) {
-    make("ok/t");
+    make(AT_FDCWD, "ok/t");
     clock_gettime(CLOCK_MONOTONIC, &from);
     int result = removing ? unlink("ok/t") : rename("ok/t", "ok/u");
     clock_gettime(CLOCK_MONOTONIC, &to);
@@ -44,14 +44,16 @@ int main(int argc, char **argv) {
   if (strcmp(argv[1], "time") == 0) return measure(rounds, 1);
   if (strcmp(argv[1], "time-rename") == 0) return measure(rounds, 0);
   pthread_t thread;
-  void *(*attack)(void *) = strcmp(argv[1], "flip") == 0 ? flip : strcmp(argv[1], "swap") == 0 ? swap : redirect;
-  memcpy(path, "ok///f", 7);
-  folder = open("ok", O_PATH | O_DIRECTORY);
-  if (folder < 0 || (symlink("ok", "link") < 0 && errno != EEXIST) || pthread_create(&thread, NULL, attack, NULL) != 0) return 1;
-  for (int i = 0; i < rounds; i++) {
-    make("ok/f");
-    make("prod/f");
-    long result = attack == flip ? unlink(path) : attack == swap ? unlink("link/f") : unlinkat(folder, "f", 0);
+  int ok = open("ok", O_PATH | O_DIRECTORY);
+  const struct way *way = ok < 0 ? NULL : start_way(argv[1], &thread);
+  if (!way) return 1;
+  while (go_on(rounds, done, refused, other)) {
+    make(ok, "f");
+    make(AT_FDCWD, "prod/f");
+    char space[96];
+    int at;
+    const char *name = name_by(way, "f", &at, space);
+    int result = at == AT_FDCWD ? unlink(name) : unlinkat(at, name, 0);
     if (result == 0) done++;
     else if (errno == EPERM || errno == EACCES) refused++;
     else other++;
