@@ -1,5 +1,6 @@
 /* Answers the kernel's questions about programs that a person decides on. What no rule names goes on at once; what nobody answers is denied. */
 #include "shim_starts.h"
+#include "shim_starts_mounts.h"
 #include "shim_starts_rules.h"
 #include "openshelld_text.h"
 #include "shim.h"
@@ -19,6 +20,8 @@
 #define WAITING_MAX 64
 #define CHECK_EVERY_MS 500
 #define EVENTS_AT_ONCE 64
+/* How long somebody outside may have moved a file to a name that a rule has, before it is asked about. */
+#define LET_BE_MS 1000
 
 /* A caller that waits. The kernel knows its question by the number of the descriptor, which must stay open until the answer. */
 struct start {
@@ -33,6 +36,7 @@ static struct start *starts;
 static int group = -1;
 static json_int_t last;
 static int64_t next_check;
+static int64_t ask_again; /* CLOCK_BOOTTIME ms; 0: no file is let be */
 
 int shim_starts_open(char *err, size_t size) {
   struct starts_mounts mounts = {.init = shim.sandbox.init, .root = shim.sandbox.root_fd};
@@ -134,7 +138,10 @@ static void hold(int fd, int tid, int rule) {
 static void decide(const struct fanotify_event_metadata *event) {
   int rule = starts_rule_of(event->fd);
   if (rule == STARTS_UNKNOWN) answer(event->fd, false);
-  else if (rule < 0 || is_openshelld(event->pid)) answer(event->fd, true);
+  else if (rule < 0) {
+    if (starts_let_be(group, event->fd) && ask_again == 0) ask_again = shim_clock() + LET_BE_MS;
+    answer(event->fd, true);
+  } else if (is_openshelld(event->pid)) answer(event->fd, true);
   else if (shim.monitor) {
     shim_tell(json_pack("{s:s,s:i,s:i}", "t", "start.would", "tid", event->pid, "rule", rule), &event->fd, 1);
     answer(event->fd, true);
@@ -160,6 +167,10 @@ static void end(struct start **link, const char *why, bool allow) {
 
 void shim_starts_tick(void) {
   int64_t now = shim_clock();
+  if (ask_again && now >= ask_again) {
+    starts_ask_again(group);
+    ask_again = 0;
+  }
   if (!starts || now < next_check) return;
   next_check = now + CHECK_EVERY_MS;
   for (struct start **link = &starts; *link;) {
@@ -174,8 +185,8 @@ void shim_starts_tick(void) {
 }
 
 int shim_starts_wait(int most) {
-  if (!starts) return most;
-  int64_t left = next_check - shim_clock();
+  if (!starts && !ask_again) return most;
+  int64_t left = (!starts || (ask_again && ask_again < next_check) ? ask_again : next_check) - shim_clock();
   int wait = left < 0 ? 0 : (int)left + 1;
   return most >= 0 && most < wait ? most : wait;
 }
