@@ -36,7 +36,7 @@ struct sandbox {
   bool synced; /* the shim has said everything it knows */
   char worker[32], registration[24]; /* registration: of the workspace, "" for none */
   int layer; /* folder of a workspace's layer that is kept, until the shim has it; -1 */
-  int layer_lock; /* alone: held as long as the sandbox is there, against other programs that use the same folder; -1 */
+  int layer_lock; /* alone: held, by the shim too, as long as the sandbox is there, against other programs that use the same folder; -1 */
   int manifest; /* what is protected in it, see openshelld_release.h; -1 */
   pid_t attached; /* of the worker process that has the listeners */
   struct channel channel;

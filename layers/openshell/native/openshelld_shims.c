@@ -259,7 +259,7 @@ int shim_start(struct sandbox *s, json_t *launch, int workspace) {
     json_decref(launch);
     return -1;
   }
-  shim_say(s, launch, (int[]){workspace, s->manifest, s->layer}, workspace < 0 ? 0 : s->layer >= 0 ? 3 : 2);
+  shim_say(s, launch, (int[]){workspace, s->manifest, s->layer, s->layer_lock}, workspace < 0 ? 0 : s->layer < 0 ? 2 : s->layer_lock < 0 ? 3 : 4);
   if (s->layer >= 0) close(s->layer);
   s->layer = -1;
   return 0;

@@ -22,7 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-struct shim shim = {.daemon.fd = -1, .listening = -1};
+struct shim shim = {.daemon.fd = -1, .listening = -1, .layer_lock = -1};
 
 int64_t shim_clock(void) {
   struct timespec now;
@@ -137,6 +137,7 @@ static void end(void) {
   shim_disk_close();
   (void)cgroup_kill(&shim.group);
   launch_destroy(&shim.sandbox);
+  shim_layer_free();
   int left = cgroup_remove(&shim.group, 500);
   if (!shim.alone) (void)unlink(shim.socket);
   shim_tell(json_pack("{s:s,s:s,s:b}", "t", "gone", "why", shim.why, "clean", left == 0), NULL, 0);

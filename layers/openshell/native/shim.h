@@ -1,7 +1,7 @@
 /*
  * The shim: parent of one sandbox's init, and keeper of its descriptors while openshelld is away.
  * Packets between openshelld and shim (SEQPACKET, JSON):
- *   openshelld -> shim   launch {sandbox, uid, plan, instance, worker, holdMs, bindRoots, devices, testing, alone, workspaceUid, workspaceGid, limits, socket, layerBytes?} fds [workspace, manifest, layer?]?   once, on descriptor 3
+ *   openshelld -> shim   launch {sandbox, uid, plan, instance, worker, holdMs, bindRoots, devices, testing, alone, workspaceUid, workspaceGid, limits, socket, layerBytes?} fds [workspace, manifest, layer?, its lock?]?   once, on descriptor 3
  *                        exec {n, execId, argv, env, cwd, tty}  fds [stdin, stdout, stderr, kept stdout, kept stderr] or with tty [slave, kept master]
  *                        exec.fds {n, execId}   exec.signal {execId, signal}   exec.resize {execId, rows, cols}   exec.done {execId}   freeze {n, frozen}   rules {escalate}
  *                        attached {worker, pid}   overtime.taken {}   held {nid, deadline, record} fds [parent, other parent?]   unheld {nid}   lsm.held {id, record}   lsm.unheld {id}   start.answer {n, allow}   keep {} fds [objects that have rules]   destroy {}
@@ -58,6 +58,7 @@ struct shim {
   bool ending;        /* all was killed, and the deadline is for that to be over */
   bool overtime;      /* openshelld has not taken it yet; */
   bool overtime_told; /* but this openshelld was told */
+  int layer_lock; /* alone: openshelld's, which so outlives it; -1 */
   struct launched sandbox;
   struct cgroup group;
   struct channel daemon; /* fd -1: openshelld is away */
@@ -81,6 +82,7 @@ int64_t shim_clock(void);
 void shim_tell(json_t *message, const int *fds, int count);
 /* shim_launch.c: descriptor 3's first packet becomes a running sandbox; on failure tells why and returns -1. */
 int shim_launch(void);
+void shim_layer_free(void); /* once nothing of the sandbox lives: another program may have the layer */
 json_t *shim_describe(const char *t);
 #define SHIM_OWN_FDS 6 /* calls, notify, tcp, udp, pts, root */
 #define SHIM_FDS (SHIM_OWN_FDS + LAUNCH_TWINS_MAX)

@@ -17,7 +17,13 @@ static long long bounded(json_t *plan, json_t *bounds, const char *name) {
   return bound > 0 && (asked == 0 || asked > bound) ? bound : asked;
 }
 
+void shim_layer_free(void) {
+  if (shim.layer_lock >= 0) close(shim.layer_lock);
+  shim.layer_lock = -1;
+}
+
 static int fail(const char *code, const char *error) {
+  shim_layer_free();
   shim_tell(json_pack("{s:s,s:s,s:s}", "t", "failed", "code", code, "error", error), NULL, 0);
   return -1;
 }
@@ -101,6 +107,10 @@ int shim_launch(void) {
   struct pollfd ready = {shim.daemon.fd, POLLIN, 0};
   if (poll(&ready, 1, 10000) <= 0 || packet_receive(shim.daemon.fd, &packet) <= 0) return -1;
   json_t *message = json_loadb(packet.data, packet.length, 0, NULL);
+  if (packet.count > 3) {
+    shim.layer_lock = packet.fds[3];
+    packet.fds[3] = -1;
+  }
   int result = message ? launch(message, packet.count > 0 ? packet.fds[0] : -1, packet.count > 1 ? packet.fds[1] : -1, packet.count > 2 ? packet.fds[2] : -1) : fail("plan", "not JSON");
   json_decref(message);
   packet_close_fds(&packet);

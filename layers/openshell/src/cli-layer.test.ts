@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { buildNative } from './native-build.ts';
+import { TestInstance } from './openshelld-test-instance.ts';
 
 const program = fileURLToPath(new URL('../bin/openshell.js', import.meta.url));
 const person = 64_906;
@@ -117,6 +118,40 @@ describe('a layer that a command alone leaves', process.getuid?.() === 0 ? {} : 
     assert.equal(again.out, 'x\n', again.err);
     assert.equal(layer(folder, 'commit').code, 0);
     assert.ok(existsSync(join(folder, 'there')));
+  });
+
+  it('is nobody else’s as long as anything runs in it, also when its openshelld was killed', async () => {
+    const folder = project('killed');
+    for (let round = 0; round < 6; round++) {
+      const child = spawn(process.execPath, [program, 'run', '--policy', policy, '--overlay', '--workspace', folder, '--state', state, '--', '/bin/sh', '-c', `echo ${round} >there; echo ready; exec sleep 1000`], { stdio: ['ignore', 'pipe', 'ignore'] });
+      const over = once(child, 'close');
+      try {
+        await once(child.stdout, 'data');
+        const below = (pid: number): number => TestInstance.children(pid)[0]?.pid ?? 0;
+        const daemon = below(child.pid ?? 0), shim = below(daemon), init = below(shim);
+        assert.ok(init > 0);
+        // As slow as it can be, once: what ends the sandbox does not even begin to.
+        if (round === 0) process.kill(shim, 'SIGSTOP');
+        process.kill(daemon, 'SIGKILL');
+        if (round === 0) {
+          try {
+            while (existsSync(`/proc/${daemon}`)) await new Promise((resolve) => setTimeout(resolve, 10));
+            assert.match(sh(folder, 'true').err, /the layer is in use/);
+            assert.match(layer(folder, 'discard').err, /NEMO_E_STATE/);
+            assert.ok(existsSync(`/proc/${init}`));
+          } finally {
+            process.kill(shim, 'SIGCONT');
+          }
+        }
+        let again = sh(folder, 'cat there');
+        for (let tries = 0; tries < 200 && again.code !== 0; tries++) again = sh(folder, 'cat there');
+        assert.ok(!existsSync(`/proc/${init}`));
+        assert.equal(again.out, `${round}\n`, again.err);
+      } finally {
+        child.kill('SIGKILL');
+      }
+      await over;
+    }
   });
 
   it('is refused where it cannot be kept, or makes no sense', () => {
