@@ -9,15 +9,17 @@ interface Manifest {
   readonly name: string;
   readonly exports?: unknown;
   readonly dependencies?: Readonly<Record<string, string>>;
+  readonly optionalDependencies?: Readonly<Record<string, string>>;
 }
 
 const repository = fileURLToPath(new URL('..', import.meta.url));
 const readManifest = (folder: string): Manifest => JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as Manifest;
 const installed = (name: string): string => join(repository, 'node_modules', name);
 
-/** Every package that `manifest` needs, and those they need. */
+/** Every package that `manifest` needs, and those they need; of what it can do without, what is here. */
 function needed(manifest: Manifest, found = new Set<string>()): Set<string> {
-  for (const name of Object.keys(manifest.dependencies ?? {})) {
+  const optional = Object.keys(manifest.optionalDependencies ?? {}).filter((name) => existsSync(installed(name)));
+  for (const name of [...Object.keys(manifest.dependencies ?? {}), ...optional]) {
     if (found.has(name)) continue;
     found.add(name);
     needed(readManifest(installed(name)), found);

@@ -111,6 +111,10 @@ export type GatewayToWorker =
   /** Pending keys known to the gateway, so that a repeat re-attaches: sent with configure and on change. */
   | { readonly t: 'pending'; readonly sandbox: string; readonly entries: readonly { readonly key: string; readonly approvalId: string }[] };
 
+/** What searches long bodies: the detectors alone, or with Hyperscan before them. */
+export const scanners = ['hyperscan', 'typescript'] as const;
+export type ScannerName = (typeof scanners)[number];
+
 export type WorkerToGateway =
   | { readonly t: 'configured'; readonly sandbox: string; readonly version: number; readonly error?: string }
   | { readonly t: 'flushed'; readonly flushId: number; readonly sandbox: string }
@@ -123,6 +127,8 @@ export type WorkerToGateway =
   | { readonly t: 'credential.renew'; readonly id: number; readonly sandbox: string; readonly placeholder: string }
   /** For the worker after this one; all that were ever used. */
   | { readonly t: 'rates'; readonly sandbox: string; readonly rates: readonly RateLeft[] }
+  /** Sent over a new link, when it is known, and when it changes. */
+  | { readonly t: 'searches'; readonly scanner: ScannerName }
   | { readonly t: 'usage'; readonly sandbox: string; readonly requests: number; readonly bytesOut: number; readonly tokens: number };
 
 /** HoldRequest as JSON: maps become entry lists. */

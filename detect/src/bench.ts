@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import type { Figure } from '@nemoclaw/contract';
 import { score } from './evaluate.ts';
 import { generateDocuments } from './generate.ts';
-import { fetchHyperscan } from './hyperscan-setup.ts';
+import { findHyperscan } from './hyperscan-setup.ts';
+import { loadHyperscan } from './hyperscan.ts';
 import { scan } from './scan.ts';
 
 /** Names of what is measured here. `pii.throughput.hyperscan` only where the library is there. */
@@ -26,10 +27,11 @@ function benchDetect(rounds = 60, tell: (why: string) => void = () => undefined)
   const code = realText(/\.(?:[cm]?js|ts)$/, 4_000_000);
   const readmes = realText(/\.md$/i, 2_000_000);
   const real = Buffer.concat([Buffer.from(code, 'latin1'), Buffer.from(readmes, 'latin1')]);
-  const hyperscan = fetchHyperscan(tell);
+  const library = findHyperscan(tell);
+  const hyperscan = library === undefined ? undefined : loadHyperscan(tell, library);
   return {
     'pii.throughput': rate(Buffer.from(text), scan, rounds),
-    ...(hyperscan ? { 'pii.throughput.hyperscan': { ...rate(real, (bytes) => hyperscan.scan(bytes), rounds / 6), peers: { javascript: rate(real, scan, rounds / 6) } } } : {}),
+    ...(hyperscan ? { 'pii.throughput.hyperscan': { ...rate(real, (bytes) => hyperscan(bytes), rounds / 6), peers: { javascript: rate(real, scan, rounds / 6) } } } : {}),
     'pii.precision': single(all?.precision ?? 0),
     'pii.recall': single(all?.recall ?? 0),
     'pii.mistaken.code': falsePositives(code),

@@ -1,34 +1,38 @@
-/** For tests and benchmarks: Hyperscan as the host has it, or fetched beside the packages, without installing anything. */
+/** For tests and benchmarks: Hyperscan's library as the host has it, or the distribution's package unpacked beside ours. As a program it prints where that is. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { loadHyperscan, type Hyperscan } from './hyperscan.ts';
+import { hyperscanLibrary, loadHyperscan } from './hyperscan.ts';
 
-const folder = join(import.meta.dirname, '../../node_modules/.cache/nemoclaw-hyperscan');
-const koffiVersion = '3.3.4';
+const cache = join(import.meta.dirname, '../../node_modules/.cache');
+const unpacked = join(cache, 'libhyperscan5');
 
-/** Undefined, with the reason told, where neither the host has it nor it can be fetched (koffi from the npm registry, libhyperscan5 from the distribution). */
-export function fetchHyperscan(tell: (why: string) => void): Hyperscan | undefined {
-  const installed = loadHyperscan(() => undefined);
-  if (installed) return installed;
+/** A name or path for `loadHyperscan`; undefined, with the reason told, where the host does not have it and it cannot be fetched either. */
+export function findHyperscan(tell: (why: string) => void): string | undefined {
+  if (loadHyperscan(() => undefined)) return hyperscanLibrary;
   try {
-    mkdirSync(folder, { recursive: true });
-    const options = { cwd: folder, stdio: 'ignore', timeout: 60_000 } as const;
-    const koffi = join(folder, 'node_modules/koffi/index.js');
-    const npm = join(process.execPath, '../../lib/node_modules/npm/bin/npm-cli.js');
-    const words = ['install', '--prefix', folder, '--no-save', '--no-audit', '--no-fund', '--ignore-scripts', '--fetch-retries=0', `koffi@${koffiVersion}`];
-    if (!existsSync(koffi)) execFileSync(existsSync(npm) ? process.execPath : 'npm', existsSync(npm) ? [npm, ...words] : words, options);
-    const libraries = join(folder, 'usr/lib');
-    if (!existsSync(libraries)) {
-      execFileSync('apt-get', ['download', 'libhyperscan5'], options);
-      const file = readdirSync(folder).find((name) => name.startsWith('libhyperscan5') && name.endsWith('.deb'));
-      if (file === undefined) throw new Error('libhyperscan5 cannot be fetched');
-      execFileSync('dpkg', ['-x', file, '.'], options);
-    }
-    const library = readdirSync(libraries, { recursive: true, encoding: 'utf8' }).find((name) => name.endsWith('/libhs.so.5'));
-    return loadHyperscan(tell, koffi, join(libraries, library ?? 'libhs.so.5'));
+    if (!existsSync(unpacked)) unpack();
+    const found = readdirSync(unpacked, { recursive: true, encoding: 'utf8' }).find((name) => name.endsWith(`/${hyperscanLibrary}`));
+    if (found !== undefined) return join(unpacked, found);
+    tell(`libhyperscan5 has no ${hyperscanLibrary}`);
   } catch (error) {
-    tell(`Hyperscan cannot be fetched: ${error instanceof Error ? (error.message.split('\n')[0] ?? '') : ''}`);
-    return undefined;
+    tell(`libhyperscan5 cannot be fetched: ${error instanceof Error ? (error.message.split('\n')[0] ?? '') : ''}`);
+  }
+  return undefined;
+}
+
+/** Put in place in one step: several test files may want it at once. */
+function unpack(): void {
+  mkdirSync(cache, { recursive: true });
+  const folder = mkdtempSync(join(cache, 'fetched-'));
+  try {
+    const options = { cwd: folder, stdio: 'ignore', timeout: 60_000 } as const;
+    execFileSync('apt-get', ['download', 'libhyperscan5'], options);
+    execFileSync('dpkg', ['-x', ...readdirSync(folder), 'files'], options);
+    if (!existsSync(unpacked)) renameSync(join(folder, 'files'), unpacked);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
   }
 }
+
+if (import.meta.main) process.stdout.write(findHyperscan((why) => process.stderr.write(`${why}\n`)) ?? '');

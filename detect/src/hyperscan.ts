@@ -1,77 +1,136 @@
 /**
- * The scanner with Hyperscan before it, where the host has libhyperscan and koffi: the library says where something could start, the scanner's own pass looks there
- * and nowhere else. The findings are those of `scan`; a test holds the two together. Neither is a dependency: without them everything works, at the scanner's own speed.
+ * The scanner with Hyperscan before it, where the host has the library and the package that calls it: the library says where something could start, the scanner's own pass
+ * looks there and nowhere else. The findings are those of `scan`, which tests hold it to; where the library is not there or fails, `scan` itself does it all.
  */
 import { createRequire } from 'node:module';
-import { settle, type Finding } from './finding.ts';
-import { patterns, safeBefore } from './hyperscan-patterns.ts';
+import type { ScannerName } from '@nemoclaw/contract';
+import type { Finding } from './finding.ts';
+import { isSafeBefore, patterns } from './hyperscan-patterns.ts';
 import { pass, type Position } from './pass.ts';
-
-export interface Hyperscan {
-  /** As `scan(bytes)`. Inputs are at most 4 GiB. Throws where the library fails. */
-  scan(bytes: Uint8Array): Finding[];
-}
+import { Runs } from './runs.ts';
+import { lookEverywhere, scan, scanBy, type Look, type Scan } from './scan.ts';
 
 /** What is used of koffi (https://koffi.dev). */
 interface Koffi {
-  load(path: string): { func(signature: string): (...args: readonly unknown[]) => unknown };
-  proto(signature: string): unknown;
+  load(path: string): { func: ((signature: string) => NativeCall) & ((name: string, result: string, parameters: readonly unknown[]) => NativeCall) };
+  proto(result: string, parameters: readonly string[]): unknown;
+  pointer(to: unknown): unknown;
 }
 
+type NativeCall = (...args: readonly unknown[]) => unknown;
+
+/** As the dynamic loader finds it: Debian's libhyperscan5. */
+export const hyperscanLibrary = 'libhs.so.5';
+const koffiPackage = `@koromix/koffi-linux-${process.arch}`;
+
+// Of hs.h: flags of an expression (a dot and a class match any byte, also a line end), the mode, and what `hs_scan` says when it was told to stop.
 const caselessFlag = 1;
-/** A dot and a class match any byte, also a line end. */
 const dotAllFlag = 2;
 const blockMode = 1;
+const stopped = -3;
+
+/** Characters of a text for which the library costs more than it saves. */
+const shortest = 2048;
+/** With more places than this, and one for every so many characters, the scanner alone is the faster one: each costs about a microsecond. */
+const fewPlaces = 64;
+const charactersAPlace = 256;
 
 /**
- * Loads both, compiles the patterns (a few hundred ms). Undefined, with the reason told to `tell`, where one of them is not there or does not work.
- * `koffi`: a module name or path; `library`: a name for the dynamic loader, or a path.
+ * Loads both and compiles the patterns (some 100 ms). Undefined, with the reason told to `tell`, where one of them is not there or does not work.
+ * The scanner throws where the library fails. `library`: a name for the dynamic loader, or a path. `least`: characters of a text from which on the library is asked.
  */
-export function loadHyperscan(tell: (why: string) => void, koffi = 'koffi', library = 'libhs.so.5'): Hyperscan | undefined {
+export function loadHyperscan(tell: (why: string) => void, library: string = hyperscanLibrary, least = shortest): Scan | undefined {
   try {
-    return prepare(createRequire(import.meta.url)(koffi) as Koffi, library);
+    const look = prepare(createRequire(import.meta.url)(koffiPackage) as Koffi, library, least);
+    const found: Scan = (input, options) => scanBy(look, input, options);
+    const sample = `${'some words and then '.repeat(shortest / 20)}, mail a.person@example.com, card 4111 1111 1111 1111\n{"password": "hunter22"}`;
+    if (JSON.stringify(found(sample)) !== JSON.stringify(scan(sample))) throw new Error('it does not find what it should');
+    return found;
   } catch (error) {
-    tell(`Hyperscan is not used: ${error instanceof Error ? (error.message.split('\n')[0] ?? '') : 'it does not load'}`);
+    tell(reasonOf(error));
     return undefined;
   }
 }
 
-function prepare(koffi: Koffi, library: string): Hyperscan {
+/** Which scanner is in use, and why not the other one ('' for Hyperscan). */
+export type ToldScanner = (scanner: ScannerName, why: string) => void;
+
+/** `scan`, with Hyperscan before it from now on and until it fails, if it ever does: nothing is left unsearched by that. `tell` hears which one it is, at once and when that changes. Never throws. */
+export function fastestScan(tell: ToldScanner, library?: string): Scan {
+  let ahead = loadHyperscan((why) => tell('typescript', why), library);
+  if (ahead) tell('hyperscan', '');
+  return (input, options) => {
+    try {
+      if (ahead) return ahead(input, options);
+    } catch (error) {
+      ahead = undefined;
+      tell('typescript', reasonOf(error));
+    }
+    return scan(input, options);
+  };
+}
+
+const reasonOf = (error: unknown): string => (error instanceof Error ? (error.message.split('\n')[0] ?? '') : 'it does not work');
+
+function prepare(koffi: Koffi, library: string, least: number): Look {
   const hs = koffi.load(library);
-  koffi.proto('int NemoclawMatch(uint id, uint64_t from, uint64_t to, uint flags, void *context)');
+  const onMatch = koffi.pointer(koffi.proto('int', ['uint', 'uint64_t', 'uint64_t', 'uint', 'void *']));
   const compile = hs.func('int hs_compile_multi(const char **expressions, const uint *flags, const uint *ids, uint count, uint mode, void *platform, _Out_ void **db, _Out_ void **error)');
   const allocate = hs.func('int hs_alloc_scratch(void *db, _Inout_ void **scratch)');
-  const run = hs.func('int hs_scan(void *db, const uint8_t *data, uint length, uint flags, void *scratch, NemoclawMatch *matched, void *context)');
+  const run = hs.func('hs_scan', 'int', ['void *', 'const uint8_t *', 'uint', 'uint', 'void *', onMatch, 'void *']);
   const [db, failure, scratch]: [unknown[], unknown[], unknown[]] = [[null], [null], [null]];
   const flags = patterns.map(({ caseless }) => (caseless ? caselessFlag | dotAllFlag : dotAllFlag));
   const compiled = compile(patterns.map(({ expression }) => expression), flags, patterns.map((_, i) => i), patterns.length, blockMode, null, db, failure);
   if (compiled !== 0) throw new Error('the patterns do not compile');
   if (allocate(db[0], scratch) !== 0) throw new Error('no memory for the library');
-  return {
-    scan: (bytes) => {
-      // The library takes no empty text.
-      if (bytes.length === 0) return [];
-      const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
-      const out: Finding[] = [];
-      const position: Position = { at: 0, word: -1 };
-      const look = (id: number, _from: bigint | number, to: bigint | number): number => {
-        const end = Number(to);
-        if (end > position.at) goTo(text, position, end, patterns[id]?.fromScheme === true, out);
-        return 0;
-      };
-      if (run(db[0], bytes, bytes.byteLength, 0, scratch[0], look, null) !== 0) throw new Error('the library failed on this text');
-      return settle(out);
-    },
+
+  /** Where something could end that begins as a pattern does, in order; undefined where that is nearly everywhere. */
+  const placesIn = (text: string): readonly Place[] | undefined => {
+    const bytes = bytesOf(text);
+    const places: Place[] = [];
+    const most = fewPlaces + text.length / charactersAPlace;
+    // It only takes down: what is done with it is done when the library is left.
+    const matched = (id: number, _from: bigint | number, to: bigint | number): number => {
+      places.push({ end: Number(to), fromScheme: patterns[id]?.fromScheme === true });
+      return places.length > most ? 1 : 0;
+    };
+    const said = run(db[0], bytes, bytes.length, 0, scratch[0], matched, null);
+    if (said === stopped) return undefined;
+    if (said !== 0) throw new Error(`the library failed on a text (${String(said)})`);
+    // The library promises no order.
+    return places.sort((a, b) => a.end - b.end);
+  };
+  return (text, out) => {
+    const places = text.length < least ? undefined : placesIn(text);
+    if (!places) return lookEverywhere(text, out);
+    const [position, runs]: [Position, Runs] = [{ at: 0, word: -1 }, new Runs()];
+    for (const place of places) if (place.end > position.at) goTo(text, position, place, runs, out);
   };
 }
 
+interface Place {
+  readonly end: number;
+  readonly fromScheme: boolean;
+}
+
+/** One byte for each UTF-16 unit. What is no byte becomes one that no pattern names, but for the one such character between digits (`isSeparator` in numbers.ts). */
+function bytesOf(text: string): Buffer {
+  const bytes = Buffer.from(text, 'latin1');
+  if (!/[^\x00-\xff]/.test(text)) return bytes;
+  for (let i = 0; i < text.length; i += 1) {
+    const c = text.charCodeAt(i);
+    if (c > 0xff) bytes[i] = c === 0x2011 ? 45 : 0x80;
+  }
+  return bytes;
+}
+
 /** Has the pass look at what ends at `end`, from the last place before it where it can start anew. */
-function goTo(text: string, position: Position, end: number, fromScheme: boolean, out: Finding[]): void {
+function goTo(text: string, position: Position, { end, fromScheme }: Place, runs: Runs, out: Finding[]): void {
   let start = fromScheme ? text.lastIndexOf('//', end) - 1 : end - 1;
-  while (start > position.at && !safeBefore.has(text.charCodeAt(start - 1))) start -= 1;
+  while (start > position.at && isSafeBefore[text.charCodeAt(start - 1)] === 0) start -= 1;
   if (start > position.at) {
     position.at = start;
     position.word = -1;
   }
-  pass(text, position, end, out);
+  pass(text, position, end, out, runs);
 }

@@ -12,11 +12,21 @@ export interface ScanOptions {
  * Finds personal data and secrets in a string or in bytes (taken as ASCII-compatible; offsets are then byte offsets).
  * Findings are sorted and do not overlap. Never throws. Encoded or compressed content must be decoded by the caller.
  */
-export function scan(input: string | Uint8Array, options: ScanOptions = {}): Finding[] {
+export type Scan = (input: string | Uint8Array, options?: ScanOptions) => Finding[];
+
+export const scan: Scan = (input, options) => scanBy(lookEverywhere, input, options);
+
+/** Appends what stands in a text, in no strict order. */
+export type Look = (text: string, out: Finding[]) => void;
+
+export const lookEverywhere: Look = (text, out) => pass(text, { at: 0, word: -1 }, text.length, out);
+
+/** As `scan`, with another way over the text. */
+export function scanBy(look: Look, input: string | Uint8Array, options: ScanOptions = {}): Finding[] {
   const isText = typeof input === 'string';
   const text = isText ? input : Buffer.from(input.buffer, input.byteOffset, input.byteLength).toString('latin1');
   const out: Finding[] = [];
-  pass(text, { at: 0, word: -1 }, text.length, out);
+  look(text, out);
   if (options.known) {
     const known = compileKnown(options.known);
     findKnown(text, isText ? known.index : known.byteIndex, out);

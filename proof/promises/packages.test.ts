@@ -42,8 +42,8 @@ test('production versions are pinned exactly', () => {
   ];
   const loose: string[] = [];
   for (const path of manifests) {
-    const manifest: { dependencies?: Record<string, string> } = JSON.parse(read(path).text);
-    for (const [name, range] of Object.entries(manifest.dependencies ?? {})) if (!/^\d+\.\d+\.\d+$/.test(range)) loose.push(`${path}: ${name}@${range}`);
+    const manifest: { dependencies?: Record<string, string>; optionalDependencies?: Record<string, string> } = JSON.parse(read(path).text);
+    for (const [name, range] of Object.entries({ ...manifest.dependencies, ...manifest.optionalDependencies })) if (!/^\d+\.\d+\.\d+$/.test(range)) loose.push(`${path}: ${name}@${range}`);
   }
   assert.deepEqual(loose, []);
 });
@@ -51,9 +51,11 @@ test('production versions are pinned exactly', () => {
 test('the lockfile says what every package.json says', () => {
   const wrong: string[] = [];
   for (const [folder, entry] of Object.entries(lock.packages).filter(([path]) => !path.startsWith('node_modules/'))) {
-    const manifest: { dependencies?: Record<string, string> } = JSON.parse(read(folder === '' ? 'package.json' : `${folder}/package.json`).text);
-    const locked = (entry as { dependencies?: Record<string, string> }).dependencies ?? {};
-    for (const name of new Set([...Object.keys(manifest.dependencies ?? {}), ...Object.keys(locked)])) if (manifest.dependencies?.[name] !== locked[name]) wrong.push(`${folder}: ${name}`);
+    const manifest = JSON.parse(read(folder === '' ? 'package.json' : `${folder}/package.json`).text) as Record<string, unknown>;
+    for (const field of ['dependencies', 'optionalDependencies']) {
+      const [said, locked] = [manifest, entry as Record<string, unknown>].map((one) => (one[field] ?? {}) as Record<string, string>);
+      for (const name of Object.keys({ ...said, ...locked })) if (said?.[name] !== locked?.[name]) wrong.push(`${folder}: ${name}`);
+    }
   }
   assert.deepEqual(wrong, []);
 });

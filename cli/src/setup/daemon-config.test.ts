@@ -1,4 +1,4 @@
-/** What host.yaml decides: the demo services, the devices. */
+/** What host.yaml decides: the demo services, the devices, the library that searches. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { placesFrom } from '../places.ts';
@@ -19,4 +19,11 @@ test('gpu: only paths below /dev reach openshelld', () => {
   assert.deepEqual([devices('demo: 0'), devices('gpu: [/dev/nvidia*, /dev/dri/renderD128]')], [[], ['/dev/nvidia*', '/dev/dri/renderD128']]);
   for (const bad of ['/dev', '/dev/', '/etc/x', '/dev/../etc/x', '/dev/.x', 'dev/x', '/dev/a b', '[/dev/x', '5']) assert.throws(() => parseBounds(`gpu: [${JSON.stringify(bad)}]`, 'host.yaml'), /gpu must be a list/, bad);
   assert.throws(() => parseBounds('gpu: /dev/nvidia0', 'host.yaml'), /gpu must be a list/);
+});
+
+test('hyperscan: 0 reaches the data plane, and nothing else does', () => {
+  const services = (text: string): string => JSON.stringify(daemonConfig(placesFrom({ NEMOCLAW_ROOT: '/tmp/none' }), identities, parseBounds(text, 'host.yaml'))['services']);
+  assert.match(services('hyperscan: 0'), /worker\.ts.*"NEMOCLAW_HYPERSCAN":"0"/);
+  for (const text of ['hyperscan: 1', 'demo: 0']) assert.doesNotMatch(services(text), /HYPERSCAN/);
+  assert.throws(() => parseBounds('hyperscan: never', 'host.yaml'), /hyperscan must be a whole number/);
 });

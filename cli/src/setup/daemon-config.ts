@@ -20,10 +20,12 @@ export interface HostBounds {
   readonly demo: number;
   /** Devices that `gpuAccess: full` may show: paths below /dev, `*` within a name. */
   readonly gpu: readonly string[];
+  /** 1: libhyperscan, where this host has it, searches long bodies before the detectors do; 0: it never does. */
+  readonly hyperscan: number;
   /** `address:port` on which calls into sandboxes are taken; '': none. */
   readonly ingress: string;
 }
-export const defaultBounds: HostBounds = { sandboxes: 512, memoryBytes: 0, pids: 0, cpuMillis: 0, workers: 1, holdSeconds: 900, demo: 1, gpu: [], ingress: '' };
+export const defaultBounds: HostBounds = { sandboxes: 512, memoryBytes: 0, pids: 0, cpuMillis: 0, workers: 1, holdSeconds: 900, demo: 1, hyperscan: 1, gpu: [], ingress: '' };
 
 const hostYaml = `# What root allows on this host. A policy may ask for less, never for more; 0 means no bound.
 # Read by \`nemoclaw up\`.
@@ -37,6 +39,8 @@ workers: ${defaultBounds.workers}
 holdSeconds: ${defaultBounds.holdSeconds}
 # 1: the scripted model and the demo company's services run (ports 8930 and 8931 on loopback); 0: they do not
 demo: ${defaultBounds.demo}
+# 1: where this host has Debian's libhyperscan5 (C++), the data plane searches long bodies with it before its own detectors do; 0: never
+hyperscan: ${defaultBounds.hyperscan}
 # devices that a policy with gpuAccess: full shows, e.g. [/dev/nvidia*, /dev/dri/renderD*]; only what every user may open (mode 666) can be of use to an agent
 gpu: []
 # where calls into sandboxes are taken (ingress rules), e.g. 0.0.0.0:8443; empty: nowhere. Beyond loopback it needs certificate.pem and key.pem in the gateway's folder, in ingress/
@@ -87,7 +91,7 @@ export function agentUids(root: string): { first: number; count: number } {
 export function daemonConfig(places: Places, { operatorsGid, users }: Identities, bounds: HostBounds): Record<string, unknown> {
   const agents = agentUids(places.root);
   // run, state, prefix and the identities openshelld tells every service by itself
-  const env = { NEMOCLAW_LIB: '{lib}', NEMOCLAW_BLUEPRINTS: '{lib}/blueprints', NEMOCLAW_AGENTS: '{state}/agents', ...(bounds.demo === 0 ? {} : { NEMOCLAW_DEMO_DIR: '{state}/demo' }), ...(bounds.ingress === '' ? {} : { NEMOCLAW_INGRESS: bounds.ingress }) };
+  const env = { NEMOCLAW_LIB: '{lib}', NEMOCLAW_BLUEPRINTS: '{lib}/blueprints', NEMOCLAW_AGENTS: '{state}/agents', ...(bounds.demo === 0 ? {} : { NEMOCLAW_DEMO_DIR: '{state}/demo' }), ...(bounds.hyperscan === 0 ? { NEMOCLAW_HYPERSCAN: '0' } : {}), ...(bounds.ingress === '' ? {} : { NEMOCLAW_INGRESS: bounds.ingress }) };
   // A gateway that was idle for minutes would compile its policy code anew, at four times the time of a change.
   const kept = ['--no-flush-bytecode'];
   // A worker's garbage is dead within milliseconds: with more room (MiB) it is collected less often, and less of what is still in use is copied each time.

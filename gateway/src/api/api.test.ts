@@ -224,6 +224,12 @@ describe('routes', () => {
     assert.equal(status.singleOperator, true);
     const doctor = doctorViewSchema.parse((await api.call('GET', '/v1/doctor')).json);
     assert.ok(doctor.checks.every((check) => check.state !== 'failed'));
+    const searched = async (): Promise<string> => doctorViewSchema.parse((await api.call('GET', '/v1/doctor')).json).checks.find(({ name }) => name === 'search')?.text ?? '';
+    assert.match(await searched(), /no data plane has said/);
+    for (const [scanner, text] of [['hyperscan', /searched by hyperscan/], ['typescript', /detectors in typescript alone/]] as const) {
+      api.world.worker.say({ t: 'searches', scanner });
+      for (const until = performance.now() + 10_000; !text.test(await searched()); ) assert.ok(performance.now() < until, scanner);
+    }
     assert.deepEqual(z.array(blueprintViewSchema).parse((await api.call('GET', '/v1/blueprints')).json).map((one) => one.problem), ['']);
     assert.equal(policyViewSchema.parse((await api.call('GET', '/v1/sandboxes/helper/policy')).json).version, 1);
     const applied = policyAppliedSchema.parse((await api.call('PUT', '/v1/sandboxes/helper/policy', { files: { 'approvals.yaml': 'timeout: 2m\n' } })).json);

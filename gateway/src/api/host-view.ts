@@ -1,5 +1,5 @@
 /** What this host enforces, in plain words, from the facts that openshelld found. */
-import type { DoctorView, HostView, StatusView } from '@nemoclaw/contract';
+import type { DoctorView, HostView, ScannerName, StatusView } from '@nemoclaw/contract';
 import type { House } from '../house.ts';
 
 type Facts = Readonly<Record<string, unknown>>;
@@ -70,6 +70,13 @@ export async function statusView(house: House, views: StatusView['sandboxes']): 
   };
 }
 
+/** The engine that searches long bodies; all workers have the same, unless it failed in one. */
+function searchText(scanners: readonly ScannerName[]): string {
+  if (scanners.length === 0) return 'Long bodies: no data plane has said yet what searches them.';
+  if (scanners.every((one) => one === 'hyperscan')) return 'Long bodies are searched by hyperscan, then by the detectors in typescript.';
+  return `Long bodies are searched by the detectors in typescript${scanners.includes('hyperscan') ? ', with hyperscan before them only in some data planes: the record says why' : ' alone: hyperscan is not installed, switched off in host.yaml, or failed, which is then on record'}.`;
+}
+
 export async function doctorView(house: House): Promise<DoctorView> {
   const [found, record] = await Promise.all([facts(house), house.record.status()]);
   const host = hostView(found ?? {});
@@ -83,6 +90,7 @@ export async function doctorView(house: House): Promise<DoctorView> {
       check('landlock', Number(host.facts['landlock'] ?? 0) >= 1, `Landlock version ${String(host.facts['landlock'])}.`, 'This kernel has no Landlock.', 'Use Linux 5.13 or newer with Landlock switched on.'),
       check('limits', flag(host.facts, 'cgroup', 'memory') && flag(host.facts, 'cgroup', 'pids'), 'Memory and processes are limited by cgroups.', 'Memory or processes are not limited by cgroups.', 'Mount the memory and pids controllers.', 'warning'),
       check('data plane', house.workers.names.length > 0, `${house.workers.names.length} data plane worker(s).`, 'No data plane is running; sandboxes reach nothing.', 'Look at the log of the worker.'),
+      { name: 'search', state: 'ok', text: searchText(house.workers.scanners), fix: '' },
       check('record', record.up, `The record has ${record.count} events.`, 'The record cannot be written.', 'Look at the log of the ledger and at the space on its disk.'),
       check('operators', house.people() > 1, 'Two or more people can decide: nobody approves what their own agent asks.', 'Single operator: who runs the agent also decides.', 'Add a second person to the group nemoclaw-operators.', 'warning'),
     ],

@@ -1,6 +1,6 @@
 /** The gateway's end of a link to one worker. What comes over it is hostile input: bounded, checked, and only about sandboxes that this worker was given. */
 import type { Duplex } from 'node:stream';
-import { encodeFrame, FrameDecoder, sensitivities, type GatewayToWorker, type HoldRequestWire, type RateLeft, type Sensitivity } from '@nemoclaw/contract';
+import { encodeFrame, FrameDecoder, scanners, sensitivities, type GatewayToWorker, type HoldRequestWire, type RateLeft, type ScannerName, type Sensitivity } from '@nemoclaw/contract';
 import { z } from 'zod';
 import { holdWireSchema } from '../approvals/record.ts';
 
@@ -16,6 +16,7 @@ const messageSchema = z.discriminatedUnion('t', [
   z.object({ t: z.literal('grant.consume'), id, sandbox, key: z.string().regex(/^[0-9a-f]{64}$/) }),
   z.object({ t: z.literal('credential.renew'), id, sandbox, placeholder: z.string().min(1).max(256) }),
   z.object({ t: z.literal('rates'), sandbox, rates: z.array(z.object({ key: z.string().max(256), left: z.number().min(0), at: z.number().min(0) })).max(1024) }),
+  z.object({ t: z.literal('searches'), scanner: z.enum(scanners) }),
   z.object({ t: z.literal('usage'), sandbox, requests: z.number().min(0), bytesOut: z.number().min(0), tokens: z.number().min(0) }),
 ]);
 
@@ -34,6 +35,8 @@ export interface WorkerEvents {
   renew(sandbox: string, placeholder: string): Promise<boolean>;
   /** What is left of the sandbox's rates, to be told to the worker after this one. */
   rates(sandbox: string, rates: readonly RateLeft[]): void;
+  /** What searches long bodies there. */
+  searches(scanner: ScannerName): void;
   usage(sandbox: string, counts: { readonly requests: number; readonly bytesOut: number; readonly tokens: number }): void;
   /** The worker did what no honest worker does; the link is already closed. */
   breach(why: string): void;
@@ -103,6 +106,7 @@ export class WorkerLink {
     if (!parsed.success) return this.#breach('A message that workers do not send.');
     const message = parsed.data;
     if (message.t === 'hold') return this.#hold(message.hold);
+    if (message.t === 'searches') return this.#events.searches(message.scanner);
     if (!this.#events.owns(message.sandbox)) return this.#breach(`A message about a sandbox it was not given (${message.t}).`);
     switch (message.t) {
       case 'configured':

@@ -1,6 +1,6 @@
 /** All workers by name: who is reachable, and configurations that are in force only when their worker said so. */
 import type { Duplex } from 'node:stream';
-import { NemoError, type GatewayToWorker, type SandboxConfig } from '@nemoclaw/contract';
+import { NemoError, type GatewayToWorker, type SandboxConfig, type ScannerName } from '@nemoclaw/contract';
 import { WorkerLink, type WorkerEvents } from './worker-link.ts';
 
 /** What the set leaves to the gateway, with the worker's name. */
@@ -34,6 +34,7 @@ const configureLimit = 5000;
 export class Workers {
   readonly #events: WorkersEvents;
   readonly #links = new Map<string, WorkerLink>();
+  readonly #scanners = new Map<string, ScannerName>();
   /** By sandbox, in the order sent: a worker answers in order. */
   readonly #flushes = new Map<number, (worker: string) => void>();
   #flushId = 0;
@@ -56,10 +57,14 @@ export class Workers {
       consume: (sandbox, key) => this.#events.consume(sandbox, key),
       renew: (sandbox, placeholder) => this.#events.renew(sandbox, placeholder),
       rates: (sandbox, rates) => this.#events.rates(sandbox, rates),
+      searches: (scanner) => this.#scanners.set(worker, scanner),
       usage: (sandbox, counts) => this.#events.usage(sandbox, counts),
       breach: (why) => this.#events.breach(worker, why),
       closed: () => {
-        if (this.#links.get(worker) === link) this.#links.delete(worker);
+        if (this.#links.get(worker) === link) {
+          this.#links.delete(worker);
+          this.#scanners.delete(worker);
+        }
         for (const sandbox of this.#expected.keys()) if (this.#events.ownerOf(sandbox) === worker) this.#fail(sandbox, 'The worker went away.');
         this.#events.down(worker);
       },
@@ -70,6 +75,11 @@ export class Workers {
 
   get names(): readonly string[] {
     return [...this.#links.keys()];
+  }
+
+  /** What those that said so search long bodies with. */
+  get scanners(): readonly ScannerName[] {
+    return [...this.#scanners.values()];
   }
 
   /** Resolves when the worker says that this version is in force. */

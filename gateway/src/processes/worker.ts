@@ -1,7 +1,8 @@
 /** The data-plane process: owns the network of the sandboxes that openshelld attaches to it, by what the gateway configures; it can approve and change nothing. */
 import { Socket } from 'node:net';
-import type { Clock, FromOpenshelld, Ids, LedgerEvent, ToOpenshelld } from '@nemoclaw/contract';
+import type { Clock, FromOpenshelld, Ids, LedgerEvent, ScannerName, ToOpenshelld } from '@nemoclaw/contract';
 import { LinkSink } from '@nemoclaw/ledger';
+import { prepareInspection } from '@nemoclaw/network-policy';
 import type { Destination, SocketSource } from '@nemoclaw/network-policy';
 import { closeFd, ControlChannel, OpenshelldClient, OpenshelldError } from '@nemoclaw/openshell';
 import type { ConnectionEnds, OpenshelldNews } from '@nemoclaw/openshell';
@@ -32,6 +33,8 @@ export interface WorkerOptions {
 export interface Worker {
   /** For the process's own handler of errors that nobody caught. */
   report(error: unknown): void;
+  /** What searches long bodies from now on, and why it is not Hyperscan. */
+  searches(scanner: ScannerName, why: string): void;
   stop(): Promise<void>;
 }
 
@@ -53,6 +56,7 @@ class DataPlane implements Worker {
   #secrets: readonly string[] = [];
   readonly #told = new Map<string, string>();
   readonly #toRepeat = new Set<string>();
+  #scanner: ScannerName | undefined;
 
   constructor(options: WorkerOptions) {
     const { clock, ids, control } = options;
@@ -74,6 +78,13 @@ class DataPlane implements Worker {
     this.#audit.emit(this.#event('', `The data plane survived an error that nobody caught: ${message.slice(0, 200)}`));
   }
 
+  searches(scanner: ScannerName, why: string): void {
+    if (scanner === 'hyperscan') this.#audit.emit({ ...this.#event('', 'Hyperscan searches long bodies before the detectors do.'), severity: 1 });
+    else if (this.#scanner === 'hyperscan') this.#audit.emit(this.#event('', `Hyperscan is not used any more, the detectors search long bodies alone: ${why.slice(0, 200)}`));
+    this.#scanner = scanner;
+    this.#gateway.send({ t: 'searches', scanner });
+  }
+
   async stop(): Promise<void> {
     clearInterval(this.#usageTimer);
     this.#gateway.close();
@@ -84,6 +95,7 @@ class DataPlane implements Worker {
   /** Over a new link everything is told again; open questions only after their sandbox was configured over it. */
   #fresh(): void {
     this.#told.clear();
+    if (this.#scanner) this.#gateway.send({ t: 'searches', scanner: this.#scanner });
     for (const [id, sandbox] of this.#sandboxes) {
       this.#toRepeat.add(id);
       void sandbox.forgetPrepared();
@@ -231,6 +243,7 @@ const maxUncaught = 100;
 function main(): void {
   const control = new ControlChannel();
   const worker = startWorker({ control, clock: systemClock, ids: systemIds, open: (fd) => new Socket({ fd }), closeFd });
+  prepareInspection((scanner, why) => worker.searches(scanner, why));
   let uncaught = 0;
   setInterval(() => { uncaught = 0; }, 10_000).unref();
   // An error in one connection's late callback must not end every sandbox's network; what it belonged to stays closed.

@@ -9,6 +9,7 @@ export type { AlonePolicy } from './standalone/policy.ts';
 export { upstreamsOf } from './reach.ts';
 export { createEgress, createJudgedEgress } from './egress.ts';
 export type { Destination, Egress, EgressOptions, EgressStats, JudgedEgressOptions, ListeningServer, LocalHandler, SocketSource } from './egress.ts';
+export { prepareInspection } from './inspect/inspect-aside.ts';
 export { IngressDoor } from './ingress/door.ts';
 export type { IngressSandbox } from './ingress/admission.ts';
 export { KnownSecrets } from './known-secrets.ts';

@@ -1,5 +1,5 @@
 /** Inspects one body by what the policy says, down to what is needed to act on it: a body can have tens of thousands of findings. */
-import type { KnownSet } from '@nemoclaw/detect';
+import type { KnownSet, Scan } from '@nemoclaw/detect';
 import { actionFor, strictest } from './findings.ts';
 import type { Found, InspectionSettings } from './findings.ts';
 import { inspectBody } from './inspect-body.ts';
@@ -22,8 +22,9 @@ export interface Examined {
 /** Places that are told apart. */
 const mostPlaces = 64;
 
-export function examine({ bytes, contentType, known, settings }: Examination): Examined {
-  const { found, redacted } = inspectBody(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), contentType, known);
+/** `search`: another way to the same findings than `scan`. */
+export function examine({ bytes, contentType, known, settings }: Examination, search?: Scan): Examined {
+  const { found, redacted } = inspectBody(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), contentType, known, search);
   const redacts = (one: Found): boolean => actionFor(one, settings) === 'redact';
   const rewrites = strictest(found, settings)?.action !== 'block' && found.some(redacts);
   return { found: condense(found), rewritten: rewrites ? redacted(redacts) : undefined };

@@ -1,5 +1,7 @@
 /** Inspects long bodies, and undoes their encodings, in a thread of their own, one after the other and by turns of the sandboxes, so that no body keeps the others' connections waiting. */
 import { Worker } from 'node:worker_threads';
+import type { ScannerName } from '@nemoclaw/contract';
+import { hyperscanLibrary, type ToldScanner } from '@nemoclaw/detect';
 import { examine } from './examine.ts';
 import type { Examination, Examined } from './examine.ts';
 import { undoEncodings } from './undo-encodings.ts';
@@ -25,6 +27,15 @@ export interface Undoing {
 export type Question = { readonly examine: Examination } | { readonly undo: Undoing };
 /** What it answers, in the question's words. */
 export type Answer = { readonly examined: Examined } | { readonly undone: Undone };
+/** What it says by itself: how it searches from now on. */
+export interface Searching {
+  readonly scanner: ScannerName;
+  readonly why: string;
+}
+/** What it is started with: the library that may search before the scanner, '' for none. */
+export interface ThreadSettings {
+  readonly library: string;
+}
 
 interface Job {
   readonly what: Question;
@@ -41,6 +52,20 @@ const waiting = new Map<string, Job[]>();
 const resting = new Set<string>();
 let thread: Worker | undefined;
 let current: { readonly sandbox: string; readonly job: Job; readonly timer: NodeJS.Timeout } | undefined;
+
+/** Whoever does not want a library of C++ to see what agents send says so. */
+let library = process.env['NEMOCLAW_HYPERSCAN'] === '0' ? '' : hyperscanLibrary;
+let scanner: ScannerName = 'typescript';
+let tell: ToldScanner = () => undefined;
+
+/** Starts the thread before a body needs it. `told` hears how it searches, soon and when that changes. `use`: another library, '' for none. */
+export function prepareInspection(told: ToldScanner, use = library): void {
+  library = use;
+  tell = told;
+  if (library === '') tell('typescript', 'the host says so');
+  thread ??= started();
+  if (!current) thread.unref();
+}
 
 /** Rejects where it cannot be inspected: then it must not leave. `sandbox`: whose turn it takes. */
 export function inspectAside(sandbox: string, what: Examination): Promise<Examined> | Examined {
@@ -105,10 +130,14 @@ function rest(sandbox: string): void {
 
 function started(): Worker {
   // Packed, the files beside this one are JavaScript.
-  const made = new Worker(new URL(import.meta.url.endsWith('.ts') ? './inspect-thread.ts' : './inspect-thread.js', import.meta.url), { resourceLimits: { maxOldGenerationSizeMb: 1024 } });
-  made.on('message', (result: Answer) => {
+  const made = new Worker(new URL(import.meta.url.endsWith('.ts') ? './inspect-thread.ts' : './inspect-thread.js', import.meta.url), { workerData: { library } satisfies ThreadSettings, resourceLimits: { maxOldGenerationSizeMb: 1024 } });
+  made.on('message', (result: Answer | Searching) => {
     // What a thread that was given up still says is about another body than the one in work.
     if (thread !== made) return;
+    if ('scanner' in result) {
+      scanner = result.scanner;
+      return tell(scanner, result.why);
+    }
     const ended = current;
     current = undefined;
     clearTimeout(ended?.timer);
@@ -128,6 +157,12 @@ function broken(error: Error): void {
   thread = undefined;
   clearTimeout(ended?.timer);
   void old?.terminate();
+  if (scanner === 'hyperscan') {
+    // What breaks a thread is not given to the library again; and the memory that it leaves there is left once.
+    library = '';
+    scanner = 'typescript';
+    tell(scanner, `a thread that used it was given up: ${error.message}`);
+  }
   ended?.job.failed(error);
   next();
 }

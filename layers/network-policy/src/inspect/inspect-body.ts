@@ -1,5 +1,5 @@
 /** Everything that is found in one body, frame or part, as each of its readers would see it, and the body without it. */
-import { scan, type Finding, type Known } from '@nemoclaw/detect';
+import { scan, type Finding, type Known, type Scan } from '@nemoclaw/detect';
 import { base64Runs, foldForms, undoPercent, undoReferences } from './encoded-runs.ts';
 import type { Found } from './findings.ts';
 import { readMultipart } from './multipart.ts';
@@ -17,16 +17,19 @@ interface Located extends Found {
   readonly at?: Finding;
 }
 
-/** `contentType`: the header's value, in its own case ('' for none). `known`: the sandbox's own secrets. Never throws; nothing of the body is kept in the findings. */
-export function inspectBody(bytes: Buffer, contentType: string, known: Known): Inspected {
-  return inspectPart(bytes, contentType, known, 0);
+/** `contentType`: the header's value, in its own case ('' for none). `known`: the sandbox's own secrets. `search`: another way to the same findings. Never throws; nothing of the body is kept in the findings. */
+export function inspectBody(bytes: Buffer, contentType: string, known: Known, search: Scan = scan): Inspected {
+  return inspectPart(bytes, contentType, (text) => search(text, { known }), 0);
 }
 
-function inspectPart(bytes: Buffer, contentType: string, known: Known, depth: number): Inspected {
+/** Searches one text, for the known values too. */
+type Search = (text: string) => Finding[];
+
+function inspectPart(bytes: Buffer, contentType: string, search: Search, depth: number): Inspected {
   if (bytes.length === 0) return { found: [], redacted: () => bytes };
   const type = contentType.toLowerCase();
   if (type.startsWith('multipart/') && depth < 2) {
-    const parts = inspectParts(bytes, contentType, known, depth);
+    const parts = inspectParts(bytes, contentType, search, depth);
     if (parts) return parts;
   }
   const { text, encoding } = readText(bytes, type);
@@ -35,13 +38,13 @@ function inspectPart(bytes: Buffer, contentType: string, known: Known, depth: nu
   // Each look costs as much as the text is long, so only so many are taken; what is not looked up counts as decoded, and is not shown.
   let looks = 64;
   const isPlain = (value: string): boolean => view.text === text || ((looks -= 1) >= 0 && text.includes(value));
-  const found: Located[] = scan(view.text, { known }).map((at) => {
+  const found: Located[] = search(view.text).map((at) => {
     const value = view.text.slice(at.start, at.end);
     seen.add(value);
     return { type: at.type, kind: at.kind, confidence: at.confidence, place: view.place(at.start), at, ...(isPlain(value) ? {} : { decoded: true as const }) };
   });
   for (const [deeper, how] of decodedFurther(view.text)) {
-    for (const at of scan(deeper.text, { known })) {
+    for (const at of search(deeper.text)) {
       const value = deeper.text.slice(at.start, at.end);
       if (seen.has(value)) continue;
       seen.add(value);
@@ -81,16 +84,16 @@ function apply(text: string, edits: readonly Edit[]): string {
   return out + text.slice(at);
 }
 
-function inspectParts(bytes: Buffer, contentType: string, known: Known, depth: number): Inspected | undefined {
+function inspectParts(bytes: Buffer, contentType: string, search: Search, depth: number): Inspected | undefined {
   const parts = readMultipart(bytes, contentType);
   if (!parts) return undefined;
   const all: { readonly found: Found; readonly of: number }[] = [];
   const inspected = parts.map((part, i) => {
     const head = bytes.toString('utf8', part.headFrom, part.from);
-    for (const { type, kind, confidence } of scan(head, { known })) all.push({ found: { type, kind, confidence, place: `the head of part ${i + 1}` }, of: -1 });
+    for (const { type, kind, confidence } of search(head)) all.push({ found: { type, kind, confidence, place: `the head of part ${i + 1}` }, of: -1 });
     const content = bytes.subarray(part.from, part.to);
     const decoded = part.encoding === 'base64' ? Buffer.from(content.toString('latin1'), 'base64') : content;
-    const inner = inspectPart(decoded, part.contentType, known, depth + 1);
+    const inner = inspectPart(decoded, part.contentType, search, depth + 1);
     for (const found of inner.found) all.push({ found: { ...found, place: `part ${i + 1}: ${found.place}` }, of: i });
     return inner;
   });

@@ -1,8 +1,9 @@
 /** The thread in which long bodies are inspected and decoded; inspect-aside.ts gives it one after the other. */
 import { getPriority, setPriority } from 'node:os';
-import { parentPort } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
+import { fastestScan, scan } from '@nemoclaw/detect';
 import { examine } from './examine.ts';
-import type { Answer, Question } from './inspect-aside.ts';
+import type { Answer, Question, Searching, ThreadSettings } from './inspect-aside.ts';
 import { undoEncodings } from './undo-encodings.ts';
 
 const bufferOf = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -14,10 +15,13 @@ try {
   // Where that is not allowed it inspects all the same.
 }
 
+const { library } = workerData as ThreadSettings;
+const search = library === '' ? scan : fastestScan((scanner, why) => parentPort?.postMessage({ scanner, why } satisfies Searching), library);
+
 parentPort?.on('message', (question: Question) => {
   if ('examine' in question) {
     const { bytes, contentType, known, settings } = question.examine;
-    answer({ examined: examine({ bytes: bufferOf(bytes), contentType, known, settings }) });
+    answer({ examined: examine({ bytes: bufferOf(bytes), contentType, known, settings }, search) });
     return;
   }
   const { body, encoding, limit } = question.undo;
