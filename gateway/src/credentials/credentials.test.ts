@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { credentialSchema, type CredentialInput, type SandboxConfig } from '@nemoclaw/contract';
+import { getToken } from '@nemoclaw/network-policy';
 import { makeWorld, refusal, type World } from '../fake-world.ts';
 import { environmentOf } from '../sandboxes/bring-up.ts';
 import { createSandbox } from '../sandboxes/create.ts';
@@ -128,7 +129,7 @@ describe('credentials', () => {
     answer = { status: 200, body: JSON.stringify({ access_token: 'access-one', token_type: 'Bearer' }) };
     await renewEnding(world.gateway.house);
     assert.equal(config().credentials[0]?.value, 'access-one');
-    await assert.rejects(async () => (await import('./token.ts')).getToken({ ...(credentialSchema.parse(oauth()) as never as Parameters<Awaited<typeof import('./token.ts')>['getToken']>[0]), tokenUrl: 'http://token.example/token' }), /https only/);
+    await assert.rejects(async () => getToken({ ...(credentialSchema.parse(oauth()) as never as Parameters<typeof getToken>[0]), tokenUrl: 'http://token.example/token' }), /https only/);
   });
 
   test('a rule for callers is in force with its key, and admits nobody without it', async () => {

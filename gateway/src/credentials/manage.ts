@@ -1,10 +1,10 @@
 /** Giving, taking away and renewing credentials of a sandbox; each change is on record before it has an effect, and in force when the worker says so. */
 import { credentialName, NemoError, type Credential, type CredentialView } from '@nemoclaw/contract';
+import { getToken } from '@nemoclaw/network-policy';
 import { gatewayEvent } from '../backend.ts';
 import type { House } from '../house.ts';
 import { configOf } from '../sandboxes/bring-up.ts';
 import type { LiveSandbox } from '../sandboxes/live.ts';
-import { getToken } from './token.ts';
 
 const perSandbox = 64;
 /** Tokens are renewed this long before they end, ms. */

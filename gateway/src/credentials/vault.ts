@@ -1,6 +1,7 @@
 /** Credentials of sandboxes: a file that only the gateway's uid may read; what the agent gets are placeholders, which are worth nothing elsewhere. */
 import { readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { NemoError, credentialSchema, type Credential, type CredentialPlan, type CredentialView, type Ids } from '@nemoclaw/contract';
+import { placeholderFor, planOf, secretsIn, variablesOf } from '@nemoclaw/network-policy';
 import { z } from 'zod';
 
 const keptSchema = z.strictObject({
@@ -13,14 +14,6 @@ const keptSchema = z.strictObject({
 });
 export type Kept = z.infer<typeof keptSchema>;
 const fileSchema = z.record(z.string(), z.record(z.string(), keptSchema));
-
-/** Characters that every header, URL and signature takes. */
-function placeholderFor(name: string, kind: Credential['kind'], ids: Ids): string {
-  const random = ids.next('').replace(/[^0-9A-Za-z]/g, '');
-  if (kind === 'key') return '';
-  // The form of an access key id: programs check it.
-  return kind === 'sigv4' ? `NEMO${random.toUpperCase().slice(0, 28)}` : `nemoclaw-credential-${name}-${random}`;
-}
 
 export class Vault {
   readonly #path: string;
@@ -70,29 +63,12 @@ export class Vault {
 
   /** Those that a worker puts in; a token that is not there yet is not among them. */
   plans(sandbox: string): CredentialPlan[] {
-    return [...(this.#kept.get(sandbox) ?? new Map<string, Kept>()).values()].flatMap(({ given, placeholder, token }): CredentialPlan[] => {
-      if (given.kind === 'key') return [];
-      const bound = { placeholder, host: given.host, port: given.port, pathPrefix: given.pathPrefix };
-      if (given.kind === 'header') return [{ ...bound, value: given.value, header: given.header }];
-      if (given.kind === 'oauth2') return token === undefined ? [] : [{ ...bound, value: token.value, header: given.header, renewable: true }];
-      const { accessKeyId, sessionToken, region, service } = given;
-      return [{ ...bound, value: given.value, header: 'authorization', sigv4: { accessKeyId, ...(sessionToken === undefined ? {} : { sessionToken }), ...(region === undefined ? {} : { region }), ...(service === undefined ? {} : { service }) } }];
-    });
+    return [...(this.#kept.get(sandbox) ?? new Map<string, Kept>()).values()].flatMap(({ given, placeholder, token }) => planOf(given, placeholder, token?.value) ?? []);
   }
 
   /** Variables of the agent: name -> placeholder. */
   variables(sandbox: string): Record<string, string> {
-    const out: Record<string, string> = {};
-    for (const { given, placeholder } of this.#kept.get(sandbox)?.values() ?? []) {
-      if (given.kind === 'key') continue;
-      if (given.kind === 'sigv4') {
-        // Its signature with this is thrown away; the tools only want one.
-        out['AWS_ACCESS_KEY_ID'] = placeholder;
-        out['AWS_SECRET_ACCESS_KEY'] = placeholder;
-      }
-      if (given.env !== undefined) out[given.env] = placeholder;
-    }
-    return out;
+    return Object.fromEntries([...(this.#kept.get(sandbox)?.values() ?? [])].flatMap(({ given, placeholder }) => Object.entries(variablesOf(given, placeholder))));
   }
 
   list(sandbox: string): CredentialView[] {
@@ -129,11 +105,6 @@ export class Vault {
 /** The key of a caller's signature. */
 export function keyIn(kept: Kept | undefined): string | undefined {
   return kept?.given.kind === 'key' ? kept.given.value : undefined;
-}
-
-function secretsIn(given: Credential): string[] {
-  if (given.kind === 'oauth2') return [given.refreshToken, ...(given.clientSecret === undefined ? [] : [given.clientSecret])];
-  return [given.value, ...(given.kind === 'sigv4' && given.sessionToken !== undefined ? [given.sessionToken] : [])];
 }
 
 function readKept(path: string): unknown {

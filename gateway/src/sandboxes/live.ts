@@ -1,10 +1,9 @@
 /** The sandboxes as the gateway has them in memory, each with the revisions of what is stored of it. */
 import { NemoError, nameProblem, type PolicyBundle, type RateLeft, type SandboxConfig, type SandboxView, type Store } from '@nemoclaw/contract';
-import { upstreamsOf } from '@nemoclaw/network-policy';
+import { ingressOf, upstreamsOf } from '@nemoclaw/network-policy';
 import type { KeyedLock } from '../keyed-lock.ts';
 import type { InForce } from '../policy/engine.ts';
 import { keyIn, type Vault } from '../credentials/vault.ts';
-import { ingressOf } from './ingress.ts';
 import { providerPlans, providerView } from './providers.ts';
 import { keys, type CaRecord, type PolicyRecord, type ProviderRecord, type SandboxRecord } from './record.ts';
 

@@ -1,6 +1,8 @@
 /** Door of `network-policy` (Layer 4): the egress of a sandbox and the certificates it needs. */
 export { createIntermediate, createLeafKey, createRootCa, inferenceHost, LeafMinter, mintLeaf } from './certificate.ts';
 export type { Intermediate, Issuer, LeafKey } from './certificate.ts';
+export { getToken } from './credentials/access-token.ts';
+export { placeholderFor, planOf, secretsIn, variablesOf } from './credentials/plan.ts';
 export { defaultLimits } from './core.ts';
 export type { EgressConfig, Limits } from './core.ts';
 export { javaTrustStore } from './standalone/java-trust-store.ts';
@@ -12,6 +14,7 @@ export type { Destination, Egress, EgressOptions, EgressStats, JudgedEgressOptio
 export { prepareInspection } from './inspect/inspect-aside.ts';
 export { IngressDoor } from './ingress/door.ts';
 export type { IngressSandbox } from './ingress/admission.ts';
+export { ingressOf } from './ingress/entries.ts';
 export { KnownSecrets } from './known-secrets.ts';
 export type { Handling, HttpResource, Judge } from './judge.ts';
 export type { Ends, ProgramOf } from './programs.ts';
