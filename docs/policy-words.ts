@@ -79,7 +79,7 @@ export const policyWords: Readonly<Record<string, Readonly<Record<string, string
     'networkPolicy.egress.escalate[]': 'A person is asked. Fields as in `allow`; `query`, `headers`, `fields`, `arguments` and `recipients` match when one of them does, and where it cannot be told.',
     'networkPolicy.egress.deny[]': 'Refused, whatever allows it. `domain` (also `*`) and the conditions; they match as in `escalate`.',
     'networkPolicy.ingress.allow[].source': 'Who may call in; a name for people and the record, since a name proves nothing.',
-    'networkPolicy.ingress.allow[].path': 'Where: calls come to `/SANDBOX/path…` at the address that `host.yaml` names (`ingress`).',
+    'networkPolicy.ingress.allow[].path': 'Where: calls come to `/SANDBOX/path…` at the address that `host.yaml` names (`ingress`); with `network-policy --listen` as `/path…`.',
     'networkPolicy.ingress.allow[].port': 'Where the sandbox listens; required beside `auth`.',
     'networkPolicy.ingress.allow[].auth': 'How the caller proves itself, one of: `hmac` (`header`, `secret`: name of a credential, `algorithm`, `encoding`, `prefix`, `timestamp`), `jwt` (`issuer`, `audience`, `keys`: file of a JWK set), `mtls` (`ca`: file, `names`), `addresses`. Without it nobody is admitted.',
     'networkPolicy.ingress.allow[].rate': 'As for `egress`.',

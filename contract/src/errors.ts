@@ -33,6 +33,7 @@ const table = {
   NEMO_E_POLICY_DAMAGED: { title: 'A compiled policy is damaged', fix: 'Apply the policy again.', exit: 1 },
   // network-policy alone
   NEMO_E_CAPTURE: { title: 'The network of the command could not be made', fix: 'Run it as root, or on a host that lets a plain user make namespaces; see the reason.', exit: 1 },
+  NEMO_E_CREDENTIALS: { title: 'The credentials cannot be used', fix: 'Correct what is named. What holds a secret must belong to whoever starts network-policy, and nobody else may read it (`chmod 600 FILE`).', exit: 2 },
   // gateway and its API
   NEMO_E_NAME: { title: 'Name not accepted', fix: 'Choose another name, e.g. my-assistant.', exit: 2 },
   NEMO_E_BODY: { title: 'The request was not understood', fix: 'Send the fields that the API describes.', exit: 2 },

@@ -3,6 +3,7 @@ export * from './approvals.ts';
 export * from './attribute.ts';
 export * from './blueprint.ts';
 export * from './catalogue.ts';
+export { loadCredentials, type SecretSource } from './credentials-file.ts';
 export * from './inference.ts';
 export * from './network.ts';
 export { defaultPorts, protocolOf } from './network-sense.ts';

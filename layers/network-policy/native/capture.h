@@ -5,7 +5,8 @@
 #include "fault.h"
 #include <sys/types.h>
 
-#define BINDS_MAX 16
+/* The system's files, and two that hold a secret for each of 64 credentials. */
+#define BINDS_MAX 144
 
 struct options {
   uid_t uid;
@@ -21,6 +22,9 @@ int namespace_new(struct fault *f);
 int namespace_enter(const char *path, struct fault *f);
 /* Puts files over others, for us and the command only. */
 int namespace_binds(const struct options *o, struct fault *f);
+
+/* dial.c: the connection, -1 with what is wrong in `f`. */
+int dial_loopback(int listener, unsigned port, struct fault *f);
 
 /* command.c: gives up what could change the network again, and becomes the command. The exit code where it cannot. */
 int command_become(const struct options *o);

@@ -1,4 +1,4 @@
-/* Makes the network of a command, or takes the one of a namespace, hands its two sockets to whoever started us, and becomes the command when it says so. */
+/* Makes the network of a command, or takes the one of a namespace, hands its two sockets to whoever started us, and becomes the command when it says so; or hands over a connection into such a network. */
 #include "capture.h"
 #include "netlink.h"
 #include <errno.h>
@@ -10,20 +10,21 @@
 #include <unistd.h>
 
 #define CHANNEL 3
+#define LISTENER 4
 
-/* One packet: `text` says why not, or is empty and comes with both sockets. */
-static int tell(const char *text, const int fds[2]) {
+/* One packet: `text` says why not, or is empty and comes with up to two sockets. */
+static int tell(const char *text, const int *fds, size_t count) {
   char control[CMSG_SPACE(2 * sizeof(int))] = {0}, byte = 0;
   struct iovec part = {text[0] ? (void *)(size_t)text : &byte, text[0] ? strlen(text) : 1};
   struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-  if (fds) {
+  if (count) {
     message.msg_control = control;
-    message.msg_controllen = sizeof control;
+    message.msg_controllen = CMSG_SPACE(count * sizeof(int));
     struct cmsghdr *c = CMSG_FIRSTHDR(&message);
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(2 * sizeof(int));
-    memcpy(CMSG_DATA(c), fds, 2 * sizeof(int));
+    c->cmsg_len = CMSG_LEN(count * sizeof(int));
+    memcpy(CMSG_DATA(c), fds, count * sizeof(int));
   }
   return sendmsg(CHANNEL, &message, MSG_NOSIGNAL) > 0 ? 0 : -1;
 }
@@ -36,7 +37,12 @@ static unsigned number(const char *text) {
   return (unsigned)value;
 }
 
-/* run [--bind FROM OVER]... [--user UID GID] -- COMMAND...; serve PATH. Our caller is a program: what is wrong ends at once. */
+static int dial(unsigned port, struct fault *f) {
+  int made = dial_loopback(LISTENER, port, f);
+  return made < 0 ? tell(f->text, NULL, 0), 1 : tell("", &made, 1) != 0;
+}
+
+/* run [--bind FROM OVER]... [--user UID GID] -- COMMAND...; serve PATH; dial PORT, beside the listener. Our caller is a program: what is wrong ends at once. */
 int main(int argc, char **argv) {
   struct options o = {.drop = 0};
   char text[400] = "";
@@ -44,6 +50,7 @@ int main(int argc, char **argv) {
   int listeners[2] = {-1, -1}, failed;
   char go = 0;
   if (argc < 3) return 2;
+  if (strcmp(argv[1], "dial") == 0) return dial(number(argv[2]), &f);
   int serve = strcmp(argv[1], "serve") == 0;
   for (int i = 2; !serve && i < argc; i++) {
     if (strcmp(argv[i], "--bind") == 0 && i + 2 < argc && o.binds < BINDS_MAX) o.from[o.binds] = argv[i + 1], o.over[o.binds++] = argv[i + 2], i += 2;
@@ -57,8 +64,8 @@ int main(int argc, char **argv) {
   if (fcntl(CHANNEL, F_SETFD, FD_CLOEXEC) != 0) return 2;
   failed = serve ? namespace_enter(argv[2], &f) : namespace_new(&f) || namespace_binds(&o, &f);
   failed = failed || network_loopback(&f) || network_capture(listeners, serve, &f);
-  if (failed) return tell(text, NULL), 1;
-  if (tell("", listeners) != 0) return 1;
+  if (failed) return tell(text, NULL, 0), 1;
+  if (tell("", listeners, 2) != 0) return 1;
   if (serve) return 0;
   close(listeners[0]);
   close(listeners[1]);

@@ -4,9 +4,11 @@ import { usage } from './standalone/words.ts';
 
 const help = `network-policy: the only way out, by one policy
 
-  network-policy run   --policy FILE [--user NAME] [--ca-out FILE] [--record FILE] [--best-effort] [--json] [--] COMMAND...
-  network-policy serve --policy FILE --netns NAME|PID [--ca-out FILE] [--record FILE] [--best-effort] [--json]
+  network-policy run   --policy FILE [--user NAME] [OPTIONS] [--] COMMAND...
+  network-policy serve --policy FILE --netns NAME|PID [OPTIONS]
   network-policy --version
+
+  OPTIONS: [--credentials FILE] [--listen ADDRESS:PORT [--tls-cert FILE --tls-key FILE]] [--ca-out FILE] [--record FILE] [--best-effort] [--json]
 
 run    runs COMMAND in a network namespace of its own; what it sends is captured, without proxy variables, and decided.
        The exit code is the command's. As root it runs as root without the capabilities that lead out (--user: as somebody else).
@@ -16,6 +18,9 @@ serve  puts the policy in front of a namespace that exists. When serve ends, the
 Denials are printed on standard error as they happen (--json: one object each). What the policy asks a person about is asked at the
 terminal; where there is none it is denied. --ca-out: the certificate that clients must trust; run makes its command trust it.
 --record: every event, one JSON object a line. --best-effort: start although something the policy says is not enforced.
+--credentials: secrets that are put in on their way out, each where it is bound to; the command has placeholders for them in its
+variables (serve prints them). The file is yours alone (mode 600), and so are those that it names.
+--listen: calls from outside that a rule of ingress admits go to its port in the network; in cleartext on loopback only.
 A tool that insists on a proxy: http://proxy.local:3128, socks5h://proxy.local:3128.
 What was denied lately, for the command itself to read: http://proxy.local/.
 `;

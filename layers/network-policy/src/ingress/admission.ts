@@ -14,6 +14,7 @@ import type { IngressRule } from './rules.ts';
 
 export interface IngressSandbox {
   readonly id: string;
+  /** First part of the path; '' where nothing else is behind this address: then paths are the rules' own. */
   readonly name: string;
   readonly rules: readonly IngressRule[];
   /** A connection to a port on its loopback. */
@@ -148,6 +149,8 @@ export class Admission {
     // A path that some server might read otherwise belongs to no rule here.
     if (checked.paths.length !== 1 || !checked.target.startsWith(path)) return undefined;
     const [, name = '', ...rest] = path.split('/');
+    const alone = [...this.#byId.values()].find((open) => open.sandbox.name === '');
+    if (alone) return { open: alone, path, target: checked.target };
     for (const open of this.#byId.values()) if (open.sandbox.name === name && rest.length > 0) return { open, path: `/${rest.join('/')}`, target: checked.target.slice(name.length + 1) };
     return undefined;
   }

@@ -2,19 +2,22 @@
 import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs';
 import { safeLine } from '@nemoclaw/contract';
 import type { AuditSink, Clock, LedgerEvent } from '@nemoclaw/contract';
+import { maskKnown } from '@nemoclaw/detect';
 import { TokenBucket } from '../token-bucket.ts';
 
 export interface Denials extends AuditSink {
   close(): void;
 }
 
-/** `file`: gets one JSON object for each event; what a person approved is on disk before it happens. Throws if it cannot be opened. */
-export function denials(options: { readonly write: (text: string) => void; readonly json: boolean; readonly file: string | undefined; readonly clock: Clock }): Denials {
+/** `file`: gets one JSON object for each event; what a person approved is on disk before it happens. `secrets`: masked in whatever is told. Throws if it cannot be opened. */
+export function denials(options: { readonly write: (text: string) => void; readonly json: boolean; readonly file: string | undefined; readonly clock: Clock; readonly secrets: () => readonly string[] }): Denials {
   const fd = options.file === undefined ? undefined : openSync(options.file, 'a', 0o600);
   // A program that tries again and again fills no screen; the file has them all.
   const lines = new TokenBucket(options.clock, 20, 100);
   let unsaid = 0;
-  const emit = (event: LedgerEvent): void => {
+  const emit = (whole: LedgerEvent): void => {
+    const known = options.secrets();
+    const event = known.length === 0 ? whole : (JSON.parse(maskKnown(JSON.stringify(whole), known)) as LedgerEvent);
     if (fd !== undefined) writeSync(fd, `${JSON.stringify(event)}\n`);
     if (event.verdict !== 'deny' && event.verdict !== 'escalate') return;
     if (!lines.take()) {

@@ -2,9 +2,10 @@
 import { existsSync, statSync } from 'node:fs';
 import type { Approver } from '@nemoclaw/contract';
 import { capture } from './captured-command.ts';
+import { holdCredentials } from './held-credentials.ts';
 import { readAlone } from './policy.ts';
 import { announce, serveCaptured, sinkOf } from './serve.ts';
-import { systemClock } from './system.ts';
+import { systemClock, systemIds } from './system.ts';
 import { terminalApprover } from './terminal-approver.ts';
 import { readWords, usage } from './words.ts';
 
@@ -16,14 +17,17 @@ export async function serve(args: readonly string[]): Promise<number> {
   const words = readWords('serve', args);
   const alone = readAlone(words.policy, words.bestEffort, systemClock.now());
   const path = pathOf(words.netns ?? '');
+  const held = await holdCredentials(words.credentials, systemClock, systemIds);
   const stop = new Promise<void>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
   });
   announce(alone, words);
-  const audit = sinkOf(words);
+  const audit = sinkOf(words, held);
   const captured = await capture(['serve', path], process.env);
-  const served = await serveCaptured(alone, captured, approverHere(), audit);
+  const served = await serveCaptured(alone, words, held, captured, approverHere(), audit);
   captured.close();
+  // For whoever starts programs there.
+  for (const [name, placeholder] of Object.entries(held.variables)) process.stdout.write(`${name}=${placeholder}\n`);
   process.stderr.write(words.json ? '{"serving":true}\n' : `network-policy: serving ${path}\n`);
   await stop;
   await served.close();

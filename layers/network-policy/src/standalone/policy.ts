@@ -15,6 +15,9 @@ export interface AlonePolicy {
   readonly config: EgressConfig;
   /** The root to trust. */
   readonly rootPem: string;
+  /** Who may call in, and the text of a file beside the policy: undefined where it cannot be read. */
+  readonly network: NetworkPolicyFile;
+  readonly beside: (name: string) => string | undefined;
   /** What a person should know of the policy. */
   readonly notes: readonly string[];
 }
@@ -38,14 +41,18 @@ export function readAlone(file: string, bestEffort: boolean, now: number): Alone
   const root = createRootCa('network-policy', now);
   const upstreams = upstreamsOf(network, (name) => read(isAbsolute(name) ? name : join(dirname(file), name), 'The trust anchor'));
   return {
-    policy, decider: { version: policy.version, decide: (request) => decide(policy, request) }, rootPem: root.certPem, notes: [...unenforced(around, facts, { network }).filter((note) => !unenforced(around, facts).includes(note)), ...callsInto(network)],
+    policy, decider: { version: policy.version, decide: (request) => decide(policy, request) }, rootPem: root.certPem, network, beside: (name) => besideOr(file, name),
+    notes: unenforced(around, facts, { network }).filter((note) => !unenforced(around, facts).includes(note)),
     config: { role: '', task: '', version: 1, ca: createIntermediate(root, policy.network.interceptNames, now), credentials: [], upstreams, patience: { httpMs: patience } },
   };
 }
 
-/** Nobody listens for calls here: stricter than what such a rule says. */
-function callsInto({ networkPolicy }: NetworkPolicyFile): string[] {
-  return networkPolicy.ingress.allow.flatMap((rule, i) => (rule.auth === undefined ? [] : [`ingress.allow[${i}]: network-policy alone takes no calls from outside, so that nobody is admitted.`]));
+function besideOr(file: string, name: string): string | undefined {
+  try {
+    return readFileSync(join(dirname(file), name), 'utf8');
+  } catch {
+    return undefined;
+  }
 }
 
 function read(file: string, what: string): string {

@@ -239,7 +239,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     writeFileSync(join(folder, 'webhook.yaml'), webhook);
     const told = await start(['run', '--policy', join(folder, 'webhook.yaml'), '--', 'true']);
     assert.equal(told.code, 0, told.err);
-    assert.match(told.err, /^note: ingress\.allow\[0\]: unproven.*\nnote: ingress\.allow\[1\]: network-policy alone takes no calls/m);
+    assert.match(told.err, /^note: ingress\.allow\[0\]: unproven.*\nnote: ingress\.allow\[1\]: without --listen no calls are taken/m);
     assert.deepEqual(readdirSync(temporary), []);
   });
 

@@ -5,10 +5,12 @@ import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freeze } from './freeze.ts';
 import { capture } from './captured-command.ts';
+import { holdCredentials } from './held-credentials.ts';
+import type { HeldCredentials } from './held-credentials.ts';
 import { javaTrustStore } from './java-trust-store.ts';
 import { readAlone } from './policy.ts';
 import { announce, serveCaptured, sinkOf } from './serve.ts';
-import { systemClock } from './system.ts';
+import { systemClock, systemIds } from './system.ts';
 import { terminalApprover } from './terminal-approver.ts';
 import { javaStore, systemBundles, trustVariables } from './trust.ts';
 import { userOf } from './user.ts';
@@ -23,12 +25,14 @@ export async function run(args: readonly string[]): Promise<number> {
   const words = readWords('run', args);
   const alone = readAlone(words.policy, words.bestEffort, systemClock.now());
   const user = words.user === undefined ? undefined : userOf(words.user);
+  const held = await holdCredentials(words.credentials, systemClock, systemIds);
   announce(alone, words);
-  const audit = sinkOf(words);
+  const audit = sinkOf(words, held);
   const files = mkdtempSync(join(tmpdir(), 'network-policy-'));
   try {
     const { binds, env } = dress(files, alone.rootPem);
-    const captured = await capture(['run', ...binds.flatMap(([from, over]) => ['--bind', from, over]), ...(user ? ['--user', String(user.uid), String(user.gid)] : []), '--', ...words.command], { ...process.env, ...env, ...(user?.home === undefined ? {} : { HOME: user.home, USER: user.name, LOGNAME: user.name }) });
+    const hidden = held.files.map((file) => ['/dev/null', file] as const);
+    const captured = await capture(['run', ...[...binds, ...hidden].flatMap(([from, over]) => ['--bind', from, over]), ...(user ? ['--user', String(user.uid), String(user.gid)] : []), '--', ...words.command], { ...withoutTaken(held), ...env, ...(user?.home === undefined ? {} : { HOME: user.home, USER: user.name, LOGNAME: user.name }), ...held.variables });
     const { child } = captured;
     const ended = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
     const forward = (signal: NodeJS.Signals): void => void child.kill(signal);
@@ -36,7 +40,7 @@ export async function run(args: readonly string[]): Promise<number> {
     for (const signal of passedOn) process.on(signal, forward);
     for (const signal of left) process.on(signal, ignore);
     try {
-      const served = await serveCaptured(alone, captured, terminalApprover(() => freeze(child.pid ?? 0)), audit);
+      const served = await serveCaptured(alone, words, held, captured, terminalApprover(() => freeze(child.pid ?? 0)), audit);
       captured.go();
       const [code, signal] = await ended;
       await served.close();
@@ -49,6 +53,11 @@ export async function run(args: readonly string[]): Promise<number> {
   } finally {
     rmSync(files, { recursive: true, force: true });
   }
+}
+
+/** Our variables but those that secrets were read from. */
+function withoutTaken({ taken }: HeldCredentials): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !taken.includes(name)));
 }
 
 /** Files that the command sees in place of the system's, and its variables: our authority is trusted, and names are asked of us. */

@@ -3,12 +3,15 @@ import { writeFileSync } from 'node:fs';
 import { NemoError, safeBlock } from '@nemoclaw/contract';
 import type { Approver } from '@nemoclaw/contract';
 import { createEgress } from '../egress.ts';
+import type { EgressConfig } from '../core.ts';
 import type { Egress } from '../egress.ts';
 import { denials } from './denials.ts';
 import type { Denials } from './denials.ts';
 import type { Captured } from './captured-command.ts';
+import type { HeldCredentials } from './held-credentials.ts';
 import type { AlonePolicy } from './policy.ts';
 import { systemClock, systemIds } from './system.ts';
+import { openWayIn } from './way-in.ts';
 import type { Words } from './words.ts';
 
 export interface Served {
@@ -16,25 +19,44 @@ export interface Served {
   close(): Promise<void>;
 }
 
-/** Where the events go, by the command line. Throws NEMO_E_USAGE where the file cannot be written. */
-export const sinkOf = (words: Words): Denials => writing(words.record, () => denials({ write: (text) => void process.stderr.write(text), json: words.json, file: words.record, clock: systemClock }));
+/** Where the events go, by the command line; nothing that is held shows in them. Throws NEMO_E_USAGE where the file cannot be written. */
+export const sinkOf = (words: Words, held: HeldCredentials): Denials => writing(words.record, () => denials({ write: (text) => void process.stderr.write(text), json: words.json, file: words.record, clock: systemClock, secrets: () => held.secrets }));
 
-/** Serves until closed. Rejects if a socket cannot be served. */
-export async function serveCaptured(alone: AlonePolicy, sockets: Pick<Captured, 'tcp' | 'dns'>, approver: Approver, audit: Denials): Promise<Served> {
-  const { policy, decider, config } = alone;
+/** Serves until closed, both ways. Rejects if a socket cannot be served, NEMO_E_USAGE where calls cannot be taken. */
+export async function serveCaptured(alone: AlonePolicy, words: Words, held: HeldCredentials, sockets: Pick<Captured, 'tcp' | 'dns'>, approver: Approver, audit: Denials): Promise<Served> {
+  const wayIn = await openWayIn(words, alone, held, sockets.tcp, audit);
+  tell(wayIn.notes, words);
+  const { policy, decider } = alone;
+  const config = (): EgressConfig => ({ ...alone.config, credentials: held.plans });
   const egress = createEgress({
     sandbox: 'network-policy', tcp: { fd: sockets.tcp }, dns: { fd: sockets.dns }, policy: () => policy, decider,
-    config, approver, audit, clock: systemClock, ids: systemIds, local: new Map(),
+    config: config(), approver, audit, clock: systemClock, ids: systemIds, local: new Map(),
+    renew: async (placeholder) => {
+      const newer = await held.renew(placeholder, audit);
+      if (newer) egress.update(config());
+      return newer;
+    },
   });
-  await egress.ready;
-  return { egress, close: async () => { await egress.close(); audit.close(); } };
+  const close = async (): Promise<void> => {
+    await Promise.all([wayIn.close(), egress.close()]);
+    audit.close();
+  };
+  await egress.ready.catch(async (error: unknown) => {
+    await close();
+    throw error;
+  });
+  return { egress, close };
 }
 
 /** What a person is told before it starts, and the certificate where they asked for it. Throws NEMO_E_USAGE. */
 export function announce(alone: AlonePolicy, words: Words): void {
   const { caOut } = words;
   if (caOut !== undefined) writing(caOut, () => writeFileSync(caOut, alone.rootPem));
-  for (const note of alone.notes) process.stderr.write(words.json ? `${JSON.stringify({ note })}\n` : `note: ${safeBlock(note)}\n`);
+  tell(alone.notes, words);
+}
+
+function tell(notes: readonly string[], words: Words): void {
+  for (const note of notes) process.stderr.write(words.json ? `${JSON.stringify({ note })}\n` : `note: ${safeBlock(note)}\n`);
 }
 
 /** Does it; what it throws is told as a file that cannot be written. */

@@ -1,4 +1,5 @@
 /** Reading the command line of `network-policy`. */
+import { isIP } from 'node:net';
 import { NemoError } from '@nemoclaw/contract';
 
 export const usage = (what: string): NemoError => new NemoError('NEMO_E_USAGE', { what });
@@ -11,6 +12,12 @@ export interface Words {
   readonly caOut: string | undefined;
   /** File that every event is appended to. */
   readonly record: string | undefined;
+  /** File of the credentials that are put in. */
+  readonly credentials: string | undefined;
+  /** Where calls from outside are taken, and under which certificate. */
+  readonly listen: { readonly host: string; readonly port: number } | undefined;
+  readonly tlsCert: string | undefined;
+  readonly tlsKey: string | undefined;
   /** `run`: who the command runs as, a name or number; `serve`: the namespace, a name or pid. */
   readonly user: string | undefined;
   readonly netns: string | undefined;
@@ -20,7 +27,7 @@ export interface Words {
 /** Options, then `--` or the first word of the command. Throws NEMO_E_USAGE. */
 export function readWords(verb: 'run' | 'serve', args: readonly string[]): Words {
   const flags = ['--json', '--best-effort'];
-  const valued = ['--policy', '--ca-out', '--record', ...(verb === 'run' ? ['--user'] : ['--netns'])];
+  const valued = ['--policy', '--ca-out', '--record', '--credentials', '--listen', '--tls-cert', '--tls-key', ...(verb === 'run' ? ['--user'] : ['--netns'])];
   const given = new Map<string, string>();
   let at = 0;
   for (; at < args.length; at += 1) {
@@ -43,5 +50,16 @@ export function readWords(verb: 'run' | 'serve', args: readonly string[]): Words
   if (verb === 'run' && command.length === 0) throw usage('run needs a command.');
   if (verb === 'serve' && command.length > 0) throw usage('serve takes no command.');
   if (verb === 'serve' && !given.has('--netns')) throw usage('serve needs --netns NAME or --netns PID.');
-  return { policy, json: given.has('--json'), bestEffort: given.has('--best-effort'), caOut: given.get('--ca-out'), record: given.get('--record'), user: given.get('--user'), netns: given.get('--netns'), command };
+  const [tlsCert, tlsKey, listen] = [given.get('--tls-cert'), given.get('--tls-key'), given.get('--listen')];
+  if ((tlsCert === undefined) !== (tlsKey === undefined)) throw usage('--tls-cert and --tls-key belong together.');
+  if (tlsCert !== undefined && listen === undefined) throw usage('--tls-cert is for --listen.');
+  return { policy, json: given.has('--json'), bestEffort: given.has('--best-effort'), caOut: given.get('--ca-out'), record: given.get('--record'), credentials: given.get('--credentials'), listen: listen === undefined ? undefined : readListen(listen), tlsCert, tlsKey, user: given.get('--user'), netns: given.get('--netns'), command };
+}
+
+/** `127.0.0.1:8443`, `[::1]:8443`: an address, no name, so that it is known where is listened. */
+function readListen(text: string): NonNullable<Words['listen']> {
+  const [, six, four, port] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text) ?? [];
+  const host = six ?? four ?? '';
+  if (isIP(host) !== (six === undefined ? 4 : 6) || Number(port) > 65_535) throw usage(`--listen needs ADDRESS:PORT or [ADDRESS]:PORT, not ${text}.`);
+  return { host, port: Number(port) };
 }

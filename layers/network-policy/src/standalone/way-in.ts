@@ -1,0 +1,41 @@
+/** Calls from outside, into the one network that is served: admitted by a rule of the policy that proves the caller. */
+import { readFileSync } from 'node:fs';
+import { NemoError } from '@nemoclaw/contract';
+import type { AuditSink, IngressListen } from '@nemoclaw/contract';
+import { IngressDoor } from '../ingress/door.ts';
+import { ingressOf } from '../ingress/entries.ts';
+import { KnownSecrets } from '../known-secrets.ts';
+import { dial } from './captured-command.ts';
+import type { HeldCredentials } from './held-credentials.ts';
+import type { AlonePolicy } from './policy.ts';
+import { systemClock } from './system.ts';
+import type { Words } from './words.ts';
+
+export interface WayIn {
+  /** What a person should know of it. */
+  readonly notes: readonly string[];
+  close(): Promise<void>;
+}
+
+/** Listens where `--listen` says; without it nobody is admitted. `tcp`: the captured listener. Throws NEMO_E_USAGE where it cannot listen there. */
+export async function openWayIn(words: Words, alone: AlonePolicy, held: HeldCredentials, tcp: number, audit: AuditSink): Promise<WayIn> {
+  const { entries, problems } = ingressOf(alone.network, { file: alone.beside, key: (name) => held.key(name) });
+  if (words.listen === undefined) return { notes: [...problems, ...entries.map(({ id }) => `${id}: without --listen no calls are taken, so that nobody is admitted.`)], close: async () => undefined };
+  const door = new IngressDoor({ clock: systemClock, audit, recording: () => true });
+  door.set('network-policy', {
+    // Nothing else is behind this address, so that paths are the policy's own.
+    id: 'network-policy', name: '', rules: entries, connect: (port) => dial(tcp, port),
+    withhold: (body) => (new KnownSecrets(held.secrets).inBytes(body) ? 'a secret is in it' : undefined),
+  });
+  const { host } = words.listen;
+  try {
+    const port = await door.listen({ ...words.listen, tls: certificate(words) });
+    return { notes: [...problems, `Calls are taken at ${words.tlsCert === undefined ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${port}/.`], close: () => door.close() };
+  } catch (cause) {
+    throw new NemoError('NEMO_E_USAGE', { what: `Calls cannot be taken at ${host} port ${words.listen.port}.`, why: cause instanceof Error ? cause.message : String(cause), fix: 'Name an address of this machine and a free port; beyond loopback with --tls-cert and --tls-key, in PEM.', cause });
+  }
+}
+
+function certificate({ tlsCert, tlsKey }: Words): IngressListen['tls'] {
+  return tlsCert === undefined || tlsKey === undefined ? null : { certPem: readFileSync(tlsCert, 'utf8'), keyPem: readFileSync(tlsKey, 'utf8') };
+}
