@@ -1,12 +1,12 @@
 /** Hostile programs against calls that openshelld does: races, random arguments with dying tasks, storms of signals. */
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { SyscallHold } from '@nemoclaw/contract';
 import { TestInstance } from './openshelld-test-instance.ts';
 import type { TestService } from './openshelld-test-instance.ts';
-import { assertRace, buildHostile, raceCommand, raceRounds, races } from './openshelld-test-races.ts';
+import { assertRace, buildHostile, pictureOf, raceCommand, raceRounds, races } from './openshelld-test-races.ts';
 
 const spec = (on: string): string => `isolation: { network: restricted, filesystem: workspace, syscalls: standard }, filesystem: { escalate: [{ path: /workspace/prod/**, on: [${on}] }] }`;
 
@@ -17,10 +17,6 @@ describe('hostile programs against calls that are asked about', { skip: process.
   let registration: string;
   let next = 0;
   const run = (sandbox: string, command: string): ReturnType<TestService['run']> => gateway.run(sandbox, `x${(next += 1)}`, ['/bin/sh', '-c', `cd /workspace && ${command}`]);
-  const picture = (at: string): string => readdirSync(at, { withFileTypes: true }).map((entry) => {
-    const stat = statSync(join(at, entry.name));
-    return `${entry.name} ${stat.ino} ${stat.mode} ${stat.uid} ${stat.mtimeMs} ${entry.isFile() ? readFileSync(join(at, entry.name), 'utf8') : picture(join(at, entry.name))}`;
-  }).sort().join('\n');
 
   before(async () => {
     instance = await TestInstance.start({ holdSeconds: 60 });
@@ -40,13 +36,13 @@ describe('hostile programs against calls that are asked about', { skip: process.
     const race = races[1];
     await gateway.call('create', 'r', instance.plan(spec(race.on)), registration, 'worker:1');
     await gateway.order({ op: 'auto', verdict: 'deny' });
-    const before = picture(join(folder, 'prod'));
+    const before = pictureOf(join(folder, 'prod'));
     for (const way of race.ways) {
       const { stdout, stderr } = await run('r', raceCommand(race.program, way));
       console.log(`# ${way} ${raceRounds}: ${stdout.trim()}${stderr}`);
       assertRace(way, stdout + stderr);
     }
-    assert.equal(picture(join(folder, 'prod')), before);
+    assert.equal(pictureOf(join(folder, 'prod')), before);
     await gateway.order({ op: 'auto', verdict: null });
     await gateway.call('destroy', 'r');
   });
@@ -54,13 +50,13 @@ describe('hostile programs against calls that are asked about', { skip: process.
   it('random calls, bad pointers and dying tasks change nothing that is asked about, and openshelld goes on', async () => {
     await gateway.call('create', 'f', instance.plan(spec('write, create, delete, rename')), registration, 'worker:1');
     await gateway.order({ op: 'auto', verdict: 'deny' });
-    const before = picture(join(folder, 'prod'));
+    const before = pictureOf(join(folder, 'prod'));
     const daemon = instance.daemonPid;
     const seed = Number(process.env['FUZZ_SEED'] ?? 20_251_122);
     const out = await run('f', `mkdir -p ok; echo x > ok/f; ln -s loop ok/loop; exec ./fuzz-calls ${seed} 5000`);
     console.log(`# seed ${seed}: ${out.stdout.trim()}${out.stderr}`);
     assert.match(out.stdout, /^made=[1-9]\d{2,}$/m);
-    assert.equal(picture(join(folder, 'prod')), before);
+    assert.equal(pictureOf(join(folder, 'prod')), before);
     assert.equal(instance.daemonPid, daemon, 'openshelld was restarted');
     // What was not asked about is the agent's to spoil.
     chmodSync(folder, 0o755);

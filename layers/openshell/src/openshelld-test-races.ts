@@ -1,6 +1,7 @@
 /** For tests: the races of hostile threads against calls that are asked about, the same in tier B and in C, and how each is judged. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -42,3 +43,9 @@ export function assertRace(way: string, said: string): void {
   assert.ok(count('done') > 0, `${way}: nothing was ever done: ${said}`);
   assert.ok(count('refused') > 0, `${way}: what is asked about was never met: ${said}`);
 }
+
+/** Everything below a folder, as text: names, inodes, modes, owners, times, contents. */
+export const pictureOf = (at: string): string => readdirSync(at, { withFileTypes: true }).map((entry) => {
+  const stat = statSync(join(at, entry.name));
+  return `${entry.name} ${stat.ino} ${stat.mode} ${stat.uid} ${stat.mtimeMs} ${entry.isFile() ? readFileSync(join(at, entry.name), 'utf8') : pictureOf(join(at, entry.name))}`;
+}).sort().join('\n');
