@@ -35,12 +35,14 @@ export interface Limits {
   /** ms until a whole request head. */
   readonly headMs: number;
   readonly idleMs: number;
+  /** ms for which nothing may pass on a connection whose client has closed its side: it may be gone. */
+  readonly halfClosedMs: number;
   readonly upstreamConnections: number;
 }
 
 export const defaultLimits: Limits = {
   connections: 4096, handshakesPerSecond: 2000, questionsPerSecond: 500, heldRequests: 64, bodyBytes: 1 << 20, bodyMs: 30_000, bufferedBytes: 32 << 20, messageBytes: 4 << 20,
-  helloMs: 10_000, headMs: 15_000, idleMs: 65_000, upstreamConnections: 1024,
+  helloMs: 10_000, headMs: 15_000, idleMs: 65_000, halfClosedMs: 300_000, upstreamConnections: 1024,
 };
 
 /** Decisions of one turn by what was decided on: of a thousand streams many ask for the same, which is decided once. */

@@ -65,7 +65,7 @@ export function dispatch(passing: PassingRequest, wire: Wire, held: Buffer | und
     failed: (error) => underway.failed(error),
   }, core);
   underway.started(relay);
-  const gate = readsAnswers(passing) || !core.values.empty ? new AnswerGate(passing, relay, underway.live) : relay;
+  const gate = readsAnswers(passing) || !core.values.empty ? new AnswerGate(passing, relay, underway.live, (withdraw) => wire.onHalfClose?.(withdraw)) : relay;
   const { name, port, tls } = place;
   const { version } = wire;
   const send = (out: readonly string[], handler: Relay | AnswerGate | RenewingHandler): void => core.ports.upstreams.send({ host: name, port, tls, version, path: checked.target, method: checked.method, headers: out, body, trailers: () => safeTrailers(wire.trailers()) }, handler);

@@ -273,6 +273,8 @@ class SandboxEgress implements Egress {
       connectionsCheckingInterval: Math.min(limits.headMs, 5000), noDelay: true,
     });
     server.maxHeadersCount = 256;
+    // A client that has sent a whole request and closes its side gets the answer (Node's http.Server, lib/_http_server.js).
+    Object.assign(server, { httpAllowHalfOpen: true });
     server.on('request', (req, res) => this.#take(req, res, false));
     server.on('checkContinue', (req, res) => this.#take(req, res, true));
     server.on('connect', (req, socket, head) => this.#tunnel(req, socket as Socket, head) || this.#turnAway(socket as Socket, 405, 'Method Not Allowed', 'method', 'CONNECT is not served here; connect to the destination directly', req.method));
@@ -293,7 +295,14 @@ class SandboxEgress implements Egress {
     if (place !== doorPlace && speaksHttp2(socket, first)) serveHttp2(this.#http2, socket, place);
     // Node's parser takes this for the beginning of HTTP/2, and waits for the rest of it.
     else if (first?.toString('latin1', 0, 4) === 'PRI ') this.#turnAway(socket, 400, 'Bad Request', 'malformed', 'the request is not well-formed HTTP', undefined);
-    else this.#http.emit('connection', socket);
+    else {
+      socket.allowHalfOpen = true;
+      // One for each request that is under way on it.
+      socket.setMaxListeners(0);
+      // From then on the kernel does not tell whether it still reads, until something is sent.
+      socket.once('end', () => socket.setTimeout(this.#core.ports.limits.halfClosedMs));
+      this.#http.emit('connection', socket);
+    }
   }
 
   readonly #http2: Http2Service;
@@ -314,6 +323,7 @@ class SandboxEgress implements Egress {
   }
 
   #upgrade(req: IncomingMessage, socket: Socket, head: Buffer): void {
+    socket.allowHalfOpen = false;
     if (isDistrusted(socket)) {
       socket.destroy();
       return;
@@ -370,6 +380,7 @@ class SandboxEgress implements Egress {
   #tunnel(req: IncomingMessage, socket: Socket, head: Buffer): boolean {
     if (!this.#doors.delete(socket)) return false;
     this.#places.delete(socket);
+    socket.allowHalfOpen = false;
     if (this.#busy.has(socket) || isDistrusted(socket)) socket.destroy();
     else this.#door.connect(req, socket, head);
     return true;
@@ -399,6 +410,8 @@ class SandboxEgress implements Egress {
       answerJson(wire, checked.status, { error: checked.code, reason: checked.why, layer: 'proxy' });
       return;
     }
+    // A model that nobody listens to any more costs money.
+    wire.onHalfClose(() => socket.end());
     wire.goOn();
     req.url = checked.target;
     try {

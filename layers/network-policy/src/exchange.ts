@@ -150,10 +150,16 @@ export class Exchange implements Reconsidered {
     this.#state = 'held';
     const withdraw = new AbortController();
     this.#withdraw = withdraw;
+    // A client that closed its side may be gone: nothing is done later for nobody.
+    this.#wire.onHalfClose?.(() => withdraw.abort());
     const outcome = await holdRequest(judged, passing, this.#read, () => this.#live('held'), withdraw);
     if (outcome === 'ended') return;
     if (outcome === 'granted') {
       await this.#forward(judged, passing, 'allowed by an earlier approval', true);
+      return;
+    }
+    if (withdraw.signal.aborted) {
+      this.#deny({ ...judged.decision, verdict: 'deny', reason: 'the client closed its side of the connection while a person was asked', hint: 'Send it again, and keep the connection open until the answer comes.' }, wentAway);
       return;
     }
     if (outcome === 'full') {
@@ -301,12 +307,13 @@ export class Exchange implements Reconsidered {
     if (this.#state === 'done') return;
     const held = this.#state === 'held';
     this.#finish();
-    if (held) this.#record('deny', 'the client went away while it waited', this.#passing?.judged?.decision);
+    if (held) this.#record('deny', wentAway, this.#passing?.judged?.decision);
     this.#withdraw?.abort();
     this.#relay?.stop(new Error('the client went away'));
   };
 }
 
+const wentAway = 'the client went away while it waited';
 const misplaced = 'a credential placeholder is out of place';
 const atOnce = Promise.resolve();
 

@@ -1,6 +1,7 @@
 /** A credential that the other side refuses is renewed once, and the request is sent again where all of it is still here. */
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
+import { connect as connectTls } from 'node:tls';
 import { openDesk, openUpstream, say, wholeAnswer } from './testing-egress.ts';
 import type { Desk, Upstream } from './testing-egress.ts';
 
@@ -114,10 +115,11 @@ test('many that are refused at once ask once; a client that goes away while it w
     return inForce();
   });
   const calls = Array.from({ length: 5 }, () => call('GET /v1'));
-  const gone = await desk.tls('api.test', api.port);
+  const going = await desk.tcp('api.test', api.port);
+  const gone = connectTls({ socket: going, servername: 'api.test', ca: desk.rootPem }).on('error', () => undefined);
   gone.write(`GET /gone HTTP/1.1\r\nHost: api.test\r\nAuthorization: Bearer ${placeholder}\r\n\r\n`);
   while (seen.length < 6 || asked.length < 1) await new Promise((done) => setImmediate(done));
-  gone.destroy();
+  going.resetAndDestroy();
   while (desk.egress.stats().open > 5) await new Promise((done) => setImmediate(done));
   yes();
   for (const answer of await Promise.all(calls)) assert.match(answer, /^HTTP\/1\.1 200/);

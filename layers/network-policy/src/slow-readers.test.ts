@@ -64,7 +64,7 @@ test('what is not read stands still; what comes next waits until one is read or 
   const leaving = await desk.tcp('slow.test', upstream.port);
   leaving.write(head('/'));
   await until('one more waits', () => desk.egress.stats().unsent === 2);
-  leaving.destroy();
+  leaving.resetAndDestroy();
   await until('it is forgotten', () => desk.egress.stats().unsent === 1);
   for (const client of clients.splice(60)) client.destroy();
   assert.match(await waiting, /^HTTP\/1\.1 200 [^]*fine/);

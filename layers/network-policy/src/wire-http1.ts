@@ -131,6 +131,16 @@ export class Http1Wire implements Wire {
     });
   }
 
+  onHalfClose(listener: () => void): void {
+    const { socket } = this.#req;
+    if (socket.readableEnded) {
+      listener();
+      return;
+    }
+    socket.once('end', listener);
+    this.onClose(() => socket.off('end', listener));
+  }
+
   distrust(): void {
     this.#last = true;
     distrusted.add(this.#req.socket);

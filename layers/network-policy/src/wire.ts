@@ -36,6 +36,8 @@ export interface Wire {
   cut(because?: Decision): void;
   /** Calls back once, when the answer is out or the client is gone. */
   onClose(listener: () => void): void;
+  /** Calls back once, perhaps at once, when the client has closed its side of the connection: it may still read, or be gone. Absent where the protocol tells the two apart. */
+  onHalfClose?(listener: () => void): void;
   /** What follows on this connection is not trusted: it ends with this answer. */
   distrust(): void;
 }

@@ -46,9 +46,11 @@ export interface SocksEvents {
 export function serveSocks(socket: Socket, lateMs: number, events: SocksEvents): void {
   let bytes: Buffer = Buffer.alloc(0);
   let greeted = false;
+  const ended = (): void => socket.destroySoon();
   const stop = (): void => {
     clearTimeout(timer);
     socket.off('readable', read);
+    socket.off('end', ended);
     socket.off('close', stop);
   };
   const refuse = (answer: Buffer, why: string): void => {
@@ -97,7 +99,7 @@ export function serveSocks(socket: Socket, lateMs: number, events: SocksEvents):
   }, lateMs);
   socket.on('readable', read);
   socket.once('close', stop);
-  socket.once('end', () => socket.destroySoon());
+  socket.once('end', ended);
   read();
 }
 

@@ -37,6 +37,7 @@ export class AnswerGate implements Whole {
   readonly #passing: Passing;
   readonly #relay: Whole;
   readonly #live: () => boolean;
+  readonly #halfClosed: (listener: () => void) => void;
   readonly #withdraw = new AbortController();
   #origin: Controller | undefined;
   #mine: GateController | undefined;
@@ -45,11 +46,12 @@ export class AnswerGate implements Whole {
   #ended = false;
   #done = false;
 
-  /** `live`: whether the answer is still waited for. */
-  constructor(passing: Passing, relay: Whole, live: () => boolean) {
+  /** `live`: whether the answer is still waited for. `halfClosed` calls back when the client closes its side: it may be gone. */
+  constructor(passing: Passing, relay: Whole, live: () => boolean, halfClosed: (listener: () => void) => void) {
     this.#passing = passing;
     this.#relay = relay;
     this.#live = live;
+    this.#halfClosed = halfClosed;
   }
 
   /** Also when it is sent again. */
@@ -125,7 +127,7 @@ export class AnswerGate implements Whole {
     clearTimeout(incoming.timer);
     const { plan, status, fields } = incoming;
     try {
-      const judged = await judgeAnswer(this.#passing, plan, { status, fields, bytes: incoming.parts.whole() }, this.#withdraw.signal);
+      const judged = await judgeAnswer(this.#passing, plan, { status, fields, bytes: incoming.parts.whole() }, this.#question());
       if (this.#left()) return;
       if (judged === 'long') {
         const way = oversize(this.#passing);
@@ -144,6 +146,12 @@ export class AnswerGate implements Whole {
     }
   }
 
+  /** Takes a question to a person back when nobody may wait for its outcome any more. */
+  #question(): AbortSignal {
+    this.#halfClosed(() => this.#withdraw.abort());
+    return this.#withdraw.signal;
+  }
+
   /** It is not searched: a person is asked before any of it goes on. */
   #ask(incoming: Incoming): void {
     clearTimeout(incoming.timer);
@@ -152,7 +160,7 @@ export class AnswerGate implements Whole {
     const waiting = this.#incoming;
     if (!this.#ended) this.#origin?.pause();
     const decision = askedAboutAnswer(this.#passing, 'inspection.maxBody', tooLarge);
-    askAboutAnswer(this.#passing, { decision, status, contentType: plan.contentType, body: undefined, hidden: new Set() }, this.#withdraw.signal).then(() => {
+    askAboutAnswer(this.#passing, { decision, status, contentType: plan.contentType, body: undefined, hidden: new Set() }, this.#question()).then(() => {
       if (this.#left()) return;
       this.#guarded(() => this.#go(waiting, 'pass'));
       if (!this.#done && !this.#ended) this.#origin?.resume();

@@ -210,6 +210,6 @@ test('decoders of one sandbox keep so much memory together and no more, and give
   await until(() => all.some(({ over }) => over));
   // 2 MiB for all of them here.
   assert.ok(all.length > 5 && all.length < 12, `some are fine: ${all.length}`);
-  for (const { res } of all) res.destroy();
+  for (const { res } of all) res.socket.resetAndDestroy();
   await until(() => desk.egress.stats().decoding === 0);
 });

@@ -239,7 +239,7 @@ test('MCP: what is held of an answer counts among all that the sandbox has held,
     const socket = await desk.tcp('mcp.test', port);
     socket.write(`POST /mcp HTTP/1.1\r\nHost: mcp.test:${port}\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
     await until(1000 + Buffer.byteLength(body));
-    socket.destroy();
+    socket.resetAndDestroy();
     await until(0);
   }
   answer = { type: 'application/json', parts: ['{}'] };
