@@ -159,11 +159,19 @@ int starts_mark(int group, const struct starts_mounts *in, char *err, size_t siz
   return failed;
 }
 
+/* Some rule goes by names: in its folder may lie a second name of any file. */
+static bool any_folder(void) {
+  int number;
+  const struct starts_rule *rules = starts_rules(&number);
+  for (int i = 0; i < number; i++)
+    if (rules[i].folder || rules[i].fd < 0) return true;
+  return false;
+}
+
 bool starts_let_be(int group, int fd) {
   struct statx found;
   int i = 0;
-  /* A second name may lie in a folder that a rule names. */
-  if (still_count == 0 || statx(fd, "", AT_EMPTY_PATH, STATX_NLINK | STATX_MNT_ID, &found) < 0 || !(found.stx_mask & STATX_MNT_ID) || found.stx_nlink != 1) return false;
+  if (still_count == 0 || statx(fd, "", AT_EMPTY_PATH, STATX_NLINK | STATX_MNT_ID, &found) < 0 || !(found.stx_mask & STATX_MNT_ID) || (found.stx_nlink != 1 && any_folder())) return false;
   while (i < still_count && still[i] != found.stx_mnt_id) i++;
   /* The kernel may drop such a mark whenever it likes (Linux 5.19; elsewhere all is asked about). */
   return i < still_count && fanotify_mark(group, FAN_MARK_ADD | FAN_MARK_IGNORED_MASK | FAN_MARK_EVICTABLE, FAN_OPEN_PERM | FAN_OPEN_EXEC_PERM, fd, NULL) == 0;
