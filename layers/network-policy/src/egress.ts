@@ -39,6 +39,7 @@ import { readHandshake } from './websocket-handshake.ts';
 import { UpgradeWire } from './wire-upgrade.ts';
 import type { Wire } from './wire.ts';
 import { Http1Wire, isDistrusted } from './wire-http1.ts';
+import { servePlain } from './wire-plain.ts';
 
 export type LocalHandler = (req: IncomingMessage, res: ServerResponse) => void;
 /** Address and port that a captured connection was made to. */
@@ -237,7 +238,7 @@ class SandboxEgress implements Egress {
     this.#http.close();
     for (const socket of this.#raw) socket.destroy();
     this.#core.close();
-    await this.#core.ports.upstreams.close();
+    this.#core.ports.upstreams.close();
     await closed;
   }
 
@@ -301,8 +302,22 @@ class SandboxEgress implements Egress {
       socket.setMaxListeners(0);
       // From then on the kernel does not tell whether it still reads, until something is sent.
       socket.once('end', () => socket.setTimeout(this.#core.ports.limits.halfClosedMs));
-      this.#http.emit('connection', socket);
+      if (place === doorPlace || this.#local.has(place.name)) this.#http.emit('connection', socket);
+      else this.#servePlain(socket, place);
     }
+  }
+
+  #servePlain(socket: Socket, place: Place): void {
+    const { headMs, idleMs } = this.#core.ports.limits;
+    servePlain(socket, {
+      headMs, idleMs,
+      request: (wire) => {
+        this.#begin(wire, socket);
+        this.#exchange(place, wire);
+      },
+      other: () => void this.#http.emit('connection', socket),
+      late: () => this.#turnAway(socket, 408, 'Request Timeout', 'head-late', 'the request head did not come in time', undefined),
+    });
   }
 
   readonly #http2: Http2Service;

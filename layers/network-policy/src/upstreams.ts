@@ -3,10 +3,10 @@ import { isIP, connect as connectTcp } from 'node:net';
 import type { Socket } from 'node:net';
 import { connect as connectTls, createSecureContext, TLSSocket } from 'node:tls';
 import type { SecureContext } from 'node:tls';
-import { Pool } from 'undici';
 import type { Dispatcher } from 'undici';
 import type { Clock } from '@nemoclaw/contract';
 import { isPublicAddress, isWithin } from './addresses.ts';
+import { Http1Pool } from './http1-upstream.ts';
 import { Http2Pool } from './http2-upstream.ts';
 import type { Http2Request } from './http2-upstream.ts';
 import { pinsByHost, pinFor, samePin, fixedAddresses } from './pins.ts';
@@ -30,6 +30,7 @@ const connectTimeout = 10_000;
 const resolvedFor = 30_000;
 const poolLimit = 256;
 const idleFor = 30_000;
+const answerFor = 300_000;
 // Sessions per origin; each carries up to 100 streams.
 const http2Sessions = 8;
 
@@ -44,9 +45,9 @@ export interface UpstreamOptions {
 export class Upstreams {
   readonly #options: UpstreamOptions;
   #pins = new Map<string, Pin>();
-  readonly #pools = new Map<string, { readonly pool: Pool; readonly host: string }>();
+  readonly #pools = new Map<string, { readonly pool: Http1Pool; readonly host: string }>();
   /** The one that was used last: most requests go to the same origin as the one before. */
-  #last: { readonly host: string; readonly port: number; readonly tls: boolean; readonly pool: Pool } | undefined;
+  #last: { readonly host: string; readonly port: number; readonly tls: boolean; readonly pool: Http1Pool } | undefined;
   readonly #http2 = new Map<string, { readonly pool: Http2Pool; readonly host: string }>();
   /** What an origin chose when it was offered HTTP/2; a promise while the first connection is being made. */
   readonly #chosen = new Map<string, 'h1' | 'h2' | Promise<'h1' | 'h2'>>();
@@ -66,26 +67,15 @@ export class Upstreams {
   }
 
   /** The pool for one origin of this sandbox. */
-  pool(host: string, port: number, tls: boolean): Dispatcher {
+  #pool(host: string, port: number, tls: boolean): Http1Pool {
     const last = this.#last;
     if (last && last.host === host && last.port === port && last.tls === tls) return last.pool;
-    const pool = this.#pool(host, port, tls);
-    this.#last = { host, port, tls, pool };
-    return pool;
-  }
-
-  #pool(host: string, port: number, tls: boolean): Pool {
     const origin = originOf(host, port, tls);
-    const known = this.#pools.get(origin);
-    if (known) return known.pool;
-    const pool = new Pool(origin, {
-      connections: this.#options.connections, pipelining: 1, keepAliveTimeout: 30_000, headersTimeout: 300_000, bodyTimeout: 0, maxHeaderSize: 64 * 1024,
-      connect: (_options, callback) => {
-        this.connect(host, port, tls).then((socket) => callback(null, socket), (error: unknown) => callback(error instanceof Error ? error : new Error(String(error)), null));
-      },
-    });
+    const pool = this.#pools.get(origin)?.pool ?? new Http1Pool({ connect: () => this.connect(host, port, tls), connections: this.#options.connections, idleMs: idleFor, answerMs: answerFor });
+    this.#last = { host, port, tls, pool };
+    if (this.#pools.has(origin)) return pool;
     this.#pools.set(origin, { pool, host });
-    if (this.#pools.size > poolLimit) this.#dropIdlePool(origin);
+    if (this.#pools.size > poolLimit) dropIdle(this.#pools, origin);
     return pool;
   }
 
@@ -93,7 +83,7 @@ export class Upstreams {
   send(request: UpstreamRequest, handler: Dispatcher.DispatchHandler): void {
     const { host, port, tls, path, method, headers, body } = request;
     if (request.version === '1.1') {
-      this.pool(host, port, tls).dispatch({ path, method: method as 'GET', headers: headers as string[], body }, handler);
+      this.#pool(host, port, tls).dispatch({ path, method, headers, body }, handler);
       return;
     }
     const origin = originOf(host, port, tls);
@@ -141,14 +131,7 @@ export class Upstreams {
       },
     });
     this.#http2.set(origin, { pool, host });
-    if (this.#http2.size > poolLimit) {
-      for (const [other, { pool: idle }] of this.#http2) {
-        if (other === origin || idle.busy) continue;
-        this.#http2.delete(other);
-        idle.close();
-        break;
-      }
-    }
+    if (this.#http2.size > poolLimit) dropIdle(this.#http2, origin);
     return pool;
   }
 
@@ -179,7 +162,7 @@ export class Upstreams {
       if (samePin(pinFor(before, host), pinFor(this.#pins, host))) continue;
       this.#pools.delete(origin);
       // Streams that run are decided elsewhere; close lets them end.
-      void pool.close().catch(() => undefined);
+      pool.close();
     }
     for (const [origin, { pool, host }] of this.#http2) {
       if (samePin(pinFor(before, host), pinFor(this.#pins, host))) continue;
@@ -189,13 +172,11 @@ export class Upstreams {
     this.#chosen.clear();
   }
 
-  async close(): Promise<void> {
-    const pools = [...this.#pools.values()];
+  close(): void {
+    for (const { pool } of [...this.#pools.values(), ...this.#http2.values()]) pool.destroy();
     this.#pools.clear();
-    this.#last = undefined;
-    for (const { pool } of this.#http2.values()) pool.destroy();
     this.#http2.clear();
-    await Promise.all(pools.map(({ pool }) => pool.destroy().catch(() => undefined)));
+    this.#last = undefined;
   }
 
   async #addresses(host: string): Promise<readonly string[]> {
@@ -239,14 +220,15 @@ export class Upstreams {
     }
     return context;
   }
+}
 
-  #dropIdlePool(keep: string): void {
-    for (const [origin, { pool }] of this.#pools) {
-      if (origin === keep || pool.stats.running + pool.stats.pending + pool.stats.queued > 0) continue;
-      this.#pools.delete(origin);
-      void pool.close().catch(() => undefined);
-      return;
-    }
+/** The one that was made first of those that have nothing to do. */
+function dropIdle(pools: Map<string, { readonly pool: Http1Pool | Http2Pool }>, keep: string): void {
+  for (const [origin, { pool }] of pools) {
+    if (origin === keep || pool.busy) continue;
+    pools.delete(origin);
+    pool.close();
+    return;
   }
 }
 
