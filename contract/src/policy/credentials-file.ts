@@ -12,14 +12,11 @@ const fileSchema = z.strictObject({
     if (entries.length > most) ctx.addIssue({ code: 'custom', message: `There are more than ${most} credentials.` });
     const seen = new Set<string>();
     for (const [name, one] of entries) {
-      const variables = one.kind === 'sigv4' ? ['AWS_ACCESS_KEY_ID', one.env] : one.kind === 'key' ? [] : [one.env];
-      if (variables.every((variable) => variable === undefined) && one.kind !== 'key') {
-        ctx.addIssue({ code: 'custom', path: [name], message: 'No variable is named, so that no program finds its placeholder.', params: problem('NEMO_E_POLICY_TYPE', undefined, 'Add `env: NAME`.') });
-      }
-      for (const variable of variables) {
-        if (variable !== undefined && seen.has(variable)) ctx.addIssue({ code: 'custom', path: [name], message: `Another credential has the variable ${variable}.`, params: problem('NEMO_E_POLICY_TYPE', undefined, 'Give each its own `env`.') });
-        if (variable !== undefined) seen.add(variable);
-      }
+      if (one.kind === 'key') continue;
+      const variable = one.env ?? (one.kind === 'sigv4' ? 'AWS_ACCESS_KEY_ID' : undefined);
+      if (variable === undefined) ctx.addIssue({ code: 'custom', path: [name], message: 'No variable is named, so that no program finds its placeholder.', params: problem('NEMO_E_POLICY_TYPE', undefined, 'Add `env: NAME`.') });
+      else if (seen.has(variable)) ctx.addIssue({ code: 'custom', path: [name], message: `Another credential has the variable ${variable}.`, params: problem('NEMO_E_POLICY_TYPE', undefined, 'Give each its own `env`.') });
+      else seen.add(variable);
     }
   }),
 });

@@ -5,6 +5,7 @@ import type { AuditSink, Clock, Credential, CredentialPlan, Ids } from '@nemocla
 import { getToken } from '../credentials/access-token.ts';
 import { placeholderFor, planOf, secretsIn, variablesOf } from '../credentials/plan.ts';
 import { readPrivate } from './private-file.ts';
+import { sandboxName } from './system.ts';
 
 /** A token that was asked for so recently is not asked for again, ms: how often it is refused, the command chooses. */
 const freshFor = 10_000;
@@ -73,7 +74,7 @@ export class HeldCredentials {
     if (one?.given.kind !== 'oauth2' || this.#clock.monotonic() - one.asked < freshFor) return false;
     const why = await this.#get(one);
     audit.emit({
-      time: this.#clock.now(), class: 'authentication', activity: 1, severity: why === undefined ? 1 : 3, sandbox: 'network-policy', layer: 'proxy',
+      time: this.#clock.now(), class: 'authentication', activity: 1, severity: why === undefined ? 1 : 3, sandbox: sandboxName, layer: 'proxy',
       message: `The access token of the credential ${one.name} ${why === undefined ? 'was' : 'could not be'} renewed.`, data: { credential: one.name, ...(why === undefined ? { host: one.given.host } : { problem: why }) },
     });
     return why === undefined;

@@ -3,23 +3,16 @@ import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, copyFileSync, linkSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { openUpstream } from '../testing-egress.ts';
 import type { Upstream } from '../testing-egress.ts';
 import { buildNative } from './native-build.ts';
-
-const program = fileURLToPath(new URL('../../bin/network-policy.js', import.meta.url));
-
-interface Ran {
-  readonly code: number | null;
-  readonly out: string;
-  readonly err: string;
-}
+import { nodeFor, programPath, startAlone } from './testing-command.ts';
+import type { Ran } from './testing-command.ts';
 
 describe('network-policy alone', { skip: process.getuid?.() === 0 ? false : 'needs root' }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'network-policy-test-'));
@@ -61,17 +54,11 @@ describe('network-policy alone', { skip: process.getuid?.() === 0 ? false : 'nee
 
   /** Not spawnSync: the upstreams live in this process. */
   async function start(args: readonly string[], more: { uid?: number; gid?: number; node?: string } = {}): Promise<Ran> {
-    const { node = process.execPath, ...as } = more;
-    // Without the terminal that the tests may have been started at.
-    const child = spawn(node, [program, ...args], { detached: true, stdio: ['ignore', 'pipe', 'pipe'], cwd: folder, env: { PATH: '/usr/bin:/bin:/usr/sbin', HOME: folder, TMPDIR: temporary, NODE_DISABLE_COMPILE_CACHE: '1' }, ...as });
-    running.add(child);
-    let out = '';
-    let err = '';
-    child.stdout.on('data', (part: Buffer) => { out += part.toString(); });
-    child.stderr.on('data', (part: Buffer) => { err += part.toString(); });
-    const [code] = (await once(child, 'close')) as [number | null];
-    running.delete(child);
-    return { code, out, err };
+    const one = startAlone(args, { cwd: folder, env: { TMPDIR: temporary }, ...more });
+    running.add(one.child);
+    const ran = await one.ended;
+    running.delete(one.child);
+    return ran;
   }
   const run = (script: string, ...options: string[]): Promise<Ran> => start(['run', '--policy', policy, ...options, '--', '/bin/sh', '-c', script]);
   const curl = 'curl -sS -m 60';
@@ -137,7 +124,7 @@ sys.stdout.flush()
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 `);
     seen.length = 0;
-    const child = spawn('/usr/bin/python3', [ask, 'ad', process.execPath, program, 'run', '--policy', policy, '--', '/bin/sh', '-c', `${curl} http://ask.example:${web.port}/one; ${curl} http://ask.example:${web.port}/two; exit 5`], { stdio: ['ignore', 'pipe', 'inherit'], env: { PATH: '/usr/bin:/bin', NODE_DISABLE_COMPILE_CACHE: '1' } });
+    const child = spawn('/usr/bin/python3', [ask, 'ad', process.execPath, programPath, 'run', '--policy', policy, '--', '/bin/sh', '-c', `${curl} http://ask.example:${web.port}/one; ${curl} http://ask.example:${web.port}/two; exit 5`], { stdio: ['ignore', 'pipe', 'inherit'], env: { PATH: '/usr/bin:/bin', NODE_DISABLE_COMPILE_CACHE: '1' } });
     running.add(child);
     let out = '';
     child.stdout.on('data', (part: Buffer) => { out += part.toString(); });
@@ -157,14 +144,8 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
   });
 
   it('a plain user gets the same', async (t) => {
-    const node = join(folder, 'bin', 'node');
-    mkdirSync(join(folder, 'bin'), { recursive: true });
-    try {
-      linkSync(process.execPath, node);
-    } catch {
-      copyFileSync(process.execPath, node);
-    }
-    if (spawnSync('/usr/bin/test', ['-r', program], { uid: 65_533, gid: 65_533 }).status !== 0) return t.skip('the checkout cannot be read by a plain user');
+    const node = nodeFor(join(folder, 'node'));
+    if (spawnSync('/usr/bin/test', ['-r', programPath], { uid: 65_533, gid: 65_533 }).status !== 0) return t.skip('the checkout cannot be read by a plain user');
     seen.length = 0;
     const { code, out, err } = await start(['run', '--policy', policy, '--', '/bin/sh', '-c', `id -u; ${curl} http://here.example:${web.port}/plain; ${curl} http://evil.example/; exit 3`], { uid: 65_533, gid: 65_533, node });
     assert.deepEqual([code, out, seen], [3, '65533\nhello\n', ['GET /plain']], err);
@@ -187,23 +168,15 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
         return out;
       };
       for (let round = 0; round < 2; round += 1) {
-        const child = spawn(process.execPath, [program, 'serve', '--policy', policy, '--netns', pid], { stdio: ['ignore', 'inherit', 'pipe'], cwd: folder, env: { PATH: '/usr/bin:/bin', NODE_DISABLE_COMPILE_CACHE: '1' } });
-        running.add(child);
-        let err = '';
-        const serving = new Promise<void>((resolve, reject) => {
-          child.stderr.on('data', (part: Buffer) => {
-            err += part.toString();
-            if (err.includes('serving')) resolve();
-          });
-          child.once('exit', () => reject(new Error(err)));
-        });
-        await serving;
-        assert.equal(await look(pid, 'here.example'), '198.18.0.1', err);
-        assert.equal(await request('/served'), 'hello\n', err);
+        const one = startAlone(['serve', '--policy', policy, '--netns', pid], { cwd: folder });
+        running.add(one.child);
+        await one.until(/serving/);
+        assert.equal(await look(pid, 'here.example'), '198.18.0.1');
+        assert.equal(await request('/served'), 'hello\n');
         assert.equal(await look(pid, 'evil.example'), '');
-        child.kill('SIGTERM');
-        const [code] = (await once(child, 'close')) as [number | null];
-        running.delete(child);
+        one.child.kill('SIGTERM');
+        const { code, err } = await one.ended;
+        running.delete(one.child);
         assert.equal(code, 0, err);
         assert.match(await request('/after'), /Failed to connect|Connection refused|reset by peer/);
       }

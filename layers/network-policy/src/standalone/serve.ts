@@ -10,7 +10,7 @@ import type { Denials } from './denials.ts';
 import type { Captured } from './captured-command.ts';
 import type { HeldCredentials } from './held-credentials.ts';
 import type { AlonePolicy } from './policy.ts';
-import { systemClock, systemIds } from './system.ts';
+import { sandboxName, systemClock, systemIds } from './system.ts';
 import { openWayIn } from './way-in.ts';
 import type { Words } from './words.ts';
 
@@ -29,7 +29,7 @@ export async function serveCaptured(alone: AlonePolicy, words: Words, held: Held
   const { policy, decider } = alone;
   const config = (): EgressConfig => ({ ...alone.config, credentials: held.plans });
   const egress = createEgress({
-    sandbox: 'network-policy', tcp: { fd: sockets.tcp }, dns: { fd: sockets.dns }, policy: () => policy, decider,
+    sandbox: sandboxName, tcp: { fd: sockets.tcp }, dns: { fd: sockets.dns }, policy: () => policy, decider,
     config: config(), approver, audit, clock: systemClock, ids: systemIds, local: new Map(),
     renew: async (placeholder) => {
       const newer = await held.renew(placeholder, audit);

@@ -1,20 +1,19 @@
 /** Clients that people use, each through a captured network: they trust the run's authority, and the policy decides. What is not installed is said to be untested. */
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { createHash, X509Certificate } from 'node:crypto';
-import { once } from 'node:events';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { createRootCa } from '../certificate.ts';
 import { openUpstream } from '../testing-egress.ts';
 import type { Upstream } from '../testing-egress.ts';
 import { javaTrustStore, trustPassword } from './java-trust-store.ts';
 import { buildNative } from './native-build.ts';
+import { startAlone } from './testing-command.ts';
+import type { Ran } from './testing-command.ts';
 
-const program = fileURLToPath(new URL('../../bin/network-policy.js', import.meta.url));
 const has = (name: string): boolean => ['/usr/bin', '/bin', '/usr/local/bin'].some((folder) => spawnSync('/usr/bin/test', ['-x', `${folder}/${name}`]).status === 0);
 
 test('the Java trust store holds what was put in, in the form that the format says', () => {
@@ -56,15 +55,7 @@ describe('clients', { skip: process.getuid?.() === 0 ? false : 'needs root' }, (
     rmSync(folder, { recursive: true, force: true });
   });
 
-  async function inside(script: string): Promise<{ out: string; err: string }> {
-    const child = spawn(process.execPath, [program, 'run', '--policy', 'policy.yaml', '--', '/bin/sh', '-c', script], { stdio: ['ignore', 'pipe', 'pipe'], cwd: folder, env: { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: folder, TMPDIR: join(folder, 'tmp'), NODE_DISABLE_COMPILE_CACHE: '1' } });
-    let out = '';
-    let err = '';
-    child.stdout.on('data', (part: Buffer) => { out += part.toString(); });
-    child.stderr.on('data', (part: Buffer) => { err += part.toString(); });
-    await once(child, 'close');
-    return { out, err };
-  }
+  const inside = (script: string): Promise<Ran> => startAlone(['run', '--policy', 'policy.yaml', '--', '/bin/sh', '-c', script], { cwd: folder, env: { PATH: '/usr/local/bin:/usr/bin:/bin', TMPDIR: join(folder, 'tmp') } }).ended;
   const url = (): string => `https://safe.example:${safe.port}/`;
   const python = (module: string): boolean => spawnSync('/usr/bin/python3', ['-c', `import ${module}`]).status === 0;
 

@@ -8,7 +8,7 @@ import { KnownSecrets } from '../known-secrets.ts';
 import { dial } from './captured-command.ts';
 import type { HeldCredentials } from './held-credentials.ts';
 import type { AlonePolicy } from './policy.ts';
-import { systemClock } from './system.ts';
+import { sandboxName, systemClock } from './system.ts';
 import type { Words } from './words.ts';
 
 export interface WayIn {
@@ -22,9 +22,9 @@ export async function openWayIn(words: Words, alone: AlonePolicy, held: HeldCred
   const { entries, problems } = ingressOf(alone.network, { file: alone.beside, key: (name) => held.key(name) });
   if (words.listen === undefined) return { notes: [...problems, ...entries.map(({ id }) => `${id}: without --listen no calls are taken, so that nobody is admitted.`)], close: async () => undefined };
   const door = new IngressDoor({ clock: systemClock, audit, recording: () => true });
-  door.set('network-policy', {
+  door.set(sandboxName, {
     // Nothing else is behind this address, so that paths are the policy's own.
-    id: 'network-policy', name: '', rules: entries, connect: (port) => dial(tcp, port),
+    id: sandboxName, name: '', rules: entries, connect: (port) => dial(tcp, port),
     withhold: (body) => (new KnownSecrets(held.secrets).inBytes(body) ? 'a secret is in it' : undefined),
   });
   const { host } = words.listen;
