@@ -34,6 +34,7 @@ export function compilePolicy(input: PolicyInput, version: number): CompiledPoli
     egress: egressOf(input.network, spec.isolation.network === 'open' ? here('isolation.network', 'isolation', 'network') : undefined, requestHosts(input)),
     ingress: ingress(input.network),
     inspection: inspection === undefined ? { tlsDecrypt: true, logPayloads: false, scanForPII: true } : { ...stated({ ...inspection, actions: words(inspection.actions), responses: typeof inspection.responses === 'object' ? { actions: stated(inspection.responses.actions) } : inspection.responses }) },
+    ...stated({ labels: input.network?.networkPolicy.labels.length ? input.network.networkPolicy.labels : undefined }),
     allowed: names('allowedAPIs'),
     denied: names('deniedAPIs'),
     triggers: (input.approvals?.triggers ?? []).map((t, i) => ({ ref: ref(`approvals.triggers[${i}]`, input.approvals, ['triggers', i]), pattern: t.action, threshold: t.threshold })),

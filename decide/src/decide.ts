@@ -112,7 +112,7 @@ function network(policy: CompiledPolicy, request: ActionRequest): EgressVerdict 
   if (none !== null) return { verdict: 'deny', refs: [none], reason: 'This sandbox has no network.', rule: undefined };
   if (resource.kind !== 'host' && resource.kind !== 'http') return { verdict: 'deny', refs: [], reason: '', rule: undefined };
   const verdict = egressVerdict(policy.egress, request, resource);
-  return request.source === 'dns' ? verdict : withLabel(request.history, verdict);
+  return request.source === 'dns' ? verdict : withLabel(request.history, verdict, policy.network.labelOf(resource.host));
 }
 
 function egressVerdict(egress: CompiledPolicy['egress'], request: ActionRequest, resource: Extract<Resource, { kind: 'http' | 'host' }>): EgressVerdict {

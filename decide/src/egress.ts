@@ -18,6 +18,8 @@ export interface EgressTerms {
   /** What happens to a body larger than what can be inspected. */
   /** Unsaid: what cannot be inspected is denied. */
   readonly onOversize?: 'deny' | 'escalate' | 'uninspected';
+  /** The highest label of what may be sent there. */
+  readonly accepts?: 'confidential' | 'restricted';
   /** Over these the request is recorded, not refused. */
   readonly monitor: boolean;
 }
@@ -103,7 +105,7 @@ function prepare(ir: EgressRuleIr, wide = false): EgressRule {
     inside: !wide && (ir.headers !== undefined || ir.binaries !== undefined || ir.protocol !== undefined || (ir.effect === 'allow' && ir.methods.length > 0)),
     refs: [ir.ref],
     allowReason: wide ? `${ir.domain} is allowed by ${ir.ref.id}, which only watches.` : `${ir.domain} is allowed by ${ir.ref.id}.`,
-    terms: { rule: ir.ref, ...(ir.rate === undefined ? {} : { rate: ir.rate }), ...(ir.maxBody === undefined ? {} : { maxBody: ir.maxBody }), ...(ir.onOversize === undefined ? {} : { onOversize: ir.onOversize }), monitor: ir.monitor === true },
+    terms: { rule: ir.ref, ...(ir.rate === undefined ? {} : { rate: ir.rate }), ...(ir.maxBody === undefined ? {} : { maxBody: ir.maxBody }), ...(ir.onOversize === undefined ? {} : { onOversize: ir.onOversize }), ...(ir.accepts === '' ? {} : { accepts: ir.accepts }), monitor: ir.monitor === true },
   };
 }
 

@@ -1,5 +1,5 @@
 /** The rules of one policy version as plain data: what the compiler makes, what is shipped, what tables and Cedar text are built from. */
-import type { ActionLabels, AttributeExpression, FileOp, IngressRule, InspectionAction, InspectionClass, RuleProtocol, RuleRef, Threshold } from '@nemoclaw/contract';
+import type { ActionLabels, AttributeExpression, FileOp, HostLabel, IngressRule, InspectionAction, InspectionClass, RuleProtocol, RuleRef, Threshold } from '@nemoclaw/contract';
 
 /** What an argument of a tool may be: one of `values` (text with `*`), or a number within the range. */
 export interface ArgumentIr {
@@ -36,8 +36,8 @@ export interface EgressRuleIr {
   readonly tls: 'intercept' | 'passthrough' | '';
   /** Action a matching request counts as, or ''. */
   readonly as: string;
-  /** The highest label of a sandbox that may send here without a question, where it is more than `confidential`. */
-  readonly accepts: 'restricted' | '';
+  /** The highest label of what may be sent here without a question. */
+  readonly accepts: 'confidential' | 'restricted' | '';
   /** undefined = any headers. */
   readonly headers?: readonly (readonly [string, readonly string[]])[];
   /** undefined = unsaid: HTTP of any kind, or whatever it is where nothing is said of what is inside. */
@@ -73,7 +73,7 @@ export interface InspectionIr {
   readonly logPayloads: boolean;
   readonly scanForPII: boolean;
   /** As the policy says; what it leaves unsaid is for the inspection to know. */
-  readonly actions?: Readonly<Partial<Record<InspectionClass | 'default', InspectionAction>>>;
+  readonly actions?: Readonly<Partial<Record<InspectionClass | 'default' | 'tainted', InspectionAction>>>;
   readonly responses?: boolean | { readonly actions: Readonly<Partial<Record<InspectionClass | 'default', InspectionAction>>> };
   /** Bytes. */
   readonly maxBody?: number;
@@ -128,6 +128,8 @@ export interface PolicyIr {
   readonly egress: readonly EgressRuleIr[];
   readonly ingress: readonly IngressRuleIr[];
   readonly inspection: InspectionIr;
+  /** Labels of hosts; undefined = none. */
+  readonly labels?: readonly HostLabel[];
   readonly allowed: readonly NamedRuleIr[];
   readonly denied: readonly NamedRuleIr[];
   readonly triggers: readonly TriggerIr[];

@@ -34,3 +34,17 @@ test('the approval binds to the body, and the word survives the way to the worke
   assert.equal(needsBody(shipped, resource, restricted), true);
   assert.equal(needsBody(shipped, { ...resource, host: 'vault.org' }, restricted), false);
 });
+
+test('a host that is labelled restricted takes what is; it is read whatever a rule says, also where everything else passes unread', () => {
+  const labelled = decodePolicy(encodePolicy(policyOf({
+    egress: '    allow:\n      - { domain: a.org, tls: passthrough, uninspected: allow }\n      - domain: "*.in.org"\n  labels:\n    - { domain: a.org, level: restricted }\n    - { domain: "*.in.org", level: confidential }\n    - { domain: x.in.org, level: restricted }\n',
+  })));
+  const after = (request: string): string => brief(decide(labelled, { ...httpRequest(labelled, request), history: restricted }));
+  assert.equal(after('POST https://a.org/x'), 'allow egress.allow[0]');
+  assert.equal(after('POST https://x.in.org/x'), 'allow egress.allow[1]');
+  assert.equal(after('POST https://y.in.org/x'), 'escalate labels.egress,egress.allow[1]');
+  const { network } = labelled;
+  assert.deepEqual(['a.org', 'A.org', 'x.in.org', 'y.in.org', 'b.org'].map((host) => network.labelOf(host)), ['restricted', 'restricted', 'restricted', 'confidential', undefined]);
+  assert.equal(network.handlingFor('a.org', 443), 'inspect');
+  assert.ok(network.interceptNames.includes('a.org'));
+});

@@ -60,7 +60,7 @@ export function needsMessage(policy: CompiledPolicy, resource: Http): readonly R
 export function needsBody(policy: CompiledPolicy, resource: Http, history?: History): boolean {
   const host = canonicalHost(resource.host);
   if (policy.ir.networkNone === null && resource.message === undefined && needsMessage(policy, resource).length > 0) return true;
-  const network = withLabel(history, httpVerdict(policy.egress, resource));
+  const network = withLabel(history, httpVerdict(policy.egress, resource), policy.network.labelOf(resource.host));
   if (network.verdict === 'deny' || policy.ir.networkNone !== null) return false;
   const plans = httpPlans(policy, resource, host, network.rule?.ir.as ?? '');
   if (plans.some((plan) => plan.deniedBy !== undefined || plan.allowedBy === undefined)) return false;

@@ -1,7 +1,8 @@
 /** What the network layer asks of a policy besides decisions: names, ports, interception, upstream addresses. */
 import { isIP } from 'node:net';
+import type { HostLabel } from '@nemoclaw/contract';
 import { atPort, decideConnect, decideName, isBlanket, type EgressGroup, type EgressRule } from './egress.ts';
-import { canonicalHost, type HostIndex } from './hosts.ts';
+import { canonicalHost, HostIndex } from './hosts.ts';
 import type { EgressRuleIr, PolicyIr } from './ir.ts';
 
 /**
@@ -33,6 +34,8 @@ export interface NetworkView {
   /** `allowed` only where every rule for mail there says so. */
   starttlsFor(host: string, port: number): 'required' | 'allowed';
   upstreamsFor(host: string): Upstream;
+  /** What its answers are labelled: the highest of all patterns that cover it. Undefined: not at all. */
+  labelOf(host: string): HostLabel['level'] | undefined;
   /** Domain patterns (`name` or `*.suffix`) whose TLS is opened: the name constraints of the sandbox's intermediate. No addresses. */
   readonly interceptNames: readonly string[];
   readonly inspection: PolicyIr['inspection'];
@@ -40,6 +43,13 @@ export interface NetworkView {
 
 export function networkView(ir: PolicyIr, index: HostIndex<EgressGroup>, hasHttpActions: (host: string) => boolean): NetworkView {
   const none = ir.networkNone !== null;
+  const labels = new HostIndex<{ restricted: boolean }>();
+  for (const { domain, level } of ir.labels ?? []) labels.at(isIP(domain) === 0 ? domain : canonicalHost(domain), () => ({ restricted: false })).restricted ||= level === 'restricted';
+  const labelOf = (host: string): HostLabel['level'] | undefined => {
+    if (ir.labels === undefined) return undefined;
+    const covering = labels.covering(canonicalHost(host));
+    return covering.length === 0 ? undefined : covering.some(({ restricted }) => restricted) ? 'restricted' : 'confidential';
+  };
   const opened = (r: EgressRuleIr): boolean => r.protocol !== 'tcp' && (r.tls === '' ? ir.inspection.tlsDecrypt : r.tls === 'intercept');
   const passing = (group: EgressGroup): EgressRule[] => [...group.allow, ...group.escalate, ...group.lets];
   const opens = (group: EgressGroup): boolean => passing(group).some((r) => opened(r.ir));
@@ -56,6 +66,8 @@ export function networkView(ir: PolicyIr, index: HostIndex<EgressGroup>, hasHttp
   };
   /** Whether a rule takes something away by what is inside: then nothing that it holds for may pass unread. */
   const looked = (given: string, port: number | undefined, rules: readonly EgressRule[]): boolean => {
+    // What comes from there is read.
+    if (labelOf(given) !== undefined) return true;
     // At level `open` everything but the named hosts is unread; `unenforced` says what that means for a rule on all hosts.
     if (rules.every((r) => r.ir.domain === '*' && r.ir.ports.length === 0)) return false;
     for (const group of index.covering(canonicalHost(given))) {
@@ -71,7 +83,8 @@ export function networkView(ir: PolicyIr, index: HostIndex<EgressGroup>, hasHttp
     const groups = open(sample(domain));
     return groups.length > 0 && !groups.some(opens) && looked(sample(domain), undefined, groups.flatMap(passing));
   };
-  const interceptNames = [...new Set(ir.egress.filter((r) => named(r.domain) && (r.effect === 'deny' ? r.monitor !== true && alone(r.domain) : opened(r))).map((r) => r.domain.replace(/^\?\./, '*.')))].toSorted();
+  const read = ir.egress.filter((r) => named(r.domain) && (r.effect === 'deny' ? r.monitor !== true && alone(r.domain) : opened(r)));
+  const interceptNames = [...new Set([...read, ...(ir.labels ?? []).filter(({ domain }) => named(domain))].map((r) => r.domain.replace(/^\?\./, '*.')))].toSorted();
   const portsFor = (host: string): number[] =>
     [...new Set(open(host).flatMap((g) => passing(g).flatMap((r) => r.ir.ports)))].filter((port) => decideConnect(index, canonicalHost(host), port).verdict !== 'deny').toSorted((a, b) => a - b);
   return {
@@ -107,6 +120,7 @@ export function networkView(ir: PolicyIr, index: HostIndex<EgressGroup>, hasHttp
       const addresses = [...new Set(rules.flatMap((r) => r.ir.addresses))];
       return { addresses: addresses.filter((one) => !one.includes('/')), within: addresses.filter((one) => one.includes('/')), ca: rules.find((r) => r.ir.ca !== '')?.ir.ca ?? '' };
     },
+    labelOf,
     interceptNames,
     inspection: ir.inspection,
   };

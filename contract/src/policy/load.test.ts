@@ -87,6 +87,8 @@ const wrong: readonly (readonly [string, Loader, string, ErrorCode, number, numb
   ['an action of what is passed on unread', loadNetworkPolicy, `${network}    allow: [{ domain: x.org, protocol: tcp, ports: [22], as: crm.read }]\n`, 'NEMO_E_POLICY_TYPE', 4, 62, /passed on unread/],
   ['a longest body of a WebSocket', loadNetworkPolicy, `${network}    allow: [{ domain: x.org, protocol: websocket, maxBody: 1Mi }]\n`, 'NEMO_E_POLICY_TYPE', 4, 60, /has none/],
   ['STARTTLS in a denial', loadNetworkPolicy, `${network}    deny: [{ domain: x.org, smtp: { starttls: required } }]\n`, 'NEMO_E_POLICY_TYPE', 4, 29, /rule that denies/],
+  ['labels of answers that are not read', loadNetworkPolicy, 'networkPolicy:\n  name: x\n  inspection:\n    responses: false\n  labels: [{ domain: a.org, level: restricted }]\n', 'NEMO_E_POLICY_TYPE', 5, 3, /answers are not read/],
+  ['a label that says nothing', loadNetworkPolicy, 'networkPolicy:\n  name: x\n  labels: [{ domain: a.org, level: public }]\n', 'NEMO_E_POLICY_TYPE', 3, 36, /confidential/],
   ['actions of a search that is off', loadNetworkPolicy, 'networkPolicy:\n  name: x\n  inspection:\n    scanForPII: false\n    actions: { email: block }\n', 'NEMO_E_POLICY_TYPE', 5, 5, /`scanForPII` is false/],
   ['headers behind closed TLS', loadNetworkPolicy, `${network}    allow: [{ domain: x.org, tls: passthrough, uninspected: allow, headers: { x-a: "1" } }]\n`, 'NEMO_E_POLICY_TYPE', 4, 68, /TLS is not opened/],
   ['a protocol behind closed TLS', loadNetworkPolicy, `${network}    allow: [{ domain: x.org, tls: passthrough, uninspected: allow, protocol: grpc }]\n`, 'NEMO_E_POLICY_TYPE', 4, 78, /cannot be seen/],

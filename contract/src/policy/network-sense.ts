@@ -36,6 +36,7 @@ export function defaultPorts(protocol: RuleProtocol | ''): readonly number[] {
 interface Lists {
   readonly egress: { readonly allow: readonly RuleFields[]; readonly escalate: readonly RuleFields[]; readonly deny: readonly RuleFields[] };
   readonly inspection: { readonly tlsDecrypt: boolean; readonly scanForPII: boolean; readonly actions?: unknown; readonly responses?: unknown; readonly maxBody?: unknown };
+  readonly labels: readonly unknown[];
 }
 
 /** Adds an issue for every rule that contradicts itself, or a rule beside it. */
@@ -43,6 +44,9 @@ export function checkSense(policy: Lists, ctx: z.core.$RefinementCtx): void {
   const spoken = new Map<string, RuleProtocol>();
   const idle = policy.inspection.scanForPII ? undefined : (['actions', 'responses', 'maxBody'] as const).find((field) => policy.inspection[field] !== undefined);
   if (idle !== undefined) ctx.addIssue({ code: 'custom', path: ['inspection', idle], message: `\`${idle}\` means nothing where \`scanForPII\` is false.`, params: problem('NEMO_E_POLICY_TYPE', undefined, 'Remove it, or let `scanForPII` be true.') });
+  if (policy.labels.length > 0 && (!policy.inspection.scanForPII || policy.inspection.responses === false)) {
+    ctx.addIssue({ code: 'custom', path: ['labels'], message: '`labels` means nothing where answers are not read.', params: problem('NEMO_E_POLICY_TYPE', undefined, 'Let `inspection.scanForPII` and `inspection.responses` be true, or remove it.') });
+  }
   for (const list of ['allow', 'escalate', 'deny'] as const) {
     policy.egress[list].forEach((rule, index) => {
       const bad = (field: string, message: string, why: string | undefined, fix: string): void => {

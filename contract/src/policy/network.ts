@@ -40,8 +40,8 @@ const upstream = {
   tls: z.enum(['intercept', 'passthrough']).optional(),
   /** The action that a matching request counts as, where the catalogue knows none. */
   as: action.optional(),
-  /** `restricted`: also a sandbox that can read what is labelled restricted may send here without being asked about each request. */
-  accepts: z.literal('restricted').optional(),
+  /** Values with this label may be sent here; `restricted`: also a sandbox that can read what is labelled restricted sends here without being asked about each request. */
+  accepts: z.enum(['confidential', 'restricted']).optional(),
   /** Larger requests are refused. */
   maxBody: size.optional(),
   /** What happens to a body larger than what can be inspected. */
@@ -62,10 +62,14 @@ const allowRule = z.strictObject({
 const escalateRule = z.strictObject({ domain, ...conditions, ...upstream });
 const denyRule = z.strictObject({ domain, ...conditions });
 
+/** Hosts whose answers have a sensitivity. Those below are none: they may go anywhere. */
+const hostLabel = z.strictObject({ domain, level: z.enum(['confidential', 'restricted']) });
+
 /** Classes of findings whose treatment a policy may choose. The sandbox's own credentials are none: they never leave. */
 const inspectionClasses = ['secret', 'email', 'phone', 'credit-card', 'us-ssn', 'iban', 'ip'] as const;
 export type InspectionClass = (typeof inspectionClasses)[number];
 const inspectionAction = z.enum(['block', 'redact', 'escalate', 'log']);
+export type HostLabel = z.output<typeof hostLabel>;
 export type InspectionAction = z.output<typeof inspectionAction>;
 
 const one = inspectionAction.optional();
@@ -75,7 +79,8 @@ const inspection = z.strictObject({
   tlsDecrypt: z.boolean().default(true),
   logPayloads: z.boolean().default(false),
   scanForPII: z.boolean().default(true),
-  actions: z.strictObject(inspectionActions).optional(),
+  /** `tainted`: what came from a labelled host, on its way to a place that does not take it. */
+  actions: z.strictObject({ ...inspectionActions, tainted: one }).optional(),
   /** Whether answers are searched too: what is found is put on record, or what `actions` says happens. */
   responses: z.union([z.boolean(), z.strictObject({ actions: z.strictObject(inspectionActions) })]).optional(),
   /** What is held and inspected of a body at most. */
@@ -95,6 +100,7 @@ export const networkPolicySchema = z.strictObject({
         .prefault({}),
       ingress: z.strictObject({ allow: z.array(ingressRule).max(256).default([]) }).prefault({}),
       inspection: inspection.prefault({}),
+      labels: z.array(hostLabel).max(256).default([]),
     })
     .superRefine(checkSense),
 });

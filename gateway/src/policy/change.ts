@@ -19,6 +19,7 @@ import { gatewayEvent } from '../backend.ts';
 import type { House } from '../house.ts';
 import { Phases } from '../phases.ts';
 import { configOf } from '../sandboxes/bring-up.ts';
+import { raiseLabel, readable } from '../sandboxes/raise-label.ts';
 import { policyFacts } from '../sandboxes/create.ts';
 import type { LiveSandbox } from '../sandboxes/live.ts';
 import { keys, type CaRecord, type PolicyRecord, type SandboxRecord } from '../sandboxes/record.ts';
@@ -91,6 +92,8 @@ export async function setPolicy(house: House, name: string, given: PutPolicy, ui
     const ca: CaRecord = sameNames ? former.ca : { root: former.ca.root, intermediate: house.certificates.intermediate(former.ca.root, names, house.clock.now()), names };
     const policy: PolicyRecord = { version, files: Object.fromEntries(bundle.files), changedAt: house.clock.now(), changedBy: uid };
 
+    const label = readable(undefined, bundle.network);
+    if (label.level !== 'public') await raiseLabel(house, id, label.level, `it can read what is labelled (${label.rules.join(', ')})`);
     const running = (): boolean => live.record.value.state === 'running';
     const sent = house.clock.monotonic();
     const anchors = new Map<string, string | undefined>();

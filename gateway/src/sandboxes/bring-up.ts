@@ -4,7 +4,7 @@ import { gatewayEvent } from '../backend.ts';
 import type { House, Plan } from '../house.ts';
 import type { Phases } from '../phases.ts';
 import { agentEnvironment, agentFolder, blueprintMount } from '../tasks/agent-command.ts';
-import { raiseLabel } from './raise-label.ts';
+import { raiseLabel, readable } from './raise-label.ts';
 import { sandboxConfig, saveRecord, type LiveSandbox } from './live.ts';
 
 /** The environment of a command in the sandbox; `more` wins over what stands before it. */
@@ -65,8 +65,9 @@ export async function bringUp(house: House, live: LiveSandbox, planned: Plan, ph
   const { id, name, worker, blueprint } = live.record.value;
   live.leaving = false;
   // Before the worker knows of it: what is read may only go where its label lets it.
-  if (planned.label.level !== 'public') {
-    await raiseLabel(house, id, planned.label.level, `it can read what is labelled (${planned.label.rules.join(', ')})`).catch(async (error: unknown) => {
+  const label = readable(planned.label, live.bundle.network);
+  if (label.level !== 'public') {
+    await raiseLabel(house, id, label.level, `it can read what is labelled (${label.rules.join(', ')})`).catch(async (error: unknown) => {
       if (making) await undoKernelSide(house, live.record.value, making);
       throw error;
     });

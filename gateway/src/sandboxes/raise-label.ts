@@ -1,8 +1,15 @@
 /** The label of a sandbox rises and never falls. */
-import { joinSensitivity, NemoError, type Sensitivity } from '@nemoclaw/contract';
+import { joinSensitivity, NemoError, type NetworkPolicyFile, type Sensitivity } from '@nemoclaw/contract';
 import { gatewayEvent } from '../backend.ts';
-import type { House } from '../house.ts';
+import type { House, Plan } from '../house.ts';
 import { saveRecord } from './live.ts';
+
+/** What a sandbox can read of files (`read`) and of the hosts that its network policy labels; the rules that say so. */
+export function readable(read: Plan['label'] | undefined, network: NetworkPolicyFile | undefined): Plan['label'] {
+  const hosts = network?.networkPolicy.labels ?? [];
+  const level = hosts.reduce<Sensitivity>((highest, host) => joinSensitivity(highest, host.level), read?.level ?? 'public');
+  return { level, rules: [...(read?.rules ?? []), ...hosts.map((_, i) => `networkPolicy.labels[${i}]`)] };
+}
 
 /** A rise of the sticky label, stored and on record before the promise resolves. It never falls. */
 export async function raiseLabel(house: House, id: string, to: Sensitivity, why: string): Promise<void> {

@@ -345,6 +345,17 @@ describe('restart', () => {
     assert.ok(world.record.events.some((event) => /label of .* rises from public to confidential/.test(event.message)));
   }));
 
+  test('a sandbox with a labelled host has that label from its start, and from the change of policy that labels one', inWorld(async (world) => {
+    const labelled = (level: string): string => `networkPolicy: { name: support, egress: { allow: [{ domain: crm.example.org }] }, labels: [{ domain: crm.example.org, level: ${level} }] }\n`;
+    world.blueprint({ 'network.yaml': labelled('confidential') });
+    const live = await make(world);
+    const inWorker = (): string | undefined => world.worker.configs.get(live.record.value.id)?.label;
+    assert.deepEqual([live.record.value.label, inWorker()], ['confidential', 'confidential']);
+    await setPolicy(world.gateway.house, 'helper', { files: { 'network.yaml': labelled('restricted') } }, uid);
+    assert.deepEqual([live.record.value.label, inWorker()], ['restricted', 'restricted']);
+    assert.ok(world.record.events.some((event) => JSON.stringify(event).includes('networkPolicy.labels[0]')));
+  }));
+
   test('a label never falls', inWorld(async (world) => {
     const live = await make(world);
     await raiseLabel(world.gateway.house, live.record.value.id, 'restricted', 'x');

@@ -8,6 +8,7 @@ import type { Judge } from './judge.ts';
 import { Folded } from './folded.ts';
 import { Pace } from './pace.ts';
 import { Stalled } from './stalled.ts';
+import { Taint } from './taint/taint.ts';
 import type { RateKeeper } from './rates.ts';
 import type { Programs } from './programs.ts';
 import type { Seen } from './records.ts';
@@ -94,6 +95,8 @@ export class Core {
   readonly folded: Folded;
   /** Its answers that nobody reads. */
   readonly stalled: Stalled;
+  /** What labelled hosts told it. */
+  readonly taint = new Taint();
   readonly #life: string;
   #count = 0;
   held = 0;

@@ -26,6 +26,7 @@ import { RequestRead } from './request-read.ts';
 import { hashOf } from './sigv4.ts';
 import { secretFound } from './standard-hooks.ts';
 import { AddressRefused } from './upstreams.ts';
+import { shownPath } from './taint/taint.ts';
 import type { WebSocketRelay } from './websocket-relay.ts';
 import { UpgradeWire } from './wire-upgrade.ts';
 import type { Wire } from './wire.ts';
@@ -189,7 +190,7 @@ export class Exchange implements Reconsidered {
       return atOnce;
     }
     core.counts.allowed += 1;
-    const event = httpRecord(core.seen(this.#correlation), this.#place, checked.method, checked.paths[0] ?? '', approved ? 'approved' : 'allow', message, judged.decision, approvalId === '' ? undefined : { approvalId });
+    const event = httpRecord(core.seen(this.#correlation), this.#place, checked.method, shownPath(passing), approved ? 'approved' : 'allow', message, judged.decision, approvalId === '' ? undefined : { approvalId });
     if (approved || (judged.decision.action !== '' && judged.decision.intent.reversibility === 'irreversible' && !safe.has(checked.method))) return this.#forwardOnceRecorded(event, passing);
     core.ports.audit.emit(event);
     this.#send(passing);
@@ -291,7 +292,7 @@ export class Exchange implements Reconsidered {
 
   #record(verdict: 'allow' | 'deny' | 'escalate', message: string, decision: Decision | undefined, more?: Readonly<Record<string, unknown>>): void {
     const core = this.#core;
-    core.ports.audit.emit(httpRecord(core.seen(this.#correlation), this.#place, this.#wire.fields.method ?? '', this.#passing?.checked.paths[0] ?? '', verdict, message, decision, more));
+    core.ports.audit.emit(httpRecord(core.seen(this.#correlation), this.#place, this.#wire.fields.method ?? '', this.#passing ? shownPath(this.#passing) : '', verdict, message, decision, more));
   }
 
   #live(state: 'held' | 'forwarding'): boolean {

@@ -1,5 +1,5 @@
 /** What the proxy asks of the policy in force; the one seam between this room and `decide`. */
-import type { ActionLabels, ActionRequest, Decider, Decision, History, Resource, RuleProtocol } from '@nemoclaw/contract';
+import type { ActionLabels, ActionRequest, Decider, Decision, History, HostLabel, Resource, RuleProtocol } from '@nemoclaw/contract';
 import { headersNamed, needsBody, needsMessage, programsNamed, requestKey, resolveHttp, resolveTool, termsOf } from '@nemoclaw/decide';
 import type { CompiledPolicy, EgressTerms, Handling, Resolved } from '@nemoclaw/decide';
 import type { InspectionSettings } from './inspect/findings.ts';
@@ -28,6 +28,8 @@ export interface Judge {
   programsNamed(host?: string): boolean;
   /** What the rule that lets it through asks of the proxy besides; undefined where there is none. */
   terms(resource: HttpResource | HostResource): EgressTerms | undefined;
+  /** The label of what this host answers; undefined: none. */
+  labelOf(host: string): HostLabel['level'] | undefined;
   action(resource: HttpResource, body: ReadonlyMap<string, unknown>): { readonly action: string; readonly params: ReadonlyMap<string, unknown>; readonly labels: ActionLabels } | undefined;
   /** The action of a tool that the catalogue lists. */
   tool(name: string, args: ReadonlyMap<string, unknown>): Resolved | undefined;
@@ -52,6 +54,7 @@ export function judgeOf(policy: () => CompiledPolicy, decider: Decider): Judge {
     headersNamed: (host) => headersNamed(policy(), host),
     programsNamed: (host) => programsNamed(policy(), host),
     terms: (resource) => termsOf(policy(), resource),
+    labelOf: (host) => policy().network.labelOf(host),
     action: (resource, body) => resolveHttp(policy(), resource, body),
     tool: (name, args) => {
       const found = resolveTool(policy(), name, args);

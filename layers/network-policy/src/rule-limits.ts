@@ -7,6 +7,7 @@ import { Stopped } from './hooks.ts';
 import type { LimitHook, Passing } from './hooks.ts';
 import type { HostResource, HttpResource } from './judge.ts';
 import { httpRecord } from './records.ts';
+import { shownPath } from './taint/taint.ts';
 import { Rates } from './rates.ts';
 
 /** One bucket a rule, for each sandbox. They outlive a change of the policy as long as the rule's id and rate stay. */
@@ -66,8 +67,9 @@ function smallest(passing: Passing): EgressTerms | undefined {
   return least;
 }
 
-function onRecord({ core, place, checked, correlation }: Passing, message: string, decision: Decision): void {
-  core.ports.audit.emit(httpRecord(core.seen(correlation), place, checked.method, checked.paths[0] ?? '', 'observe', message, decision));
+function onRecord(passing: Passing, message: string, decision: Decision): void {
+  const { core, place, checked, correlation } = passing;
+  core.ports.audit.emit(httpRecord(core.seen(correlation), place, checked.method, shownPath(passing), 'observe', message, decision));
 }
 
 export const ruleLimits: LimitHook = {

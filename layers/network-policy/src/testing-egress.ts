@@ -89,6 +89,11 @@ export class TestPolicy implements Judge {
   terms(): undefined {
     return undefined;
   }
+  /** By host. */
+  labels: ReadonlyMap<string, 'confidential' | 'restricted'> = new Map();
+  labelOf(host: string): 'confidential' | 'restricted' | undefined {
+    return this.labels.get(host);
+  }
   action(_resource: unknown, body: ReadonlyMap<string, unknown>): ReturnType<Judge['action']> {
     return body.size > 0 ? { action: '', params: body, labels: unlabelled } : undefined;
   }

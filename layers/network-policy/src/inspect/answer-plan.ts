@@ -25,10 +25,10 @@ const opaque = /^(?:(?:audio|video|font)\/|image\/(?!svg)|application\/(?:zip|gz
 /** Conversations: their end may wait for something that the reader does first. */
 const streamed = /^(?:text\/event-stream|application\/(?:x-ndjson|jsonl|json-seq|stream\+json|grpc|connect\+)|multipart\/x-mixed-replace)/i;
 
-/** What the policy wants done about answers, where that is more than to put on record what is in them. */
-export function enforced({ core }: Passing): InspectionSettings | undefined {
+/** What the policy wants done about answers, where that is more than to put on record what is in them: also where they are remembered. */
+export function enforced({ core, place }: Passing): InspectionSettings | undefined {
   const settings = answerSettings(settingsOf(core));
-  return settings && acts(settings) ? settings : undefined;
+  return settings && (acts(settings) || core.ports.judge.labelOf(place.name) !== undefined) ? settings : undefined;
 }
 
 /** Whether an answer could be one to plan for: most are not, and cost no more than this look. `raw`: as the origin's controller has it. */

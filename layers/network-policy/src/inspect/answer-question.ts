@@ -7,6 +7,7 @@ import { holdAnswer, holdSummary } from '../hold-card.ts';
 import { Stopped } from '../hooks.ts';
 import type { Passing } from '../hooks.ts';
 import { httpRecord } from '../records.ts';
+import { maskTainted, shownPath, soughtIn } from '../taint/taint.ts';
 
 export interface AnswerQuestion {
   readonly decision: Decision;
@@ -25,8 +26,11 @@ export async function askAboutAnswer(passing: Passing, { decision, status, conte
   if (!judged) throw unasked(passing, 'It was never decided on.');
   // The yes is for this answer to this request, and for no other.
   const key = createHash('sha256').update(`${judge.key(judged.request)}\nanswer ${status} ${contentType}\n`).update(body ?? '').digest('hex');
-  const record = (verdict: 'approved' | 'deny', message: string, more: Readonly<Record<string, unknown>>): ReturnType<typeof httpRecord> => httpRecord(core.seen(correlation), place, checked.method, checked.paths[0] ?? '', verdict, message, decision, more);
-  const card = (): { summary: string; detail: string } => ({ summary: `Deliver the answer to ${holdSummary(place, checked)}`, detail: holdAnswer(place, checked, { status, contentType, body, hidden }, core.config.credentials) });
+  const record = (verdict: 'approved' | 'deny', message: string, more: Readonly<Record<string, unknown>>): ReturnType<typeof httpRecord> => httpRecord(core.seen(correlation), place, checked.method, shownPath(passing), verdict, message, decision, more);
+  const card = (): { summary: string; detail: string } => {
+    const mask = (text: string): string => maskTainted(text, soughtIn(passing));
+    return { summary: `Deliver the answer to ${mask(holdSummary(place, checked))}`, detail: mask(holdAnswer(place, checked, { status, contentType, body, hidden }, core.config.credentials)) };
+  };
   const outcome = await askPerson(core, { request: judged.request, decision, key, card }, withdraw);
   if (outcome === 'full') throw unasked(passing, 'Too many requests wait for approval already.');
   if (outcome === 'granted') await audit.commit(record('approved', 'the answer is delivered by an earlier approval', {}));

@@ -27,7 +27,9 @@ export async function judgeAnswer(passing: Passing, { settings, encodings, conte
   if (undone.state === 'bomb') return 'long';
   if (undone.state !== 'done') throw answerUnreadable(passing, 'proxy.answer-encoding', undone.why);
   const { actions, scanForPII } = settings;
-  const { found, rewritten } = await inspectAside(core.ports.sandbox, { bytes: undone.body, contentType, known: none, settings: { scanForPII, ...(actions ? { actions } : {}) } });
+  const remember = core.taint.remembering(passing);
+  const { found, rewritten, hashes } = await inspectAside(core.ports.sandbox, { bytes: undone.body, contentType, known: none, remember, settings: { scanForPII, ...(actions ? { actions } : {}) } });
+  if (hashes && remember) core.taint.remember(passing, hashes, remember);
   const worst = strictest(found, settings);
   const masked = encodings.length > 0 && !core.values.empty;
   const plain: Answer = masked ? { ...answer, fields: otherBytes(answer.fields, undone.body.length), bytes: undone.body } : answer;

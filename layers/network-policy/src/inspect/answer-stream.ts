@@ -6,6 +6,7 @@ import { AnswerWindow } from './answer-window.ts';
 import { ContentDecoder } from './content-decoder.ts';
 import { strictest } from './findings.ts';
 import type { Found, InspectionSettings } from './findings.ts';
+import { hashesIn } from '../taint/taint.ts';
 import { answerBlocked, answerUnreadable, recordFound } from './report.ts';
 
 /** ms that bytes wait which could be the beginning of something, and a head before any bytes. */
@@ -15,6 +16,8 @@ const mostRecorded = 1000;
 const looked = 1024;
 /** Bytes of memory that all decoders of a sandbox may keep of what they have decoded, for each byte that it may have held. */
 const mostDecoding = 8;
+/** Bytes that a value which is remembered may reach back. */
+const carried = 1024;
 const nothing: Buffer = Buffer.alloc(0);
 
 /** Where it goes, and where it comes from. */
@@ -41,6 +44,8 @@ export class AnswerStream {
   #looked = looked;
   /** Bytes that its decoder keeps, counted among those of its sandbox. */
   #kept = 0;
+  /** What was remembered last. */
+  #last: Buffer = nothing;
   #timer: NodeJS.Timeout | undefined;
   #started = false;
   /** The decoder takes no more until it says so. */
@@ -142,13 +147,26 @@ export class AnswerStream {
     }
     this.#guarded(() => {
       let passed = nothing;
-      pace.measure(() => { passed = window.next(bytes); });
+      pace.measure(() => {
+        this.#remember(bytes);
+        passed = window.next(bytes);
+      });
       this.#deliver(passed);
     });
     this.#arm();
     if (this.#done || !pace.rests || this.#waits.has('turn')) return;
     this.#wait('turn');
     if (!pace.run(() => this.#goOn('turn'))) this.#fail(new Error('too much of this sandbox waits for its turn'));
+  }
+
+  /** With the end of what went before: a value may come in two pieces. */
+  #remember(bytes: Buffer): void {
+    const { taint } = this.#passing.core;
+    const remember = taint.remembering(this.#passing);
+    if (!remember) return;
+    const text = Buffer.concat([this.#last, bytes]);
+    taint.remember(this.#passing, hashesIn(text, '', remember.key), remember);
+    this.#last = Buffer.from(text.subarray(-carried));
   }
 
   #deliver(bytes: Buffer): void {

@@ -3,6 +3,8 @@ import type { KnownSet, Scan } from '@nemoclaw/detect';
 import { actionFor, strictest } from './findings.ts';
 import type { Found, InspectionSettings } from './findings.ts';
 import { inspectBody } from './inspect-body.ts';
+import type { Sought } from '../taint/memory.ts';
+import { hashesIn, type Remembering } from '../taint/taint.ts';
 
 export interface Examination {
   readonly bytes: Uint8Array;
@@ -10,6 +12,10 @@ export interface Examination {
   readonly contentType: string;
   readonly known: KnownSet;
   readonly settings: InspectionSettings;
+  /** What came from labelled hosts and may not go where this goes. */
+  readonly tainted?: Sought | undefined;
+  /** It comes from a labelled host, and is remembered. */
+  readonly remember?: Remembering | undefined;
 }
 
 export interface Examined {
@@ -17,17 +23,20 @@ export interface Examined {
   readonly found: readonly Found[];
   /** The body without what is to be taken out; undefined where nothing is, or where it cannot be. */
   readonly rewritten: Uint8Array | undefined;
+  /** Of its values, where they are remembered. */
+  readonly hashes?: Uint32Array;
 }
 
 /** Places that are told apart. */
 const mostPlaces = 64;
 
 /** `search`: another way to the same findings than `scan`. */
-export function examine({ bytes, contentType, known, settings }: Examination, search?: Scan): Examined {
-  const { found, redacted } = inspectBody(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), contentType, known, search);
+export function examine({ bytes, contentType, known, settings, tainted, remember }: Examination, search?: Scan): Examined {
+  const body = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const { found, redacted } = inspectBody(body, contentType, known, tainted, search);
   const redacts = (one: Found): boolean => actionFor(one, settings) === 'redact';
   const rewrites = strictest(found, settings)?.action !== 'block' && found.some(redacts);
-  return { found: condense(found), rewritten: rewrites ? redacted(redacts) : undefined };
+  return { found: condense(found), rewritten: rewrites ? redacted(redacts) : undefined, ...(remember ? { hashes: hashesIn(body, contentType, remember.key) } : {}) };
 }
 
 function condense(all: readonly Found[]): readonly Found[] {

@@ -3,10 +3,12 @@ import type { FindingType } from '@nemoclaw/detect';
 
 export type Action = 'block' | 'redact' | 'escalate' | 'log';
 /** Classes as a policy names them. */
-export type Class = Exclude<FindingType, 'known-secret'>;
+export type Class = Exclude<FoundType, 'known-secret'>;
+/** `tainted`: what came from a labelled host. */
+export type FoundType = FindingType | 'tainted';
 
 export interface Found {
-  readonly type: FindingType;
+  readonly type: FoundType;
   readonly kind: string;
   readonly confidence: number;
   /** Where it stood, in words: never what it was. */
@@ -27,9 +29,9 @@ export interface InspectionSettings {
 
 /**
  * What happens where the policy says nothing. Cards, social security numbers, account numbers and credentials are hardly ever what an agent should send;
- * addresses and phone numbers are what most services are about, so that they are only put on record.
+ * addresses and phone numbers are what most services are about, so that they are only put on record. What came from a labelled host goes on where a person says so.
  */
-const defaultActions: Readonly<Record<Class, Action>> = { secret: 'block', 'credit-card': 'block', 'us-ssn': 'block', iban: 'block', email: 'log', phone: 'log', ip: 'log' };
+const defaultActions: Readonly<Record<Class, Action>> = { secret: 'block', 'credit-card': 'block', 'us-ssn': 'block', iban: 'block', email: 'log', phone: 'log', ip: 'log', tainted: 'escalate' };
 
 /** A finding acts only if it is this sure: a long password field, or a random value behind a word, is on record and no more. */
 const sure = 0.9;
@@ -38,6 +40,8 @@ const sure = 0.9;
 export function actionFor(found: Found, settings: InspectionSettings): Action {
   if (found.type === 'known-secret') return 'block';
   if (found.confidence < sure) return 'log';
+  // The policy labelled its source, so that what it says of all else makes it no milder.
+  if (found.type === 'tainted') return settings.actions?.['tainted'] ?? (settings.actions?.['default'] === 'block' ? 'block' : defaultActions.tainted);
   return settings.actions?.[found.type] ?? settings.actions?.['default'] ?? defaultActions[found.type];
 }
 
@@ -78,7 +82,7 @@ export function counts(all: readonly Found[]): Readonly<Record<string, number>> 
 }
 
 /** Words for a class, for messages to agents and people. */
-export const classWords: Readonly<Record<FindingType, string>> = {
+export const classWords: Readonly<Record<FoundType, string>> = {
   secret: 'a credential', 'credit-card': 'a payment card number', 'us-ssn': 'a social security number', iban: 'a bank account number', email: 'an email address', phone: 'a phone number', ip: 'an IP address',
-  'known-secret': 'a credential of this sandbox',
+  'known-secret': 'a credential of this sandbox', tainted: 'a value from a labelled host',
 };

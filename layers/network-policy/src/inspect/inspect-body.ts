@@ -1,7 +1,9 @@
 /** Everything that is found in one body, frame or part, as each of its readers would see it, and the body without it. */
-import { scan, type Finding, type Known, type Scan } from '@nemoclaw/detect';
+import { scan, type Known, type Scan } from '@nemoclaw/detect';
 import { base64Runs, foldForms, undoPercent, undoReferences } from './encoded-runs.ts';
 import type { Found } from './findings.ts';
+import { joined, taintedIn, type Sought } from '../taint/memory.ts';
+import type { Piece } from '../taint/pieces.ts';
 import { readMultipart } from './multipart.ts';
 import { readText, writeText } from './read-text.ts';
 import { viewOf, type Edit } from './views.ts';
@@ -12,24 +14,36 @@ export interface Inspected {
   redacted(which: (found: Found) => boolean): Buffer | undefined;
 }
 
+/** What is tainted may be of another class as well. */
+const seenAs = (type: Found['type'], value: string): string => (type === 'tainted' ? `tainted ${value}` : value);
+
 interface Located extends Found {
   /** In the view; none where it was found in something decoded further. */
-  readonly at?: Finding;
+  readonly at?: Piece;
 }
 
-/** `contentType`: the header's value, in its own case ('' for none). `known`: the sandbox's own secrets. `search`: another way to the same findings. Never throws; nothing of the body is kept in the findings. */
-export function inspectBody(bytes: Buffer, contentType: string, known: Known, search: Scan = scan): Inspected {
-  return inspectPart(bytes, contentType, (text) => search(text, { known }), 0);
+/** `contentType`: the header's value, in its own case ('' for none). `known`: the sandbox's own secrets. `tainted`: what may not go where this goes. `search`: another way to the same findings. Never throws; nothing of the body is kept in the findings. */
+export function inspectBody(bytes: Buffer, contentType: string, known: Known, tainted?: Sought, search: Scan = scan): Inspected {
+  return inspectPart(bytes, contentType, { known, tainted, search }, 0);
 }
 
-/** Searches one text, for the known values too. */
-type Search = (text: string) => Finding[];
+export interface Looked {
+  readonly known: Known;
+  readonly tainted: Sought | undefined;
+  readonly search?: Scan;
+}
 
-function inspectPart(bytes: Buffer, contentType: string, search: Search, depth: number): Inspected {
+/** All that is found in a text; what is tainted may overlap the rest. */
+export function findIn(text: string, { known, tainted, search = scan }: Looked): readonly (Pick<Found, 'type' | 'kind' | 'confidence'> & Piece)[] {
+  const found = search(text, { known });
+  return tainted ? [...found, ...taintedIn(text, tainted, found).map((at) => ({ ...at, type: 'tainted' as const, kind: 'tainted', confidence: 1 }))] : found;
+}
+
+function inspectPart(bytes: Buffer, contentType: string, looked: Looked, depth: number): Inspected {
   if (bytes.length === 0) return { found: [], redacted: () => bytes };
   const type = contentType.toLowerCase();
   if (type.startsWith('multipart/') && depth < 2) {
-    const parts = inspectParts(bytes, contentType, search, depth);
+    const parts = inspectParts(bytes, contentType, looked, depth);
     if (parts) return parts;
   }
   const { text, encoding } = readText(bytes, type);
@@ -38,16 +52,16 @@ function inspectPart(bytes: Buffer, contentType: string, search: Search, depth: 
   // Each look costs as much as the text is long, so only so many are taken; what is not looked up counts as decoded, and is not shown.
   let looks = 64;
   const isPlain = (value: string): boolean => view.text === text || ((looks -= 1) >= 0 && text.includes(value));
-  const found: Located[] = search(view.text).map((at) => {
+  const found: Located[] = findIn(view.text, looked).map((at) => {
     const value = view.text.slice(at.start, at.end);
-    seen.add(value);
+    seen.add(seenAs(at.type, value));
     return { type: at.type, kind: at.kind, confidence: at.confidence, place: view.place(at.start), at, ...(isPlain(value) ? {} : { decoded: true as const }) };
   });
   for (const [deeper, how] of decodedFurther(view.text)) {
-    for (const at of search(deeper.text)) {
+    for (const at of findIn(deeper.text, looked)) {
       const value = deeper.text.slice(at.start, at.end);
-      if (seen.has(value)) continue;
-      seen.add(value);
+      if (seen.has(seenAs(at.type, value))) continue;
+      seen.add(seenAs(at.type, value));
       found.push({ type: at.type, kind: at.kind, confidence: at.confidence, place: `${view.place(deeper.start)}, ${how}`, decoded: true });
     }
   }
@@ -57,7 +71,7 @@ function inspectPart(bytes: Buffer, contentType: string, search: Search, depth: 
       const chosen = found.filter(which);
       const marked = chosen.flatMap(({ at, type: name }) => (at ? [{ start: at.start, end: at.end, mark: `[redacted:${name}]` }] : []));
       if (marked.length < chosen.length) return undefined;
-      const edits = view.edits(marked);
+      const edits = view.edits(joined(marked));
       return edits && writeText(apply(text, edits), encoding);
     },
   };
@@ -84,16 +98,16 @@ function apply(text: string, edits: readonly Edit[]): string {
   return out + text.slice(at);
 }
 
-function inspectParts(bytes: Buffer, contentType: string, search: Search, depth: number): Inspected | undefined {
+function inspectParts(bytes: Buffer, contentType: string, looked: Looked, depth: number): Inspected | undefined {
   const parts = readMultipart(bytes, contentType);
   if (!parts) return undefined;
   const all: { readonly found: Found; readonly of: number }[] = [];
   const inspected = parts.map((part, i) => {
     const head = bytes.toString('utf8', part.headFrom, part.from);
-    for (const { type, kind, confidence } of search(head)) all.push({ found: { type, kind, confidence, place: `the head of part ${i + 1}` }, of: -1 });
+    for (const { type, kind, confidence } of findIn(head, looked)) all.push({ found: { type, kind, confidence, place: `the head of part ${i + 1}` }, of: -1 });
     const content = bytes.subarray(part.from, part.to);
     const decoded = part.encoding === 'base64' ? Buffer.from(content.toString('latin1'), 'base64') : content;
-    const inner = inspectPart(decoded, part.contentType, search, depth + 1);
+    const inner = inspectPart(decoded, part.contentType, looked, depth + 1);
     for (const found of inner.found) all.push({ found: { ...found, place: `part ${i + 1}: ${found.place}` }, of: i });
     return inner;
   });

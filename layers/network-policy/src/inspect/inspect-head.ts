@@ -1,7 +1,9 @@
 /** What is found in the target and the headers of a request. */
-import { scan, type Known } from '@nemoclaw/detect';
+import type { Known } from '@nemoclaw/detect';
 import { base64Runs, foldForms } from './encoded-runs.ts';
 import type { Found } from './findings.ts';
+import { findIn } from './inspect-body.ts';
+import { taintedIn, type Sought } from '../taint/memory.ts';
 
 export interface Head {
   /** Path and query as they are sent. */
@@ -32,14 +34,15 @@ function partOf(name: string): Part {
   return part;
 }
 
-/** Findings of the URL and of each header's value; places are words, never values. */
-export function inspectHead(head: Head, secrets: Known): Found[] {
+/** Findings of the URL and of each header's value; places are words, never values. `tainted`: what may not go there, looked for in all headers. */
+export function inspectHead(head: Head, secrets: Known, tainted?: Sought): Found[] {
   const found: Found[] = [];
   const look = (text: string, place: string, keep: (kind: string) => boolean, known = secrets): void => {
-    for (const { type, kind, confidence } of scan(text, { known })) if (keep(kind)) found.push({ type, kind, confidence, place });
+    const looked = { known, tainted };
+    for (const { type, kind, confidence } of findIn(text, looked)) if (keep(kind)) found.push({ type, kind, confidence, place });
     const folded = foldForms(text);
-    if (folded !== undefined) for (const { type, kind, confidence } of scan(folded, { known })) found.push({ type, kind, confidence, place });
-    for (const run of base64Runs(text)) for (const { type, kind, confidence } of scan(run.text, { known })) found.push({ type, kind, confidence, place: `${place}, in base64` });
+    if (folded !== undefined) for (const { type, kind, confidence } of findIn(folded, looked)) found.push({ type, kind, confidence, place });
+    for (const run of base64Runs(text)) for (const { type, kind, confidence } of findIn(run.text, looked)) found.push({ type, kind, confidence, place: `${place}, in base64` });
   };
   const mark = head.target.indexOf('?');
   look(decodePath(mark < 0 ? head.target : head.target.slice(0, mark)), 'the path of the URL', all);
@@ -49,7 +52,10 @@ export function inspectHead(head: Head, secrets: Known): Found[] {
     const name = head.headers[i] ?? '';
     const value = head.headers[i + 1] ?? '';
     const part = partOf(name);
-    if (part === 'technical') continue;
+    if (part === 'technical') {
+      if (taintedIn(value, tainted).length > 0) found.push({ type: 'tainted', kind: 'tainted', confidence: 1, place: 'a header' });
+      continue;
+    }
     if (part === 'credential') look(value, 'a header', issued, none);
     else values += `${value}\n`;
   }

@@ -1,8 +1,9 @@
 /** Everything that is found in one mail, as its readers would see it: its subject and head, its text, and what its parts hold encoded. */
-import { scan, type Known } from '@nemoclaw/detect';
+import type { Known } from '@nemoclaw/detect';
 import { base64Runs } from './encoded-runs.ts';
 import type { Found } from './findings.ts';
-import { inspectBody, type Inspected } from './inspect-body.ts';
+import { findIn, inspectBody, type Inspected, type Looked } from './inspect-body.ts';
+import type { Sought } from '../taint/memory.ts';
 import { readText } from './read-text.ts';
 
 /** What stands in these are the addresses of the mail itself, which its envelope is decided by. */
@@ -10,13 +11,13 @@ const addresses = /^(?:from|to|cc|bcc|sender|reply-to|return-path|message-id|in-
 const addressLike = new Set(['email', 'ip']);
 
 /** `message`: head, blank line and body, lines ended by CR LF, without the dots of SMTP. What is found in the head or in an encoding cannot be redacted, only blocked. Never throws. */
-export function inspectMail(message: Buffer, known: Known): Inspected {
+export function inspectMail(message: Buffer, known: Known, tainted?: Sought): Inspected {
   const blank = message.subarray(0, 2).equals(crlf) ? 0 : message.indexOf('\r\n\r\n') + 2;
   // Without a blank line all of it is head to some servers and body to others.
   const headEnd = blank < 2 && !message.subarray(0, 2).equals(crlf) ? message.length : blank;
   const body = message.subarray(Math.min(headEnd + 2, message.length));
-  const plain = inspectBody(body, 'text/plain', known);
-  const found: Found[] = [...headFindings(readText(message.subarray(0, headEnd), '').text, known), ...plain.found, ...encodedFindings(readText(body, '').text, known)];
+  const plain = inspectBody(body, 'text/plain', known, tainted);
+  const found: Found[] = [...headFindings(readText(message.subarray(0, headEnd), '').text, { known, tainted }), ...plain.found, ...encodedFindings(readText(body, '').text, { known, tainted })];
   return {
     found,
     redacted: (which) => {
@@ -30,12 +31,12 @@ export function inspectMail(message: Buffer, known: Known): Inspected {
 
 const crlf = Buffer.from('\r\n');
 
-function headFindings(head: string, known: Known): Found[] {
+function headFindings(head: string, looked: Looked): Found[] {
   const found: Found[] = [];
   for (const line of head.replace(/\r\n[ \t]+/g, ' ').split('\r\n')) {
     const text = encodedWords(line);
     const place = /^subject:/i.test(line) ? 'the subject' : 'the head of the message';
-    for (const { type, kind, confidence } of scan(text, { known })) {
+    for (const { type, kind, confidence } of findIn(text, looked)) {
       if (addressLike.has(type) && addresses.test(line)) continue;
       found.push({ type, kind, confidence, place, ...(text === line ? {} : { decoded: true as const }) });
     }
@@ -52,10 +53,10 @@ function encodedWords(line: string): string {
 }
 
 /** Quoted-printable, and base64 whose lines are shorter than anything writes them: what shows only when they are undone. */
-function encodedFindings(text: string, known: Known): Found[] {
+function encodedFindings(text: string, looked: Looked): Found[] {
   const found: Found[] = [];
   const look = (decoded: string, how: string): void => {
-    for (const { type, kind, confidence, start, end } of scan(decoded, { known })) {
+    for (const { type, kind, confidence, start, end } of findIn(decoded, looked)) {
       if (!text.includes(decoded.slice(start, end))) found.push({ type, kind, confidence, place: `the body, ${how}`, decoded: true });
     }
   };

@@ -20,8 +20,7 @@ const search = library === '' ? scan : fastestScan((scanner, why) => parentPort?
 
 parentPort?.on('message', (question: Question) => {
   if ('examine' in question) {
-    const { bytes, contentType, known, settings } = question.examine;
-    answer({ examined: examine({ bytes: bufferOf(bytes), contentType, known, settings }, search) });
+    answer({ examined: examine(question.examine, search) });
     return;
   }
   const { body, encoding, limit } = question.undo;

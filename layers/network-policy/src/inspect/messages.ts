@@ -4,6 +4,7 @@ import type { MessageHook, Passing } from '../hooks.ts';
 import { recordOnce } from './answers.ts';
 import { actionFor, acts, answerSettings, strictest } from './findings.ts';
 import { inspectBody } from './inspect-body.ts';
+import { hashesIn, soughtIn } from '../taint/taint.ts';
 import { answerBlocked, blocked, recordFound, settingsOf } from './report.ts';
 
 /** A message cannot wait for a person without stopping all behind it, so `escalate` closes here as `block` does. */
@@ -18,7 +19,7 @@ export const messageInspection: MessageHook = {
         const judged = fromServer(passing, data);
         return core.values.empty ? judged : core.values.maskBytes(judged).bytes;
       }
-      const { found, redacted } = inspectBody(data, '', core.secrets.known);
+      const { found, redacted } = inspectBody(data, '', core.secrets.known, soughtIn(passing));
       const worst = strictest(settings.scanForPII ? found : found.filter(({ type }) => type === 'known-secret'), settings);
       if (!worst) return data;
       const blocks = worst.action === 'block' || worst.action === 'escalate';
@@ -41,6 +42,8 @@ const searched = 64 * 1024;
 function fromServer(passing: Passing, data: Buffer): Buffer {
   const settings = answerSettings(settingsOf(passing.core));
   if (!settings) return data;
+  const remember = passing.core.taint.remembering(passing);
+  if (remember) passing.core.taint.remember(passing, hashesIn(data, '', remember.key), remember);
   if (!acts(settings)) {
     recordOnce(passing, 'answer', scan(data.subarray(0, searched)).filter(({ confidence }) => confidence >= 0.9).map(({ type, kind, confidence }) => ({ type, kind, confidence, place: 'a message' })));
     return data;

@@ -7,6 +7,8 @@ import { actionFor, hiddenOf, strictest, type Found, type InspectionSettings } f
 import type { Examined } from './examine.ts';
 import { inspectAside } from './inspect-aside.ts';
 import { inspectHead } from './inspect-head.ts';
+import { taintedIn } from '../taint/memory.ts';
+import { soughtIn } from '../taint/taint.ts';
 import { asked, askedAbout, blocked, inspectedBytes, recordFound, recordUninspected, settingsOf, unreadable } from './report.ts';
 
 /** Bodies of these kinds are conversations: their end may wait for an answer, so that they cannot be held. */
@@ -24,7 +26,7 @@ export const headInspection: HeadReader = {
     if (oversize === 'deny') throw unreadable(passing, 'inspection.maxBody', tooLarge, 'Send it without a content encoding, or in smaller pieces.');
     if (oversize !== undefined) recordUninspected(passing, oversize === 'escalate' ? 'escalate' : 'observe', tooLarge);
     const { target, query } = passing.checked;
-    const found = inspectHead({ target, query, headers: withoutPlaceholders(passing) }, passing.core.secrets.known);
+    const found = inspectHead({ target, query, headers: withoutPlaceholders(passing) }, passing.core.secrets.known, soughtIn(passing));
     const worst = strictest(found, settings);
     if (!worst) return oversize === 'escalate' ? { escalate: askedAbout(passing, 'inspection.maxBody', `its body is not inspected: ${tooLarge}`) } : undefined;
     recordFound(passing, 'request', found, worst.action === 'redact' ? 'block' : worst.action);
@@ -72,7 +74,7 @@ export const bodyInspection: BodyReader = {
     const settings = settingsOf(passing.core);
     if (!settings.scanForPII) return undefined;
     const { actions, scanForPII } = settings;
-    const examined = inspectAside(passing.core.ports.sandbox, { bytes: readable, contentType: contentTypeOf(passing), known: passing.core.secrets.known, settings: { scanForPII, ...(actions ? { actions } : {}) } });
+    const examined = inspectAside(passing.core.ports.sandbox, { bytes: readable, contentType: contentTypeOf(passing), known: passing.core.secrets.known, tainted: soughtIn(passing), settings: { scanForPII, ...(actions ? { actions } : {}) } });
     return examined instanceof Promise ? examined.then((result) => act(passing, settings, result)) : act(passing, settings, examined);
   },
 };
@@ -132,6 +134,8 @@ export const streamInspection: OutgoingHook = {
         const window = tail.length > 0 ? Buffer.concat([tail, chunk]) : chunk;
         const scanner = new Scanner({ known: core.secrets.known });
         const found: Found[] = [...scanner.push(window), ...scanner.end()].filter(({ end }) => end > tail.length).map(({ type, kind, confidence }) => ({ type, kind, confidence, place: 'the body' }));
+        const text = window.toString('utf8');
+        for (const { end } of taintedIn(text, soughtIn(passing))) if (end > text.length - chunk.length) found.push({ type: 'tainted', kind: 'tainted', confidence: 1, place: 'the body' });
         tail = Buffer.from(window.subarray(Math.max(0, window.length - carried)));
         const worst = strictest(found, settings);
         if (!worst) return chunk;

@@ -12,6 +12,7 @@ import { authority } from '../judge.ts';
 import { connectionRecord } from '../records.ts';
 import { countAgainst } from '../rule-limits.ts';
 import type { Place } from '../request-check.ts';
+import type { Sought } from '../taint/memory.ts';
 import { AddressRefused } from '../upstreams.ts';
 
 export interface Judged {
@@ -96,6 +97,11 @@ export abstract class Conversation implements Reconsidered {
     this.#approved = true;
     await audit.commit(connectionRecord(this.core.seen(this.#correlation), this.place, 'approved', 'approved', decision, { approvalId }));
     return { verdict: 'allow', approvalId };
+  }
+
+  /** What may not be said to this place. `accepts` is for what has requests: here one rule may let in what another has to answer for. */
+  protected get tainted(): Sought | undefined {
+    return this.core.taint.sought(this.about, []);
   }
 
   /** Counts what is about to be sent against the rate of its rule; the denial where that many were sent already. */

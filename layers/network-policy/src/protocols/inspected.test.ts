@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
 import { compileKnown } from '@nemoclaw/detect';
 import { inspectMail } from '../inspect/inspect-mail.ts';
-import { openDesk } from '../testing-egress.ts';
-import type { Desk } from '../testing-egress.ts';
+import { openDesk, openUpstream, say, wholeAnswer } from '../testing-egress.ts';
+import type { Desk, Upstream } from '../testing-egress.ts';
 import { authRequest, writeMessage, writeStartup } from './postgres-words.ts';
 import { MessageEnds, PostgresWatch } from './postgres-watch.ts';
 import { writeRespCommand } from './resp.ts';
@@ -13,6 +13,7 @@ import type { MailServer, TestServer } from './testing-servers.ts';
 
 const card = '4111 1111 1111 1111';
 const none = compileKnown([]);
+let told: Upstream;
 let mail: MailServer;
 let redis: TestServer;
 let postgres: TestServer;
@@ -23,6 +24,7 @@ let queries: Buffer = Buffer.alloc(0);
 const ready = writeMessage('Z', Buffer.from('I'));
 
 before(async () => {
+  told = await openUpstream((_req, res) => res.end('the customer is CUST-48-20931'));
   mail = await openMailServer('smtp.test');
   redis = await openRedis('redis.test', (words) => {
     commands.push(words.join(' '));
@@ -37,14 +39,14 @@ before(async () => {
     });
   });
   desk = await openDesk({
-    rules: ['smtp.test', 'redis.test', 'db.test'].map((host) => ({ host, verdict: 'allow' as const })),
-    pins: [{ host: 'smtp.test', caPem: mail.caPem }, { host: 'redis.test' }, { host: 'db.test', caPem: postgres.caPem }], ports: [mail.port, redis.port, postgres.port],
+    rules: ['smtp.test', 'redis.test', 'db.test', 'told.test'].map((host) => ({ host, verdict: 'allow' as const })),
+    pins: [{ host: 'smtp.test', caPem: mail.caPem }, { host: 'redis.test' }, { host: 'db.test', caPem: postgres.caPem }, { host: 'told.test' }], ports: [mail.port, redis.port, postgres.port, told.port],
   });
   desk.policy.own = new Map([[mail.port, 'smtp'], [redis.port, 'redis'], [postgres.port, 'postgres']]);
 });
 after(async () => {
   await desk.close();
-  for (const server of [mail, redis, postgres]) await server.close();
+  for (const server of [mail, redis, postgres, told]) await server.close();
 });
 beforeEach(() => {
   desk.policy.inspection = undefined;
@@ -177,4 +179,29 @@ test('a mail without a blank line, or with nothing, is read too', () => {
   assert.equal(inspectMail(Buffer.from(`pay with ${card}`), none).found.length, 1);
   assert.equal(inspectMail(Buffer.from(`\r\npay with ${card}`), none).found.length, 1);
   assert.equal(inspectMail(Buffer.alloc(0), none).found.length, 0);
+});
+
+test('what a labelled host said leaves in no mail, command or query, but for a server with that label', async () => {
+  const value = 'CUST-48-20931';
+  desk.policy.labels = new Map([['told.test', 'confidential']]);
+  desk.policy.inspection = { scanForPII: true, actions: { tainted: 'block' } };
+  try {
+    await say(await desk.tcp('told.test', told.port), `GET / HTTP/1.1\r\nHost: told.test:${told.port}\r\n\r\n`, wholeAnswer);
+    for (const message of [`Subject: ${value}\r\n\r\nhello`, `Subject: x\r\n\r\nabout ${value}.`]) assert.match(await sent(message), /^550-5\.7\.1 Denied by policy, rule inspection\.actions\.tainted/);
+    assert.deepEqual(mail.messages, []);
+    const set = writeRespCommand(['SET', 'a', value].map((word) => Buffer.from(word)));
+    const redisClient = new Dialogue(await desk.tcp('redis.test', redis.port));
+    assert.match(await redisClient.say(set, (all) => all.includes('\r\n')), /^-ERR denied by policy, rule inspection\.actions\.tainted/);
+    redisClient.socket.destroy();
+    const client = await loggedIn();
+    assert.match(await client.say(writeMessage('Q', Buffer.from(`select '${value}'\0`)), () => false), /Drule inspection\.actions\.tainted/);
+    silentAbout(value);
+    desk.policy.labels = new Map([...desk.policy.labels, ['redis.test', 'confidential']]);
+    const again = new Dialogue(await desk.tcp('redis.test', redis.port));
+    assert.match(await again.say(set, (all) => all.includes('\r\n')), /^\+OK/);
+    assert.deepEqual(commands, [`SET a ${value}`]);
+    again.socket.destroy();
+  } finally {
+    desk.policy.labels = new Map();
+  }
 });

@@ -229,7 +229,7 @@ export class PostgresSession extends Conversation {
   #inspected(watch: PostgresWatch, chunk: Buffer): Buffer {
     if (this.over) return nothing;
     const settings = settingsOf(this.core);
-    const { pass, found, problem } = watch.next(chunk, settings.scanForPII ? this.core.secrets.known : undefined);
+    const { pass, found, problem } = watch.next(chunk, settings.scanForPII ? this.core.secrets.known : undefined, this.tainted);
     const worst = strictest(found, settings);
     if (worst) recordFound(this.about, 'query', found, worst.action === 'log' ? 'log' : 'block');
     const why = problem ?? (this.core.buffered + watch.kept > this.core.ports.limits.bufferedBytes ? 'too much is held already' : undefined);

@@ -1,6 +1,7 @@
 /** What a PostgreSQL client says after its login, message by message: queries, parameters and copied rows are inspected before they go on (PostgreSQL documentation, "Message Formats"). */
 import type { KnownSet } from '@nemoclaw/detect';
 import type { Found } from '../inspect/findings.ts';
+import type { Sought } from '../taint/memory.ts';
 import { inspectBody } from '../inspect/inspect-body.ts';
 
 /** Query, Parse, Bind, CopyData, FunctionCall. */
@@ -35,14 +36,14 @@ export class PostgresWatch {
     return this.#kept;
   }
 
-  /** `known`: the sandbox's own secrets; undefined where nothing is inspected. */
-  next(given: Buffer, known: KnownSet | undefined): Watched {
+  /** `known`: the sandbox's own secrets; undefined where nothing is inspected. `tainted`: what may not go there. */
+  next(given: Buffer, known: KnownSet | undefined, tainted?: Sought): Watched {
     const skipped = given.subarray(0, this.#skip);
     this.#skip -= skipped.length;
     if (skipped.length === given.length) return { pass: given, found: [] };
     const chunk = given.subarray(skipped.length);
     if (this.#parts.length === 0 && skipped.length > 0) {
-      const rest = this.next(chunk, known);
+      const rest = this.next(chunk, known, tainted);
       return { ...rest, pass: Buffer.concat([skipped, rest.pass]) };
     }
     this.#parts.push(chunk);
@@ -68,7 +69,7 @@ export class PostgresWatch {
       }
       this.#need = length + 1;
       if (all.length - at < this.#need) break;
-      if (known) this.#look(all[at] ?? 0, all.subarray(at + 5, at + 1 + length), known, found);
+      if (known) this.#look(all[at] ?? 0, all.subarray(at + 5, at + 1 + length), { known, tainted }, found);
       at += length + 1;
     }
     const rest = all.subarray(at);
@@ -77,7 +78,7 @@ export class PostgresWatch {
     return { pass: all.subarray(0, at), found, ...(problem === undefined ? {} : { problem }) };
   }
 
-  #look(type: number, body: Buffer, known: KnownSet, found: Found[]): void {
+  #look(type: number, body: Buffer, { known, tainted }: { readonly known: KnownSet; readonly tainted: Sought | undefined }, found: Found[]): void {
     const place = carriers.get(type);
     if (place === undefined) {
       this.#rows = nothing;
@@ -86,7 +87,7 @@ export class PostgresWatch {
     const text = type === 0x64 ? Buffer.concat([this.#rows, body]) : body;
     // Lengths and zeros stand between what is said in a Parse or Bind.
     const spoken = type === 0x42 || type === 0x46 || type === 0x50 ? Buffer.from(text.map((c) => (c === 0 ? 0x0a : c))) : text;
-    for (const one of inspectBody(spoken, 'text/plain', known).found) found.push({ ...one, place: one.place.replace('the body', place) });
+    for (const one of inspectBody(spoken, 'text/plain', known, tainted).found) found.push({ ...one, place: one.place.replace('the body', place) });
     this.#rows = type === 0x64 ? Buffer.from(text.subarray(Math.max(0, text.length - carried))) : nothing;
   }
 }

@@ -140,7 +140,8 @@ export class RedisSession extends Conversation {
     const settings = settingsOf(this.core);
     if (!settings.scanForPII || words.length < 2) return undefined;
     const { known } = this.core.secrets;
-    const found = words.slice(1).flatMap((word, i) => inspectBody(word, '', known).found.map((one) => ({ ...one, place: one.place.replace('the body', `argument ${i + 1}`) })));
+    const { tainted } = this;
+    const found = words.slice(1).flatMap((word, i) => inspectBody(word, '', known, tainted).found.map((one) => ({ ...one, place: one.place.replace('the body', `argument ${i + 1}`) })));
     const worst = strictest(found, settings);
     if (!worst) return undefined;
     recordFound(this.about, 'command', found, worst.action === 'log' ? 'log' : 'block');

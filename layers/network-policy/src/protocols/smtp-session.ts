@@ -11,6 +11,7 @@ import type { Place } from '../request-check.ts';
 import { actionFor, strictest, type Found } from '../inspect/findings.ts';
 import { inspectMail } from '../inspect/inspect-mail.ts';
 import { asked as askedAboutFinding, blocked, recordFound, settingsOf } from '../inspect/report.ts';
+import { maskTainted } from '../taint/taint.ts';
 import { ByteReader, ReadEnded } from './byte-reader.ts';
 import { Conversation } from './conversation.ts';
 import { mailReadings, readMessage } from './smtp-message.ts';
@@ -256,7 +257,7 @@ export class SmtpSession extends Conversation {
     if (judged.decision.verdict === 'deny') return refuse(550, judged.decision, 'denied');
     if (judged.decision.verdict === 'escalate') {
       const shown = `From: <${sender}>\nTo: ${recipients.map((one) => `<${one}>`).join(', ')}\n\n${inspected.shown}`;
-      const asked = await this.ask(judged, `send mail by ${this.where} to ${recipients.join(', ')}`, safeBlock(shown, 70_000));
+      const asked = await this.ask(judged, `send mail by ${this.where} to ${recipients.join(', ')}`, maskTainted(safeBlock(shown, 70_000), this.tainted));
       if (this.over) return;
       if (asked.verdict === 'waiting') return refuse(451, { ...asked.decision, hint: 'Send the identical message again later; it passes once after approval.' }, 'still waiting for approval', asked.approvalId);
       if (asked.verdict === 'deny') return refuse(550, asked.decision, 'not approved', asked.approvalId);
@@ -275,7 +276,7 @@ export class SmtpSession extends Conversation {
     const settings = settingsOf(this.core);
     const show = (text: Buffer, hidden = false): string => (hidden ? `(a message of ${text.length} bytes; what stands in it is encoded and not shown)` : redact(maskCredentials(text.toString('utf8').slice(0, 64 * 1024), this.core.config.credentials), [], shownClasses));
     if (!settings.scanForPII) return { message, escalate: undefined, shown: show(message) };
-    const { found, redacted } = inspectMail(message, this.core.secrets.known);
+    const { found, redacted } = inspectMail(message, this.core.secrets.known, this.tainted);
     const worst = strictest(found, settings);
     if (!worst) return { message, escalate: undefined, shown: show(message) };
     recordFound(this.about, 'mail', found, worst.action);

@@ -1,0 +1,230 @@
+/** What a labelled host answered is known again when it leaves for a place that does not take it, wherever and however it stands there; nothing else is. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
+import { after, before, beforeEach, test } from 'node:test';
+import { loadNetworkPolicy, sandboxPolicySchema } from '@nemoclaw/contract';
+import { compilePolicy, decide } from '@nemoclaw/decide';
+import { WebSocket, WebSocketServer } from 'ws';
+import { judgeOf } from '../judge.ts';
+import { openDesk, openUpstream, say, wholeAnswer } from '../testing-egress.ts';
+import type { Desk, Upstream } from '../testing-egress.ts';
+
+const hosts = ['crm.test', 'vault.test', 'other.test', 'partner.test'];
+const customer = { customer_no: 'CUST-48-20931', name: 'Jane Q. Public, Elm Street', account: 48209317, city: 'Berlin', line_2_text: 'says "ref 7741-A9-x"', open: true, at: '2026-03-04T10:00:00Z' };
+/** What the origins answer. */
+let answer: { readonly type: string; readonly parts: readonly string[] };
+let arrived: string[] = [];
+let upstream: Upstream;
+let sockets: WebSocketServer;
+
+before(async () => {
+  sockets = new WebSocketServer({ noServer: true });
+  upstream = await openUpstream((req, res) => {
+    const parts: Buffer[] = [];
+    req.on('error', () => undefined);
+    req.on('data', (part: Buffer) => parts.push(part));
+    req.on('end', () => {
+      arrived.push(`${req.headers.host?.split(':')[0]} ${req.url} ${req.rawHeaders.join(' ')} ${Buffer.concat(parts).toString()}`);
+      const { type, parts: said } = req.method === 'GET' ? answer : { type: 'text/plain', parts: ['done'] };
+      res.setHeader('content-type', type);
+      if (said.length === 1) res.end(said[0]);
+      else {
+        for (const part of said) res.write(part);
+        res.end();
+      }
+    });
+  });
+  upstream.server.on('upgrade', (req: IncomingMessage, socket: Socket, head: Buffer) => {
+    sockets.handleUpgrade(req, socket, head, (peer) => {
+      peer.on('error', () => undefined);
+      peer.on('message', (data: Buffer) => {
+        arrived.push(`message ${data.toString()}`);
+        peer.send(data.toString() === 'tell' ? JSON.stringify(customer) : 'heard');
+      });
+    });
+  });
+});
+after(() => upstream.close());
+beforeEach(() => {
+  answer = { type: 'application/json', parts: [JSON.stringify(customer)] };
+  arrived = [];
+});
+
+async function withDesk(actions: string, use: (desk: Desk) => Promise<void>): Promise<void> {
+  const rules = hosts.map((host) => `      - { domain: ${host}, ports: [${upstream.port}]${host === 'partner.test' ? ', accepts: confidential' : ''} }\n`).join('');
+  const text = `networkPolicy:\n  name: t\n  egress:\n    allow:\n${rules}  inspection: { ${actions} }\n  labels:\n    - { domain: crm.test, level: confidential }\n    - { domain: vault.test, level: restricted }\n`;
+  const sandboxPolicy = sandboxPolicySchema.parse({ apiVersion: 'openshell.nvidia.com/v1', kind: 'SandboxPolicy', metadata: { name: 't' }, spec: { isolation: {} } });
+  const policy = compilePolicy({ sandboxPolicy, network: loadNetworkPolicy(text, 'network.yaml'), role: '' }, 1);
+  const desk = await openDesk({ rules: [], judge: judgeOf(() => policy, { version: 1, decide: (request) => decide(policy, request) }), ports: [upstream.port], intercepted: hosts, pins: hosts.map((host) => ({ host })) });
+  try {
+    await use(desk);
+  } finally {
+    await desk.close();
+  }
+}
+
+interface Sent {
+  readonly target?: string;
+  readonly headers?: readonly string[];
+  readonly type?: string;
+  readonly body?: string | undefined;
+}
+
+async function send(desk: Desk, host: string, { target = '/', headers = [], type = 'application/json', body }: Sent = {}): Promise<string> {
+  const head = [`${body === undefined ? 'GET' : 'POST'} ${target} HTTP/1.1`, `Host: ${host}:${upstream.port}`, ...headers, ...(body === undefined ? [] : [`Content-Type: ${type}`, `Content-Length: ${Buffer.byteLength(body)}`])];
+  return say(await desk.tcp(host, upstream.port), `${head.join('\r\n')}\r\n\r\n${body ?? ''}`, wholeAnswer);
+}
+
+const blocked = /^HTTP\/1\.1 403 [^]*"rule":"inspection\.actions\.tainted"/;
+const passed = /^HTTP\/1\.1 200 /;
+const block = 'actions: { tainted: block }';
+const values = ['CUST-48-20931', 'Jane Q. Public', '48209317', '7741-A9-x'];
+/** No value is on any record. */
+const silent = (desk: Desk): void => {
+  for (const event of desk.audit.events) for (const value of values) assert.ok(!JSON.stringify(event).includes(value), JSON.stringify(event));
+};
+
+const ways: readonly (readonly [string, Sent])[] = [
+  ['a JSON body', { body: '{"note":"for CUST-48-20931"}' }],
+  ['a JSON body with escapes', { body: '{"note":"\\u0043UST-48-2093\\u0031"}' }],
+  ['a value of several words', { body: '{"who":"Jane Q. Public, Elm Street"}' }],
+  ['a number', { body: '{"n":[1,48209317]}' }],
+  ['a number as text', { type: 'text/plain', body: 'account 48209317.' }],
+  ['a form', { type: 'application/x-www-form-urlencoded', body: 'a=1&who=Jane+Q.+Public%2C+Elm+Street' }],
+  ['one part of several', { type: 'multipart/form-data; boundary=b', body: '--b\r\nContent-Disposition: form-data; name="x"\r\n\r\nCUST-48-20931\r\n--b--\r\n' }],
+  ['base64 in a body', { body: JSON.stringify({ blob: Buffer.from('some more text, then CUST-48-20931 and more').toString('base64') }) }],
+  ['percent-encoding in a body', { body: '{"url":"x?c=%43UST%2D48-20931"}' }],
+  ['the query', { target: '/find?c=CUST-48-20931' }],
+  ['the query, encoded', { target: '/find?who=Jane%20Q.%20Public%2C%20Elm%20Street' }],
+  ['the path', { target: '/of/CUST-48-20931/x' }],
+  ['a header', { headers: ['X-Note: CUST-48-20931'] }],
+  ['a header that says how to talk', { headers: ['User-Agent: agent/1 (CUST-48-20931)'] }],
+  ['a cookie', { headers: ['Cookie: c=CUST-48-20931'] }],
+  ['a quoted value inside a value', { type: 'text/plain', body: 'ref 7741-A9-x' }],
+];
+for (const [name, sent] of ways) {
+  test(`a value that was told is blocked in ${name}`, () => withDesk(block, async (desk) => {
+    assert.match(await send(desk, 'other.test', sent), passed, 'before it was told');
+    assert.match(await send(desk, 'crm.test'), passed);
+    arrived = [];
+    assert.match(await send(desk, 'other.test', sent), blocked);
+    assert.deepEqual(arrived, []);
+    assert.ok(desk.audit.events.some(({ data }) => JSON.stringify(data).includes('"found":{"tainted":')));
+    for (const event of desk.audit.events.slice(-2)) for (const value of values) assert.ok(!JSON.stringify(event).includes(value), JSON.stringify(event));
+    assert.match(await send(desk, 'crm.test', sent), passed, 'back to where it came from');
+    assert.match(await send(desk, 'partner.test', sent), passed, 'to a place that accepts it');
+    assert.match(await send(desk, 'vault.test', sent), passed, 'to a place of a higher label');
+  }));
+}
+
+test('other values pass, and so do words of the service, plain words, dates and booleans', () => withDesk(block, async (desk) => {
+  await send(desk, 'crm.test');
+  for (const body of ['{"customer_no":"CUST-48-20932","line_2_text":true}', '{"city":"Berlin","at":"2026-03-04T10:00:00Z","open":true}', '{"n":48209318}', '{"name":"Jane Q."}', '{"x":"CUST-48-209311"}']) {
+    assert.match(await send(desk, 'other.test', { body }), passed, body);
+  }
+}));
+
+test('a value goes out without itself where the policy says redact, and is put on record where it says log', async () => {
+  await withDesk('actions: { tainted: redact }', async (desk) => {
+    await send(desk, 'crm.test');
+    assert.match(await send(desk, 'other.test', { body: '{"note":"for CUST-48-20931, a@b.example","who":"Jane Q. Public, Elm Street"}' }), passed);
+    assert.match(arrived.at(-1) ?? '', /\{"note":"for \[redacted:tainted\], a@b\.example","who":"\[redacted:tainted\]"\}$/);
+    assert.match(await send(desk, 'other.test', { target: '/?c=CUST-48-20931' }), blocked, 'cannot be taken out of a URL');
+    silent(desk);
+  });
+  await withDesk('actions: { tainted: log }', async (desk) => {
+    await send(desk, 'crm.test');
+    assert.match(await send(desk, 'other.test', { target: '/of/CUST-48-20931', body: '{"note":"CUST-48-20931"}' }), passed);
+    assert.ok(arrived.at(-1)?.endsWith('"CUST-48-20931"}'));
+    assert.ok(desk.audit.events.some(({ verdict, data }) => verdict === 'observe' && JSON.stringify(data).includes('tainted')));
+    silent(desk);
+  });
+});
+
+test('a person is asked where the policy says nothing, and is not shown the value; what is blocked by default is', async () => {
+  for (const said of ['scanForPII: true', 'actions: { default: log }']) {
+    arrived = [];
+    await withDesk(said, async (desk) => {
+      await send(desk, 'crm.test');
+      const waits = send(desk, 'other.test', { target: '/of/CUST-48-20931?who=Jane%20Q.%20Public%2C%20Elm%20Street', body: '{"note":"CUST-48-20931"}' });
+      await desk.approver.until(1);
+      const [card] = desk.approver.asked;
+      assert.match(card?.detail ?? '', /redacted:tainted/);
+      for (const value of [...values, 'Jane%20Q']) assert.ok(!`${card?.summary} ${card?.detail}`.includes(value));
+      desk.approver.answer({ verdict: 'deny', approvalId: 'apr_1', by: 'uid 0', reason: 'no' });
+      assert.match(await waits, /^HTTP\/1\.1 403 /);
+      assert.equal(arrived.length, 1);
+      silent(desk);
+    });
+  }
+  await withDesk('actions: { default: block }', async (desk) => {
+    await send(desk, 'crm.test');
+    assert.match(await send(desk, 'other.test', { body: '{"note":"CUST-48-20931"}' }), blocked);
+  });
+});
+
+test('restricted values go to restricted places only; one that a lower place answers too has its label', () => withDesk(block, async (desk) => {
+  await send(desk, 'vault.test');
+  const body = '{"note":"CUST-48-20931"}';
+  for (const host of ['other.test', 'partner.test', 'crm.test']) assert.match(await send(desk, host, { body }), blocked, host);
+  assert.match(await send(desk, 'vault.test', { body }), passed);
+  await send(desk, 'crm.test');
+  for (const host of ['crm.test', 'partner.test']) assert.match(await send(desk, host, { body }), passed, host);
+  assert.match(await send(desk, 'other.test', { body }), blocked);
+}));
+
+test('what one sandbox was told says nothing of another', () => withDesk(block, (one) => withDesk(block, async (two) => {
+  await send(one, 'crm.test');
+  const body = '{"note":"CUST-48-20931"}';
+  assert.match(await send(two, 'other.test', { body }), passed);
+  assert.match(await send(one, 'other.test', { body }), blocked);
+})));
+
+test('events of a stream and tool results with JSON inside are remembered, also in two pieces', () => withDesk(block, async (desk) => {
+  const told = JSON.stringify({ result: { content: [{ type: 'text', text: JSON.stringify(customer) }] } });
+  answer = { type: 'text/event-stream', parts: [`data: ${told.slice(0, told.indexOf('20931') + 2)}`, `${told.slice(told.indexOf('20931') + 2)}\n\n`] };
+  await send(desk, 'crm.test');
+  assert.match(await send(desk, 'other.test', { body: '{"note":"CUST-48-20931"}' }), blocked);
+  assert.match(await send(desk, 'other.test', { body: '{"line_2_text":"customer_no"}' }), passed);
+}));
+
+test('long answers and long bodies too, which another thread reads', () => withDesk(block, async (desk) => {
+  const many = Array.from({ length: 3000 }, (_, i) => ({ id: `row-${i}-${i * 7919}`, at: i }));
+  answer = { type: 'application/json', parts: [JSON.stringify({ many })] };
+  await send(desk, 'crm.test');
+  const filler = Array.from({ length: 3000 }, (_, i) => `line-${i}-${i}`);
+  assert.match(await send(desk, 'other.test', { body: JSON.stringify([...filler, 'row-2999-23749081']) }), blocked);
+  assert.match(await send(desk, 'other.test', { body: JSON.stringify(filler) }), passed);
+}));
+
+test('an upload that passes as it comes ends where the value does', () => withDesk(block, async (desk) => {
+  await send(desk, 'crm.test');
+  const socket = await desk.tcp('other.test', upstream.port);
+  const told = say(socket, `POST /up HTTP/1.1\r\nHost: other.test:${upstream.port}\r\nTransfer-Encoding: chunked\r\nContent-Type: application/octet-stream\r\n\r\n10\r\nabc, CUST-48-209\r\n`, wholeAnswer);
+  socket.write('9\r\n31, more \r\n0\r\n\r\n');
+  assert.match(await told, blocked);
+  assert.deepEqual(arrived.filter((one) => one.startsWith('other.test')), []);
+}));
+
+test('messages of a WebSocket: what a labelled host says in one does not leave in another', () => withDesk(block, async (desk) => {
+  const open = async (host: string): Promise<WebSocket> => {
+    const socket = await desk.tcp(host, upstream.port);
+    const client = new WebSocket(`ws://${host}:${upstream.port}/`, { createConnection: () => socket });
+    client.on('error', () => undefined);
+    await once(client, 'open');
+    return client;
+  };
+  const other = await open('other.test');
+  const crm = await open('crm.test');
+  crm.send('tell');
+  await once(crm, 'message');
+  crm.send('CUST-48-20931');
+  await once(crm, 'message');
+  other.send('CUST-48-20931');
+  const [code] = (await once(other, 'close')) as [number];
+  assert.equal(code, 1008);
+  assert.deepEqual(arrived, ['message tell', 'message CUST-48-20931']);
+  crm.terminate();
+}));
