@@ -200,7 +200,7 @@ test('personal data in an answer passes, and is on record once, without the valu
 
 test('messages of a WebSocket: blocked, redacted, masked', () => {
   const core = new Core(
-    { sandbox: 's', judge: judgeOf(() => ({ network: { inspection: { tlsDecrypt: true, logPayloads: false, scanForPII: true, actions: { email: 'redact' } } } }) as unknown as CompiledPolicy, { version: 1, decide: () => assert.fail() }), approver: desk.approver, audit: desk.audit, clock: testClock, ids: testIds, upstreams: new Upstreams({ resolve: async () => [], clock: testClock, pins: [], connections: 1 }), limits: defaultLimits },
+    { sandbox: 's', judge: judgeOf(() => ({ network: { labelOf: () => undefined, inspection: { tlsDecrypt: true, logPayloads: false, scanForPII: true, actions: { email: 'redact' } } } }) as unknown as CompiledPolicy, { version: 1, decide: () => assert.fail() }), approver: desk.approver, audit: desk.audit, clock: testClock, ids: testIds, upstreams: new Upstreams({ resolve: async () => [], clock: testClock, pins: [], connections: 1 }), limits: defaultLimits },
     standardHooks, desk.config,
   );
   const place = { name: 'api.test', port: 80, tls: false };
@@ -216,7 +216,7 @@ test('messages of a WebSocket: blocked, redacted, masked', () => {
 
 test('messages that come back over a WebSocket: on record once by default; blocked or redacted where the policy says so', () => {
   const open = (more: Partial<InspectionSettings>): ((text: string) => string | undefined) => {
-    const network = { network: { inspection: { tlsDecrypt: true, logPayloads: false, scanForPII: true, ...more } } };
+    const network = { network: { labelOf: () => undefined, inspection: { tlsDecrypt: true, logPayloads: false, scanForPII: true, ...more } } };
     const core = new Core(
       { sandbox: 's', judge: judgeOf(() => network as unknown as CompiledPolicy, { version: 1, decide: () => assert.fail() }), approver: desk.approver, audit: desk.audit, clock: testClock, ids: testIds, upstreams: new Upstreams({ resolve: async () => [], clock: testClock, pins: [], connections: 1 }), limits: defaultLimits },
       standardHooks, desk.config,
