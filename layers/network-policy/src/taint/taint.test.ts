@@ -8,7 +8,7 @@ import { loadNetworkPolicy, sandboxPolicySchema } from '@nemoclaw/contract';
 import { compilePolicy, decide } from '@nemoclaw/decide';
 import { WebSocket, WebSocketServer } from 'ws';
 import { judgeOf } from '../judge.ts';
-import { openDesk, openUpstream, say, wholeAnswer } from '../testing-egress.ts';
+import { openDesk, openUpstream, wholeAnswer } from '../testing-egress.ts';
 import type { Desk, Upstream } from '../testing-egress.ts';
 
 const hosts = ['crm.test', 'vault.test', 'other.test', 'partner.test'];
@@ -74,7 +74,22 @@ interface Sent {
 
 async function send(desk: Desk, host: string, { target = '/', headers = [], type = 'application/json', body }: Sent = {}): Promise<string> {
   const head = [`${body === undefined ? 'GET' : 'POST'} ${target} HTTP/1.1`, `Host: ${host}:${upstream.port}`, ...headers, ...(body === undefined ? [] : [`Content-Type: ${type}`, `Content-Length: ${Buffer.byteLength(body)}`])];
-  return say(await desk.tcp(host, upstream.port), `${head.join('\r\n')}\r\n\r\n${body ?? ''}`, wholeAnswer);
+  const socket = await desk.tcp(host, upstream.port);
+  socket.write(`${head.join('\r\n')}\r\n\r\n${body ?? ''}`);
+  return told(socket);
+}
+
+/** The whole answer, however long it takes, or what came before the connection ended. */
+async function told(socket: Socket): Promise<string> {
+  let text = '';
+  await new Promise<void>((done) => {
+    socket.on('data', (chunk) => {
+      text += String(chunk);
+      if (wholeAnswer(text)) socket.destroy();
+    });
+    socket.once('close', () => done());
+  });
+  return text;
 }
 
 const blocked = /^HTTP\/1\.1 403 [^]*"rule":"inspection\.actions\.tainted"/;
@@ -183,28 +198,28 @@ test('what one sandbox was told says nothing of another', () => withDesk(block, 
 })));
 
 test('events of a stream and tool results with JSON inside are remembered, also in two pieces', () => withDesk(block, async (desk) => {
-  const told = JSON.stringify({ result: { content: [{ type: 'text', text: JSON.stringify(customer) }] } });
-  answer = { type: 'text/event-stream', parts: [`data: ${told.slice(0, told.indexOf('20931') + 2)}`, `${told.slice(told.indexOf('20931') + 2)}\n\n`] };
+  const said = JSON.stringify({ result: { content: [{ type: 'text', text: JSON.stringify(customer) }] } });
+  answer = { type: 'text/event-stream', parts: [`data: ${said.slice(0, said.indexOf('20931') + 2)}`, `${said.slice(said.indexOf('20931') + 2)}\n\n`] };
   await send(desk, 'crm.test');
   assert.match(await send(desk, 'other.test', { body: '{"note":"CUST-48-20931"}' }), blocked);
   assert.match(await send(desk, 'other.test', { body: '{"line_2_text":"customer_no"}' }), passed);
 }));
 
 test('long answers and long bodies too, which another thread reads', () => withDesk(block, async (desk) => {
-  const many = Array.from({ length: 3000 }, (_, i) => ({ id: `row-${i}-${i * 7919}`, at: i }));
+  const many = Array.from({ length: 600 }, (_, i) => ({ id: `row-${i}-${i * 7919}`, at: i }));
   answer = { type: 'application/json', parts: [JSON.stringify({ many })] };
   await send(desk, 'crm.test');
-  const filler = Array.from({ length: 3000 }, (_, i) => `line-${i}-${i}`);
-  assert.match(await send(desk, 'other.test', { body: JSON.stringify([...filler, 'row-2999-23749081']) }), blocked);
+  const filler = Array.from({ length: 2000 }, (_, i) => `line-${i}-${i}`);
+  assert.match(await send(desk, 'other.test', { body: JSON.stringify([...filler, 'row-599-4743481']) }), blocked);
   assert.match(await send(desk, 'other.test', { body: JSON.stringify(filler) }), passed);
 }));
 
 test('an upload that passes as it comes ends where the value does', () => withDesk(block, async (desk) => {
   await send(desk, 'crm.test');
   const socket = await desk.tcp('other.test', upstream.port);
-  const told = say(socket, `POST /up HTTP/1.1\r\nHost: other.test:${upstream.port}\r\nTransfer-Encoding: chunked\r\nContent-Type: application/octet-stream\r\n\r\n10\r\nabc, CUST-48-209\r\n`, wholeAnswer);
+  socket.write(`POST /up HTTP/1.1\r\nHost: other.test:${upstream.port}\r\nTransfer-Encoding: chunked\r\nContent-Type: application/octet-stream\r\n\r\n10\r\nabc, CUST-48-209\r\n`);
   socket.write('9\r\n31, more \r\n0\r\n\r\n');
-  assert.match(await told, blocked);
+  assert.match(await told(socket), blocked);
   assert.deepEqual(arrived.filter((one) => one.startsWith('other.test')), []);
 }));
 
