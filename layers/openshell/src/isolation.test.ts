@@ -5,10 +5,10 @@ import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import type { AloneResult } from './launch-alone.ts';
 import { trial, workspaceSpec, type Trial } from './launch-trial.ts';
 import { buildNative } from './native-build.ts';
+import { buildTestProgram } from './openshelld-test-program.ts';
 
 const person = { uid: 65533, gid: 65533 };
 const folder = mkdtempSync(join(tmpdir(), 'openshell-isolation-'));
@@ -71,7 +71,7 @@ describe('isolation', { skip: process.getuid?.() === 0 ? false : 'needs root' },
   before(() => {
     buildNative('openshell-launch');
     chmodSync(folder, 0o755);
-    execFileSync('gcc', ['-O1', '-std=gnu11', '-Wall', '-Wextra', '-Werror', '-static', '-o', program, fileURLToPath(new URL('../native/tests/isolation.c', import.meta.url))]);
+    buildTestProgram('isolation', folder);
   });
   after(() => {
     trials.forEach((made) => made.remove());

@@ -5,10 +5,10 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import type { FromOpenshelld, SyscallHold } from '@nemoclaw/contract';
 import { TestInstance } from './openshelld-test-instance.ts';
 import type { TestService } from './openshelld-test-instance.ts';
+import { buildTestProgram } from './openshelld-test-program.ts';
 
 const spec = 'isolation: { network: restricted, filesystem: workspace, syscalls: standard }, syscalls: { escalate: [kill, mkdir, rename, socket, connect, ptrace] }';
 const python = (code: string): string[] => ['/usr/bin/python3', '-c', `import os, errno, signal, time, socket\ndef e(f):\n    try:\n        r = f(); return 'ok' if r is None or not isinstance(r, str) else r\n    except OSError as x:\n        return errno.errorcode[x.errno]\nos.chdir('/workspace')\n${code}`];
@@ -37,8 +37,7 @@ describe('system calls that wait by their name', { skip: process.getuid?.() === 
     registration = workspace.id;
     mkdirSync(join(folder, 'ok'));
     writeFileSync(join(folder, 'ok/a'), 'a');
-    const made = spawnSync('gcc', ['-D_GNU_SOURCE', '-O2', '-static', '-Wall', '-Wextra', '-Werror', '-o', join(folder, 'trace-call'), fileURLToPath(new URL('../native/tests/trace-call.c', import.meta.url))], { encoding: 'utf8' });
-    assert.equal(made.status, 0, made.stderr);
+    buildTestProgram('trace-call', folder);
     await gateway.call('create', 'c', instance.plan(spec), registration, 'worker:1');
   });
   after(async () => {

@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { TestInstance, type TestService } from './openshelld-test-instance.ts';
 import { oneInstance } from './openshelld-test-layer.ts';
+import { buildTestProgram } from './openshelld-test-program.ts';
 
 const root = process.getuid?.() === 0 ? {} : { skip: 'needs root' };
 const spec = (size: string): string => `isolation: { network: none, filesystem: workspace }, resources: { maxDisk: ${size} }`;
@@ -27,9 +27,7 @@ describe('a size of the workspace itself', root, () => {
   });
 
   const programs = mkdtempSync(join(tmpdir(), 'nemoclaw-disk-'));
-  before(() => {
-    execFileSync('gcc', ['-D_GNU_SOURCE', '-std=gnu11', '-O1', '-static', '-Wall', '-Wextra', '-Werror', '-o', join(programs, 'unmapped'), fileURLToPath(new URL('../native/tests/unmapped.c', import.meta.url))]);
-  });
+  before(() => buildTestProgram('unmapped', programs));
   after(() => rmSync(programs, { recursive: true }));
 
   const states = async (sandbox: string): Promise<string[]> => {

@@ -7,7 +7,8 @@ import type { CreateResult, FromOpenshelld, SyscallHold } from '@nemoclaw/contra
 import { assertLikeVector } from './control-vectors.ts';
 import { TestInstance } from './openshelld-test-instance.ts';
 import type { TestService } from './openshelld-test-instance.ts';
-import { assertRace, buildHostile, raceCommand, raceRounds, races } from './openshelld-test-races.ts';
+import { buildTestProgram } from './openshelld-test-program.ts';
+import { assertRace, raceCommand, raceRounds, races } from './openshelld-test-races.ts';
 
 const spec = 'isolation: { network: restricted, filesystem: workspace, syscalls: standard }, filesystem: { readOnly: [/workspace/fixed], deny: [/workspace/keys/**], escalate: [{ path: /workspace/prod/**, on: [delete, rename] }, { path: /workspace/later/**, on: [delete] }, { path: /workspace/box/inner/**, on: [delete] }] }';
 const python = (code: string): string[] => ['/usr/bin/python3', '-c', `import os, errno\ndef e(f):\n    try:\n        f(); return 'ok'\n    except OSError as x:\n        return errno.errorcode[x.errno]\nos.chdir('/workspace')\n${code}`];
@@ -42,7 +43,7 @@ describe('held system calls', { skip: process.getuid?.() === 0 ? false : 'needs 
     registration = workspace.id;
     for (const name of ['prod', 'ok', 'fixed', 'keys', 'prod/deep']) mkdirSync(join(folder, name));
     for (const name of ['prod/a', 'prod/b', 'prod/c', 'prod/deep/d', 'ok/a', 'fixed/a', 'keys/secret']) writeFileSync(join(folder, name), name);
-    buildHostile('race', folder);
+    buildTestProgram('race', folder);
     chmodSync(join(folder, 'race'), 0o755);
     made = (await gateway.call('create', 'h', instance.plan(spec), registration, 'worker:1')) as CreateResult;
   });

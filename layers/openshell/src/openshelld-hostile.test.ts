@@ -6,7 +6,8 @@ import { after, before, describe, it } from 'node:test';
 import type { SyscallHold } from '@nemoclaw/contract';
 import { TestInstance } from './openshelld-test-instance.ts';
 import type { TestService } from './openshelld-test-instance.ts';
-import { assertRace, buildHostile, pictureOf, raceCommand, raceRounds, races } from './openshelld-test-races.ts';
+import { buildTestProgram } from './openshelld-test-program.ts';
+import { assertRace, pictureOf, raceCommand, raceRounds, races } from './openshelld-test-races.ts';
 
 const spec = (on: string): string => `isolation: { network: restricted, filesystem: workspace, syscalls: standard }, filesystem: { escalate: [{ path: /workspace/prod/**, on: [${on}] }] }`;
 
@@ -26,7 +27,7 @@ describe('hostile programs against calls that are asked about', { skip: process.
     registration = workspace.id;
     for (const name of ['prod', 'prod/deep', 'ok']) mkdirSync(join(folder, name));
     for (const name of ['prod/f', 'prod/deep/d', 'ok/f']) writeFileSync(join(folder, name), name);
-    for (const name of ['race-locks', 'fuzz-calls', 'signals']) buildHostile(name, folder);
+    for (const name of ['race-locks', 'fuzz-calls', 'signals']) buildTestProgram(name, folder);
   });
   after(async () => {
     await instance?.stop();

@@ -4,8 +4,8 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { loadSandboxPolicy } from '@nemoclaw/contract';
+import { buildTestProgram } from './openshelld-test-program.ts';
 import { createSandbox } from './sandbox.ts';
 
 const policy = loadSandboxPolicy('apiVersion: openshell.nvidia.com/v1\nkind: SandboxPolicy\nmetadata: { name: neighbours }\nspec: { isolation: { network: none, filesystem: workspace, syscalls: standard }, filesystem: { escalate: [{ path: /workspace/prod/**, on: [delete] }] } }\n', 'neighbours.yaml');
@@ -19,9 +19,9 @@ describe('sandboxes that move and remove at the same time', { skip: process.getu
     return made;
   };
   before(() => {
-    program = join(folder(), 'moves');
-    const built = spawnSync('gcc', ['-D_GNU_SOURCE', '-std=gnu11', '-O1', '-static', '-pthread', '-Wall', '-Wextra', '-Werror', '-o', program, fileURLToPath(new URL('../native/tests/moves.c', import.meta.url))], { encoding: 'utf8' });
-    assert.equal(built.status, 0, built.stderr);
+    const built = folder();
+    buildTestProgram('moves', built);
+    program = join(built, 'moves');
   });
   after(() => {
     for (const one of folders) rmSync(one, { recursive: true, force: true });

@@ -1,14 +1,14 @@
 /** A file that must be new, while openshelld is killed between making it and handing it over: made once, and handed over by the successor. */
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import type { SyscallHold } from '@nemoclaw/contract';
 import { TestInstance } from './openshelld-test-instance.ts';
 import type { TestService } from './openshelld-test-instance.ts';
+import { buildTestProgram } from './openshelld-test-program.ts';
 
 const spec = 'isolation: { network: restricted, filesystem: workspace, syscalls: standard }, filesystem: { escalate: [{ path: /workspace/prod/**, on: [write] }, { path: /workspace/asked/**, on: [create] }] }';
 /** Numbers of system calls of x86-64: what the file gets its name by. */
@@ -44,8 +44,7 @@ describe('a file that must be new', { skip: process.getuid?.() === 0 ? false : '
     instance = await TestInstance.start({ holdSeconds: 60 });
     gateway = await instance.service('gateway');
     killer = join(instance.root, 'kill-after');
-    const built = spawnSync('gcc', ['-D_GNU_SOURCE', '-std=gnu11', '-O1', '-static', '-Wall', '-Wextra', '-Werror', '-o', killer, fileURLToPath(new URL('../native/tests/kill-after.c', import.meta.url))], { encoding: 'utf8' });
-    assert.equal(built.status, 0, built.stderr);
+    buildTestProgram('kill-after', instance.root);
     const workspace = await instance.workspace('project');
     folder = workspace.path;
     for (const name of ['prod', 'asked']) mkdirSync(join(folder, name));

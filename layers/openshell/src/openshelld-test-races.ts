@@ -1,9 +1,7 @@
 /** For tests: the races of hostile threads against calls that are asked about, the same in tier B and in C, and how each is judged. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 
 /** Calls of each way, at least. */
 export const raceRounds = 3000;
@@ -24,12 +22,6 @@ export const races = [
     ],
   },
 ] as const;
-
-/** Builds a program of ../native/tests into a folder. */
-export function buildHostile(name: string, folder: string): void {
-  const made = spawnSync('gcc', ['-D_GNU_SOURCE', '-O2', '-static', '-pthread', '-Wall', '-Wextra', '-Werror', '-o', join(folder, name), fileURLToPath(new URL(`../native/tests/${name}.c`, import.meta.url))], { encoding: 'utf8' });
-  assert.equal(made.status, 0, made.stderr);
-}
 
 /** The command of one race, in the workspace, which it leaves as it was. */
 export const raceCommand = (program: string, way: string): string => `./${program} ${way} ${raceRounds}; rm -rf ok other link next; mkdir ok`;

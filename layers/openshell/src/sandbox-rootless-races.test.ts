@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { buildNative } from './native-build.ts';
-import { assertRace, buildHostile, pictureOf, raceCommand, raceRounds, races } from './openshelld-test-races.ts';
+import { buildTestProgram } from './openshelld-test-program.ts';
+import { assertRace, pictureOf, raceCommand, raceRounds, races } from './openshelld-test-races.ts';
 
 const person = { uid: 65533, gid: 65533 };
 const folder = mkdtempSync(join(tmpdir(), 'openshell-races-'));
@@ -31,7 +32,7 @@ function workspaceWith(name: string): string {
   for (const path of ['', 'ok', 'prod']) mkdirSync(join(workspace, path));
   writeFileSync(join(workspace, 'prod/f'), 'f');
   for (const path of ['', 'ok', 'prod', 'prod/f']) chownSync(join(workspace, path), person.uid, person.gid);
-  buildHostile(name, workspace);
+  buildTestProgram(name, workspace);
   return workspace;
 }
 

@@ -1,12 +1,11 @@
 /** What is counted of a sandbox's system calls, compared with what a program is known to have done. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { seenVerdicts, type LedgerEvent, type SeenReport } from '@nemoclaw/contract';
 import { TestInstance, type TestService } from './openshelld-test-instance.ts';
+import { buildTestProgram } from './openshelld-test-program.ts';
 
 const spec = (audit: string): string =>
   `isolation: { network: restricted, filesystem: workspace, syscalls: standard }, filesystem: { readOnly: [/workspace/fixed], escalate: [{ path: /workspace/prod/**, on: [delete] }] }, process: { exec: { allow: [/usr/bin/**, /workspace/bin/**] } }, syscalls: { deny: [personality] }, auditLog: { syscalls: ${audit} }, enforcement: best-effort`;
@@ -51,9 +50,7 @@ describe('system calls that are seen', { skip: process.getuid?.() === 0 ? false 
     for (const name of ['bin', 'prod', 'fixed', 'data']) mkdirSync(join(workspace.path, name));
     for (const name of ['prod/kept', 'fixed/file', 'data/program']) writeFileSync(join(workspace.path, name), '#!/bin/true\n');
     chmodSync(join(workspace.path, 'data/program'), 0o755);
-    const source = fileURLToPath(new URL('../native/tests/seen.c', import.meta.url));
-    const made = spawnSync('gcc', ['-D_GNU_SOURCE', '-O2', '-static', '-pthread', '-Wall', '-Werror', '-o', join(workspace.path, 'bin/seen'), source], { encoding: 'utf8' });
-    assert.equal(made.status, 0, made.stderr);
+    buildTestProgram('seen', join(workspace.path, 'bin'));
     chmodSync(join(workspace.path, 'bin/seen'), 0o755);
     // /tmp is the agent's own and writable; in this plan Landlock does not let it be changed, and nothing else would stop that.
     const plan = instance.plan(spec('counts'), (made) => ({ ...made, landlock: { ...made.landlock, rules: made.landlock.rules.filter((rule) => rule.path !== '/tmp') } }));
