@@ -311,15 +311,15 @@ export async function openUpstream(listener: RequestListener, host?: string): Pr
 }
 
 /** Writes `bytes` and reads until the other side closes, or until `enough` says so. */
-export async function say(socket: Socket, bytes: string | Buffer, enough: (text: string) => boolean = () => false): Promise<string> {
+export async function say(socket: Socket, bytes: string | Buffer, enough?: (text: string) => boolean): Promise<string> {
   let text = '';
   socket.write(bytes);
   await new Promise<void>((done) => {
-    const timer = setTimeout(() => { socket.destroy(); done(); }, 5000);
+    const timer = setTimeout(() => { socket.destroy(); done(); }, enough ? 60_000 : 5000);
     const finish = (): void => { clearTimeout(timer); done(); };
     socket.on('data', (chunk: Buffer) => {
       text += chunk.toString('latin1');
-      if (enough(text)) {
+      if (enough?.(text)) {
         socket.destroy();
         finish();
       }
