@@ -16,7 +16,7 @@ const mostInterim = 16;
 
 const shape = new RegExp(String.raw`^HTTP/1\.([01]) ([1-9]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?${fieldLines}$`);
 const trailerShape = new RegExp(`^${fieldLines}$`);
-const sizeLine = /^([0-9A-Fa-f]{1,12})(?:;[\t\x20-\x7e\x80-\xff]*)?$/;
+const sizeLine = /^([0-9A-Fa-f]{1,12})(?:;[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:=[!#$%&'*+.^_`|~0-9A-Za-z-]+)?)*$/;
 const gap = Buffer.from('\r\n\r\n');
 const nothing: Buffer = Buffer.alloc(0);
 
