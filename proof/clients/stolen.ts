@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createIntermediate, createLeafKey, createRootCa, mintLeaf } from '../../layers/network-policy/src/certificate.ts';
+import { createIntermediate, createLeafKey, createRootCa, mintLeaf } from '../../layers/network-policy/src/tls/certificate.ts';
 import type { Checks } from '../harness/checks.ts';
 
 const named = ['api.example.com', '*.salesforce.com'];

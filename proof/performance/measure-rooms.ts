@@ -1,6 +1,6 @@
 /** The figures that a room measures by itself: its `bench.ts`, run as a program of its own so that nothing else shares its process. */
 import { join } from 'node:path';
-import { cells, figuresOf, quickCells } from '../../layers/network-policy/src/bench-cells.ts';
+import { cells, figuresOf, quickCells } from '../../layers/network-policy/src/bench/bench-cells.ts';
 import { checkout, run } from '../harness/instance.ts';
 import type { Figure, Figures } from './figure.ts';
 import type { Bench, Group } from './groups.ts';
@@ -31,5 +31,5 @@ export const rooms: readonly Group[] = [
   room('ledger', ['ledger.append', 'ledger.commit', 'ledger.search']),
   room('layers/privacy-router', ['router.added', 'router.added.100k', 'router.rate'], (bench) => [bench.by('0.1', '0.5', '1')]),
   room('layers/network-policy', ['proxy.added', 'proxy.rate', 'proxy.handshakes'], (bench) => [bench.by('1000', '10000', '20000')]),
-  room('layers/network-policy', ['proxy.table', ...figuresOf(cells)], (bench) => bench.by(['quick'], wantedCells(bench), wantedCells(bench)), { file: 'bench-table.ts', quick: ['proxy.table', ...figuresOf(quickCells)] }),
+  room('layers/network-policy', ['proxy.table', ...figuresOf(cells)], (bench) => bench.by(['quick'], wantedCells(bench), wantedCells(bench)), { file: 'bench/bench-table.ts', quick: ['proxy.table', ...figuresOf(quickCells)] }),
 ];

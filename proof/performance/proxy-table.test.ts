@@ -1,7 +1,7 @@
 /** What the table of the proxy shows of its figures; nothing here measures time. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { cells, figuresOf, quickCells } from '../../layers/network-policy/src/bench-cells.ts';
+import { cells, figuresOf, quickCells } from '../../layers/network-policy/src/bench/bench-cells.ts';
 import type { Figures } from './figure.ts';
 import { isTableCell, proxyTable } from './proxy-table.ts';
 

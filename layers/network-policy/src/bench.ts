@@ -6,9 +6,9 @@ import type { Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import type { TLSSocket } from 'node:tls';
 import type { Figure } from '@nemoclaw/contract';
-import { startPeers } from './bench-peers.ts';
-import { startRole } from './bench-processes.ts';
-import { askAddress } from './testing-egress.ts';
+import { startPeers } from './bench/bench-peers.ts';
+import { startRole } from './bench/bench-processes.ts';
+import { askAddress } from './testing/testing-egress.ts';
 
 const host = 'api.bench.test';
 const responseBytes = 1024;

@@ -3,17 +3,17 @@ import type { ActionRequest, Approver, AuditSink, Clock, Decision, Ids } from '@
 import { emptyHistory, unlabelled } from '@nemoclaw/contract';
 import type { History, Resource, SandboxConfig } from '@nemoclaw/contract';
 import type { Hooks } from './hooks.ts';
-import { KnownSecrets } from './known-secrets.ts';
-import type { Judge } from './judge.ts';
-import { Folded } from './folded.ts';
-import { Pace } from './pace.ts';
-import { Stalled } from './stalled.ts';
+import { KnownSecrets } from './credentials/known-secrets.ts';
+import type { Judge } from './judge/judge.ts';
+import { Folded } from './capture/folded.ts';
+import { Pace } from './fairness/pace.ts';
+import { Stalled } from './fairness/stalled.ts';
 import { Taint } from './taint/taint.ts';
-import type { RateKeeper } from './rates.ts';
-import type { Programs } from './programs.ts';
+import type { RateKeeper } from './judge/rates.ts';
+import type { Programs } from './capture/programs.ts';
 import type { Seen } from './records.ts';
-import type { Place } from './request-check.ts';
-import type { Upstreams } from './upstreams.ts';
+import type { Place } from './http/request-check.ts';
+import type { Upstreams } from './upstream/upstreams.ts';
 
 /** The part of a sandbox's configuration that the egress uses. */
 export type EgressConfig = Pick<SandboxConfig, 'role' | 'task' | 'version' | 'ca' | 'credentials' | 'upstreams' | 'bestEffort'> & { readonly patience: { readonly httpMs: number } };

@@ -6,8 +6,8 @@ import type { IncomingMessage } from 'node:http';
 import { gzipSync } from 'node:zlib';
 import { after, before, test } from 'node:test';
 import type { TLSSocket } from 'node:tls';
-import { openDesk, openUpstream, say, wholeAnswer } from './testing-egress.ts';
-import type { Desk, Upstream } from './testing-egress.ts';
+import { openDesk, openUpstream, say, wholeAnswer } from './testing/testing-egress.ts';
+import type { Desk, Upstream } from './testing/testing-egress.ts';
 
 const secret = 'sk-real-0123456789abcdef';
 const placeholder = 'nemo-placeholder-42';

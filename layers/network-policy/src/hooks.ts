@@ -7,8 +7,8 @@
 import type { ActionRequest, Decision } from '@nemoclaw/contract';
 import type { Resolved } from '@nemoclaw/decide';
 import type { Core } from './core.ts';
-import type { HttpResource } from './judge.ts';
-import type { CheckedRequest, Place } from './request-check.ts';
+import type { HttpResource } from './judge/judge.ts';
+import type { CheckedRequest, Place } from './http/request-check.ts';
 
 /** What an application protocol said, as the policy is asked about it. */
 export type HttpMessage = HttpResource extends { readonly message?: infer M } ? NonNullable<M> : never;

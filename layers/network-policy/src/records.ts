@@ -1,8 +1,8 @@
 /** Events of the proxy and the DNS responder, OCSF activities and words in one place. Pure. */
 import type { Decision, LedgerEvent } from '@nemoclaw/contract';
-import { authority } from './judge.ts';
+import { authority } from './judge/judge.ts';
 import { safeLine } from '@nemoclaw/contract';
-import type { Place } from './request-check.ts';
+import type { Place } from './http/request-check.ts';
 
 // OCSF HTTP Activity ids.
 const httpActivities: ReadonlyMap<string, number> = new Map([['CONNECT', 1], ['DELETE', 2], ['GET', 3], ['HEAD', 4], ['OPTIONS', 5], ['POST', 6], ['PUT', 7], ['TRACE', 8], ['PATCH', 9]]);

@@ -1,5 +1,5 @@
 /** The hooks of every exchange, in the order in which they run. */
-import { readAttributes } from './body-attributes.ts';
+import { readAttributes } from './body/body-attributes.ts';
 import { refusal } from './core.ts';
 import { answerInspection, credentialMask } from './inspect/answers.ts';
 import { messageInspection } from './inspect/messages.ts';
@@ -8,8 +8,8 @@ import { Stopped } from './hooks.ts';
 import type { BodyReader, Hooks, OutgoingHook, Passing } from './hooks.ts';
 import { applicationMessages } from './protocols/http-messages.ts';
 import { mcpAnswers } from './protocols/mcp-answers.ts';
-import { ruleLimits } from './rule-limits.ts';
-import { needsBodyHash } from './sigv4.ts';
+import { ruleLimits } from './judge/rule-limits.ts';
+import { needsBodyHash } from './credentials/sigv4.ts';
 
 /** The denial for a secret of the sandbox that was found in `where`. */
 export function secretFound(passing: Passing, where: string): Stopped {

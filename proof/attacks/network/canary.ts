@@ -1,7 +1,7 @@
 /** Listeners that keep every byte they are sent: what an attack must not reach, or may reach in one form only. */
 import type { Socket } from 'node:net';
 import { createSecureContext, TLSSocket } from 'node:tls';
-import { createIntermediate, createLeafKey, createRootCa, mintLeaf } from '../../../layers/network-policy/src/certificate.ts';
+import { createIntermediate, createLeafKey, createRootCa, mintLeaf } from '../../../layers/network-policy/src/tls/certificate.ts';
 import { listenOn, type OpenListener } from '../../harness/listener.ts';
 
 /** One request as it arrived, byte for byte. */

@@ -4,8 +4,8 @@ import type { Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { loadNetworkPolicy, loadSandboxPolicy } from '@nemoclaw/contract';
 import { compilePolicy, decide } from '@nemoclaw/decide';
-import { judgeOf } from '../../../layers/network-policy/src/judge.ts';
-import { openDesk, type Desk, type DeskOptions } from '../../../layers/network-policy/src/testing-egress.ts';
+import { judgeOf } from '../../../layers/network-policy/src/judge/judge.ts';
+import { openDesk, type Desk, type DeskOptions } from '../../../layers/network-policy/src/testing/testing-egress.ts';
 import { openCanary, type Canary } from './canary.ts';
 
 export type Door = 'captured' | 'connect' | 'socks';

@@ -2,7 +2,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Checks } from '../../harness/checks.ts';
-import { readTarget } from '../../../layers/network-policy/src/request-target.ts';
+import { readTarget } from '../../../layers/network-policy/src/http/request-target.ts';
 import { fine, openCanary, type Arrived } from './canary.ts';
 import { openPolicyDesk } from './desk.ts';
 import { numbersOf, requestOf } from './generate.ts';

@@ -2,7 +2,7 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import type { Checks } from '../../harness/checks.ts';
-import { questionFor } from '../../../layers/network-policy/src/testing-egress.ts';
+import { questionFor } from '../../../layers/network-policy/src/testing/testing-egress.ts';
 import { enter, firstBytes, type World } from './desk.ts';
 
 /** The answers to all packets, and that the resolver still answers behind them. */

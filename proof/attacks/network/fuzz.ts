@@ -1,12 +1,12 @@
 /** Every parser of ours that reads bytes of a sandbox or of a server, fed with damaged messages by fixed seeds: none throws what it does not promise, none keeps more than it was given. */
 import type { Checks } from '../../harness/checks.ts';
-import { readClientHello } from '../../../layers/network-policy/src/client-hello.ts';
-import { readQuery } from '../../../layers/network-policy/src/dns-packet.ts';
+import { readClientHello } from '../../../layers/network-policy/src/tls/client-hello.ts';
+import { readQuery } from '../../../layers/network-policy/src/dns/dns-packet.ts';
 import { readAbsolute, readAuthority } from '../../../layers/network-policy/src/doors/target.ts';
-import { checkRequest } from '../../../layers/network-policy/src/request-check.ts';
-import { readTarget } from '../../../layers/network-policy/src/request-target.ts';
-import { FrameError, FrameReader } from '../../../layers/network-policy/src/websocket-frames.ts';
-import { questionFor } from '../../../layers/network-policy/src/testing-egress.ts';
+import { checkRequest } from '../../../layers/network-policy/src/http/request-check.ts';
+import { readTarget } from '../../../layers/network-policy/src/http/request-target.ts';
+import { FrameError, FrameReader } from '../../../layers/network-policy/src/websocket/websocket-frames.ts';
+import { questionFor } from '../../../layers/network-policy/src/testing/testing-egress.ts';
 import { readStartup } from '../../../layers/network-policy/src/protocols/postgres-words.ts';
 import { damaged, numbersOf, requestOf } from './generate.ts';
 

@@ -8,7 +8,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Clock } from '@nemoclaw/contract';
-import { testClock } from '../../../layers/network-policy/src/testing-egress.ts';
+import { testClock } from '../../../layers/network-policy/src/testing/testing-egress.ts';
 import { doors, enter, openPolicyDesk } from './desk.ts';
 import { converse } from './http.ts';
 

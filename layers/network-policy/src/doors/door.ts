@@ -1,15 +1,15 @@
 /** The door for tools that insist on a proxy: CONNECT, absolute-form requests and SOCKS5 on one address. What passes here is decided as if it had been captured. */
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
-import { denialBody, rawAnswer } from '../answers.ts';
+import { denialBody, rawAnswer } from '../exchange/answers.ts';
 import { refusal } from '../core.ts';
 import type { Core } from '../core.ts';
 import { connectionRecord } from '../records.ts';
-import { isSynthetic } from '../synthetic.ts';
+import { isSynthetic } from '../dns/synthetic.ts';
 import { serveSocks, socksReply } from './socks5.ts';
 import { readAbsolute, readAuthority } from './target.ts';
 import type { Target } from './target.ts';
-import type { Place } from '../request-check.ts';
+import type { Place } from '../http/request-check.ts';
 
 /** The name of the door inside a sandbox. */
 export const doorName = 'proxy.local';

@@ -6,8 +6,8 @@ import type { AddressInfo, Socket } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { connect as connectTls } from 'node:tls';
 import fc from 'fast-check';
-import { openDesk, openUpstream, say, wholeAnswer } from '../testing-egress.ts';
-import type { Desk, Upstream } from '../testing-egress.ts';
+import { openDesk, openUpstream, say, wholeAnswer } from '../testing/testing-egress.ts';
+import type { Desk, Upstream } from '../testing/testing-egress.ts';
 import { readGreeting, readRequest } from './socks5.ts';
 import { readAbsolute, readAuthority } from './target.ts';
 

@@ -1,5 +1,5 @@
 /** Where a client of an explicit door wants to go: host and port out of an authority, in one spelling. Pure. */
-import { canonicalAddress } from '../address-bytes.ts';
+import { canonicalAddress } from '../dns/address-bytes.ts';
 
 export interface Target {
   /** A name in lower case, or an address in its one spelling. */

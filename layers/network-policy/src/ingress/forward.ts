@@ -2,7 +2,7 @@
 import { request } from 'node:http';
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { CheckedRequest } from '../request-check.ts';
+import type { CheckedRequest } from '../http/request-check.ts';
 
 /** The most bytes of an answer; webhooks are answered with a line. */
 export const answerBytes = 64 * 1024;

@@ -5,7 +5,7 @@
 import type { Dispatcher } from 'undici';
 import { Stopped } from '../hooks.ts';
 import type { Passing } from '../hooks.ts';
-import { Pieces } from '../pieces.ts';
+import { Pieces } from '../body/pieces.ts';
 import { crowded, isPlain, otherBytes, oversize, planAnswer, tooLarge } from './answer-plan.ts';
 import type { AnswerPlan } from './answer-plan.ts';
 import { askAboutAnswer } from './answer-question.ts';

@@ -1,5 +1,5 @@
 /** What is done with one answer, told from its head alone. */
-import { isGrpc } from '../grpc.ts';
+import { isGrpc } from '../protocols/grpc.ts';
 import type { Passing } from '../hooks.ts';
 import { encodingsOf } from './content-decoder.ts';
 import { unsearchable } from './answer-kind.ts';

@@ -1,9 +1,9 @@
 /** Asks a person whether an answer is delivered: it is here already, and nobody but the proxy has it. */
 import { createHash } from 'node:crypto';
 import type { Decision } from '@nemoclaw/contract';
-import { askPerson } from '../ask-person.ts';
+import { askPerson } from '../judge/ask-person.ts';
 import { refusal } from '../core.ts';
-import { holdAnswer, holdSummary } from '../hold-card.ts';
+import { holdAnswer, holdSummary } from '../judge/hold-card.ts';
 import { Stopped } from '../hooks.ts';
 import type { Passing } from '../hooks.ts';
 import { httpRecord } from '../records.ts';

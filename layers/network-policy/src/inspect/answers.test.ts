@@ -6,9 +6,9 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:
 import type { LedgerEvent } from '@nemoclaw/contract';
 import { after, before, beforeEach, test } from 'node:test';
 import { brotliCompressSync, constants, createGzip, deflateRawSync, deflateSync, gunzipSync, gzipSync, zstdCompressSync } from 'node:zlib';
-import { openDesk, openUpstream, say, wholeAnswer } from '../testing-egress.ts';
-import type { Desk, Upstream } from '../testing-egress.ts';
-import { ask, openHttp2Upstream, openSession } from '../testing-http2.ts';
+import { openDesk, openUpstream, say, wholeAnswer } from '../testing/testing-egress.ts';
+import type { Desk, Upstream } from '../testing/testing-egress.ts';
+import { ask, openHttp2Upstream, openSession } from '../testing/testing-http2.ts';
 import type { InspectionSettings } from './findings.ts';
 
 const card = '4111 1111 1111 1111';

@@ -1,7 +1,7 @@
 /** Answers on their way in: the sandbox's own credentials are masked, and what else is found is put on record. */
 import { Scanner, type Finding } from '@nemoclaw/detect';
 import { refusal } from '../core.ts';
-import { isGrpc } from '../grpc.ts';
+import { isGrpc } from '../protocols/grpc.ts';
 import { Stopped } from '../hooks.ts';
 import type { AnswerHead, ByteTransform, IncomingHook, Passing } from '../hooks.ts';
 import { valuesOf } from './answer-plan.ts';

@@ -4,8 +4,8 @@ import { randomBytes } from 'node:crypto';
 import { after, before, beforeEach, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { Dialogue } from '../protocols/testing-servers.ts';
-import { openDesk, openUpstream, say, wholeAnswer } from '../testing-egress.ts';
-import type { Desk, Upstream } from '../testing-egress.ts';
+import { openDesk, openUpstream, say, wholeAnswer } from '../testing/testing-egress.ts';
+import type { Desk, Upstream } from '../testing/testing-egress.ts';
 
 const card = '4111 1111 1111 1111';
 /** As only somebody sees it who reads JSON. */

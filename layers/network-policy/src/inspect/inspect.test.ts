@@ -5,12 +5,12 @@ import { after, before, beforeEach, test } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import type { CompiledPolicy } from '@nemoclaw/decide';
 import { standardHooks } from '../standard-hooks.ts';
-import { openDesk, openUpstream, say, testClock, testIds, wholeAnswer } from '../testing-egress.ts';
-import type { Desk, Upstream } from '../testing-egress.ts';
+import { openDesk, openUpstream, say, testClock, testIds, wholeAnswer } from '../testing/testing-egress.ts';
+import type { Desk, Upstream } from '../testing/testing-egress.ts';
 import { Core, defaultLimits } from '../core.ts';
 import type { InspectionSettings } from './findings.ts';
-import { judgeOf } from '../judge.ts';
-import { Upstreams } from '../upstreams.ts';
+import { judgeOf } from '../judge/judge.ts';
+import { Upstreams } from '../upstream/upstreams.ts';
 
 const card = '4111 1111 1111 1111';
 const ssn = '536-22-8145';

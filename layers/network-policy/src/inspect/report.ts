@@ -4,7 +4,7 @@ import { refusal } from '../core.ts';
 import type { Core } from '../core.ts';
 import { Stopped } from '../hooks.ts';
 import type { Passing } from '../hooks.ts';
-import { authority } from '../judge.ts';
+import { authority } from '../judge/judge.ts';
 import { classWords, counts, type Action, type Found, type InspectionSettings } from './findings.ts';
 
 /** What a finding is told about: any request, or any conversation. */

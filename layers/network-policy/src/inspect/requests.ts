@@ -1,7 +1,7 @@
 /** Requests on their way out: their heads, their bodies where these are held, and their bytes where they are passed on as they come. */
 import { brotliCompressSync, constants, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { Scanner } from '@nemoclaw/detect';
-import { isGrpc } from '../grpc.ts';
+import { isGrpc } from '../protocols/grpc.ts';
 import type { BodyReader, ByteTransform, HeadReader, OutgoingHook, Passing, Reading } from '../hooks.ts';
 import { actionFor, hiddenOf, strictest, type Found, type InspectionSettings } from './findings.ts';
 import type { Examined } from './examine.ts';

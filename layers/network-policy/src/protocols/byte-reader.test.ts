@@ -5,7 +5,7 @@ import { connect, createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { test } from 'node:test';
-import { collectBody } from '../outgoing-body.ts';
+import { collectBody } from '../body/outgoing-body.ts';
 import { ByteReader } from './byte-reader.ts';
 
 test('a long message in pieces is put together once, and lines behind it are read on', async (t) => {

@@ -1,6 +1,6 @@
 /** Reads a socket by lines and lengths, at the reader's pace and with bounds. */
 import type { Socket } from 'node:net';
-import { Pieces } from '../pieces.ts';
+import { Pieces } from '../body/pieces.ts';
 
 /** The other side ended, was too slow, or sent more than is read at once. `message` is for the record. */
 export class ReadEnded extends Error {}

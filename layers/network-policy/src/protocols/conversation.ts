@@ -3,17 +3,17 @@ import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { ActionRequest, AppMessage, Decision } from '@nemoclaw/contract';
 import { safeLine } from '@nemoclaw/contract';
-import { askPerson } from '../ask-person.ts';
-import type { TlsContexts } from '../contexts.ts';
+import { askPerson } from '../judge/ask-person.ts';
+import type { TlsContexts } from '../tls/contexts.ts';
 import type { Core, Reconsidered } from '../core.ts';
 import { refusal } from '../core.ts';
 import type { Reported } from '../inspect/report.ts';
-import { authority } from '../judge.ts';
+import { authority } from '../judge/judge.ts';
 import { connectionRecord } from '../records.ts';
-import { countAgainst } from '../rule-limits.ts';
-import type { Place } from '../request-check.ts';
+import { countAgainst } from '../judge/rule-limits.ts';
+import type { Place } from '../http/request-check.ts';
 import type { Sought } from '../taint/memory.ts';
-import { AddressRefused } from '../upstreams.ts';
+import { AddressRefused } from '../upstream/upstreams.ts';
 
 export interface Judged {
   readonly request: ActionRequest;

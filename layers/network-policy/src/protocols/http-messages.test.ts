@@ -7,9 +7,9 @@ import type { AddressInfo } from 'node:net';
 import { after, before, beforeEach, test } from 'node:test';
 import { loadApprovalPolicy, loadCatalogue, loadNetworkPolicy, loadSandboxPolicy } from '@nemoclaw/contract';
 import { compilePolicy, decide } from '@nemoclaw/decide';
-import { judgeOf } from '../judge.ts';
-import { openDesk, say, wholeAnswer } from '../testing-egress.ts';
-import type { Desk } from '../testing-egress.ts';
+import { judgeOf } from '../judge/judge.ts';
+import { openDesk, say, wholeAnswer } from '../testing/testing-egress.ts';
+import type { Desk } from '../testing/testing-egress.ts';
 
 const network = (port: number): string => `networkPolicy:
   name: t

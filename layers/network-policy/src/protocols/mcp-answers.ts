@@ -2,8 +2,8 @@
 import type { AnswerHead, ByteTransform, IncomingHook, Passing } from '../hooks.ts';
 import { Stopped } from '../hooks.ts';
 import { refusal } from '../core.ts';
-import { Pieces } from '../pieces.ts';
-import { hasDuplicateKeys } from '../json-keys.ts';
+import { Pieces } from '../body/pieces.ts';
+import { hasDuplicateKeys } from '../body/json-keys.ts';
 import { isObject } from './strict-json.ts';
 
 /** Bytes of one event, and of an answer that is no stream. */

@@ -1,6 +1,6 @@
 /** AUTH of SMTP (RFC 4954): what the client says is read, placeholders in it become the real values, and the server is told in our own words. */
-import type { Credential } from '../credentials.ts';
-import { putIn } from '../credentials.ts';
+import type { Credential } from '../credentials/credentials.ts';
+import { putIn } from '../credentials/credentials.ts';
 import type { SmtpUpstream } from './smtp-upstream.ts';
 import type { SmtpReply } from './smtp-words.ts';
 

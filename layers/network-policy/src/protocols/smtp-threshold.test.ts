@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { loadApprovalPolicy, loadCatalogue, loadNetworkPolicy, sandboxPolicySchema } from '@nemoclaw/contract';
 import { compilePolicy, decide } from '@nemoclaw/decide';
-import { judgeOf } from '../judge.ts';
-import { openDesk } from '../testing-egress.ts';
+import { judgeOf } from '../judge/judge.ts';
+import { openDesk } from '../testing/testing-egress.ts';
 import { Dialogue, openMailServer } from './testing-servers.ts';
 
 const reply = (text: string): boolean => /^\d{3} .*\r\n$/m.test(text.slice(text.lastIndexOf('\n', text.length - 2) + 1));

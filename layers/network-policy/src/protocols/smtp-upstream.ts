@@ -1,6 +1,6 @@
 /** Our client side of SMTP: one connection to the real server, one command at a time, encrypted as the rule wants. */
 import type { Socket } from 'node:net';
-import type { Upstreams } from '../upstreams.ts';
+import type { Upstreams } from '../upstream/upstreams.ts';
 import { ByteReader } from './byte-reader.ts';
 import { extensionsOf, ReplyReader, stuffed } from './smtp-words.ts';
 import type { SmtpReply } from './smtp-words.ts';

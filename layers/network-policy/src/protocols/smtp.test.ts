@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { after, before, beforeEach, test } from 'node:test';
 import { connect as connectTls } from 'node:tls';
-import { openDesk } from '../testing-egress.ts';
-import type { Desk } from '../testing-egress.ts';
+import { openDesk } from '../testing/testing-egress.ts';
+import type { Desk } from '../testing/testing-egress.ts';
 import { Dialogue, openMailServer } from './testing-servers.ts';
 import type { MailServer } from './testing-servers.ts';
 

@@ -1,8 +1,8 @@
 /** Which conversations are spoken here instead of HTTP, and how each begins. */
 import type { Socket } from 'node:net';
-import type { TlsContexts } from '../contexts.ts';
+import type { TlsContexts } from '../tls/contexts.ts';
 import type { Core } from '../core.ts';
-import type { Place } from '../request-check.ts';
+import type { Place } from '../http/request-check.ts';
 import { PostgresSession } from './postgres-session.ts';
 import { RedisSession } from './redis-session.ts';
 import { SmtpSession } from './smtp-session.ts';

@@ -1,6 +1,6 @@
 /** Reads JSON only where every parser reads it alike; what two readers could see differently is refused with a reason. Pure. */
 import { hasInexactNumber } from '@nemoclaw/contract';
-import { hasDuplicateKeys } from '../json-keys.ts';
+import { hasDuplicateKeys } from '../body/json-keys.ts';
 
 export type JsonRead = { readonly ok: true; readonly value: unknown } | { readonly ok: false; readonly why: string };
 

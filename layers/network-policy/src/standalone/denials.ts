@@ -3,7 +3,7 @@ import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs';
 import { safeLine } from '@nemoclaw/contract';
 import type { AuditSink, Clock, LedgerEvent } from '@nemoclaw/contract';
 import { maskKnown } from '@nemoclaw/detect';
-import { TokenBucket } from '../token-bucket.ts';
+import { TokenBucket } from '../fairness/token-bucket.ts';
 
 export interface Denials extends AuditSink {
   close(): void;

@@ -5,9 +5,9 @@ import { checkHost, loadNetworkPolicy, loadSandboxPolicy, NemoError, unenforced 
 import { compilePolicy, decide } from '@nemoclaw/decide';
 import type { Decider, NetworkPolicyFile } from '@nemoclaw/contract';
 import type { CompiledPolicy } from '@nemoclaw/decide';
-import { createIntermediate, createRootCa } from '../certificate.ts';
+import { createIntermediate, createRootCa } from '../tls/certificate.ts';
 import type { EgressConfig } from '../core.ts';
-import { upstreamsOf } from '../reach.ts';
+import { upstreamsOf } from '../upstream/reach.ts';
 
 export interface AlonePolicy {
   readonly policy: CompiledPolicy;

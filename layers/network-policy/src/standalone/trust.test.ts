@@ -6,9 +6,9 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it, test } from 'node:test';
-import { createRootCa } from '../certificate.ts';
-import { openUpstream } from '../testing-egress.ts';
-import type { Upstream } from '../testing-egress.ts';
+import { createRootCa } from '../tls/certificate.ts';
+import { openUpstream } from '../testing/testing-egress.ts';
+import type { Upstream } from '../testing/testing-egress.ts';
 import { javaTrustStore, trustPassword } from './java-trust-store.ts';
 import { buildNative } from './native-build.ts';
 import { startAlone } from './testing-command.ts';

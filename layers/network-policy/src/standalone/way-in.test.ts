@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
-import { testClock } from '../testing-egress.ts';
+import { testClock } from '../testing/testing-egress.ts';
 import { buildNative } from './native-build.ts';
 import { nodeFor, programPath, startAlone } from './testing-command.ts';
 import type { Running } from './testing-command.ts';

@@ -4,7 +4,7 @@ import { NemoError } from '@nemoclaw/contract';
 import type { AuditSink, IngressListen } from '@nemoclaw/contract';
 import { IngressDoor } from '../ingress/door.ts';
 import { ingressOf } from '../ingress/entries.ts';
-import { KnownSecrets } from '../known-secrets.ts';
+import { KnownSecrets } from '../credentials/known-secrets.ts';
 import { dial } from './captured-command.ts';
 import type { HeldCredentials } from './held-credentials.ts';
 import type { AlonePolicy } from './policy.ts';

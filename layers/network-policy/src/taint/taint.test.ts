@@ -7,9 +7,9 @@ import { after, before, beforeEach, test } from 'node:test';
 import { loadNetworkPolicy, sandboxPolicySchema } from '@nemoclaw/contract';
 import { compilePolicy, decide } from '@nemoclaw/decide';
 import { WebSocket, WebSocketServer } from 'ws';
-import { judgeOf } from '../judge.ts';
-import { openDesk, openUpstream, wholeAnswer } from '../testing-egress.ts';
-import type { Desk, Upstream } from '../testing-egress.ts';
+import { judgeOf } from '../judge/judge.ts';
+import { openDesk, openUpstream, wholeAnswer } from '../testing/testing-egress.ts';
+import type { Desk, Upstream } from '../testing/testing-egress.ts';
 
 const hosts = ['crm.test', 'vault.test', 'other.test', 'partner.test'];
 const customer = { customer_no: 'CUST-48-20931', name: 'Jane Q. Public, Elm Street', account: 48209317, city: 'Berlin', line_2_text: 'says "ref 7741-A9-x"', open: true, at: '2026-03-04T10:00:00Z' };

@@ -1,7 +1,7 @@
 /** What one sandbox was told by labelled hosts, and where it may not go on. */
 import { randomBytes } from 'node:crypto';
 import type { Passing } from '../hooks.ts';
-import type { HostResource, HttpResource } from '../judge.ts';
+import type { HostResource, HttpResource } from '../judge/judge.ts';
 import { undoPercent } from '../inspect/encoded-runs.ts';
 import { readText } from '../inspect/read-text.ts';
 import { hashesOf, Memory, taintedIn, type Sought } from './memory.ts';

@@ -1,7 +1,7 @@
 /** Plays calls by prior knowledge to a server of HTTP/2: what is whole there has to be the call that was decided, byte for byte. */
 import type { Checks } from '../../../harness/checks.ts';
 import { doors, enter, openPolicyDesk } from '../desk.ts';
-import { openHttp2Upstream } from '../../../../layers/network-policy/src/testing-http2.ts';
+import { openHttp2Upstream } from '../../../../layers/network-policy/src/testing/testing-http2.ts';
 import { frame, preface } from './frames.ts';
 import { grpc } from './grpc-table.ts';
 import { react, withPort } from './http2-play.ts';

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import type { Checks } from '../../../harness/checks.ts';
 import type { Canary } from '../canary.ts';
 import { doors, enter } from '../desk.ts';
-import type { Desk } from '../../../../layers/network-policy/src/testing-egress.ts';
+import type { Desk } from '../../../../layers/network-policy/src/testing/testing-egress.ts';
 import { flag, frame, preface, statusOf, types } from './frames.ts';
 import type { FrameRow } from './http2-table.ts';
 

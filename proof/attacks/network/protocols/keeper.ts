@@ -4,7 +4,7 @@ import type { Checks } from '../../../harness/checks.ts';
 import { fine, openCanary, type Canary } from '../canary.ts';
 import { doors, enter, openPolicyDesk } from '../desk.ts';
 import { converse } from '../http.ts';
-import type { Desk } from '../../../../layers/network-policy/src/testing-egress.ts';
+import type { Desk } from '../../../../layers/network-policy/src/testing/testing-egress.ts';
 import { bombs } from './bombs-table.ts';
 import { otherPlaceholder, otherReal, placeholder, real, secretRows } from './secrets-table.ts';
 

@@ -3,7 +3,7 @@ import type { Checks } from '../../../harness/checks.ts';
 import type { Canary } from '../canary.ts';
 import { doors, enter } from '../desk.ts';
 import { converse } from '../http.ts';
-import type { Desk } from '../../../../layers/network-policy/src/testing-egress.ts';
+import type { Desk } from '../../../../layers/network-policy/src/testing/testing-egress.ts';
 import type { Message } from './messages-table.ts';
 
 function outcomeOf(answer: string): Message['expect'] | 'nothing' {

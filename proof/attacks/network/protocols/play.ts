@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import type { Checks } from '../../../harness/checks.ts';
 import { doors, enter, type Door } from '../desk.ts';
-import type { Desk } from '../../../../layers/network-policy/src/testing-egress.ts';
+import type { Desk } from '../../../../layers/network-policy/src/testing/testing-egress.ts';
 import type { Listener } from './listeners.ts';
 
 export interface Row {

@@ -1,7 +1,7 @@
 /** One sandbox whose policy names what is said inside each protocol, with a careless server behind every name. */
 import { openPolicyDesk } from '../desk.ts';
 import { fine, openCanary, type Canary } from '../canary.ts';
-import type { Desk } from '../../../../layers/network-policy/src/testing-egress.ts';
+import type { Desk } from '../../../../layers/network-policy/src/testing/testing-egress.ts';
 import { openCarelessMail, openCarelessPostgres, openCarelessRedis, openWebSocketOrigin, type Listener } from './listeners.ts';
 import { origins } from './websocket-table.ts';
 

@@ -1,0 +1,134 @@
+/** The body of a request on its way out: follows the client's pace, and stops dead when a transform says so. */
+import { Readable } from 'node:stream';
+import type { ByteTransform } from '../hooks.ts';
+import type { Pace } from '../fairness/pace.ts';
+import { Pieces } from './pieces.ts';
+import type { Wire } from '../http/wire.ts';
+
+/** A stream of its own, so that its end or failure never closes the client's connection. */
+export class OutgoingBody extends Readable {
+  readonly #wire: Wire;
+  readonly #transforms: readonly ByteTransform[];
+  readonly #pace: Pace;
+  /** The sandbox has worked through its share: the next bytes wait. */
+  #rests = false;
+  bytes = 0;
+
+  constructor(wire: Wire, transforms: readonly ByteTransform[], pace: Pace) {
+    super({ highWaterMark: 64 * 1024 });
+    // It may fail before anybody has taken it, and nobody may ever.
+    this.on('error', () => undefined);
+    this.#wire = wire;
+    this.#transforms = transforms;
+    this.#pace = pace;
+    const from = wire.body;
+    from.on('data', this.#take);
+    from.once('end', this.#finish);
+    from.once('close', this.#gone);
+    from.pause();
+  }
+
+  override _read(): void {
+    if (!this.#rests) this.#wire.body.resume();
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    const from = this.#wire.body;
+    from.off('data', this.#take);
+    from.off('end', this.#finish);
+    from.off('close', this.#gone);
+    done(error);
+  }
+
+  readonly #take = (chunk: Buffer): void => {
+    this.bytes += chunk.length;
+    const pace = this.#transforms.length > 0 ? this.#pace : undefined;
+    pace?.measure(() => this.#pass(chunk));
+    if (!pace) this.#pass(chunk);
+    if (!pace?.rests || this.#rests || this.destroyed) return;
+    this.#rests = true;
+    this.#wire.body.pause();
+    const rested = pace.run(() => {
+      this.#rests = false;
+      if (!this.destroyed && this.readableLength < this.readableHighWaterMark) this.#wire.body.resume();
+    });
+    if (!rested) this.destroy(new Error('too much of this sandbox waits for its turn'));
+  };
+
+  #pass(chunk: Buffer): void {
+    this.#guarded(() => {
+      let passed = chunk;
+      for (const transform of this.#transforms) passed = transform.next(passed);
+      if (passed.length > 0 && !this.push(passed)) this.#wire.body.pause();
+    });
+  }
+
+  readonly #finish = (): void => {
+    this.#guarded(() => {
+      const rest = endThrough(this.#transforms);
+      if (rest.length > 0) this.push(rest);
+      this.push(null);
+    });
+  };
+
+  readonly #gone = (): void => {
+    if (!this.#wire.complete()) this.destroy(new Error('the client went away'));
+  };
+
+  #guarded(step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      this.destroy(error instanceof Error ? error : new Error('a transform failed'));
+    }
+  }
+}
+
+/** What all transforms still hold, each one's rest led through those after it. */
+export function endThrough(transforms: readonly ByteTransform[]): Buffer {
+  let rest: Buffer = Buffer.alloc(0);
+  for (const transform of transforms) {
+    const passed = rest.length > 0 ? transform.next(rest) : rest;
+    const last = transform.end();
+    rest = passed.length > 0 ? (last.length > 0 ? Buffer.concat([passed, last]) : passed) : last;
+  }
+  return rest;
+}
+
+/** Reads a whole body of at most `limit` bytes: `long` where it is longer or `room` says that there is none for that many more; `late` after `ms` and 1 ms more for every 4 bytes; `gone` if the client goes away. */
+export function collectBody(from: Readable, limit: number, ms: number, room: (more: number) => boolean): Promise<Buffer | 'long' | 'late' | 'gone'> {
+  return new Promise((resolve) => {
+    const chunks = new Pieces();
+    let size = 0;
+    let paid = 0;
+    const late = (): void => {
+      const more = Math.floor((size - paid) / 4);
+      paid = size;
+      if (more > 0) timer = setTimeout(late, more);
+      else {
+        from.pause();
+        stop('late');
+      }
+    };
+    let timer = setTimeout(late, ms);
+    const stop = (result: Buffer | 'long' | 'late' | 'gone'): void => {
+      clearTimeout(timer);
+      from.off('data', take);
+      from.off('end', whole);
+      from.off('close', gone);
+      resolve(result);
+    };
+    const take = (chunk: Buffer): void => {
+      size += chunk.length;
+      if (size > limit || !room(chunk.length)) {
+        from.pause();
+        stop('long');
+      } else chunks.add(chunk);
+    };
+    const whole = (): void => stop(chunks.whole());
+    const gone = (): void => stop('gone');
+    from.on('data', take);
+    from.once('end', whole);
+    from.once('close', gone);
+  });
+}

@@ -1,0 +1,240 @@
+/** Takes a captured connection: finds its name, looks at its first bytes, and gives it to HTTP, to TLS, to a splice, or to nobody. */
+import type { Socket } from 'node:net';
+import { isIP } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import { readClientHello } from '../tls/client-hello.ts';
+import type { TlsContexts } from '../tls/contexts.ts';
+import type { Core } from '../core.ts';
+import { refusal } from '../core.ts';
+import { doorName } from '../doors/door.ts';
+import { serveDnsStream } from '../dns/dns-stream.ts';
+import { isOwnProtocol, serverFirst, spokenBy } from '../protocols/speak.ts';
+import type { OwnProtocol } from '../protocols/speak.ts';
+import { connectionRecord } from '../records.ts';
+import type { Place } from '../http/request-check.ts';
+import { Splice } from './splice.ts';
+import type { TokenBucket } from '../fairness/token-bucket.ts';
+
+export interface CaptureOptions {
+  readonly core: Core;
+  readonly contexts: TlsContexts;
+  readonly handshakes: TokenBucket;
+  /** Whether we answer this name ourselves. */
+  readonly isLocal: (name: string) => boolean;
+  /** A question over TCP: the answer, or undefined where none is given. */
+  readonly dns: (packet: Buffer) => Buffer | undefined;
+  /** A connection to the explicit door, whose first byte is known. */
+  readonly door: (socket: Socket, first: number) => void;
+  /** A connection that speaks HTTP from its next byte on. */
+  readonly http: (socket: Socket, place: Place) => void;
+}
+
+const dnsPort = 53;
+// How long a client on a raw port may stay silent before the server is taken to speak first.
+const serverFirstMs = 150;
+// TLS alerts: fatal, unrecognized_name and access_denied (RFC 8446 §6).
+const unrecognizedName = Buffer.from([0x15, 3, 3, 0, 2, 2, 112]);
+const accessDenied = Buffer.from([0x15, 3, 3, 0, 2, 2, 49]);
+const tlsHandshake = 0x16;
+
+/** `name` undefined: a synthetic address that was never given out. */
+export function capture(options: CaptureOptions, socket: Socket, name: string | undefined, port: number): void {
+  const { core } = options;
+  socket.on('error', () => undefined);
+  // Whatever resolver was meant, as over UDP.
+  if (port === dnsPort) {
+    serveDnsStream(socket, options.dns, core.ports.limits.idleMs);
+    return;
+  }
+  if (name === undefined) {
+    refuse(core, socket, { name: 'unknown', port, tls: false }, 'proxy.unknown-address', 'no name belongs to this address');
+    return;
+  }
+  // Whoever comes to the door may go on to any host.
+  const program = core.ports.programs?.wanted(socket, name === doorName ? undefined : name);
+  if (program === undefined) take(options, socket, name, port, undefined);
+  else {
+    void program.then((found) => {
+      try {
+        if (!socket.destroyed) take(options, socket, name, port, found);
+      } catch {
+        // One connection's failure stays its own.
+        socket.destroy();
+      }
+    });
+  }
+}
+
+function take(options: CaptureOptions, socket: Socket, name: string, port: number, program: string | undefined): void {
+  const { core } = options;
+  const plain: Place = { name, port, tls: false, program };
+  if (name === doorName) {
+    peek(socket, core.ports.limits.helloMs, 0, (first) => {
+      if (!Buffer.isBuffer(first)) refuse(core, socket, { name, port, tls: false }, 'proxy.silent', 'nothing was sent in time');
+      else options.door(socket, first[0] ?? 0);
+    });
+    return;
+  }
+  const local = options.isLocal(name);
+  const handling = local ? 'inspect' : core.ports.judge.handling(name, port);
+  if (isOwnProtocol(handling)) {
+    takeOwn(options, socket, plain, handling);
+    return;
+  }
+  const raw = handling === 'raw' || handling === 'unread';
+  peek(socket, core.ports.limits.helloMs, raw ? serverFirstMs : 0, (first) => {
+    try {
+      if (first === 'silent') void new Splice(core, plain, socket).run();
+      else if (first === 'late') refuse(core, socket, { name, port, tls: false }, 'proxy.silent', 'nothing was sent in time');
+      else if (first[0] === tlsHandshake) takeTls(options, socket, first, { ...plain, tls: true }, handling === 'passthrough' || handling === 'unread', local);
+      else if (looksLikeHttp(first) && !(raw && !isRequestLine(first))) options.http(socket, plain);
+      else if (raw) void new Splice(core, plain, socket).run();
+      else refuse(core, socket, { name, port, tls: false }, 'proxy.protocol', 'neither TLS nor HTTP');
+    } catch {
+      // One connection's failure stays its own.
+      socket.destroy();
+    }
+  });
+}
+
+/** A protocol that the policy names for this port: it is spoken here, and nothing else is. */
+function takeOwn(options: CaptureOptions, socket: Socket, place: Place, protocol: OwnProtocol): void {
+  const { core, contexts } = options;
+  const speak = (client: Socket, where: Place): void => spokenBy(protocol, { core, contexts, place: where, client });
+  if (serverFirst(protocol, place.port)) {
+    speak(socket, place);
+    return;
+  }
+  peek(socket, core.ports.limits.helloMs, 0, (first) => {
+    try {
+      if (typeof first === 'string') refuse(core, socket, place, 'proxy.silent', 'nothing was sent in time');
+      else if (first[0] === tlsHandshake) takeTls(options, socket, first, { ...place, tls: true }, false, false, speak);
+      else speak(socket, place);
+    } catch {
+      socket.destroy();
+    }
+  });
+}
+
+function takeTls(options: CaptureOptions, socket: Socket, first: Buffer, place: Place, passthrough: boolean, local: boolean, next: (socket: Socket, place: Place) => void = options.http): void {
+  const { core } = options;
+  const timer = setTimeout(() => {
+    stop();
+    refuse(core, socket, place, 'proxy.hello-late', 'the ClientHello did not come in time');
+  }, core.ports.limits.helloMs);
+  let bytes = first;
+  const look = (): void => {
+    const hello = readClientHello(bytes);
+    if (hello.state === 'more') return;
+    stop();
+    if (hello.state === 'bad') refuse(core, socket, place, 'proxy.hello', hello.why, accessDenied);
+    else if (isIP(place.name) !== 0 && !passthrough) refuse(core, socket, place, 'proxy.address-literal', 'TLS to an address without a name', accessDenied);
+    else if (isIP(place.name) === 0 && hello.serverName === undefined) refuse(core, socket, place, 'proxy.server-name', 'TLS without a server name', unrecognizedName);
+    else if (hello.serverName !== undefined && hello.serverName !== place.name) refuse(core, socket, place, 'proxy.server-name', 'the server name is not the name that was looked up', unrecognizedName);
+    else if (!options.handshakes.take()) refuse(core, socket, place, 'proxy.handshake-rate', 'too many handshakes at once');
+    else {
+      socket.unshift(bytes);
+      const take = (): void => {
+        if (socket.destroyed) return;
+        if (passthrough && !local) void new Splice(core, place, socket).run();
+        else decrypt(options, socket, place, next !== options.http ? [] : local ? ['http/1.1'] : ['h2', 'http/1.1'], next);
+      };
+      if (!core.pace.run(take)) refuse(core, socket, place, 'proxy.handshake-rate', 'too many handshakes wait for their turn');
+    }
+  };
+  const read = (): void => {
+    const next: unknown = socket.read();
+    if (!Buffer.isBuffer(next)) return;
+    bytes = Buffer.concat([bytes, next]);
+    guarded();
+  };
+  const ended = (): void => {
+    socket.destroy();
+  };
+  const stop = (): void => {
+    clearTimeout(timer);
+    socket.off('readable', read);
+    socket.off('end', ended);
+    socket.off('close', stop);
+  };
+  const guarded = (): void => {
+    try {
+      look();
+    } catch {
+      // A name that no certificate can be made for, or a failure of ours: this connection ends, no other.
+      stop();
+      socket.destroy();
+    }
+  };
+  socket.on('readable', read);
+  socket.on('end', ended);
+  socket.on('close', stop);
+  guarded();
+}
+
+function decrypt(options: CaptureOptions, socket: Socket, place: Place, protocols: string[], next: (socket: Socket, place: Place) => void): void {
+  const { core, contexts } = options;
+  const tls = new TLSSocket(socket, { isServer: true, secureContext: contexts.for(place.name), ...(protocols.length > 0 ? { ALPNProtocols: protocols } : {}) });
+  const timer = setTimeout(() => tls.destroy(), core.ports.limits.helloMs);
+  let secure = false;
+  tls.on('error', () => undefined);
+  tls.on('_tlsError', () => tls.destroy());
+  tls.once('close', () => {
+    clearTimeout(timer);
+    socket.destroy();
+    if (!secure) {
+      const seen = core.seen(core.correlation());
+      core.folded.emit('proxy.handshake-given-up', `${place.name}:${place.port}`, { ...connectionRecord(seen, place, 'allow', 'the client gave up the TLS handshake; it may not trust the sandbox certificate authority'), severity: 2 });
+    }
+  });
+  tls.once('secure', () => {
+    secure = true;
+    clearTimeout(timer);
+    core.counts.handshakes += 1;
+    next(tls, place);
+  });
+}
+
+/** Hands over the first bytes without taking them from HTTP or a splice: they are put back for those. */
+function peek(socket: Socket, lateMs: number, silentMs: number, done: (first: Buffer | 'silent' | 'late') => void): void {
+  let over = false;
+  const finish = (first: Buffer | 'silent' | 'late'): void => {
+    if (over) return;
+    over = true;
+    clearTimeout(timer);
+    socket.off('readable', read);
+    socket.off('close', gone);
+    done(first);
+  };
+  const gone = (): void => {
+    over = true;
+    clearTimeout(timer);
+  };
+  const read = (): void => {
+    const bytes: unknown = socket.read();
+    if (!Buffer.isBuffer(bytes)) {
+      if (socket.readableEnded) socket.destroy();
+      return;
+    }
+    if (bytes[0] !== tlsHandshake) socket.unshift(bytes);
+    finish(bytes);
+  };
+  const timer = setTimeout(() => finish(silentMs > 0 ? 'silent' : 'late'), silentMs > 0 ? silentMs : lateMs);
+  socket.on('readable', read);
+  socket.once('end', () => { if (!over) socket.destroy(); });
+  socket.once('close', gone);
+}
+
+const looksLikeHttp = (bytes: Buffer): boolean => (bytes[0] ?? 0) >= 0x41 && (bytes[0] ?? 0) <= 0x5a;
+/** On a raw port only a whole method and a space is taken for HTTP: SMTP and others start with letters too. */
+const isRequestLine = (bytes: Buffer): boolean => /^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|CONNECT|TRACE) /.test(bytes.toString('latin1', 0, 16));
+
+function refuse(core: Core, socket: Socket, place: Place, rule: string, why: string, alert?: Buffer): void {
+  core.counts.refused += 1;
+  core.folded.emit(rule, `${place.name}:${place.port}`, connectionRecord(core.seen(core.correlation()), place, 'deny', why, refusal(core.config.version, rule, `${why}.`, '')));
+  if (alert && socket.writable) {
+    socket.end(alert);
+    socket.resume();
+    setTimeout(() => socket.destroy(), 200).unref();
+  } else socket.destroy();
+}

@@ -1,0 +1,80 @@
+/** Raw TCP by name: each side's end is passed on by itself. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
+import { test } from 'node:test';
+import { openDesk } from '../testing/testing-egress.ts';
+
+async function read(socket: Socket): Promise<string> {
+  let text = '';
+  socket.on('data', (chunk: Buffer) => { text += chunk.toString('latin1'); });
+  await once(socket, 'end');
+  return text;
+}
+
+test('a client that has said all still gets the answer, and a server that has said all still hears the rest', async () => {
+  let heard: Promise<string> | undefined;
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on('error', () => undefined);
+    socket.once('data', (first: Buffer) => {
+      if (first.toString().startsWith('early')) {
+        heard = read(socket);
+        socket.end('done');
+      } else socket.once('end', () => socket.end('answer after the end'));
+      socket.resume();
+    });
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const desk = await openDesk({ rules: [{ host: 'raw.test', verdict: 'allow' }], pins: [{ host: 'raw.test' }], ports: [port] });
+  desk.policy.raw = [port];
+  try {
+    const first = await desk.tcp('raw.test', port);
+    first.end('question');
+    assert.equal(await read(first), 'answer after the end');
+    const second = await desk.tcp('raw.test', port);
+    second.allowHalfOpen = true;
+    second.write('early');
+    assert.equal(await read(second), 'done');
+    second.end('the rest');
+    assert.equal(await heard, 'the rest');
+  } finally {
+    await desk.close();
+    const closed = once(server, 'close');
+    server.close();
+    await closed;
+  }
+});
+
+test('connections that a person is asked about wait within the number that a sandbox may have waiting', async () => {
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.once('data', () => socket.end('answer'));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const desk = await openDesk({ rules: [{ host: 'raw.test', verdict: 'escalate' }], pins: [{ host: 'raw.test' }], ports: [port], limits: { heldRequests: 1 } });
+  desk.policy.raw = [port];
+  try {
+    const first = await desk.tcp('raw.test', port);
+    first.write('question');
+    await desk.approver.until(1);
+    const second = await desk.tcp('raw.test', port);
+    second.on('error', () => undefined);
+    second.write('question');
+    if (!second.destroyed) await once(second.resume(), 'close');
+    assert.equal(desk.approver.asked.length, 1);
+    assert.ok(desk.audit.events.some((event) => event.verdict === 'deny' && event.message.includes('too many requests wait for approval already')));
+    const answered = read(first);
+    desk.approver.answer({ verdict: 'allow', approvalId: 'a', by: 'ann' });
+    assert.equal(await answered, 'answer');
+  } finally {
+    await desk.close();
+    const closed = once(server, 'close');
+    server.close();
+    await closed;
+  }
+});

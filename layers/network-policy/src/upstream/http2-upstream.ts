@@ -1,0 +1,242 @@
+/** HTTP/2 towards one origin: few sessions, many streams, each dispatched like a request of undici. */
+import { connect, constants } from 'node:http2';
+import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
+import type { Socket } from 'node:net';
+import type { Dispatcher } from 'undici';
+import type { OutgoingBody } from '../body/outgoing-body.ts';
+
+export interface Http2Request {
+  readonly method: string;
+  readonly path: string;
+  /** Name, value, name, value…; `host` becomes `:authority`. */
+  readonly headers: readonly string[];
+  readonly body: Buffer | OutgoingBody | null;
+  /** The fields after the body, once it ended. */
+  readonly trailers: () => readonly string[];
+}
+
+export interface Http2PoolOptions {
+  readonly tls: boolean;
+  readonly authority: string;
+  /** A connection that speaks HTTP/2. */
+  readonly connect: () => Promise<Socket>;
+  readonly sessions: number;
+  /** ms without a stream until a session is closed. */
+  readonly idleMs: number;
+}
+
+const streamsWanted = 100;
+const connectionWindow = 4 << 20;
+
+export class Http2Pool {
+  readonly #options: Http2PoolOptions;
+  readonly #sessions = new Map<ClientHttp2Session, { open: number }>();
+  #connecting: Promise<ClientHttp2Session> | undefined;
+  #closed = false;
+
+  constructor(options: Http2PoolOptions) {
+    this.#options = options;
+  }
+
+  get busy(): boolean {
+    return this.#connecting !== undefined || [...this.#sessions.values()].some(({ open }) => open > 0);
+  }
+
+  /** Takes over a socket that is connected already. */
+  adopt(socket: Socket): void {
+    this.#session(socket);
+  }
+
+  /** Never throws; failures go to `handler`. */
+  dispatch(request: Http2Request, handler: Dispatcher.DispatchHandler): void {
+    const controller = new Controller();
+    handler.onRequestStart?.(controller, {});
+    void this.#send(request, handler, controller, true);
+  }
+
+  /** No new streams; those that run may end. */
+  close(): void {
+    this.#closed = true;
+    for (const session of this.#sessions.keys()) session.close();
+  }
+
+  destroy(): void {
+    this.#closed = true;
+    for (const session of this.#sessions.keys()) session.destroy();
+  }
+
+  async #send(request: Http2Request, handler: Dispatcher.DispatchHandler, controller: Controller, again: boolean): Promise<void> {
+    let session: ClientHttp2Session;
+    try {
+      session = this.#free() ?? (await (this.#connecting ??= this.#open()));
+      // Many may have waited for the same session.
+      if (this.#full(session)) session = this.#free() ?? session;
+    } catch (error) {
+      fail(request, handler, controller, error instanceof Error ? error : new Error('no connection'));
+      return;
+    }
+    if (controller.aborted) {
+      fail(request, handler, controller, controller.reason ?? new Error('ended before it was sent'));
+      return;
+    }
+    const state = this.#sessions.get(session);
+    if (!state || session.destroyed || session.closed) {
+      if (again && !this.#closed) void this.#send(request, handler, controller, false);
+      else fail(request, handler, controller, new Error('the connection was closed'));
+      return;
+    }
+    let stream: ClientHttp2Stream;
+    try {
+      stream = session.request(this.#head(request), { endStream: request.body === null, waitForTrailers: request.body !== null });
+    } catch (error) {
+      fail(request, handler, controller, error instanceof Error ? error : new Error('the request could not be made'));
+      return;
+    }
+    state.open += 1;
+    stream.once('close', () => { state.open -= 1; });
+    // What the origin refused unprocessed may be sent once more, if its body can be.
+    const retry = again && !(request.body && !Buffer.isBuffer(request.body)) ? () => void this.#send(request, handler, controller, false) : undefined;
+    carry(stream, request, handler, controller, retry);
+  }
+
+  #head({ method, path, headers }: Http2Request): string[] {
+    const out = [':method', method, ':scheme', this.#options.tls ? 'https' : 'http', ':authority', this.#options.authority, ':path', path, 'te', 'trailers'];
+    for (let i = 0; i + 1 < headers.length; i += 2) {
+      const name = (headers[i] ?? '').toLowerCase();
+      if (name !== 'host') out.push(name, headers[i + 1] ?? '');
+    }
+    return out;
+  }
+
+  #full(session: ClientHttp2Session): boolean {
+    return session.closed || session.destroyed || (this.#sessions.get(session)?.open ?? 0) >= Math.min(streamsWanted, session.remoteSettings.maxConcurrentStreams ?? streamsWanted);
+  }
+
+  /** A session with room; beyond the most sessions, the emptiest takes more and the protocol queues it. */
+  #free(): ClientHttp2Session | undefined {
+    let emptiest: ClientHttp2Session | undefined;
+    for (const [session, { open }] of this.#sessions) {
+      if (session.closed || session.destroyed) continue;
+      if (!this.#full(session)) return session;
+      if (!emptiest || open < (this.#sessions.get(emptiest)?.open ?? 0)) emptiest = session;
+    }
+    return this.#sessions.size >= this.#options.sessions ? emptiest : undefined;
+  }
+
+  async #open(): Promise<ClientHttp2Session> {
+    try {
+      return this.#session(await this.#options.connect());
+    } finally {
+      this.#connecting = undefined;
+    }
+  }
+
+  #session(socket: Socket): ClientHttp2Session {
+    const { tls, authority, idleMs } = this.#options;
+    const session = connect(`${tls ? 'https' : 'http'}://${authority}`, { createConnection: () => socket, settings: { enablePush: false, initialWindowSize: 256 * 1024, maxHeaderListSize: 64 * 1024 }, maxHeaderListPairs: 256, maxSessionMemory: 16 });
+    const state = { open: 0 };
+    this.#sessions.set(session, state);
+    session.on('error', () => undefined);
+    session.once('connect', () => session.setLocalWindowSize(connectionWindow));
+    session.once('goaway', () => session.close());
+    session.once('close', () => {
+      this.#sessions.delete(session);
+      socket.destroy();
+    });
+    session.setTimeout(idleMs, () => { if (state.open === 0) session.close(); });
+    if (this.#closed) session.destroy();
+    return session;
+  }
+}
+
+/** What undici gives its handlers, for a stream. */
+class Controller implements Dispatcher.DispatchController {
+  rawHeaders: string[] | null = null;
+  rawTrailers: string[] | null = null;
+  stream: ClientHttp2Stream | undefined;
+  paused = false;
+  reason: Error | null = null;
+  settled = false;
+  get aborted(): boolean {
+    return this.reason !== null;
+  }
+  abort(reason: Error): void {
+    this.reason ??= reason;
+    // A stream that waits for its trailers is reset without an end in order before it.
+    this.stream?.close(constants.NGHTTP2_CANCEL);
+  }
+  pause(): void {
+    this.paused = true;
+    this.stream?.pause();
+  }
+  resume(): void {
+    this.paused = false;
+    this.stream?.resume();
+  }
+}
+
+/** One stream from its head to its end. */
+function carry(stream: ClientHttp2Stream, request: Http2Request, handler: Dispatcher.DispatchHandler, controller: Controller, retry: (() => void) | undefined): void {
+  controller.stream = stream;
+  let failure: Error | undefined;
+  let started = false;
+  const answered = (status: number, raw: readonly string[]): void => {
+    controller.rawHeaders = withoutPseudo(raw);
+    handler.onResponseStart?.(controller, status, {});
+  };
+  stream.on('headers', (headers, _flags, raw) => answered(Number(headers[':status']), raw));
+  stream.once('response', (headers, _flags, raw) => {
+    started = true;
+    answered(Number(headers[':status']), raw);
+    // Node tells of a head a little after it was read: whoever listened before would get bytes before the head that says how to look at them.
+    stream.on('data', (chunk: Buffer) => handler.onResponseData?.(controller, chunk));
+  });
+  stream.on('trailers', (_headers: unknown, _flags: unknown, raw: readonly string[]) => { controller.rawTrailers = withoutPseudo(raw); });
+  stream.once('end', () => {
+    if (!started || stream.rstCode !== constants.NGHTTP2_NO_ERROR || stream.aborted || controller.aborted || controller.settled) return;
+    controller.settled = true;
+    handler.onResponseEnd?.(controller, {});
+    endBody(request);
+    if (!stream.writableFinished) stream.close(constants.NGHTTP2_NO_ERROR);
+  });
+  stream.on('error', (error) => { failure ??= error; });
+  stream.once('close', () => {
+    if (controller.settled) return;
+    const refused = stream.rstCode === constants.NGHTTP2_REFUSED_STREAM;
+    if (refused && !started && !controller.aborted && retry) retry();
+    else fail(request, handler, controller, controller.reason ?? failure ?? new Error(`the stream was reset (${stream.rstCode ?? 'no code'})`));
+  });
+  const { body } = request;
+  if (body === null) return;
+  stream.once('wantTrailers', () => {
+    if (!stream.closed && !stream.destroyed) stream.sendTrailers(grouped(request.trailers()));
+  });
+  if (Buffer.isBuffer(body)) stream.end(body);
+  else {
+    body.once('error', (error) => controller.abort(error));
+    body.pipe(stream);
+  }
+}
+
+function fail(request: Http2Request, handler: Dispatcher.DispatchHandler, controller: Controller, error: Error): void {
+  if (controller.settled) return;
+  controller.settled = true;
+  endBody(request);
+  handler.onResponseError?.(controller, error);
+}
+
+function endBody({ body }: Http2Request): void {
+  if (body && !Buffer.isBuffer(body) && !body.destroyed) body.destroy();
+}
+
+function withoutPseudo(raw: readonly string[]): string[] {
+  const out: string[] = [];
+  for (let i = 0; i + 1 < raw.length; i += 2) if (raw[i]?.[0] !== ':') out.push(raw[i] ?? '', raw[i + 1] ?? '');
+  return out;
+}
+
+function grouped(flat: readonly string[]): Record<string, string[]> {
+  const out: Record<string, string[]> = {};
+  for (let i = 0; i + 1 < flat.length; i += 2) (out[(flat[i] ?? '').toLowerCase()] ??= []).push(flat[i + 1] ?? '');
+  return out;
+}
