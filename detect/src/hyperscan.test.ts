@@ -41,6 +41,11 @@ test('the same findings with Hyperscan as without it', { skip }, () => {
 test('a value in a text of nothing but beginnings is found, and known values are', { skip }, () => {
   const begins = 'password=1 4111 1111 http://a:b '.repeat(20_000);
   for (const text of [`${begins} mail a.person@example.com`, `mail a.person@example.com ${begins}`, begins]) assert.deepEqual(hyperscan?.(text), scan(text));
+  for (const user of ['a,key', 'a;token', 'a,4111 1111 1111 1111', '{a},10.0.0.1:1']) {
+    const text = `${'x '.repeat(5000)}https://${user.replaceAll(' ', '')}:pass-w0rd@host/`;
+    assert.deepEqual(hyperscan?.(text), scan(text), user);
+    assert.ok(scan(text).some(({ kind }) => kind === 'url-userinfo') || user.startsWith('{'), user);
+  }
   const known = ['the-value-nobody-may-see'];
   const text = `${'x '.repeat(5000)}the-value-nobody-may-see`;
   assert.deepEqual(hyperscan?.(text, { known }), scan(text, { known }));

@@ -91,14 +91,15 @@ function prepare(koffi: Koffi, library: string, least: number): Look {
     const most = fewPlaces + text.length / charactersAPlace;
     // It only takes down: what is done with it is done when the library is left.
     const matched = (id: number, _from: bigint | number, to: bigint | number): number => {
-      places.push({ end: Number(to), fromScheme: patterns[id]?.fromScheme === true });
+      const end = Number(to);
+      places.push({ end, from: patterns[id]?.fromScheme === true ? text.lastIndexOf('//', end) - 1 : end - 1 });
       return places.length > most ? 1 : 0;
     };
     const said = run(db[0], bytes, bytes.length, 0, scratch[0], matched, null);
     if (said === stopped) return undefined;
     if (said !== 0) throw new Error(`the library failed on a text (${String(said)})`);
-    // The library promises no order.
-    return places.sort((a, b) => a.end - b.end);
+    // By where they begin: a place inside the user name of a URL must not lead past the beginning of the URL.
+    return places.sort((a, b) => a.from - b.from || a.end - b.end);
   };
   return (text, out) => {
     const places = text.length < least ? undefined : placesIn(text);
@@ -109,8 +110,9 @@ function prepare(koffi: Koffi, library: string, least: number): Look {
 }
 
 interface Place {
+  /** Its anchor. */
+  readonly from: number;
   readonly end: number;
-  readonly fromScheme: boolean;
 }
 
 /** One byte for each UTF-16 unit. What is no byte becomes one that no pattern names, but for the one such character between digits (`isSeparator` in numbers.ts). */
@@ -125,8 +127,8 @@ function bytesOf(text: string): Buffer {
 }
 
 /** Has the pass look at what ends at `end`, from the last place before it where it can start anew. */
-function goTo(text: string, position: Position, { end, fromScheme }: Place, runs: Runs, out: Finding[]): void {
-  let start = fromScheme ? text.lastIndexOf('//', end) - 1 : end - 1;
+function goTo(text: string, position: Position, { from, end }: Place, runs: Runs, out: Finding[]): void {
+  let start = from;
   while (start > position.at && isSafeBefore[text.charCodeAt(start - 1)] === 0) start -= 1;
   if (start > position.at) {
     position.at = start;
