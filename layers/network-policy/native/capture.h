@@ -5,7 +5,7 @@
 #include "fault.h"
 #include <sys/types.h>
 
-/* The system's files, and two that hold a secret for each of 64 credentials. */
+/* The system's files, the key of a certificate, and two that hold a secret for each of 64 credentials. */
 #define BINDS_MAX 144
 
 struct options {

@@ -15,6 +15,8 @@ export interface AlonePolicy {
   readonly config: EgressConfig;
   /** The root to trust. */
   readonly rootPem: string;
+  /** A host is labelled restricted: whoever can read from it may have anything of it. */
+  readonly restricted: boolean;
   /** Who may call in, and the text of a file beside the policy: undefined where it cannot be read. */
   readonly network: NetworkPolicyFile;
   readonly beside: (name: string) => string | undefined;
@@ -41,7 +43,7 @@ export function readAlone(file: string, bestEffort: boolean, now: number): Alone
   const root = createRootCa('network-policy', now);
   const upstreams = upstreamsOf(network, (name) => read(isAbsolute(name) ? name : join(dirname(file), name), 'The trust anchor'));
   return {
-    policy, decider: { version: policy.version, decide: (request) => decide(policy, request) }, rootPem: root.certPem, network, beside: (name) => besideOr(file, name),
+    policy, decider: { version: policy.version, decide: (request) => decide(policy, request) }, rootPem: root.certPem, network, restricted: network.networkPolicy.labels.some(({ level }) => level === 'restricted'), beside: (name) => besideOr(file, name),
     notes: unenforced(around, facts, { network }).filter((note) => !unenforced(around, facts).includes(note)),
     config: { role: '', task: '', version: 1, ca: createIntermediate(root, policy.network.interceptNames, now), credentials: [], upstreams, patience: { httpMs: patience } },
   };

@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { freeze } from './freeze.ts';
 import { capture } from './captured-command.ts';
 import { holdCredentials } from './held-credentials.ts';
@@ -31,7 +31,7 @@ export async function run(args: readonly string[]): Promise<number> {
   const files = mkdtempSync(join(tmpdir(), 'network-policy-'));
   try {
     const { binds, env } = dress(files, alone.rootPem);
-    const hidden = held.files.map((file) => ['/dev/null', file] as const);
+    const hidden = [...held.files, ...(words.tlsKey === undefined ? [] : [resolve(words.tlsKey)])].map((file) => ['/dev/null', file] as const);
     const captured = await capture(['run', ...[...binds, ...hidden].flatMap(([from, over]) => ['--bind', from, over]), ...(user ? ['--user', String(user.uid), String(user.gid)] : []), '--', ...words.command], { ...withoutTaken(held), ...env, ...(user?.home === undefined ? {} : { HOME: user.home, USER: user.name, LOGNAME: user.name }), ...held.variables });
     const { child } = captured;
     const ended = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;

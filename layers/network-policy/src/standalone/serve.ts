@@ -1,6 +1,6 @@
 /** An egress on the two sockets of a namespace, by a policy file. */
 import { writeFileSync } from 'node:fs';
-import { NemoError, safeBlock } from '@nemoclaw/contract';
+import { emptyHistory, NemoError, safeBlock } from '@nemoclaw/contract';
 import type { Approver } from '@nemoclaw/contract';
 import { createEgress } from '../egress.ts';
 import type { EgressConfig } from '../core.ts';
@@ -31,6 +31,7 @@ export async function serveCaptured(alone: AlonePolicy, words: Words, held: Held
   const egress = createEgress({
     sandbox: sandboxName, tcp: { fd: sockets.tcp }, dns: { fd: sockets.dns }, policy: () => policy, decider,
     config: config(), approver, audit, clock: systemClock, ids: systemIds, local: new Map(),
+    history: () => (alone.restricted ? { ...emptyHistory, readRestricted: true } : emptyHistory),
     renew: async (placeholder) => {
       const newer = await held.renew(placeholder, audit);
       if (newer) egress.update(config());

@@ -122,6 +122,17 @@ describe('calls into a network of network-policy alone', { skip: process.getuid?
     await assert.rejects(call(port, '/here'), /ECONNREFUSED/, 'with its command the way in ends');
   });
 
+  it('get no answer from a command that may know what is restricted, and their key is not the command’s', async () => {
+    writeFileSync(join(folder, 'restricted.yaml'), `${policy}  egress:\n    allow: [{ domain: other.example, ports: [80], addresses: [127.0.0.1] }]\n  labels: [{ domain: vault.example, level: restricted }]\n`);
+    const words = ['run', '--policy', 'restricted.yaml', '--credentials', 'credentials.yaml', '--listen', '127.0.0.1:0', '--record', 'restricted-events'];
+    const { one, port } = await open([...words, '--', process.execPath, '-e', server]);
+    await one.until(/^up$/m);
+    assert.deepEqual(await call(port, '/here', {}, 'x'), { status: 200, body: '' });
+    const { out } = await startAlone([...words, '--tls-cert', 'own.pem', '--tls-key', 'own.key', '--', '/bin/sh', '-c', 'wc -c < own.key; curl -sS -m 60 http://other.example/'], { cwd: folder }).ended;
+    assert.match(out, /^0\n[^]*no terminal to ask at/);
+    assert.match(file('restricted-events'), /"labels\.egress"/);
+  });
+
   it('over TLS show a certificate under the authority of their rule', async () => {
     const { one, port } = await open(command('--tls-cert', 'own.pem', '--tls-key', 'own.key'));
     await one.until(/^up$/m);

@@ -25,7 +25,7 @@ export async function openWayIn(words: Words, alone: AlonePolicy, held: HeldCred
   door.set(sandboxName, {
     // Nothing else is behind this address, so that paths are the policy's own.
     id: sandboxName, name: '', rules: entries, connect: (port) => dial(tcp, port),
-    withhold: (body) => (new KnownSecrets(held.secrets).inBytes(body) ? 'a secret is in it' : undefined),
+    withhold: (body) => (alone.restricted ? 'the command may know what is restricted' : new KnownSecrets(held.secrets).inBytes(body) ? 'a secret is in it' : undefined),
   });
   const { host } = words.listen;
   try {
