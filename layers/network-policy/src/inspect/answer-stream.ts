@@ -6,6 +6,7 @@ import { AnswerWindow } from './answer-window.ts';
 import { ContentDecoder } from './content-decoder.ts';
 import { strictest } from './findings.ts';
 import type { Found, InspectionSettings } from './findings.ts';
+import { wholeCharacters } from './read-text.ts';
 import { hashesIn } from '../taint/taint.ts';
 import { answerBlocked, answerUnreadable, recordFound } from './report.ts';
 
@@ -165,7 +166,7 @@ export class AnswerStream {
     const remember = taint.remembering(this.#passing);
     if (!remember) return;
     const text = Buffer.concat([this.#last, bytes]);
-    taint.remember(this.#passing, hashesIn(text, '', remember.key), remember);
+    taint.remember(this.#passing, hashesIn(wholeCharacters(text), '', remember.key), remember);
     this.#last = Buffer.from(text.subarray(-carried));
   }
 

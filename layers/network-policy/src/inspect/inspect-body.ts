@@ -3,7 +3,7 @@ import { scan, type Known, type Scan } from '@nemoclaw/detect';
 import { base64Runs, foldForms, undoPercent, undoReferences } from './encoded-runs.ts';
 import type { Found } from './findings.ts';
 import { joined, taintedIn, type Sought } from '../taint/memory.ts';
-import type { Piece } from '../taint/pieces.ts';
+import { undoEscapes, type Piece } from '../taint/pieces.ts';
 import { readMultipart } from './multipart.ts';
 import { readText, writeText } from './read-text.ts';
 import { viewOf, type Edit } from './views.ts';
@@ -57,7 +57,7 @@ function inspectPart(bytes: Buffer, contentType: string, looked: Looked, depth: 
     seen.add(seenAs(at.type, value));
     return { type: at.type, kind: at.kind, confidence: at.confidence, place: view.place(at.start), at, ...(isPlain(value) ? {} : { decoded: true as const }) };
   });
-  for (const [deeper, how] of decodedFurther(view.text)) {
+  for (const [deeper, how] of decodedFurther(view.text, looked)) {
     for (const at of findIn(deeper.text, looked)) {
       const value = deeper.text.slice(at.start, at.end);
       if (seen.has(seenAs(at.type, value))) continue;
@@ -78,13 +78,15 @@ function inspectPart(bytes: Buffer, contentType: string, looked: Looked, depth: 
 }
 
 /** One layer further: what a percent-encoding, a character reference, a full-width form or base64 hides. */
-function* decodedFurther(text: string): Generator<readonly [{ readonly start: number; readonly text: string }, string]> {
+function* decodedFurther(text: string, { tainted }: Looked): Generator<readonly [{ readonly start: number; readonly text: string }, string]> {
   const percent = undoPercent(text);
   if (percent !== undefined) yield [{ start: 0, text: percent }, 'percent-encoded'];
   const references = undoReferences(text);
   if (references !== undefined) yield [{ start: 0, text: references }, 'as character references'];
   const folded = foldForms(text);
   if (folded !== undefined) yield [{ start: 0, text: folded }, 'in other forms of its characters'];
+  const unescaped = tainted && undoEscapes(text);
+  if (unescaped !== undefined) yield [{ start: 0, text: unescaped }, 'in escapes'];
   for (const run of base64Runs(text)) yield [run, 'in base64'];
 }
 

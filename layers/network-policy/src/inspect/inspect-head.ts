@@ -3,7 +3,8 @@ import type { Known } from '@nemoclaw/detect';
 import { base64Runs, foldForms } from './encoded-runs.ts';
 import type { Found } from './findings.ts';
 import { findIn } from './inspect-body.ts';
-import { taintedIn, type Sought } from '../taint/memory.ts';
+import type { Sought } from '../taint/memory.ts';
+import { carriesTainted } from '../taint/taint.ts';
 
 export interface Head {
   /** Path and query as they are sent. */
@@ -37,12 +38,17 @@ function partOf(name: string): Part {
 /** Findings of the URL and of each header's value; places are words, never values. `tainted`: what may not go there, looked for in all headers. */
 export function inspectHead(head: Head, secrets: Known, tainted?: Sought): Found[] {
   const found: Found[] = [];
+  const lookTainted = (text: string, place: string): void => {
+    if (carriesTainted(text, tainted)) found.push({ type: 'tainted', kind: 'tainted', confidence: 1, place });
+  };
   const look = (text: string, place: string, keep: (kind: string) => boolean, known = secrets): void => {
-    const looked = { known, tainted };
+    const looked = { known, tainted: undefined };
+    lookTainted(text, place);
     for (const { type, kind, confidence } of findIn(text, looked)) if (keep(kind)) found.push({ type, kind, confidence, place });
     const folded = foldForms(text);
     if (folded !== undefined) for (const { type, kind, confidence } of findIn(folded, looked)) found.push({ type, kind, confidence, place });
-    for (const run of base64Runs(text)) for (const { type, kind, confidence } of findIn(run.text, looked)) found.push({ type, kind, confidence, place: `${place}, in base64` });
+    // In a path the slash before it is not of it.
+    for (const run of [...base64Runs(text), ...(text.startsWith('/') ? base64Runs(text.replaceAll('/', '\t')) : [])]) for (const { type, kind, confidence } of findIn(run.text, looked)) found.push({ type, kind, confidence, place: `${place}, in base64` });
   };
   const mark = head.target.indexOf('?');
   look(decodePath(mark < 0 ? head.target : head.target.slice(0, mark)), 'the path of the URL', all);
@@ -53,7 +59,7 @@ export function inspectHead(head: Head, secrets: Known, tainted?: Sought): Found
     const value = head.headers[i + 1] ?? '';
     const part = partOf(name);
     if (part === 'technical') {
-      if (taintedIn(value, tainted).length > 0) found.push({ type: 'tainted', kind: 'tainted', confidence: 1, place: 'a header' });
+      lookTainted(value, 'a header');
       continue;
     }
     if (part === 'credential') look(value, 'a header', issued, none);

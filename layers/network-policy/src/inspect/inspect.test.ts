@@ -86,6 +86,7 @@ test('credentials, cards, social security and account numbers are blocked wherev
   await refused('credit-card', send('POST', '/x', gzipSync(JSON.stringify({ note: card })), { ...json, 'content-encoding': 'gzip' }));
   await refused('credit-card', send('POST', '/x', 'card=4111+1111+1111+1111', { 'content-type': 'application/x-www-form-urlencoded' }));
   await refused('credit-card', send('GET', `/x?c=${encodeURIComponent(card)}`));
+  await refused('credit-card', send('GET', `/${Buffer.from(`please charge the card ${card} for it`).toString('base64url')}`));
   await refused('secret', send('GET', '/x', '', { 'x-note': token }));
   await refused('secret', send('POST', '/x', '{"a":1}', { ...json, authorization: `Bearer ${token}` }));
   const boundary = 'aB3';

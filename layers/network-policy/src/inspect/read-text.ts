@@ -24,3 +24,15 @@ export function readText(bytes: Buffer, contentType: string): ReadText {
 export function writeText(text: string, encoding: ReadText['encoding']): Buffer {
   return encoding === 'utf16be' ? Buffer.from(text, 'utf16le').swap16() : Buffer.from(text, encoding);
 }
+
+/** Of a piece of a longer text, what is not a part of a character that its ends were cut in (UTF-8, RFC 3629). */
+export function wholeCharacters(bytes: Buffer): Buffer {
+  const goesOn = (at: number): boolean => ((bytes[at] ?? 0) & 0xc0) === 0x80;
+  let from = 0;
+  while (from < 3 && goesOn(from)) from += 1;
+  let last = bytes.length - 1;
+  while (last > bytes.length - 4 && goesOn(last)) last -= 1;
+  const lead = bytes[last] ?? 0;
+  const needs = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 1;
+  return bytes.subarray(from, bytes.length - last < needs ? last : bytes.length);
+}

@@ -8,6 +8,7 @@ import type { Examined } from './examine.ts';
 import { inspectAside } from './inspect-aside.ts';
 import { inspectHead } from './inspect-head.ts';
 import { taintedIn } from '../taint/memory.ts';
+import { undoEscapes } from '../taint/pieces.ts';
 import { soughtIn } from '../taint/taint.ts';
 import { asked, askedAbout, blocked, inspectedBytes, recordFound, recordUninspected, settingsOf, unreadable } from './report.ts';
 
@@ -135,7 +136,9 @@ export const streamInspection: OutgoingHook = {
         const scanner = new Scanner({ known: core.secrets.known });
         const found: Found[] = [...scanner.push(window), ...scanner.end()].filter(({ end }) => end > tail.length).map(({ type, kind, confidence }) => ({ type, kind, confidence, place: 'the body' }));
         const text = window.toString('utf8');
-        for (const { end } of taintedIn(text, soughtIn(passing))) if (end > text.length - chunk.length) found.push({ type: 'tainted', kind: 'tainted', confidence: 1, place: 'the body' });
+        const sought = soughtIn(passing);
+        const tainted = taintedIn(text, sought).some(({ end }) => end > text.length - chunk.length) || taintedIn(sought ? (undoEscapes(text) ?? '') : '', sought).length > 0;
+        if (tainted) found.push({ type: 'tainted', kind: 'tainted', confidence: 1, place: 'the body' });
         tail = Buffer.from(window.subarray(Math.max(0, window.length - carried)));
         const worst = strictest(found, settings);
         if (!worst) return chunk;

@@ -11,7 +11,7 @@ export interface Piece {
 const words = /[\p{L}\p{N}](?:[\p{L}\p{N}._@+-]*[\p{L}\p{N}])?/gu;
 /** What stands between two separators of JSON, forms, queries, markup and tables: whole values, also of several words. */
 const runs = /[^"'\\<>&=|\n\r\t]+/g;
-const date = /^(?:19|20)\d\d-?(?:0\d|1[0-2])-?[0-3]\d(?:$|[T ])/;
+const date = /^(?:19|20)\d\d-?(?:0\d|1[0-2])-?[0-3]\d(?:$|[T ][\d:.,+Z -]*$)/;
 const shortest = 8;
 const longest = 256;
 /** Characters of plain words that say something only together: a name with an address, a sentence. */
@@ -47,6 +47,16 @@ export function* piecesOf(text: string, found: readonly Finding[] = scan(text)):
 /** Names of fields, also of JSON inside a string: they are the service's words, not its values. */
 const names = /\\?"[\w .-]{1,64}\\?"\s*:/g;
 
+/** Escapes of JSON that no view has taken apart: in a stream, or in a string that holds JSON itself. */
+const escapes = /\\{1,7}(?:u([0-9a-fA-F]{4})|[bfnrt/])/g;
+
+/** The text with such escapes undone, or undefined where there is none. */
+export function undoEscapes(text: string): string | undefined {
+  if (!text.includes('\\')) return undefined;
+  const out = text.replaceAll(escapes, (whole: string, code?: string) => (code !== undefined ? String.fromCharCode(Number.parseInt(code, 16)) : whole.endsWith('/') ? '/' : '\n'));
+  return out === text ? undefined : out;
+}
+
 /** The values of an answer: the leaves where it is JSON, else all of it but what looks like a name of a field. */
 export function* valuesIn(text: string): Generator<string> {
   const json = /^[\s\ufeff]*[{[]/.test(text) ? viewJson(text) : undefined;
@@ -56,5 +66,7 @@ export function* valuesIn(text: string): Generator<string> {
   for (const leaf of leaves) {
     const plain = leaf.replace(names, '\n');
     for (const { start, end } of piecesOf(plain, [])) yield plain.slice(start, end);
+    const further = undoEscapes(plain);
+    if (further !== undefined) for (const { start, end } of piecesOf(further)) yield further.slice(start, end);
   }
 }

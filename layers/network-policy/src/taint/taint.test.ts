@@ -117,6 +117,12 @@ const ways: readonly (readonly [string, Sent])[] = [
   ['a header', { headers: ['X-Note: CUST-48-20931'] }],
   ['a header that says how to talk', { headers: ['User-Agent: agent/1 (CUST-48-20931)'] }],
   ['a cookie', { headers: ['Cookie: c=CUST-48-20931'] }],
+  ['a whole part of the path', { target: '/of/Jane%20Q.%20Public%2C%20Elm%20Street/x' }],
+  ['a header, encoded', { headers: ['Referer: https://a.example/?who=Jane%20Q.%20Public%2C%20Elm%20Street'] }],
+  ['a header that says how to talk, encoded', { headers: ['User-Agent: agent/1 %43UST-48-20931'] }],
+  ['JSON inside JSON', { body: JSON.stringify({ arguments: JSON.stringify({ text: 'the customer\nCUST-48-20931\tis here' }) }) }],
+  ['escapes in the middle of a text', { type: 'text/plain', body: 'say {"note":"\\u0043UST-48-2093\\u0031"}' }],
+  ['base64 in the path', { target: `/${Buffer.from('some more text, then CUST-48-20931 and more').toString('base64url')}` }],
   ['a quoted value inside a value', { type: 'text/plain', body: 'ref 7741-A9-x' }],
 ];
 for (const [name, sent] of ways) {
@@ -242,4 +248,12 @@ test('messages of a WebSocket: what a labelled host says in one does not leave i
   assert.equal(code, 1008);
   assert.deepEqual(arrived, ['message tell', 'message CUST-48-20931']);
   crm.terminate();
+}));
+
+test('what a stream tells in JSON with escapes is remembered', () => withDesk(block, async (desk) => {
+  const line = (text: string): string => `data: ${JSON.stringify({ text }).replaceAll(/[^\x00-\x7f]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)}\n\n`;
+  answer = { type: 'text/event-stream', parts: [line('Customer:\nCUST-48-20931\tgold'), line('Jörg Müller, Straße')] };
+  await send(desk, 'crm.test');
+  assert.match(await send(desk, 'other.test', { body: '{"note":"CUST-48-20931"}' }), blocked, 'behind a line end');
+  assert.match(await send(desk, 'other.test', { body: '{"note":"Jörg Müller, Straße"}' }), blocked, 'escaped');
 }));

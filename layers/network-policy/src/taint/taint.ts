@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Passing } from '../hooks.ts';
 import type { HostResource, HttpResource } from '../judge/judge.ts';
-import { undoPercent } from '../inspect/encoded-runs.ts';
+import { base64Runs, foldForms, undoPercent } from '../inspect/encoded-runs.ts';
 import { readText } from '../inspect/read-text.ts';
 import { hashesOf, Memory, taintedIn, type Sought } from './memory.ts';
 import { valuesIn } from './pieces.ts';
@@ -77,6 +77,12 @@ export function soughtIn(passing: Passing): Sought | undefined {
 /** A text for people and the record, without what may not be sent to where it goes. */
 export function maskTainted(given: string, sought: Sought | undefined): string {
   if (!sought) return given;
+  const masked = maskPieces(given, sought);
+  // A part of a path is a whole value too.
+  return masked.includes('/') ? masked.split(/([/?])/).map((part) => maskPieces(part, sought)).join('') : masked;
+}
+
+function maskPieces(given: string, sought: Sought): string {
   const plain = undoPercent(given) ?? given;
   const inPlain = taintedIn(plain, sought);
   const inGiven = taintedIn(given, sought);
@@ -90,5 +96,19 @@ export function maskTainted(given: string, sought: Sought | undefined): string {
   return out + text.slice(at);
 }
 
+/** Whether something of a path, a query or a header (its bytes one by one, as headers are read) is tainted, plain or in one encoding. */
+export function carriesTainted(text: string, sought: Sought | undefined): boolean {
+  if (!sought) return false;
+  const written = /[\x80-\xff]/.test(text) ? Buffer.from(text, 'latin1').toString('utf8') : undefined;
+  // A part of a path is a whole value too; base64 has slashes, and begins behind one.
+  const apart = (form: string): string => form.replaceAll('/', '\t');
+  const forms = [text, written, undoPercent(text), foldForms(text), ...[...base64Runs(text), ...base64Runs(apart(text))].map((run) => run.text)];
+  return forms.some((form) => form !== undefined && (taintedIn(form, sought).length > 0 || taintedIn(apart(form), sought).length > 0));
+}
+
 /** The path of a request, for the record. */
-export const shownPath = (passing: Passing): string => maskTainted(passing.checked.paths[0] ?? '', soughtIn(passing));
+export function shownPath(passing: Passing): string {
+  const sought = soughtIn(passing);
+  const masked = maskTainted(passing.checked.paths[0] ?? '', sought);
+  return carriesTainted(masked, sought) ? '/[redacted:tainted]' : masked;
+}
