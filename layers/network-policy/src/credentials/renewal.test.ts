@@ -15,6 +15,7 @@ let api: Upstream;
 let seen: { readonly method: string; readonly authorization: string; readonly body: string }[] = [];
 let asked: string[] = [];
 let accepted = newer;
+let refusal = 'unauthorised';
 
 afterEach(async () => {
   await desk.close();
@@ -26,6 +27,7 @@ async function open(gets: (placeholder: string) => Promise<boolean>, judgeReadsB
   seen = [];
   asked = [];
   accepted = newer;
+  refusal = 'unauthorised';
   api = await openUpstream((req, res) => {
     let body = '';
     req.on('data', (chunk: Buffer) => { body += chunk.toString('latin1'); });
@@ -34,7 +36,7 @@ async function open(gets: (placeholder: string) => Promise<boolean>, judgeReadsB
       seen.push({ method: req.method ?? '', authorization, body });
       const fine = authorization === `Bearer ${accepted}`;
       res.writeHead(fine ? 200 : 401, { 'content-type': 'text/plain', 'x-echo': `${former} ${authorization}` });
-      res.end(fine ? `welcome ${authorization}, and not ${former} any more` : 'unauthorised');
+      res.end(fine ? `welcome ${authorization}, and not ${former} any more` : refusal);
     });
   }, 'api.test');
   desk = await openDesk({
@@ -69,6 +71,14 @@ test('a request without a body is sent again, and neither value comes back', asy
   assert.match(await call('GET /v1'), /^HTTP\/1\.1 200/);
   assert.equal(seen.length, 3);
   assert.equal(asked.length, 1);
+});
+
+test('a refusal without a body that nothing newer comes for is passed on, and the connection goes on', async () => {
+  await open(async () => false);
+  refusal = '';
+  const text = `GET /v1 HTTP/1.1\r\nHost: api.test\r\nAuthorization: Bearer ${placeholder}\r\n\r\n`;
+  const answers = await say(await desk.tls('api.test', api.port), text + text, (so) => so.split('HTTP/1.1 401').length === 3);
+  assert.equal(answers.split('HTTP/1.1 401').length, 3, answers);
 });
 
 test('a body that was kept is sent again whole', async () => {

@@ -34,6 +34,8 @@ export class AnswerReader {
   /** Whoever is told hears nothing more until `goOn`. */
   #held = false;
   #reading = false;
+  /** The answer has ended while nobody was to be told: its trailers. */
+  #untold: string[] | undefined;
   /** Whether the connection can be used again once this answer has ended. */
   reusable = false;
   /** ms that the origin keeps an idle connection, where it says. */
@@ -65,6 +67,9 @@ export class AnswerReader {
   /** Throws as `push` does. */
   goOn(): void {
     this.#held = false;
+    const trailers = this.#untold;
+    this.#untold = undefined;
+    if (trailers) this.#events.end(trailers);
     if (!this.#reading && this.#rest.length > 0) this.#read();
   }
 
@@ -129,7 +134,8 @@ export class AnswerReader {
     // A body that should not be there would be taken for the next answer; some origins send one to HEAD.
     this.reusable = framing.keeps && this.#method !== 'HEAD' && !(bodiless && (framing.chunked || (framing.length ?? 0) > 0));
     this.#left = framing.length ?? 0;
-    if (bodiless || framing.length === 0) this.#state = 'done';
+    const empty = bodiless || framing.length === 0;
+    if (empty) this.#state = 'done';
     else if (framing.chunked) this.#state = 'size';
     else if (framing.length !== undefined) this.#state = 'length';
     else {
@@ -137,7 +143,7 @@ export class AnswerReader {
       this.reusable = false;
     }
     this.#events.head(status, fields);
-    if (this.#state === 'done') this.#events.end([]);
+    if (empty) this.#end([]);
     return end + 4;
   }
 
@@ -177,7 +183,8 @@ export class AnswerReader {
 
   #end(trailers: string[]): void {
     this.#state = 'done';
-    this.#events.end(trailers);
+    if (this.#held) this.#untold = trailers;
+    else this.#events.end(trailers);
   }
 }
 

@@ -18,6 +18,8 @@ export interface PlainService {
   late(): void;
 }
 
+/** Bytes of later requests that are read while somebody waits for the end of what the client says. */
+const mostAhead = 64 * 1024;
 /** Bytes that are copied to go out in one write with what stands before them. */
 const joined = 16 * 1024;
 
@@ -34,6 +36,10 @@ class PlainConnection {
   #first = true;
   /** The client says nothing more. */
   #ended = false;
+  /** Read while the end of what the client says is looked for: it comes behind these. */
+  #looking = false;
+  #ahead: Buffer[] = [];
+  #aheadBytes = 0;
 
   constructor(socket: Socket, service: PlainService) {
     this.#socket = socket;
@@ -46,19 +52,29 @@ class PlainConnection {
   }
 
   readonly #data = (chunk: Buffer): void => {
-    if (this.#wire) this.#putBack(chunk);
-    else this.#take(chunk);
+    if (!this.#wire) this.#take(chunk);
+    else if (this.#looking && this.#aheadBytes < mostAhead) {
+      this.#ahead.push(chunk);
+      this.#aheadBytes += chunk.length;
+    } else this.#putBack(chunk);
+  };
+
+  readonly #lookForEnd = (): void => {
+    if (!this.#wire) return;
+    this.#looking = true;
+    this.#socket.resume();
   };
 
   #take(bytes: Buffer): void {
     const socket = this.#socket;
     const read = readPlainRequest(bytes);
+    if (!read && this.#ended) {
+      // Nobody else can be told of that end any more.
+      socket.destroySoon();
+      return;
+    }
     if (!read) {
-      socket.off('data', this.#data);
-      socket.off('end', this.#end);
-      socket.off('close', this.#close);
-      socket.off('timeout', this.#silent);
-      socket.setTimeout(0);
+      this.#leave();
       this.#putBack(bytes);
       this.#service.other();
       socket.resume();
@@ -69,12 +85,16 @@ class PlainConnection {
       socket.setTimeout(this.#service.idleMs);
     }
     if (read.end < bytes.length) this.#putBack(bytes.subarray(read.end));
-    this.#wire = new PlainWire(socket, read, this.#answered);
+    this.#wire = new PlainWire(socket, read, this.#answered, this.#lookForEnd);
     this.#service.request(this.#wire);
   }
 
   /** It is read once the answer before it is out; so is the end of what the client says, if that follows. */
   #putBack(bytes: Buffer): void {
+    if (this.#ended) {
+      this.#ahead.push(bytes);
+      return;
+    }
     this.#socket.pause();
     this.#socket.unshift(bytes);
   }
@@ -83,8 +103,15 @@ class PlainConnection {
     if (wire !== this.#wire || this.#socket.destroyed) return;
     this.#wire = undefined;
     wire.closed();
-    if (wire.last || this.#ended) this.#socket.destroySoon();
-    else if (this.#socket.isPaused()) this.#socket.resume();
+    const ahead = Buffer.concat(this.#ahead.splice(0));
+    this.#looking = false;
+    this.#aheadBytes = 0;
+    if (wire.last) this.#socket.destroySoon();
+    else if (!this.#ended) {
+      if (ahead.length > 0) this.#putBack(ahead);
+      if (this.#socket.isPaused()) this.#socket.resume();
+    } else if (ahead.length > 0) this.#take(ahead);
+    else this.#socket.destroySoon();
   };
 
   readonly #end = (): void => {
@@ -95,9 +122,21 @@ class PlainConnection {
 
   readonly #silent = (): void => {
     if (this.#wire && !this.#ended) return;
-    if (this.#first) this.#service.late();
-    else this.#socket.destroy();
+    if (this.#first) {
+      // What comes now comes too late.
+      this.#leave();
+      this.#service.late();
+    } else this.#socket.destroy();
   };
+
+  #leave(): void {
+    const socket = this.#socket;
+    socket.off('data', this.#data);
+    socket.off('end', this.#end);
+    socket.off('close', this.#close);
+    socket.off('timeout', this.#silent);
+    socket.setTimeout(0);
+  }
 
   readonly #close = (): void => {
     const wire = this.#wire;
@@ -117,6 +156,7 @@ export class PlainWire implements Wire {
   last = false;
   readonly #socket: Socket;
   readonly #answered: (wire: PlainWire) => void;
+  readonly #lookForEnd: () => void;
   #body: Readable | undefined;
   /** Of the answer's body, where its head says it; 0 where it has none. */
   #length: number | undefined;
@@ -132,10 +172,11 @@ export class PlainWire implements Wire {
   readonly #closing: (() => void)[] = [];
   readonly #halfClosing: (() => void)[] = [];
 
-  constructor(socket: Socket, { method, url, rawHeaders }: PlainRequest, answered: (wire: PlainWire) => void) {
+  constructor(socket: Socket, { method, url, rawHeaders }: PlainRequest, answered: (wire: PlainWire) => void, lookForEnd: () => void) {
     this.#socket = socket;
     this.fields = { method, url, rawHeaders, httpVersion: '1.1' };
     this.#answered = answered;
+    this.#lookForEnd = lookForEnd;
   }
 
   get body(): Readable {
@@ -247,8 +288,12 @@ export class PlainWire implements Wire {
     this.#closing.push(listener);
   }
   onHalfClose(listener: () => void): void {
-    if (this.#socket.readableEnded) listener();
-    else this.#halfClosing.push(listener);
+    if (this.#socket.readableEnded) {
+      listener();
+      return;
+    }
+    this.#halfClosing.push(listener);
+    this.#lookForEnd();
   }
   halfClosed(): void {
     for (const each of this.#halfClosing.splice(0)) each();

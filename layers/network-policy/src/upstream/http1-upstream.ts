@@ -24,8 +24,11 @@ export interface Http1PoolOptions {
 
 /** An origin that says how long it keeps a connection may close it that much earlier. */
 const keepMargin = 2000;
+const closedAtOnce = (): Error => new Error('the origin closed the connection at once');
 const expectsBody = new Set(['POST', 'PUT', 'PATCH']);
 const targetForm = /^[\x21-\x7e]+$/;
+/** Connections that may close before a request is sent on them, until it fails. */
+const mostTries = 64;
 /** Bytes of a body that are copied to go out in one write with the head. */
 const joined = 16 * 1024;
 
@@ -34,7 +37,7 @@ export class Http1Pool {
   readonly #all = new Set<Connection>();
   readonly #idle: Connection[] = [];
   /** Those that no connection was free for. */
-  #waiting: Call[] = [];
+  readonly #waiting = new Set<Call>();
   #connecting = 0;
   #closed = false;
 
@@ -42,13 +45,17 @@ export class Http1Pool {
     this.#options = options;
   }
 
+  /** Requests that wait for a connection. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
   get busy(): boolean {
-    return this.#connecting > 0 || this.#waiting.length > 0 || this.#all.size > this.#idle.length;
+    return this.#connecting > 0 || this.#waiting.size > 0 || this.#all.size > this.#idle.length;
   }
 
   /** Never throws; failures go to `handler`. */
   dispatch(request: Http1Request, handler: Dispatcher.DispatchHandler): void {
-    const call = new Call(request, handler);
+    const call: Call = new Call(request, handler, () => this.#waiting.delete(call));
     handler.onRequestStart?.(call, {});
     this.#place(call);
   }
@@ -61,7 +68,7 @@ export class Http1Pool {
 
   destroy(): void {
     this.#closed = true;
-    for (const call of this.#waiting.splice(0)) call.fail(new Error('the connections to this origin were closed'));
+    for (const call of [...this.#waiting]) call.fail(new Error('the connections to this origin were closed'));
     for (const connection of this.#all) connection.destroy();
   }
 
@@ -70,15 +77,17 @@ export class Http1Pool {
     const connection = this.#idle.pop();
     if (connection) this.#start(connection, call);
     else {
-      this.#waiting.push(call);
-      if (this.#connecting < this.#waiting.length) this.#connect();
+      this.#waiting.add(call);
+      if (this.#connecting < this.#waiting.size) this.#connect();
     }
   }
 
   /** What the origin sent unasked is read before anything is asked of it, so that it is not taken for the answer. */
   #start(connection: Connection, call: Call): void {
     setImmediate(() => {
-      if (!connection.usable) this.#place(call);
+      call.tries += 1;
+      if (!connection.usable && call.tries > mostTries) call.fail(closedAtOnce());
+      else if (!connection.usable) this.#place(call);
       else if (call.settled) this.#free(connection);
       else connection.run(call);
     });
@@ -88,14 +97,17 @@ export class Http1Pool {
     if (this.#all.size + this.#connecting >= this.#options.connections) return;
     this.#connecting += 1;
     this.#options.connect().then((socket) => {
-      this.#connecting -= 1;
       const connection = new Connection(socket, this.#options, (one) => this.#free(one), (one) => this.#gone(one));
+      if (!connection.usable) throw closedAtOnce();
+      return connection;
+    }).then((connection) => {
+      this.#connecting -= 1;
       this.#all.add(connection);
       this.#free(connection);
     }, (error: unknown) => {
       this.#connecting -= 1;
       this.#next()?.fail(error instanceof Error ? error : new Error(String(error)));
-      if (this.#connecting < this.#waiting.length) this.#connect();
+      if (this.#connecting < this.#waiting.size) this.#connect();
     });
   }
 
@@ -109,15 +121,16 @@ export class Http1Pool {
 
   /** One that still waits. */
   #next(): Call | undefined {
-    for (let call = this.#waiting.shift(); call; call = this.#waiting.shift()) if (!call.settled) return call;
-    return undefined;
+    const [call] = this.#waiting;
+    if (call) this.#waiting.delete(call);
+    return call;
   }
 
   #gone(connection: Connection): void {
     this.#all.delete(connection);
     const at = this.#idle.indexOf(connection);
     if (at >= 0) this.#idle.splice(at, 1);
-    if (this.#connecting < this.#waiting.length) this.#connect();
+    if (this.#connecting < this.#waiting.size) this.#connect();
   }
 }
 
@@ -131,8 +144,12 @@ class Call implements Dispatcher.DispatchController {
   reason: Error | null = null;
   settled = false;
   connection: Connection | undefined;
+  /** Connections that it was to go out on. */
+  tries = 0;
+  readonly #settled: () => void;
 
-  constructor(request: Http1Request, handler: Dispatcher.DispatchHandler) {
+  constructor(request: Http1Request, handler: Dispatcher.DispatchHandler, settled: () => void) {
+    this.#settled = settled;
     this.request = request;
     this.handler = handler;
   }
@@ -167,6 +184,7 @@ class Call implements Dispatcher.DispatchController {
     if (this.settled) return false;
     this.settled = true;
     this.connection = undefined;
+    this.#settled();
     const { body } = this.request;
     // An answer may come before the end of what it answers.
     if (body && !Buffer.isBuffer(body) && !body.destroyed) body.destroy();
@@ -357,6 +375,8 @@ class Connection implements AnswerEvents {
     };
     const closed = (): void => failed(new Error('the body of the request ended early'));
     const next = (chunk: Buffer): void => {
+      // As a chunk it would be the end of the request, and what follows another one.
+      if (chunk.length === 0) return;
       sent += chunk.length;
       if (length !== undefined && sent > length) {
         failed(new Error('the body of the request is longer than it says'));
