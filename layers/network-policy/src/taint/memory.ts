@@ -19,9 +19,11 @@ export interface Sought {
 
 /** 63 bits; the low bit of the second word is free. */
 function keyed(key: string, value: string): readonly [number, number] {
-  const digest = hash('sha256', `${key}${value}`, 'buffer');
+  // As text: a buffer for each of a million values costs more than their hashes.
+  const digest = hash('sha256', `${key}${value}`, 'binary');
+  const word = (at: number): number => (digest.charCodeAt(at) | (digest.charCodeAt(at + 1) << 8) | (digest.charCodeAt(at + 2) << 16) | (digest.charCodeAt(at + 3) << 24)) >>> 0;
   // A slot of zeros is an empty one.
-  return [digest.readUInt32LE(0) || 1, (digest.readUInt32LE(4) & ~restricted) >>> 0];
+  return [word(0) || 1, (word(4) & ~restricted) >>> 0];
 }
 
 /** The hashes of values, two words each, as `Memory.add` takes them: of a long body they are made in another thread. */
