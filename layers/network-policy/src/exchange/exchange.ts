@@ -26,7 +26,7 @@ import { RequestRead } from './request-read.ts';
 import { hashOf } from '../credentials/sigv4.ts';
 import { secretFound } from '../standard-hooks.ts';
 import { AddressRefused } from '../upstream/upstreams.ts';
-import { shownPath } from '../taint/taint.ts';
+import { maskTainted, shownPath } from '../taint/taint.ts';
 import type { WebSocketRelay } from '../websocket/websocket-relay.ts';
 import { UpgradeWire } from '../websocket/wire-upgrade.ts';
 import type { Wire } from '../http/wire.ts';
@@ -265,7 +265,7 @@ export class Exchange implements Reconsidered {
     core.counts.refused += 1;
     const decision = refusal(core.config.version, `proxy.${problem.code}`, `${problem.why}.`, 'Send a plain, unambiguous request.');
     const { method = '', url = '' } = this.#wire.fields;
-    core.ports.audit.emit(httpRecord(core.seen(this.#correlation), this.#place, method, pathOf(url), 'deny', problem.why, decision));
+    core.ports.audit.emit(httpRecord(core.seen(this.#correlation), this.#place, method, maskTainted(pathOf(url), core.taint.sought({ core, place: this.#place }, [])), 'deny', problem.why, decision));
     this.#finish();
     // Whatever follows on this connection is not trusted either.
     this.#wire.distrust();

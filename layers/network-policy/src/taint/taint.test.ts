@@ -257,3 +257,12 @@ test('what a stream tells in JSON with escapes is remembered', () => withDesk(bl
   assert.match(await send(desk, 'other.test', { body: '{"note":"CUST-48-20931"}' }), blocked, 'behind a line end');
   assert.match(await send(desk, 'other.test', { body: '{"note":"Jörg Müller, Straße"}' }), blocked, 'escaped');
 }));
+
+test('a request that is none is refused, and its path is on record without the value', () => withDesk(block, async (desk) => {
+  await send(desk, 'crm.test');
+  const socket = await desk.tcp('other.test', upstream.port);
+  socket.write('GET /of/CUST-48-20931/Jane%20Q.%20Public%2C%20Elm%20Street HTTP/1.1\r\nHost: a.test\r\nHost: b.test\r\n\r\n');
+  assert.match(await told(socket), /^HTTP\/1\.1 4/);
+  assert.ok(desk.audit.events.some((event) => JSON.stringify(event).includes('[redacted:tainted]')));
+  silent(desk);
+}));
