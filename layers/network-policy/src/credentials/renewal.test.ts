@@ -35,7 +35,7 @@ async function open(gets: (placeholder: string) => Promise<boolean>, judgeReadsB
       const authorization = req.headers.authorization ?? '';
       seen.push({ method: req.method ?? '', authorization, body });
       const fine = authorization === `Bearer ${accepted}`;
-      res.writeHead(fine ? 200 : 401, { 'content-type': 'text/plain', 'x-echo': `${former} ${authorization}` });
+      res.writeHead(fine ? 200 : 401, { 'content-type': 'text/plain', ...(!fine && refusal === '' ? { 'content-length': '0' } : {}), 'x-echo': `${former} ${authorization}` });
       res.end(fine ? `welcome ${authorization}, and not ${former} any more` : refusal);
     });
   }, 'api.test');
