@@ -2,6 +2,13 @@
 # npm test: bootstrap, lint and types, every *.test.ts, then attacks, clients, workloads, faults, stories and the guest with BPF LSM; closes with `N passed, N failed`.
 set -u
 cd "$(dirname "$0")/.."
+# Services and sandboxes run under users of their own, who have to reach their programs here.
+if [ "$(id -u)" -eq 0 ] && ! setpriv --reuid 65534 --regid 65534 --clear-groups test -x ./nemoclaw; then
+  echo "error: other users cannot reach $PWD, and the tests start programs there as other users
+  fix: put the checkout where everybody may read, such as /srv/nemoclaw, or open the folders above it" >&2
+  echo '0 passed, 1 failed'
+  exit 1
+fi
 ./nemoclaw --bootstrap || { echo '0 passed, 1 failed'; exit 1; }
 node=node_modules/.bin/node
 results=$(mktemp -d)
