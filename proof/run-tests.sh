@@ -3,7 +3,7 @@
 set -u
 cd "$(dirname "$0")/.."
 # Services and sandboxes run under users of their own, who have to reach their programs here.
-if [ "$(id -u)" -eq 0 ] && ! setpriv --reuid 65534 --regid 65534 --clear-groups test -x ./nemoclaw; then
+if [ "$(id -u)" -eq 0 ] && ! setpriv --reuid 65534 --regid 65534 --clear-groups test -x "$PWD/nemoclaw"; then
   echo "error: other users cannot reach $PWD, and the tests start programs there as other users
   fix: put the checkout where everybody may read, such as /srv/nemoclaw, or open the folders above it" >&2
   echo '0 passed, 1 failed'
