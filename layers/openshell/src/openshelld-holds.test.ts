@@ -36,7 +36,8 @@ describe('held system calls', { skip: process.getuid?.() === 0 ? false : 'needs 
   const answer = (hold: SyscallHold, verdict: 'allow' | 'deny'): Promise<unknown> => gateway.call('answerHold', 'h', hold.holdId, verdict);
 
   before(async () => {
-    instance = await TestInstance.start({ holdSeconds: 30 });
+    // Each call of the races is really asked about.
+    instance = await TestInstance.start({ holdSeconds: 30, asks: 1_000_000 });
     gateway = await instance.service('gateway');
     const workspace = await instance.workspace('project');
     folder = workspace.path;

@@ -20,7 +20,7 @@ describe('hostile programs against calls that are asked about', { skip: process.
   const run = (sandbox: string, command: string): ReturnType<TestService['run']> => gateway.run(sandbox, `x${(next += 1)}`, ['/bin/sh', '-c', `cd /workspace && ${command}`]);
 
   before(async () => {
-    instance = await TestInstance.start({ holdSeconds: 60 });
+    instance = await TestInstance.start({ holdSeconds: 60, asks: 1_000_000 });
     gateway = await instance.service('gateway');
     const workspace = await instance.workspace('project');
     folder = workspace.path;

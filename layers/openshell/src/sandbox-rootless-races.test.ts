@@ -9,7 +9,8 @@ import { buildNative } from './native-build.ts';
 import { buildTestProgram } from './openshelld-test-program.ts';
 import { assertRace, pictureOf, raceCommand, raceRounds, races } from './openshelld-test-races.ts';
 
-const person = { uid: 65533, gid: 65533 };
+/** Another person than that of the tests that run at the same time. */
+const person = { uid: 65532, gid: 65532 };
 const folder = mkdtempSync(join(tmpdir(), 'openshell-races-'));
 
 /** Runs as the person: denies every question; prints the tier, and what each command printed under its name. */
