@@ -17,6 +17,7 @@ const options = { argv: stubborn, env: ['PATH=/usr/bin'], cwd: '/', tty: null };
 test('alone: the command and all it started are ended, with the exit code of timeout(1)', root, async () => {
   await buildNative('openshell-launch');
   const t = trial(spec('400ms'));
+  const patient = trial(spec('1h'));
   try {
     const result = await t.run(stubborn);
     assert.equal(result.code, 124);
@@ -24,9 +25,10 @@ test('alone: the command and all it started are ended, with the exit code of tim
     const size = readFileSync(join(t.workspace, 'beat')).length;
     await pause(100);
     assert.equal(readFileSync(join(t.workspace, 'beat')).length, size);
-    assert.equal((await trial(spec('1h')).run(['/bin/true'])).code, 0);
+    assert.equal((await patient.run(['/bin/true'])).code, 0);
   } finally {
     t.remove();
+    patient.remove();
   }
 });
 
