@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { encodeFrame, FrameDecoder, type Figure, type FromLedger } from '@nemoclaw/contract';
-import { figure, sample, sinkOf, withWriter } from './bench.ts';
+import { figure, sample, sinkOf, withWriter } from './bench-append.ts';
 
 /** `ledger.search` in ms: from the first question until the last page of `n` events was read; the older half of them lies in files only. */
 export async function benchSearch(n = 100_000, times = 5): Promise<Readonly<Record<'ledger.search', Figure>>> {
