@@ -2,6 +2,7 @@
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
+import { Bodiless } from './bodiless.ts';
 import { fieldLine } from './field-lines.ts';
 import { readPlainRequest } from './plain-request.ts';
 import type { PlainRequest } from './plain-request.ts';
@@ -148,7 +149,7 @@ class PlainConnection {
 /** No body follows it, or none that is counted. */
 const bodiless = (method: string, status: number): boolean => method === 'HEAD' || status === 204 || status === 304;
 
-export class PlainWire implements Wire {
+export class PlainWire extends Bodiless implements Wire {
   readonly version = '1.1';
   readonly fields: { readonly method: string; readonly url: string; readonly rawHeaders: readonly string[]; readonly httpVersion: '1.1' };
   headSent = false;
@@ -173,6 +174,7 @@ export class PlainWire implements Wire {
   readonly #halfClosing: (() => void)[] = [];
 
   constructor(socket: Socket, { method, url, rawHeaders }: PlainRequest, answered: (wire: PlainWire) => void, lookForEnd: () => void) {
+    super();
     this.#socket = socket;
     this.fields = { method, url, rawHeaders, httpVersion: '1.1' };
     this.#answered = answered;
@@ -185,16 +187,6 @@ export class PlainWire implements Wire {
   get gone(): boolean {
     return this.#over || this.#socket.destroyed;
   }
-  uploaded(): boolean {
-    return true;
-  }
-  complete(): boolean {
-    return true;
-  }
-  trailers(): readonly string[] {
-    return [];
-  }
-  goOn(): void {}
 
   interim(status: number, headers: readonly string[]): void {
     if (status !== 103 || this.headSent || this.gone) return;

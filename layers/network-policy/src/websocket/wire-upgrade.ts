@@ -6,12 +6,13 @@ import { Readable } from 'node:stream';
 import type { Decision } from '@nemoclaw/contract';
 import type { Handshake } from './websocket-handshake.ts';
 import { writeClose } from './websocket-frames.ts';
+import { Bodiless } from '../http/bodiless.ts';
 import type { Wire } from '../http/wire.ts';
 
 // How long a client may take to answer our close frame.
 const closeWithin = 1000;
 
-export class UpgradeWire implements Wire {
+export class UpgradeWire extends Bodiless implements Wire {
   readonly version = '1.1';
   readonly fields: IncomingMessage;
   readonly socket: Socket;
@@ -23,6 +24,7 @@ export class UpgradeWire implements Wire {
   #accepted = false;
 
   constructor(req: IncomingMessage, socket: Socket, handshake: Handshake, early: Buffer) {
+    super();
     this.fields = req;
     this.socket = socket;
     this.handshake = handshake;
@@ -33,16 +35,6 @@ export class UpgradeWire implements Wire {
   get gone(): boolean {
     return this.socket.destroyed || this.socket.writableEnded;
   }
-  uploaded(): boolean {
-    return true;
-  }
-  complete(): boolean {
-    return true;
-  }
-  trailers(): readonly string[] {
-    return [];
-  }
-  goOn(): void {}
   interim(): void {}
 
   /** The client may send messages from now on. */
