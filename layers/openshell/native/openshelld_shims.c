@@ -74,6 +74,7 @@ static bool know(struct sandbox *s, json_t *message, struct packet *packet) {
   s->view.no_tcp = json_is_true(json_object_get(message, "noTcp"));
   if (holds_prepare(s, json_object_get(message, "escalate"), calls) < 0 || s->view.root < 0 || !locked) return false;
   bool seen = watch_begin(s->uid, s->id, s->init, s->plan, s->asks);
+  watch_rules(s->id, json_object_get(message, "recordRules"));
   json_decref(s->plan);
   s->plan = NULL;
   refusals_begin();

@@ -47,7 +47,7 @@ void asked_update(struct service *service, json_t *message, json_int_t id) {
     return;
   }
   watch_rules(s->id, json_object_get(message, "recordRules"));
-  shim_say(s, json_pack("{s:s,s:O,s:O}", "t", "rules", "escalate", escalate, "lsm", lsm), NULL, 0);
+  shim_say(s, json_pack("{s:s,s:O,s:O,s:O?}", "t", "rules", "escalate", escalate, "lsm", lsm, "recordRules", json_object_get(message, "recordRules")), NULL, 0);
   event_emit("configState", 1, 1, s->id, "openshelld", NULL, json_pack("{s:O}", "escalate", escalate), "The rules and limits of this sandbox changed");
   reply_ok(service, id, json_object(), NULL, 0);
 }

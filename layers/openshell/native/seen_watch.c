@@ -107,7 +107,6 @@ bool watch_begin(uid_t uid, const char *id, pid_t init, json_t *plan, bool asks)
     return false;
   }
   for (int nr = 0; asks && nr < SEEN_OTHER; nr++) watch->kernel.counts[nr].asked = operation_known(nr);
-  watch->rules = json_incref(json_object_get(plan, "recordRules"));
   watch->next = seen_watches;
   seen_watches = watch;
   return true;

@@ -116,6 +116,11 @@ static void openshelld_ready(void) {
     shim.escalate = json_incref(json_object_get(message, "escalate")); /* for the next openshelld */
     json_decref(shim.lsm);
     shim.lsm = json_incref(json_object_get(message, "lsm"));
+    json_t *names = json_object_get(message, "recordRules");
+    if (names) {
+      json_decref(shim.record_rules);
+      shim.record_rules = json_incref(names);
+    }
   } else if (strcmp(t, "lsm.held") == 0 || strcmp(t, "lsm.unheld") == 0) {
     const char *id = json_string_value(json_object_get(message, "id"));
     if (!shim.asked_by_kernel) shim.asked_by_kernel = json_object();

@@ -3,7 +3,7 @@
  * Packets between openshelld and shim (SEQPACKET, JSON):
  *   openshelld -> shim   launch {sandbox, uid, plan, instance, worker, holdMs, bindRoots, devices, testing, alone, workspaceUid, workspaceGid, limits, socket, layerBytes?} fds [workspace, manifest, layer?, its lock?]?   once, on descriptor 3
  *                        exec {n, execId, argv, env, cwd, tty}  fds [stdin, stdout, stderr, kept stdout, kept stderr] or with tty [slave, kept master]
- *                        exec.fds {n, execId}   exec.signal {execId, signal}   exec.resize {execId, rows, cols}   exec.done {execId}   freeze {n, frozen}   rules {escalate}
+ *                        exec.fds {n, execId}   exec.signal {execId, signal}   exec.resize {execId, rows, cols}   exec.done {execId}   freeze {n, frozen}   rules {escalate, lsm, recordRules?}
  *                        attached {worker, pid}   overtime.taken {}   held {nid, deadline, record} fds [parent, other parent?]   unheld {nid}   lsm.held {id, record}   lsm.unheld {id}   start.answer {n, allow}   keep {} fds [objects that have rules]   destroy {}
  *   shim -> openshelld   ready {…} or failed {code, error}, then nothing more is said on descriptor 3's behalf; on every later connection first hello {…}, held …, start.held …, lsm.held …, synced {}
  *                        exec.started {n, pid}   exec.failed {n, errno}   exec.exited {execId, code, signal}   answer {n, ok} fds   refused {counts}   overtime {ms}   ended {nid, why: timeout | agent-gone}   gone {why}   disk {state: full | room | stuck | lost, used, limit, why}
@@ -45,7 +45,7 @@ struct shim {
   char id[72], socket[128], instance[48], worker[32];
   int worker_pid;
   uid_t uid;
-  json_t *escalate, *locks, *lsm; /* of the plan, for the next openshelld */
+  json_t *escalate, *locks, *lsm, *record_rules; /* of the plan, for the next openshelld */
   json_t *asked_by_kernel; /* records by id, for the next openshelld */
   int kept_count; /* objects that have rules: their numbers must stay theirs */
   int kept[SHIM_KEPT_MAX];

@@ -49,6 +49,7 @@ static int launch(json_t *message, int workspace, int manifest, int layer) {
   shim.escalate = json_incref(json_object_get(plan, "escalate"));
   shim.locks = json_incref(json_object_get(plan, "locks"));
   shim.lsm = json_incref(json_object_get(plan, "lsm"));
+  shim.record_rules = json_incref(json_object_get(plan, "recordRules"));
   const char *mode = json_string_value(json_object_get(plan, "mode"));
   shim.monitor = mode && strcmp(mode, "monitor") == 0;
   shim.no_tcp = json_is_true(json_object_get(json_object_get(plan, "landlock"), "handleTcp"));
@@ -126,8 +127,8 @@ json_t *shim_describe(const char *t) {
   for (size_t i = 0; i < shim.sandbox.twins.count; i++) json_array_append_new(fds, json_string("twin"));
   for (size_t i = 0; i < shim.sandbox.probe_count; i++) json_object_set_new(probe, shim.sandbox.probe[i].name, json_boolean(shim.sandbox.probe[i].stopped));
   for (size_t i = 0; i < shim.sandbox.phase_count; i++) json_object_set_new(phases, shim.sandbox.phases[i].name, json_real(shim.sandbox.phases[i].ms));
-  return json_pack("{s:s,s:s,s:i,s:i,s:I,s:s,s:i,s:o,s:o,s:o,s:O?,s:O?,s:O?,s:b,s:b,s:b,s:o}", "t", t, "sandbox", shim.id, "shim", (int)getpid(), "init", (int)shim.sandbox.init, "uid", (json_int_t)shim.uid, "worker", shim.worker,
-                   "workerPid", shim.worker_pid, "probe", probe, "phases", phases, "fds", fds, "escalate", shim.escalate, "locks", shim.locks, "lsm", shim.lsm, "asks", shim.asks, "noTcp", shim.no_tcp, "monitor", shim.monitor, "execs", shim_execs());
+  return json_pack("{s:s,s:s,s:i,s:i,s:I,s:s,s:i,s:o,s:o,s:o,s:O?,s:O?,s:O?,s:O?,s:b,s:b,s:b,s:o}", "t", t, "sandbox", shim.id, "shim", (int)getpid(), "init", (int)shim.sandbox.init, "uid", (json_int_t)shim.uid, "worker", shim.worker,
+                   "workerPid", shim.worker_pid, "probe", probe, "phases", phases, "fds", fds, "escalate", shim.escalate, "locks", shim.locks, "lsm", shim.lsm, "recordRules", shim.record_rules, "asks", shim.asks, "noTcp", shim.no_tcp, "monitor", shim.monitor, "execs", shim_execs());
 }
 
 int shim_fds(int fds[SHIM_FDS]) {

@@ -48,7 +48,7 @@ describe('system calls that are seen', { skip: process.getuid?.() === 0 ? false 
     registration = workspace.id;
     folder = workspace.path;
     for (const name of ['bin', 'prod', 'fixed', 'data']) mkdirSync(join(workspace.path, name));
-    for (const name of ['prod/kept', 'fixed/file', 'data/program']) writeFileSync(join(workspace.path, name), '#!/bin/true\n');
+    for (const name of ['prod/kept', 'fixed/file', 'fixed/second', 'data/program']) writeFileSync(join(workspace.path, name), '#!/bin/true\n');
     chmodSync(join(workspace.path, 'data/program'), 0o755);
     buildTestProgram('seen', join(workspace.path, 'bin'));
     chmodSync(join(workspace.path, 'bin/seen'), 0o755);
@@ -119,6 +119,10 @@ describe('system calls that are seen', { skip: process.getuid?.() === 0 ? false 
     const now = verdicts(await seen('c'), 'getpriority');
     assert.equal((now.done ?? 0) - (before.done ?? 0), 1000);
     assert.deepEqual(await added('c', 'socket', ['socket', '100'], '0 EPERM'), { filtered: 100 }, 'the filter is not known any more');
+    await run('c', '/workspace/bin/seen', 'truncate', '1', '/workspace/fixed/second');
+    await seen('c');
+    const { event } = await ledger.saw('event', (m) => m.event.sandbox === 'c' && m.event.data?.['path'] === '/workspace/fixed/second');
+    assert.deepEqual(event.data?.['rule'], { id: 'filesystem.readOnly[0]', file: 'trial.yaml', line: 4 }, 'the rules are not known any more');
   });
 
   it('gives a sandbox that comes after another counters of its own, and puts the last ones of the former on record', async () => {
