@@ -1,6 +1,7 @@
 /** What is done with one answer, told from its head alone. */
 import { isGrpc } from '../protocols/grpc.ts';
 import type { Passing } from '../hooks.ts';
+import { streamed } from '../http/streamed.ts';
 import { encodingsOf } from './content-decoder.ts';
 import { unsearchable } from './answer-kind.ts';
 import { acts, answerSettings } from './findings.ts';
@@ -22,8 +23,6 @@ export interface AnswerPlan {
 
 /** Pictures, sound, archives: what stands in them no search of bytes would find. */
 const opaque = /^(?:(?:audio|video|font)\/|image\/(?!svg)|application\/(?:zip|gzip|x-gzip|x-tar|x-xz|x-bzip2?|zstd|x-7z-compressed|vnd\.rar|wasm|java-archive|pdf|vnd\.openxmlformats|x-git-)|application\/vnd\.(?:docker|oci)\.image\.(?:rootfs|layer))/i;
-/** Conversations: their end may wait for something that the reader does first. */
-const streamed = /^(?:text\/event-stream|application\/(?:x-ndjson|jsonl|json-seq|stream\+json|grpc|connect\+)|multipart\/x-mixed-replace)/i;
 
 /** What the policy wants done about answers, where that is more than to put on record what is in them: also where they are remembered. */
 export function enforced({ core, place }: Passing): InspectionSettings | undefined {

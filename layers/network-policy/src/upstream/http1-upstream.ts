@@ -4,6 +4,7 @@ import type { Dispatcher } from 'undici';
 import { AnswerReader } from '../http/answer-reader.ts';
 import type { AnswerEvents } from '../http/answer-reader.ts';
 import { fieldLine } from '../http/field-lines.ts';
+import { isStreamed } from '../http/streamed.ts';
 import type { OutgoingBody } from '../body/outgoing-body.ts';
 
 export interface Http1Request {
@@ -17,7 +18,7 @@ export interface Http1Request {
 export interface Http1PoolOptions {
   readonly connect: () => Promise<Socket>;
   readonly connections: number;
-  /** ms without a request until a connection is closed, and until the final head of an answer. */
+  /** ms without a request until a connection is closed; and in which nothing may come or go while an answer is waited for, or for the rest of one. */
   readonly idleMs: number;
   readonly answerMs: number;
 }
@@ -311,11 +312,13 @@ class Connection implements AnswerEvents {
 
   /** Nothing has come or gone for long. */
   readonly #quiet = (): void => {
-    if (!this.#call) this.#socket.destroy();
-    else if (this.#reader?.answering !== true && (!this.#uploading || this.#socket.writableNeedDrain)) {
-      if (this.#idleMs === this.#options.answerMs) this.#broken(new Error('the origin did not answer in time'));
-      else this.#socket.setTimeout((this.#idleMs = this.#options.answerMs));
-    }
+    const call = this.#call;
+    const answering = this.#reader?.answering === true;
+    if (!call) this.#socket.destroy();
+    // It is the client that is waited for, or something to happen.
+    else if (call.paused || (this.#uploading && !this.#socket.writableNeedDrain) || (answering && isStreamed(call.rawHeaders ?? []))) this.#socket.setTimeout(this.#idleMs);
+    else if (this.#idleMs === this.#options.answerMs) this.#broken(new Error(answering ? 'the origin stopped in the middle of its answer' : 'the origin did not answer in time'));
+    else this.#socket.setTimeout((this.#idleMs = this.#options.answerMs));
   };
 
   #broken(thrown: unknown): void {

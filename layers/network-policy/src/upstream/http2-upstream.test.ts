@@ -9,7 +9,7 @@ import { Http2Pool } from './http2-upstream.ts';
 test('head before bytes before end, also where all of an answer is read in one turn', async (t) => {
   // A connection made of JavaScript is read inside one turn, so that nothing that Node puts off comes between the frames of an answer.
   const pool = new Http2Pool({
-    tls: false, authority: 'one.test', sessions: 1, idleMs: 10_000,
+    tls: false, authority: 'one.test', sessions: 1, idleMs: 10_000, answerMs: 10_000,
     connect: async () => {
       const [ours, theirs] = duplexPair();
       const session = performServerHandshake(theirs as Socket);

@@ -4,6 +4,7 @@ import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Dispatcher } from 'undici';
 import type { OutgoingBody } from '../body/outgoing-body.ts';
+import { isStreamed } from '../http/streamed.ts';
 
 export interface Http2Request {
   readonly method: string;
@@ -21,8 +22,9 @@ export interface Http2PoolOptions {
   /** A connection that speaks HTTP/2. */
   readonly connect: () => Promise<Socket>;
   readonly sessions: number;
-  /** ms without a stream until a session is closed. */
+  /** ms without a stream until a session is closed; and in which nothing may come or go on one while an answer is waited for, or for the rest of one. */
   readonly idleMs: number;
+  readonly answerMs: number;
 }
 
 const streamsWanted = 100;
@@ -96,7 +98,7 @@ export class Http2Pool {
     stream.once('close', () => { state.open -= 1; });
     // What the origin refused unprocessed may be sent once more, if its body can be.
     const retry = again && !(request.body && !Buffer.isBuffer(request.body)) ? () => void this.#send(request, handler, controller, false) : undefined;
-    carry(stream, request, handler, controller, retry);
+    carry(stream, request, handler, controller, retry, this.#options.answerMs);
   }
 
   #head({ method, path, headers }: Http2Request): string[] {
@@ -176,10 +178,16 @@ class Controller implements Dispatcher.DispatchController {
 }
 
 /** One stream from its head to its end. */
-function carry(stream: ClientHttp2Stream, request: Http2Request, handler: Dispatcher.DispatchHandler, controller: Controller, retry: (() => void) | undefined): void {
+function carry(stream: ClientHttp2Stream, request: Http2Request, handler: Dispatcher.DispatchHandler, controller: Controller, retry: (() => void) | undefined, answerMs: number): void {
   controller.stream = stream;
   let failure: Error | undefined;
   let started = false;
+  stream.setTimeout(answerMs, () => {
+    const awaited = started ? (controller.rawHeaders ?? []) : request.headers;
+    // It is the client that is waited for, or something to happen: a stream of messages may begin with the first of them.
+    if (controller.paused || (!stream.writableEnded && !stream.writableNeedDrain) || isStreamed(awaited)) stream.setTimeout(answerMs);
+    else controller.abort(new Error(started ? 'the origin stopped in the middle of its answer' : 'the origin did not answer in time'));
+  });
   const answered = (status: number, raw: readonly string[]): void => {
     controller.rawHeaders = withoutPseudo(raw);
     handler.onResponseStart?.(controller, status, {});

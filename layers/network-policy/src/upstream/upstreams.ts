@@ -30,6 +30,7 @@ const connectTimeout = 10_000;
 const resolvedFor = 30_000;
 const poolLimit = 256;
 const idleFor = 30_000;
+/** An origin from which nothing comes for so long is not waited for any more. */
 const answerFor = 300_000;
 // Sessions per origin; each carries up to 100 streams.
 const http2Sessions = 8;
@@ -121,7 +122,7 @@ export class Upstreams {
     const known = this.#http2.get(origin);
     if (known) return known.pool;
     const pool = new Http2Pool({
-      tls, authority: new URL(origin).host, sessions: http2Sessions, idleMs: idleFor,
+      tls, authority: new URL(origin).host, sessions: http2Sessions, idleMs: idleFor, answerMs: answerFor,
       connect: async () => {
         const socket = await this.connect(host, port, tls, ['h2']);
         if (!tls || spoken(socket) === 'h2') return socket;
