@@ -25,6 +25,7 @@ interface Applied {
   readonly appliedMs: number;
   readonly changed: string[];
   readonly redecided: number;
+  readonly phases: Readonly<Record<string, number>>;
 }
 
 export async function policy(instance: Instance, check: Checks): Promise<void> {
@@ -100,6 +101,7 @@ async function change({ check, instance, terminal, desk, shop, deskFolder, shopF
   const gone = news.ends();
   const applied = await set;
   console.log(`     in force ${applied.appliedMs.toFixed(1)} ms after the gateway took it; the whole command ${Math.round(performance.now() - sent)} ms`);
+  console.log(`     of which, in ms: ${Object.entries(applied.phases).map(([phase, ms]) => `${phase} ${ms.toFixed(1)}`).join(', ')}`);
   check.that('the new version is in force in less than a second', applied.version === before.version + 1 && applied.appliedMs < 1000, applied);
   check.that('a new connection is decided by it: the one is open, the other is not', statusOf(await terminal.exec('desk', curl('POST', `${at('pages.desk.example')}/home`, {}))) === 200 && (await terminal.exec('desk', curl('GET', `${at('news.desk.example')}/home`))).code !== 0);
   check.that('the stream whose decision changed is closed', await gone, { ended: news.ended });
