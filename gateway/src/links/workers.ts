@@ -77,6 +77,11 @@ export class Workers {
     return [...this.#links.keys()];
   }
 
+  /** By worker; one that came back has another. */
+  get links(): ReadonlyMap<string, object> {
+    return this.#links;
+  }
+
   /** What those that said so search long bodies with. */
   get scanners(): readonly ScannerName[] {
     return [...this.#scanners.values()];

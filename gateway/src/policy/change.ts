@@ -89,17 +89,17 @@ export async function setPolicy(house: House, name: string, given: PutPolicy, ui
     const names = [...inForce.interceptNames];
     const former: Former = { bundle: live.bundle, inForce: live.inForce, policy: live.policy.value, ca: live.ca.value, unenforced: live.record.value.unenforced };
     const sameNames = JSON.stringify(names) === JSON.stringify(former.ca.names);
-    const ca: CaRecord = sameNames ? former.ca : { root: former.ca.root, intermediate: house.certificates.intermediate(former.ca.root, names, house.clock.now()), names };
+    const ca: CaRecord = sameNames
+      ? former.ca
+      : await phases.time('certificate', () => ({ root: former.ca.root, intermediate: house.certificates.intermediate(former.ca.root, names, house.clock.now()), names }));
     const policy: PolicyRecord = { version, files: Object.fromEntries(bundle.files), changedAt: house.clock.now(), changedBy: uid };
 
     const label = readable(undefined, bundle.network);
     if (label.level !== 'public') await raiseLabel(house, id, label.level, `it can read what is labelled (${label.rules.join(', ')})`);
     const running = (): boolean => live.record.value.state === 'running';
     const sent = house.clock.monotonic();
-    const anchors = new Map<string, string | undefined>();
-    const coming = configOf(house, { ...live, bundle, inForce, ca: { ...live.ca, value: ca } }, anchors);
     // The worker reads it meanwhile; it is in force when the worker is told to switch, which is not before both are durable.
-    if (running()) house.workers.send(live.record.value.worker, { t: 'prepare', config: coming });
+    const prepared = running() ? prepare(house, { ...live, bundle, inForce, ca: { ...live.ca, value: ca } }) : undefined;
     // Both are durable before the effect; they sync different files, so neither waits for the other.
     const recorded = house.audit
       .commit(
@@ -121,7 +121,7 @@ export async function setPolicy(house: House, name: string, given: PutPolicy, ui
       await phases.time('record', () => recorded);
       live.bundle = bundle;
       live.inForce = inForce;
-      if (running()) await phases.time('configure', () => switchTo(house, live, coming, anchors));
+      if (running()) await phases.time('configure', () => switchTo(house, live, prepared));
     } catch (error) {
       await revert(house, live, former, version);
       throw error;
@@ -134,11 +134,25 @@ export async function setPolicy(house: House, name: string, given: PutPolicy, ui
   });
 }
 
-/** What else changed meanwhile (the task, a key) would be lost with what was prepared: then the whole is sent again. */
-function switchTo(house: House, live: LiveSandbox, prepared: SandboxConfig, anchors: Map<string, string | undefined>): Promise<void> {
+interface Prepared {
+  readonly config: SandboxConfig;
+  /** As read for it. */
+  readonly anchors: Map<string, string | undefined>;
+}
+
+/** Has the worker read what comes; nothing of it is in force before `switchTo`. */
+export function prepare(house: House, next: Parameters<typeof configOf>[1]): Prepared {
+  const anchors = new Map<string, string | undefined>();
+  const config = configOf(house, next, anchors);
+  house.workers.send(next.record.value.worker, { t: 'prepare', config });
+  return { config, anchors };
+}
+
+/** Resolves when the worker says that it is in force. What else changed meanwhile (the task, a key) would be lost with what was prepared: then the whole is sent again. */
+export function switchTo(house: House, live: LiveSandbox, prepared: Prepared | undefined): Promise<void> {
   const { worker } = live.record.value;
-  const now = configOf(house, live, anchors);
-  return isDeepStrictEqual(now, prepared) ? house.workers.switch(worker, now.sandbox, now.version) : house.workers.configure(worker, now);
+  const now = configOf(house, live, prepared?.anchors);
+  return isDeepStrictEqual(now, prepared?.config) ? house.workers.switch(worker, now.sandbox, now.version) : house.workers.configure(worker, now);
 }
 
 interface Former {

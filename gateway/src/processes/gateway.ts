@@ -14,7 +14,7 @@ import { policyFacts } from '../sandboxes/create.ts';
 import { LedgerLink } from '../links/ledger-link.ts';
 import { openshelldBackend } from '../links/openshelld-backend.ts';
 import { compileWithDecide } from '../policy/engine.ts';
-import { rehearseChanges } from '../policy/rehearse.ts';
+import { rehearseChanges, rehearseSwitches } from '../policy/rehearse.ts';
 import { Vault } from '../credentials/vault.ts';
 import { Secrets } from '../sandboxes/secrets.ts';
 import { SqliteStore } from '../store/sqlite-store.ts';
@@ -85,7 +85,11 @@ async function main(env: NodeJS.ProcessEnv): Promise<void> {
 
   const server = await serveApi(gateway.house, { path: join(settings.run, 'gateway.sock'), group: operators, peers: peerRulesFrom(env), peerOf: (fd) => peerCred(fd) });
   void rehearseChanges(gateway.house);
-  const sweep = setInterval(() => void gateway.sweep(), sweepMs);
+  const rehearsed = new WeakSet<object>();
+  const sweep = setInterval(() => {
+    void gateway.sweep();
+    void rehearseSwitches(gateway.house, rehearsed);
+  }, sweepMs);
   const end = (): void => {
     clearInterval(sweep);
     server.close();

@@ -159,16 +159,13 @@ export class Upstreams {
     this.#resolved.clear();
     // A resumed session is not verified again, so it would outlive the trust anchor it was verified by.
     this.#sessions.clear();
-    for (const [origin, { pool, host }] of this.#pools) {
-      if (samePin(pinFor(before, host), pinFor(this.#pins, host))) continue;
-      this.#pools.delete(origin);
-      // Streams that run are decided elsewhere; close lets them end.
-      pool.close();
-    }
-    for (const [origin, { pool, host }] of this.#http2) {
-      if (samePin(pinFor(before, host), pinFor(this.#pins, host))) continue;
-      this.#http2.delete(origin);
-      pool.close();
+    for (const pools of [this.#pools, this.#http2]) {
+      for (const [origin, { pool, host }] of pools) {
+        if (samePin(pinFor(before, host), pinFor(this.#pins, host))) continue;
+        pools.delete(origin);
+        // Streams that run are decided elsewhere; close lets them end. No request finds it any more, so nobody has to wait until it is closed.
+        setImmediate(() => pool.close());
+      }
     }
     this.#chosen.clear();
   }
