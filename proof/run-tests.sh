@@ -70,7 +70,9 @@ if [ "$bad" -gt 0 ] && [ -s "$results/bad" ] && [ "$(wc -l <"$results/bad")" -le
 fi
 failed=$((failed + bad))
 
-untested=
+# A test that a tool is missing for is neither a pass nor a failure.
+untested="$(sed -n 's/^ *ok [0-9]* - \(.*\) # SKIP \(needs .*\)$/NOT TESTED: \1 (\2)/p' "$results/tap")
+"
 for folder in attacks clients workloads faults stories guest; do
   if [ -f "proof/$folder/main.ts" ]; then
     echo "==> $folder"

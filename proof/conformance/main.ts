@@ -4,7 +4,7 @@ import { compareAll, shown } from './cases.ts';
 import { asPlainUser, withDaemon } from './compare.ts';
 import type { AskedOp } from './generate.ts';
 
-const { values } = parseArgs({ options: { seed: { type: 'string', default: '1' }, policies: { type: 'string', default: '40' }, operations: { type: 'string', default: '50' }, asked: { type: 'string', default: 'delete,rename,write,create,read' }, exec: { type: 'boolean', default: false }, plain: { type: 'string' } } });
+const { values } = parseArgs({ options: { seed: { type: 'string', default: '1' }, policies: { type: 'string', default: '40' }, operations: { type: 'string', default: '50' }, asked: { type: 'string', default: 'delete,rename,write,create,read,connect' }, exec: { type: 'boolean', default: false }, plain: { type: 'string' } } });
 const begun = performance.now();
 const sums = await compareAll({ seed: Number(values.seed), policies: Number(values.policies), operations: Number(values.operations), asked: values.asked.split(',').filter(Boolean) as AskedOp[], execRules: values.exec }, values.plain === undefined ? withDaemon : asPlainUser(Number(values.plain)));
 for (const one of sums.disagreements) console.log(shown(one));

@@ -2,7 +2,7 @@
 # Compiles seen.bpf.c and writes seen_program.h: the instructions, and where map descriptors belong. Needs clang and llvm; building does not.
 set -eu
 cd "$(dirname "$0")"
-CLANG=${CLANG:-clang-14} OBJCOPY=${OBJCOPY:-llvm-objcopy-14} READELF=${READELF:-llvm-readelf-14}
+CLANG=${CLANG:-clang-14} OBJCOPY=${OBJCOPY:-llvm-objcopy-14} READELF=${READELF:-llvm-readelf-14} OUT=${OUT:-seen_program.h}
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 # program NAME SECTION-PREFIX TRACEPOINT
@@ -29,4 +29,5 @@ program() {
   "$CLANG" -O2 -g0 -target bpf -I/usr/include/x86_64-linux-gnu -c seen.bpf.c -o "$dir/o"
   program seen_exit_plain raw_tracepoint sys_exit
   program seen_end_plain raw_tracepoint sched_process_exit
-} >seen_program.h
+} >"$dir/h"
+mv "$dir/h" "$OUT"

@@ -62,12 +62,16 @@ const status = (pid: number): string => {
     return '';
   }
 };
+/** Identity and confinement, as the kernel tells them. */
+const held = (of: string): readonly string[] => of.split('\n').filter((line) => /^(Uid|Gid|Groups|NoNewPrivs|Seccomp|CapPrm|CapEff|CapBnd|CapAmb):/.test(line));
 const digest = (path: string): string => createHash('sha256').update(readFileSync(path)).digest('hex');
 
 async function identity({ p, check }: Scene): Promise<void> {
   const up = await p.hub.up();
   const of = status(up.pid);
-  check.that('the hostile program runs as the data plane does: its uid, no groups, no capabilities, no new privileges', up.uid === p.identities.users.worker.uid && /^Groups:\s*$/m.test(of) && /^CapEff:\t0+$/m.test(of) && /^CapBnd:|^NoNewPrivs:\t1$/m.test(of), of);
+  check.that('the hostile program runs as the data plane does: its uid, no groups, no capabilities, no new privileges', up.uid === p.identities.users.worker.uid && /^Groups:\s*$/m.test(of) && /^CapEff:\t0+$/m.test(of) && /^NoNewPrivs:\t1$/m.test(of), of);
+  const honest = p.processes().find(({ name }) => name === 'worker:2');
+  check.that('the kernel holds it as it holds the honest worker beside it', honest !== undefined && held(of).length === 9 && held(of).join() === held(status(honest.pid)).join(), { hostile: held(of), honest: honest && held(status(honest.pid)) });
   const uids = Object.values(p.identities.users).map(({ uid }) => uid);
   check.that('no two services share an identity', new Set(uids).size === uids.length, uids);
 }
