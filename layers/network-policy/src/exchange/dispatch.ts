@@ -42,12 +42,12 @@ export interface Underway {
 export function dispatch(passing: PassingRequest, wire: Wire, held: Buffer | undefined, underway: Underway): void {
   const { core, place, checked } = passing;
   const headers = ['host', authority(place), ...checked.headers];
+  plainAnswer(passing, headers, wire);
   const inserted = insertInto(headers, passing, held || !checked.hasBody ? hashOf(held) : undefined);
   if ('verdict' in inserted) {
     underway.misplaced(inserted);
     return;
   }
-  plainAnswer(passing, headers, wire);
   if (wire instanceof UpgradeWire) {
     underway.started(dispatchWebSocket(core, passing, wire, headers, inserted.used, underway));
     return;
@@ -88,12 +88,12 @@ export function dispatch(passing: PassingRequest, wire: Wire, held: Buffer | und
   const again = (): void => {
     if (!underway.live()) return;
     const fresh = ['host', authority(place), ...checked.headers];
+    plainAnswer(passing, fresh, wire);
     const anew = insertInto(fresh, passing, hashOf(held));
     if ('verdict' in anew) {
       underway.misplaced(anew);
       return;
     }
-    plainAnswer(passing, fresh, wire);
     if (held) sayLength(fresh, checked, held);
     relay.mask(anew.used);
     underway.sentAgain();
@@ -153,14 +153,18 @@ function incoming(passing: PassingRequest, wire: Wire, head: AnswerHead): readon
   return out;
 }
 
+/** Ask for an answer in an encoding, in parts, or as a difference from an earlier one. */
+const formsOfAnswers = ['accept-encoding', 'grpc-accept-encoding', 'connect-accept-encoding', 'accept-charset', 'range', 'request-range', 'if-range', 'a-im'];
+
 /** What comes back is searched or read, so it must not come encoded, or only as it can be undone; and whole, since a value could come in parts of an answer. */
 function plainAnswer(passing: PassingRequest, headers: string[], wire: Wire): void {
-  if (readsAnswers(passing)) {
-    for (const name of ['accept-encoding', 'grpc-accept-encoding', 'connect-accept-encoding', 'accept-charset', 'range', 'request-range', 'if-range', 'a-im']) dropHeader(headers, name);
-    const accepted = wire instanceof UpgradeWire ? '' : undoable(valueOf(passing.checked.headers, 'accept-encoding'));
-    if (accepted !== '') headers.push('accept-encoding', accepted);
-  }
-  if (hasCredential(passing) || passing.asked.some(({ message }) => message.protocol === 'mcp')) for (const name of ['accept-encoding', 'grpc-accept-encoding', 'connect-accept-encoding']) dropHeader(headers, name);
+  const unencoded = hasCredential(passing) || passing.asked.some(({ message }) => message.protocol === 'mcp');
+  const read = readsAnswers(passing);
+  if (!unencoded && !read) return;
+  for (const name of formsOfAnswers) dropHeader(headers, name);
+  if (unencoded || wire instanceof UpgradeWire) return;
+  const accepted = undoable(valueOf(passing.checked.headers, 'accept-encoding'));
+  if (accepted !== '') headers.push('accept-encoding', accepted);
 }
 
 function dropHeader(headers: string[], name: string): void {

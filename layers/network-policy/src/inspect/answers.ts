@@ -24,13 +24,16 @@ const encodingsIn = (head: AnswerHead): string[] => encodingsOf(valuesOf(head.he
 
 /**
  * A service that echoes what it was sent would give the agent the credential that was put in: it is masked, as long as it was, in headers and bodies of every kind.
- * An answer whose encoding hides its bytes is refused where the host has a credential; requests to such a host ask for none.
+ * An answer whose encoding hides its bytes, or that is only a part, is refused where the host has a credential; requests to such a host ask for neither.
  */
 export const credentialMask: IncomingHook = {
   open: (passing, head) => {
     const { values: secrets } = passing.core;
     if (secrets.empty) return undefined;
     head.headers = secrets.maskFields(head.headers);
+    if (hasCredential(passing) && (head.status === 206 || head.status === 226 || /^multipart\/byteranges/i.test(headerOf(head, 'content-type')))) {
+      throw new Stopped(refusal(passing.core.config.version, 'proxy.answer-part', 'The answer is a part of one although all of it was asked for, so a credential in it could not be masked.', 'Ask the operator to look at this service.'), 'the answer is a part and cannot be searched for credentials', 502);
+    }
     if (encodingsIn(head).length > 0) {
       if (!hasCredential(passing)) return undefined;
       throw new Stopped(refusal(passing.core.config.version, 'proxy.answer-encoding', 'The answer is encoded although that was not asked for, so a credential in it could not be masked.', 'Ask the operator to look at this service.'), 'the answer is encoded and cannot be searched for credentials', 502);
@@ -46,9 +49,9 @@ export const credentialMask: IncomingHook = {
   },
 };
 
-/** Whether credentials are put into requests to this place. */
+/** Whether values of credentials are put into requests to this place: of AWS keys only the session token is. */
 export function hasCredential({ core, place }: Passing): boolean {
-  return core.config.credentials.some(({ host }) => host.toLowerCase() === place.name);
+  return core.config.credentials.some(({ host, sigv4 }) => host.toLowerCase() === place.name && (!sigv4 || sigv4.sessionToken !== undefined));
 }
 
 /** Of one answer, this much is searched for the record: bounded for streams that never end. */

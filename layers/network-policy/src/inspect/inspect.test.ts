@@ -184,6 +184,24 @@ test('a credential that the service echoes comes back masked, whatever pieces it
   assert.match(await send('GET', '/x', '', { authorization: `Bearer ${placeholder}` }), /proxy\.answer-encoding/);
 });
 
+test('a credential does not come back in parts: ranges are not asked for, and a part that comes all the same is refused', async () => {
+  answer = (req, res) => {
+    const page = `you sent ${String(req.headers.authorization)}`;
+    const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(String(req.headers['range'] ?? req.headers['request-range'])) ?? [];
+    if (from !== undefined && to !== undefined) res.writeHead(206, { 'content-range': `bytes ${from}-${to}/${page.length}` }).end(page.slice(Number(from), Number(to) + 1));
+    else res.end(page);
+  };
+  for (const name of ['range', 'request-range']) {
+    for (let i = 0; i < 40; i += 10) assert.match(await send('GET', '/x', '', { authorization: `Bearer ${placeholder}`, [name]: `bytes=${i}-${i + 9}`, 'if-range': '"v"', 'a-im': 'x' }), /you sent Bearer \*{25}$/);
+  }
+  assert.deepEqual(seen.map(({ headers }) => [headers['range'], headers['request-range'], headers['if-range'], headers['a-im']]), seen.map(() => [undefined, undefined, undefined, undefined]));
+  for (const [status, type] of [[206, 'text/plain'], [226, 'text/plain'], [200, 'multipart/byteranges; boundary=b']] as const) {
+    answer = (_req, res) => void res.writeHead(status, { 'content-type': type }).end(own.slice(0, 10));
+    const refused = await send('GET', '/x');
+    assert.ok(/^HTTP\/1\.1 502/.test(refused) && refused.includes('proxy.answer-part') && !refused.includes(own.slice(0, 10)), refused);
+  }
+});
+
 test('personal data in an answer passes, and is on record once, without the value', async () => {
   const mark = desk.audit.events.length;
   answer = (_req, res) => {

@@ -1,7 +1,7 @@
 /** A sandbox with credentials and inspection: what is bound to one place gets to no other, what may not leave does not, and a bomb harms nobody. */
 import { brotliDecompressSync, gunzipSync, inflateSync, zstdDecompressSync } from 'node:zlib';
 import type { Checks } from '../../../harness/checks.ts';
-import { fine, openCanary, type Canary } from '../canary.ts';
+import { fine, openCanary, type Arrived, type Canary } from '../canary.ts';
 import { doors, enter, openPolicyDesk } from '../desk.ts';
 import { converse } from '../http.ts';
 import type { Desk } from '../../../../layers/network-policy/src/testing/testing-egress.ts';
@@ -55,6 +55,37 @@ async function secrets(check: Checks, desk: Desk, canary: Canary): Promise<void>
   canary.answer = plainly;
 }
 
+/** An origin that sends back what it was sent, as much of it as is asked for. */
+function inParts({ headers }: Arrived): string {
+  const page = headers.join('\n');
+  const [, from, to] = /^(?:request-)?range: *bytes=(\d+)-(\d+)$/im.exec(page) ?? [];
+  if (from === undefined || to === undefined) return `HTTP/1.1 200 OK\r\ncontent-length: ${page.length}\r\n\r\n${page}`;
+  const part = page.slice(Number(from), Number(to) + 1);
+  return `HTTP/1.1 206 Partial Content\r\ncontent-range: bytes ${from}-${to}/${page.length}\r\ncontent-length: ${part.length}\r\n\r\n${part}`;
+}
+
+async function parts(check: Checks, desk: Desk, canary: Canary): Promise<void> {
+  const plainly = canary.answer;
+  const bodyOf = (answer: string): string => answer.slice(answer.indexOf('\r\n\r\n') + 4);
+  const pieces = (name: string): readonly string[] => Array.from({ length: 40 }, (_, i) => `${name}: bytes=${i * 10}-${i * 10 + 9}`);
+  const asked = pieces('Range').map((range) => bodyOf(inParts({ line: '', host: '', body: '', headers: [`x-api-key: ${real}`, range] })));
+  check.that('control: the parts of what is echoed show it', asked.join('').includes(real), asked);
+  canary.answer = inParts;
+  for (const name of ['Range', 'Request-Range']) {
+    const answers: string[] = [];
+    for (const range of pieces(name)) {
+      const socket = await enter(desk, 'captured', 'keys.test', canary.port);
+      answers.push(socket ? bodyOf(await converse(socket, Buffer.from(`GET /v1/x HTTP/1.1\r\nHost: keys.test\r\nX-Api-Key: ${placeholder}\r\n${range}\r\n\r\n`), 1)) : 'no way in');
+    }
+    check.that(`a credential that comes back in parts that ${name} asks for: no part is`, new Set(answers).size === 1 && !answers.join('').includes(real) && !answers[0]?.includes(real.slice(0, 8)), answers.slice(0, 3));
+  }
+  canary.answer = () => `HTTP/1.1 206 Partial Content\r\ncontent-range: bytes 0-9/32\r\ncontent-length: 10\r\n\r\n${real.slice(0, 10)}`;
+  const socket = await enter(desk, 'captured', 'keys.test', canary.port);
+  const unasked = socket ? await converse(socket, Buffer.from(`GET /v1/x HTTP/1.1\r\nHost: keys.test\r\nX-Api-Key: ${placeholder}\r\n\r\n`), 1) : real;
+  check.that('a part of an answer that nobody asked for is not delivered', /^HTTP\/1\.1 502/.test(unasked) && !unasked.includes(real.slice(0, 10)), unasked);
+  canary.answer = plainly;
+}
+
 async function explosions(check: Checks, desk: Desk, canary: Canary): Promise<void> {
   for (const { name, bytes, expect } of bombs) {
     const from = canary.requests.length;
@@ -81,6 +112,7 @@ export async function keeperAttacks(check: Checks): Promise<void> {
   try {
     check.section('the way out: credentials out of their place, and what hides a value');
     await secrets(check, desk, canary);
+    await parts(check, desk, canary);
     check.section('the way out: bombs');
     await explosions(check, desk, canary);
   } finally {
