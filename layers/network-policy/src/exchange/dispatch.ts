@@ -11,6 +11,7 @@ import { AnswerGate } from '../inspect/answer-gate.ts';
 import { readsAnswers, valueOf } from '../inspect/answer-plan.ts';
 import { hasCredential, headerOf } from '../inspect/answers.ts';
 import { undoable } from '../inspect/content-decoder.ts';
+import { searchedTrailers } from '../inspect/request-trailers.ts';
 import { authority } from '../judge/judge.ts';
 import { OutgoingBody } from '../body/outgoing-body.ts';
 import type { PassingRequest } from './passing.ts';
@@ -68,7 +69,7 @@ export function dispatch(passing: PassingRequest, wire: Wire, held: Buffer | und
   const gate = readsAnswers(passing) || !core.values.empty ? new AnswerGate(passing, relay, underway.live, (withdraw) => wire.onHalfClose?.(withdraw)) : relay;
   const { name, port, tls } = place;
   const { version } = wire;
-  const send = (out: readonly string[], handler: Relay | AnswerGate | RenewingHandler): void => core.ports.upstreams.send({ host: name, port, tls, version, path: checked.target, method: checked.method, headers: out, body, trailers: () => safeTrailers(wire.trailers()) }, handler);
+  const send = (out: readonly string[], handler: Relay | AnswerGate | RenewingHandler): void => core.ports.upstreams.send({ host: name, port, tls, version, path: checked.target, method: checked.method, headers: out, body, trailers: () => searchedTrailers(passing, safeTrailers(wire.trailers())) }, handler);
   const whenFewer = (handler: Relay | AnswerGate | RenewingHandler): void => {
     const forget = core.stalled.whenFewer(() => {
       if (!underway.live()) return;

@@ -115,6 +115,29 @@ test('a stream is decided, rebuilt, sent over HTTP/2 and recorded; trailers go b
   assert.equal(event?.data?.['path'], '/x');
 });
 
+test('what must not leave in a header does not leave behind a body either: the request is stopped, no value is told', async () => {
+  seen = [];
+  const card = '4111 1111 1111 1111';
+  const rows: readonly (readonly [string, string])[] = [
+    [secret, 'inspection.scanForPII'], [Buffer.from(secret).toString('base64'), 'inspection.scanForPII'], ['nemo-placeholder-42', 'inspection.scanForPII'], [card, 'inspection.actions.credit-card'],
+    [Buffer.from(`the card is ${card}, thank you`).toString('base64'), 'inspection.actions.credit-card'], ['536-22-8145', 'inspection.actions.us-ssn'], ['DE89370400440532013000', 'inspection.actions.iban'], ['ghp_16C7e42F292c6912E7710c838347Ae178B4a', 'inspection.actions.secret'],
+  ];
+  for (const type of ['application/json', 'application/octet-stream']) {
+    for (const [value, rule] of rows) {
+      const stream = session.request({ ':method': 'POST', ':path': '/x', 'content-type': type }, { waitForTrailers: true });
+      stream.on('wantTrailers', () => stream.sendTrailers({ 'x-after': value }));
+      const answer = answerOf(stream);
+      stream.end('[]');
+      const { status, headers, body } = await answer;
+      assert.deepEqual([status, headers['x-nemoclaw-rule']], [403, rule], `${type} ${value}`);
+      assert.match(body, /stands in a trailer/);
+      assert.ok(!`${body} ${JSON.stringify(desk.audit.events)}`.includes(value), value);
+    }
+  }
+  assert.deepEqual(seen, [], 'for the other side no request ended');
+  assert.equal((await ask(session, { ':path': '/ok' })).status, 200, 'the connection goes on');
+});
+
 test('a denied stream is answered with the rule, and the others on its connection go on', async () => {
   const [denied, allowed] = await Promise.all([ask(session, { ':path': '/admin' }), ask(session, { ':path': '/ok' })]);
   assert.equal(denied.status, 403);

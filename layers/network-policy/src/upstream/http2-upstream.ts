@@ -217,7 +217,12 @@ function carry(stream: ClientHttp2Stream, request: Http2Request, handler: Dispat
   const { body } = request;
   if (body === null) return;
   stream.once('wantTrailers', () => {
-    if (!stream.closed && !stream.destroyed) stream.sendTrailers(grouped(request.trailers()));
+    if (stream.closed || stream.destroyed) return;
+    try {
+      stream.sendTrailers(grouped(request.trailers()));
+    } catch (error) {
+      controller.abort(error instanceof Error ? error : new Error('the trailers could not be sent'));
+    }
   });
   if (Buffer.isBuffer(body)) stream.end(body);
   else {
