@@ -186,7 +186,7 @@ test('nothing is left behind: mounts, control groups, network namespaces, proces
   const t = sandbox(workspaceSpec, { uid });
   await t.sh('(setsid sleep 1000 &) ; (setsid sh -c "trap \'\' TERM HUP; sleep 1000" &); exit 3');
   // Of others what ends between two looks is gone in the next one; what is left behind stays.
-  for (let i = 0; i < 20 && left().length > 0; i += 1) await new Promise((resolve) => setTimeout(resolve, 100));
+  for (let i = 0; i < 600 && left().length > 0; i += 1) await new Promise((resolve) => setTimeout(resolve, 100));
   assert.deepEqual(left(), []);
   const alive = readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && ownerOf(pid) === uid);
   assert.deepEqual(alive, []);

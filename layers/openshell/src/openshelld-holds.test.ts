@@ -27,12 +27,8 @@ describe('held system calls', { skip: process.getuid?.() === 0 ? false : 'needs 
     return out.stdout.trim();
   };
   /** Starts code that will wait; returns the hold and a promise of what the code prints. */
-  const held = async (code: string, path: string): Promise<{ hold: SyscallHold; out: Promise<string> }> => {
-    const seen = new Set(gateway.news.filter((m): m is Extract<FromOpenshelld, { t: 'hold' }> => m.t === 'hold').map((m) => m.hold.holdId));
-    const out = gateway.run('h', id(), python(code)).then((o) => (o.signal ?? '') + o.stdout.trim() + o.stderr);
-    const message = await gateway.saw('hold', (m) => !seen.has(m.hold.holdId) && m.hold.path === path);
-    return { hold: message.hold, out };
-  };
+  const held = (code: string, path: string): ReturnType<typeof gateway.held<string>> =>
+    gateway.held(() => gateway.run('h', id(), python(code)).then((o) => (o.signal ?? '') + o.stdout.trim() + o.stderr), (hold) => hold.path === path);
   const answer = (hold: SyscallHold, verdict: 'allow' | 'deny'): Promise<unknown> => gateway.call('answerHold', 'h', hold.holdId, verdict);
 
   before(async () => {
@@ -210,11 +206,11 @@ print('all', n>10)`));
     const code = `import threading\nfor i in range(90): open(f'prod/n{i}','w').close()\nr=[]\ndef t(i):\n    r.append(e(lambda: os.unlink(f'prod/n{i}')))\n    if len(r)==26: open('ok/full','w').close()\nts=[threading.Thread(target=t,args=(i,)) for i in range(90)]\n[x.start() for x in ts]; [x.join() for x in ts]\nprint(r.count('EPERM'))`;
     const out = gateway.run('h', id(), python(code));
     const waiting = (): Set<string> => new Set(gateway.news.flatMap((m) => (m.t === 'hold' && m.hold.path.startsWith('/workspace/prod/n') ? [m.hold.holdId] : [])));
-    for (const end = Date.now() + 8000; (waiting().size < 64 || !existsSync(join(folder, 'ok/full'))) && Date.now() < end; ) await new Promise((resolve) => setTimeout(resolve, 20));
+    for (const end = Date.now() + 60_000; (waiting().size < 64 || !existsSync(join(folder, 'ok/full'))) && Date.now() < end; ) await new Promise((resolve) => setTimeout(resolve, 20));
     const before = gateway.news.length;
     await instance.killDaemon();
     const told = (): Set<string> => new Set(gateway.news.slice(before).flatMap((m) => (m.t === 'hold' ? [m.hold.holdId] : m.t === 'inventory' ? m.holds.map((h) => h.holdId) : [])));
-    for (const end = Date.now() + 8000; told().size < 64 && Date.now() < end; ) await new Promise((resolve) => setTimeout(resolve, 20));
+    for (const end = Date.now() + 60_000; told().size < 64 && Date.now() < end; ) await new Promise((resolve) => setTimeout(resolve, 20));
     assert.deepEqual([...told()].sort(), [...waiting()].sort());
     assert.equal(told().size, 64);
     for (const holdId of told()) await gateway.call('answerHold', 'h', holdId, 'deny');
@@ -224,8 +220,9 @@ print('all', n>10)`));
 
   it('tells when the waiting agent is gone', async () => {
     const options = { argv: python(`os.unlink('prod/b')`), env: ['PATH=/usr/bin'], cwd: '/', tty: null };
+    const asked = gateway.newHold((one) => one.path === '/workspace/prod/b');
     await gateway.call('exec', 'h', 'gone', options);
-    const { hold } = await gateway.saw('hold', (m) => m.hold.sandbox === 'h' && m.hold.path === '/workspace/prod/b');
+    const hold = await asked;
     await gateway.call('execSignal', 'h', 'gone', 9);
     await gateway.saw('exec.exited', (m) => m.execId === 'gone');
     await gateway.saw('hold.ended', (m) => m.holdId === hold.holdId && m.outcome === 'agent-gone');
@@ -269,7 +266,7 @@ describe('too many questions', { skip: process.getuid?.() === 0 ? false : 'needs
       await gateway.call('destroy', 'many');
       const told = (verdict: string): (FromOpenshelld & { t: 'event' })['event'][] => ledger.news.flatMap((m) => (m.t === 'event' && m.event.sandbox === 'many' && m.event.verdict === verdict ? [m.event] : []));
       const counted = (): number => told('deny').reduce((sum, event) => sum + (/denied at once/.test(event.message) ? Number(event.data?.['count']) : 0), 0);
-      for (const end = Date.now() + 20_000; told('escalate').length + counted() < 300 && Date.now() < end; ) await new Promise((resolve) => setTimeout(resolve, 20));
+      for (const end = Date.now() + 60_000; told('escalate').length + counted() < 300 && Date.now() < end; ) await new Promise((resolve) => setTimeout(resolve, 20));
       assert.equal(told('escalate').length + counted(), 300);
       assert.ok(counted() > 0 && told('escalate').length >= 50, `${told('escalate').length} asked`);
       assert.ok(existsSync(join(workspace.path, 'prod/b')));
@@ -295,7 +292,7 @@ describe('the deadline of a held call', { skip: process.getuid?.() === 0 ? false
       process.kill(daemon, 'SIGSTOP');
       try {
         const said = join(workspace.path, 'said');
-        for (const end = Date.now() + 8000; (!existsSync(said) || statSync(said).size === 0) && Date.now() < end; ) await new Promise((resolve) => setTimeout(resolve, 20));
+        for (const end = Date.now() + 60_000; (!existsSync(said) || statSync(said).size === 0) && Date.now() < end; ) await new Promise((resolve) => setTimeout(resolve, 20));
         assert.equal(readFileSync(said, 'utf8'), 'EPERM');
         assert.ok(existsSync(join(workspace.path, 'prod/a')));
       } finally {

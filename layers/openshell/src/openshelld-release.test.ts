@@ -102,7 +102,7 @@ void describe('workspaces are checked when they are given back', root, () => {
     const folder = await instance.workspace('failing');
     const plan = instance.plan(spec, (p) => ({ ...p, view: [...p.view, { do: 'link', path: '/no/such/parent', to: 'x' }] }));
     await assert.rejects(gateway.call('create', 'failing', plan, folder.id, ''), { code: 'view' });
-    for (let i = 0; i < 200 && manifests().includes('failing.json'); i++) await new Promise((next) => setTimeout(next, 25));
+    for (let i = 0; i < 2400 && manifests().includes('failing.json'); i++) await new Promise((next) => setTimeout(next, 25));
     assert.deepEqual(readdirSync(folder.path), []);
     assert.ok(!manifests().includes('failing.json'));
   });

@@ -94,17 +94,23 @@ describe('sandboxes through openshelld', { skip: process.getuid?.() === 0 ? fals
   it('freezes and thaws', async () => {
     const clock = join(folder.path, 'clock');
     await gateway.call('exec', 'one', 'ticker', { argv: ['/bin/sh', '-c', 'while :; do echo x >> /workspace/clock; sleep 0.01; done'], env: ['PATH=/usr/bin'], cwd: '/', tty: null });
-    const grows = async (): Promise<boolean> => {
-      const size = existsSync(clock) ? statSync(clock).size : 0;
-      await new Promise((resolve) => setTimeout(resolve, 250));
-      return (existsSync(clock) ? statSync(clock).size : 0) > size;
+    const size = (): number => (existsSync(clock) ? statSync(clock).size : 0);
+    const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+    const grows = async (): Promise<void> => {
+      const before = size();
+      for (let tries = 0; size() === before; tries += 1) {
+        assert.ok(tries < 6000, 'it stands still');
+        await pause(10);
+      }
     };
-    assert.equal(await grows(), true);
+    await grows();
     await gateway.call('freeze', 'one', true);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    assert.equal(await grows(), false);
+    await pause(50);
+    const frozen = size();
+    await pause(250);
+    assert.equal(size(), frozen);
     await gateway.call('freeze', 'one', false);
-    assert.equal(await grows(), true);
+    await grows();
     await gateway.call('execSignal', 'one', 'ticker', 9);
     await gateway.saw('exec.exited', (m) => m.execId === 'ticker');
   });
@@ -116,7 +122,7 @@ describe('sandboxes through openshelld', { skip: process.getuid?.() === 0 ? fals
     assert.equal(out.stderr, '');
     assert.equal(out.code, 0);
     let counted = 0;
-    for (const deadline = Date.now() + 5000; counted < 500 && Date.now() < deadline; await new Promise((resolve) => setTimeout(resolve, 50))) {
+    for (const deadline = Date.now() + 60_000; counted < 500 && Date.now() < deadline; await new Promise((resolve) => setTimeout(resolve, 50))) {
       counted = 0;
       for (const m of ledger.news) {
         const event = (m as unknown as { event?: { layer: string; sandbox: string; data?: { syscall: string; count: number } } }).event;
@@ -139,11 +145,12 @@ describe('sandboxes through openshelld', { skip: process.getuid?.() === 0 ? fals
   });
 
   it('outlives kill -9 of openshelld: the agent runs on, its output is read on', async () => {
-    const options = { argv: ['/bin/sh', '-c', 'for i in 1 2 3 4 5 6 7 8 9 10; do echo $i >> /workspace/steps; sleep 0.1; done; exit 9'], env: ['PATH=/usr/bin'], cwd: '/', tty: null };
+    const options = { argv: ['/bin/sh', '-c', 'for i in 1 2 3 4 5; do echo $i >> /workspace/steps; done; until [ -e /workspace/on ]; do sleep 0.02; done; for i in 6 7 8 9 10; do echo $i >> /workspace/steps; done; exit 9'], env: ['PATH=/usr/bin'], cwd: '/', tty: null };
     await gateway.call('exec', 'one', 'steps', options);
     await instance.killDaemon();
     const inventory = await gateway.saw('inventory', (m) => m.sandboxes.some((s) => s.sandbox === 'one' && s.execs.includes('steps')));
     assert.equal(inventory.sandboxes.find((s) => s.sandbox === 'one')?.init, created.init);
+    writeFileSync(join(folder.path, 'on'), '');
     assert.equal((await gateway.saw('exec.exited', (m) => m.execId === 'steps')).code, 9);
     assert.equal(readFileSync(join(folder.path, 'steps'), 'utf8').split('\n').length, 11);
     assert.equal((await gateway.run('one', 'after', ['/bin/echo', 'alive'])).stdout, 'alive\n');
@@ -203,7 +210,7 @@ describe('sandboxes through openshelld', { skip: process.getuid?.() === 0 ? fals
       const shim = Number(readFileSync(`/proc/${made.init}/status`, 'utf8').match(/^PPid:\t(\d+)$/m)?.[1]);
       process.kill(victim === 'init' ? made.init : shim, 'SIGKILL');
       await gateway.saw('sandbox.gone', (m) => m.sandbox === `victim-${victim}`);
-      for (const deadline = Date.now() + 3000; existsSync(`/proc/${made.init}`) && Date.now() < deadline; ) await new Promise((resolve) => setTimeout(resolve, 20));
+      for (const deadline = Date.now() + 60_000; existsSync(`/proc/${made.init}`) && Date.now() < deadline; ) await new Promise((resolve) => setTimeout(resolve, 20));
       assert.ok(!existsSync(`/proc/${made.init}`));
       for (const path of instance.leftovers()) assert.ok(!readdirSync(path).includes(`victim-${victim}`), `${path} is left`);
     }

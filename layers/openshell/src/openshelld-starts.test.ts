@@ -25,14 +25,8 @@ describe('programs that a person decides on', { skip }, () => {
     const out = await gateway.run(sandbox, id(), ['/bin/sh', '-c', script]);
     return `${out.signal ?? ''}${out.stdout}${out.stderr}`.trim();
   };
-  const holds = (): Set<string> => new Set(gateway.news.flatMap((m) => (m.t === 'hold' ? [m.hold.holdId] : [])));
   /** Starts a script that will wait; `out` is all it says. */
-  const held = async (script: string, path: string, sandbox = 's'): Promise<{ hold: SyscallHold; out: Promise<string> }> => {
-    const seen = holds();
-    const out = sh(script, sandbox);
-    const message = await gateway.saw('hold', (m) => !seen.has(m.hold.holdId) && m.hold.path === path && m.hold.sandbox === sandbox);
-    return { hold: message.hold, out };
-  };
+  const held = (script: string, path: string, sandbox = 's'): ReturnType<typeof gateway.held<string>> => gateway.held(() => sh(script, sandbox), (hold) => hold.path === path && hold.sandbox === sandbox);
   const answer = (hold: SyscallHold, verdict: 'allow' | 'deny'): Promise<unknown> => gateway.call('answerHold', hold.sandbox, hold.holdId, verdict);
   const ended = (hold: SyscallHold): Promise<Extract<FromOpenshelld, { t: 'hold.ended' }>> => gateway.saw('hold.ended', (m) => m.holdId === hold.holdId);
 
@@ -62,7 +56,7 @@ describe('programs that a person decides on', { skip }, () => {
     assert.match(hold.exe, /sh$/);
     assert.equal(await sh('/workspace/other/run on; date > /dev/null'), 'ran on');
     // The host's own start of the same file meets no question.
-    assert.equal(spawnSync(program, ['6'], { encoding: 'utf8', timeout: 5000 }).stdout, '6: 2 3\n');
+    assert.equal(spawnSync(program, ['6'], { encoding: 'utf8', timeout: 60_000 }).stdout, '6: 2 3\n');
     assert.deepEqual(await answer(hold, 'allow'), { outcome: 'performed', errno: 0 });
     assert.equal(await out, '6: 2 3');
     assert.equal((await ended(hold)).outcome, 'performed');
@@ -92,12 +86,10 @@ describe('programs that a person decides on', { skip }, () => {
       await answer(hold, 'deny');
       assert.doesNotMatch(await out, /2 3|^ran|^6$/m, script);
     }
-    const seen = holds();
-    const direct = gateway.run('s', id(), [program, '6']);
-    const { hold } = await gateway.saw('hold', (m) => !seen.has(m.hold.holdId) && m.hold.path === program);
+    const { hold, out } = await gateway.held(() => gateway.run('s', id(), [program, '6']), ({ path }) => path === program);
     assert.equal(await sh('echo others start'), 'others start');
     await answer(hold, 'allow');
-    assert.equal((await direct).stdout, '6: 2 3\n');
+    assert.equal((await out).stdout, '6: 2 3\n');
   });
 
   it('gives the agent no mounts of its own, on which nothing would be asked', async () => {
@@ -124,8 +116,9 @@ describe('programs that a person decides on', { skip }, () => {
 
   it('keeps its question through kill -9 of openshelld', async () => {
     // Answered as started before the daemon goes: a request on its way would end with it.
+    const asked = gateway.newHold(({ path }) => path === program);
     await gateway.call('exec', 's', 'kept', { argv: ['/bin/sh', '-c', `${program} 6 > /workspace/kept 2>&1`], env: ['PATH=/usr/bin:/bin'], cwd: '/', tty: null });
-    const { hold } = await gateway.saw('hold', (m) => m.hold.path === program && !gateway.news.some((e) => e.t === 'hold.ended' && e.holdId === m.hold.holdId));
+    const hold = await asked;
     await instance.killDaemon();
     const inventory = await gateway.saw('inventory', (m) => m.holds.some((h) => h.holdId === hold.holdId));
     assert.deepEqual(inventory.holds.find((h) => h.holdId === hold.holdId), hold);
@@ -138,8 +131,9 @@ describe('programs that a person decides on', { skip }, () => {
   });
 
   it('asks no more when the agent is gone', async () => {
+    const asked = gateway.newHold(({ path }) => path === program);
     await gateway.call('exec', 's', 'gone', { argv: ['/bin/sh', '-c', `${program} 6; true`], env: ['PATH=/usr/bin'], cwd: '/', tty: null });
-    const { hold } = await gateway.saw('hold', (m) => m.hold.path === program && !gateway.news.some((e) => e.t === 'hold.ended' && e.holdId === m.hold.holdId));
+    const hold = await asked;
     await gateway.call('execSignal', 's', 'gone', 9);
     assert.equal((await ended(hold)).outcome, 'agent-gone');
   });
@@ -154,14 +148,13 @@ describe('programs that a person decides on', { skip }, () => {
     for (let n = 0; n < 5; n++) {
       const name = `kill${n}`;
       const { init } = (await gateway.call('create', name, plan(instance), registration, 'worker:1')) as CreateResult;
-      const seen = holds();
       void gateway.run(name, id(), ['/bin/sh', '-c', script(n)]).catch(() => undefined);
-      await gateway.saw('hold', (m) => !seen.has(m.hold.holdId) && m.hold.sandbox === name);
+      await gateway.saw('hold', (m) => m.hold.sandbox === name);
       const shim = Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${init}/status`, 'utf8'))?.[1]);
       assert.equal(readFileSync(`/proc/${shim}/comm`, 'utf8').trim(), 'openshell-shim');
       process.kill(shim, 'SIGKILL');
       await gateway.saw('sandbox.gone', (m) => m.sandbox === name);
-      for (const end = Date.now() + 5000; running(init) && Date.now() < end; ) await new Promise((resolve) => setTimeout(resolve, 10));
+      for (const end = Date.now() + 60_000; running(init) && Date.now() < end; ) await new Promise((resolve) => setTimeout(resolve, 10));
       assert.ok(!running(init));
       assert.ok(!existsSync(join(folder, `ran${n}`)) && !(existsSync(join(folder, `ran${n}.tmp`)) && statSync(join(folder, `ran${n}.tmp`)).size > 0), 'the program ran');
       rmSync(join(folder, `ran${n}.tmp`), { force: true });
@@ -171,9 +164,8 @@ describe('programs that a person decides on', { skip }, () => {
 
   it('tells and lets go on under a policy that only watches', async () => {
     await gateway.call('create', 'watch', plan(instance, `${spec}, mode: monitor`), registration, 'worker:1');
-    const before = holds().size;
     assert.equal(await sh('factor 6', 'watch'), '6: 2 3');
-    assert.equal(holds().size, before);
+    assert.ok(!gateway.news.some((m) => m.t === 'hold' && m.hold.sandbox === 'watch'));
     await gateway.call('destroy', 'watch');
   });
 });
@@ -190,7 +182,7 @@ describe('the deadline of a start', { skip }, () => {
       process.kill(instance.daemonPid, 'SIGSTOP');
       try {
         const said = join(workspace.path, 'code');
-        for (const end = Date.now() + 10_000; (!existsSync(said) || statSync(said).size === 0) && Date.now() < end; ) await new Promise((resolve) => setTimeout(resolve, 20));
+        for (const end = Date.now() + 60_000; (!existsSync(said) || statSync(said).size === 0) && Date.now() < end; ) await new Promise((resolve) => setTimeout(resolve, 20));
         assert.equal(readFileSync(said, 'utf8').trim(), '126');
         assert.equal(readFileSync(join(workspace.path, 'out'), 'utf8'), '');
       } finally {

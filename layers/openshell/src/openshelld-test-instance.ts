@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { decodeRegisterReply, encodeRegister, loadSandboxPolicy } from '@nemoclaw/contract';
-import type { FromOpenshelld, LaunchPlan, RegisterReply } from '@nemoclaw/contract';
+import type { FromOpenshelld, LaunchPlan, RegisterReply, SyscallHold } from '@nemoclaw/contract';
 import { readHostFacts } from './host-facts.ts';
 import { nativePaths } from './native.ts';
 import { planFor } from './plan-for.ts';
@@ -53,13 +53,26 @@ export class TestService {
   }
 
   /** Resolves with the first message that matches, past or future. */
-  async saw<T extends FromOpenshelld['t']>(t: T, matches: (message: Extract<FromOpenshelld, { t: T }>) => boolean = () => true, ms = 30_000): Promise<Extract<FromOpenshelld, { t: T }>> {
+  async saw<T extends FromOpenshelld['t']>(t: T, matches: (message: Extract<FromOpenshelld, { t: T }>) => boolean = () => true, ms = 60_000): Promise<Extract<FromOpenshelld, { t: T }>> {
     return this.#until(() => this.news.find((m): m is Extract<FromOpenshelld, { t: T }> => m.t === t && matches(m as Extract<FromOpenshelld, { t: T }>)), `${this.name}: ${t}`, ms);
+  }
+
+  /** The first question that matches of those that come after this call. */
+  async newHold(matches: (hold: SyscallHold) => boolean = () => true): Promise<SyscallHold> {
+    const old = new Set(this.news.flatMap((m) => (m.t === 'hold' ? [m.hold.holdId] : [])));
+    return (await this.saw('hold', (m) => !old.has(m.hold.holdId) && matches(m.hold))).hold;
+  }
+
+  /** The question that `start` leads to, and how `start` ends. Rejects where it ends without one. */
+  async held<T>(start: () => Promise<T>, matches: (hold: SyscallHold) => boolean): Promise<{ readonly hold: SyscallHold; readonly out: Promise<T> }> {
+    const asked = this.newHold(matches);
+    const out = start();
+    return { hold: await Promise.race([asked, out.then((said) => Promise.reject(new Error(`not held: ${String(said)}`)))]), out };
   }
 
   /** `after`: only what came after so many lines. */
   async heard(peer: string, line: string, after = 0): Promise<void> {
-    await this.#until(() => this.lines.slice(after).find((l) => l.peer === peer && l.line.includes(line)), `${this.name}: ${line} from ${peer}`, 30_000);
+    await this.#until(() => this.lines.slice(after).find((l) => l.peer === peer && l.line.includes(line)), `${this.name}: ${line} from ${peer}`, 60_000);
   }
 
   async order(order: WithoutId<HubOrder>): Promise<unknown> {
@@ -89,7 +102,7 @@ export class TestService {
     const timer = setTimeout(() => {
       late = true;
       for (const wake of this.#changed.splice(0)) wake();
-    }, ms * patience);
+    }, ms * patience).unref();
     try {
       for (;;) {
         const found = find();
@@ -188,7 +201,7 @@ export class TestInstance {
     const timer = setTimeout(() => {
       late = true;
       for (const wake of this.#arrived.splice(0)) wake();
-    }, 15_000 * patience);
+    }, 60_000 * patience);
     try {
       for (;;) {
         const found = this.#services.findLast((s) => s.name === name);
@@ -285,7 +298,7 @@ export class TestInstance {
     const late = setTimeout(() => {
       this.#supervisor?.kill('SIGKILL');
       for (const child of children) if (existsSync(`/proc/${child.pid}`)) process.kill(child.pid, 'SIGKILL');
-    }, 20_000 * patience);
+    }, 60_000 * patience);
     const code = await this.#exit;
     clearTimeout(late);
     await new Promise((resolve) => this.#server.close(resolve));

@@ -4,7 +4,7 @@ import { chmodSync, lchownSync, mkdirSync, mkdtempSync, symlinkSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before } from 'node:test';
-import type { LayerDiff } from '@nemoclaw/contract';
+import type { LaunchPlan, LayerDiff } from '@nemoclaw/contract';
 import { TestInstance, testUids, type TestService } from './openshelld-test-instance.ts';
 
 /** To be called in a `describe`: starts an instance before its tests and stops it after them; `take` gets it. */
@@ -58,7 +58,14 @@ export class LayerWork {
 
   /** `more`: parts of the policy, e.g. `, resources: { maxDisk: 8Mi }`. */
   async start(more = ''): Promise<void> {
-    const plan = this.#instance.plan(`isolation: { network: none, filesystem: workspace, syscalls: standard }, filesystem: { overlay: true }${more}`);
+    await this.launch(this.plan(more));
+  }
+
+  plan(more = ''): LaunchPlan {
+    return this.#instance.plan(`isolation: { network: none, filesystem: workspace, syscalls: standard }, filesystem: { overlay: true }${more}`);
+  }
+
+  async launch(plan: LaunchPlan): Promise<void> {
     this.init = ((await this.#gateway.call('create', this.id, plan, this.#registration, '')) as { readonly init: number }).init;
   }
 

@@ -87,10 +87,12 @@ async function run(order: Extract<HubOrder, { op: 'run' }>): Promise<unknown> {
     master.on('data', (data) => {
       text += data.toString();
     });
+    // It comes to its end when the last of the sandbox has closed the terminal.
     master.on('error', () => master.destroy());
+    const closed = new Promise((resolve) => master.once('close', resolve));
     if (order.stdin !== '') master.write(order.stdin);
     const end = await ended;
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await closed;
     return { ...end, stdout: text, stderr: '', pid: started.pid, fds: started.fds.length };
   }
   const stdin = new Socket({ fd: started.fds[0] ?? -1, readable: false, writable: true });

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { uptime } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { loadSandboxPolicy, type CreateResult, type FromOpenshelld, type SyscallHold } from '@nemoclaw/contract';
+import { loadSandboxPolicy, type CreateResult, type SyscallHold } from '@nemoclaw/contract';
 import { planFor, readHostFacts } from '@nemoclaw/openshell';
 import { TestInstance, type TestService } from '../../../layers/openshell/src/openshelld-test-instance.ts';
 
@@ -20,12 +20,7 @@ describe('tier A through the deaths of its parts', { timeout: 1_200_000 }, () =>
   let next = 0;
   const id = (): string => `x${(next += 1)}`;
   const start = (code: string): Promise<string> => gateway.run('h', id(), python(code)).then((o) => (o.signal ?? '') + o.stdout.trim() + o.stderr);
-  const held = async (code: string, path: string): Promise<{ hold: SyscallHold; out: Promise<string> }> => {
-    const seen = new Set(gateway.news.filter((m): m is Extract<FromOpenshelld, { t: 'hold' }> => m.t === 'hold').map((m) => m.hold.holdId));
-    const out = start(code);
-    const message = await gateway.saw('hold', (m) => !seen.has(m.hold.holdId) && m.hold.path === path, 30_000);
-    return { hold: message.hold, out };
-  };
+  const held = (code: string, path: string): ReturnType<typeof gateway.held<string>> => gateway.held(() => start(code), (hold) => hold.path === path);
   const answer = (hold: SyscallHold, verdict: 'allow' | 'deny'): Promise<unknown> => gateway.call('answerHold', 'h', hold.holdId, verdict);
 
   before(async () => {
@@ -62,7 +57,7 @@ describe('tier A through the deaths of its parts', { timeout: 1_200_000 }, () =>
     const many = start(`r = set()\nfor i in range(3000):\n    r.add(e(lambda: os.close(os.open('.envrc', os.O_CREAT | os.O_WRONLY)))); time.sleep(0.002)\nprint(sorted(r))`);
     const { hold, out } = await held(`print(e(lambda: os.unlink('prod/c')))`, '/workspace/prod/c');
     await instance.killDaemon();
-    const inventory = await gateway.saw('inventory', (m) => m.holds.some((h) => h.holdId === hold.holdId), 30_000);
+    const inventory = await gateway.saw('inventory', (m) => m.holds.some((h) => h.holdId === hold.holdId));
     assert.deepEqual(inventory.holds.find((h) => h.holdId === hold.holdId), hold);
     assert.ok(existsSync(join(folder, 'prod/c')));
     assert.deepEqual(await answer(hold, 'allow'), { outcome: 'performed', errno: 0 });
@@ -97,7 +92,7 @@ if pid == 0:
     os.unlink('prod/f'); os._exit(0)
 time.sleep(1); os.kill(pid, signal.SIGKILL); print(os.waitpid(pid, 0)[1])`;
     const { hold, out } = await held(code, '/workspace/prod/f');
-    const ended = await gateway.saw('hold.ended', (m) => m.holdId === hold.holdId, 30_000);
+    const ended = await gateway.saw('hold.ended', (m) => m.holdId === hold.holdId);
     assert.equal(ended.outcome, 'agent-gone');
     assert.equal(await out, '9');
     const late = await held(`print(e(lambda: os.unlink('prod/g')))`, '/workspace/prod/g');
@@ -116,11 +111,8 @@ time.sleep(1); os.kill(pid, signal.SIGKILL); print(os.waitpid(pid, 0)[1])`;
     const begun = { wall: Date.now(), passed: performance.now() };
     const set = (ahead: number): void => void execFileSync('date', ['-s', `@${Math.round((begun.wall + performance.now() - begun.passed) / 1000) + ahead}`]);
     const day = 86_400;
-    const delayed = async (sandbox: string, name: string): Promise<{ hold: SyscallHold; out: Promise<string> }> => {
-      const seen = new Set(gateway.news.map((m) => (m.t === 'hold' ? m.hold.holdId : '')));
-      const out = gateway.run(sandbox, id(), python(`print(e(lambda: os.unlink('prod/${name}')))`)).then((o) => (o.signal ?? '') + o.stdout.trim() + o.stderr);
-      return { hold: (await gateway.saw('hold', (m) => !seen.has(m.hold.holdId) && m.hold.sandbox === sandbox, 30_000)).hold, out };
-    };
+    const delayed = (sandbox: string, name: string): ReturnType<typeof gateway.held<string>> =>
+      gateway.held(() => gateway.run(sandbox, id(), python(`print(e(lambda: os.unlink('prod/${name}')))`)).then((o) => (o.signal ?? '') + o.stdout.trim() + o.stderr), (hold) => hold.sandbox === sandbox);
     const answered = async (sandbox: string, name: string, verdict: 'allow' | 'deny', ahead: number): Promise<string> => {
       const { hold, out } = await delayed(sandbox, name);
       set(ahead);
