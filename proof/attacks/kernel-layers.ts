@@ -26,7 +26,7 @@ async function unconfined(world: World, attack: Attack): Promise<Outcome> {
   const uid = attack.plain === 'root' ? 0 : world.uid;
   world.reset(uid);
   const said = await plainly(world, uid, attack.attempt);
-  return { won: attack.won(await world.look(patience(attack))), said };
+  return { won: await world.worked(attack.won, patience(attack), true), said };
 }
 
 function policyOf(attack: Attack): SandboxPolicy {
@@ -34,14 +34,14 @@ function policyOf(attack: Attack): SandboxPolicy {
   return loadSandboxPolicy(`apiVersion: openshell.nvidia.com/v1\nkind: SandboxPolicy\nmetadata: { name: attacked }\nspec: { ${spec} }\n`, 'attacked.yaml');
 }
 
-async function confined(world: World, attack: Attack, off: readonly (Switch | LayerSwitch)[]): Promise<Outcome> {
+async function confined(world: World, attack: Attack, off: readonly (Switch | LayerSwitch)[], expected: boolean): Promise<Outcome> {
   world.reset(0);
   const policy = policyOf(attack);
   const env = Object.entries(world.variables('/workspace')).map(([key, value]) => `${key}=${value}`);
   const plan = without(planFor(policy, host, { hasWorkspace: true, escalations: 'refuse', env, agents: [{ name: world.shown.slice('/opt/'.length), source: world.shown }] }), off);
   const result = await launchAlone(plan, { command: ['/bin/sh', '-c', attack.attempt], workspace: world.workspace, bindRoots: host.bindRoots, stdio: 'pipe', testing: off.length > 0, uid: world.uid });
   if (result.report === undefined) throw new Error(`${attack.id}: the sandbox did not start${off.length > 0 ? ` without ${off.join(', ')}` : ''}: ${result.stderr}`);
-  return { won: attack.won(await world.look(patience(attack))), said: result.stdout + result.stderr };
+  return { won: await world.worked(attack.won, patience(attack), expected), said: result.stdout + result.stderr };
 }
 
 /** An attack that works and is admitted: a policy that relies on its failing is refused. */
@@ -54,24 +54,25 @@ async function admit(world: World, attack: Attack, sentence: RegExp, check: Chec
     refused = error instanceof NemoError && error.code === 'NEMO_E_POLICY_NEEDS';
   }
   const told = unenforced(policy, { tier: 'B' }).filter((line) => sentence.test(line));
-  const { won } = await confined(world, attack, []);
+  const { won } = await confined(world, attack, [], true);
   check.that(`${attack.id}: ${attack.title} [WORKS, and a policy that relies on it is refused unless it says best-effort]`, won && refused && told.length === 1, { won, refused, told });
 }
 
 async function judge(world: World, attack: Attack, check: Checks): Promise<void> {
   const wrong: string[] = [];
-  const expect = (where: string, expected: boolean, { won, said }: Outcome): void => {
+  const expect = async (where: string, expected: boolean, off: readonly (Switch | LayerSwitch)[]): Promise<void> => judged(where, expected, await confined(world, attack, off, expected));
+  const judged = (where: string, expected: boolean, { won, said }: Outcome): void => {
     if (won !== expected) wrong.push(`${where}: ${won ? 'it WORKED' : 'it did not work'}${said === '' ? '' : ` (${said.trim().slice(0, 300)})`}`);
   };
   const { plain, stops } = attack;
   const plainOutcome = await unconfined(world, attack);
   const lacking = attack.mayLack !== undefined && !plainOutcome.won;
-  if (!lacking) expect(`without a sandbox, as ${plain}`, true, plainOutcome);
-  expect('in the sandbox', false, await confined(world, attack, []));
-  for (const one of switches) expect(`without ${one}`, !lacking && stops.length === 1 && stops[0] === one, await confined(world, attack, [one]));
+  if (!lacking) judged(`without a sandbox, as ${plain}`, true, plainOutcome);
+  await expect('in the sandbox', false, []);
+  for (const one of switches) await expect(`without ${one}`, !lacking && stops.length === 1 && stops[0] === one, [one]);
   // Each of them is enough by itself.
-  for (const one of stops) expect(`with ${one} alone`, false, await confined(world, attack, switches.filter((other) => other !== one)));
-  if (stops.length > 1 && !lacking) expect(`without ${stops.join(', ')}`, true, await confined(world, attack, [...stops, ...(attack.with ?? [])]));
+  for (const one of stops) await expect(`with ${one} alone`, false, switches.filter((other) => other !== one));
+  if (stops.length > 1 && !lacking) await expect(`without ${stops.join(', ')}`, true, [...stops, ...(attack.with ?? [])]);
   const by = stops.length === 1 ? `only ${stops[0]} stops it` : `${stops.join(' and ')} stop it, each alone`;
   check.that(`${attack.id}: ${attack.title} [${lacking ? `this kernel has no ${attack.mayLack}: only refused` : by}]`, wrong.length === 0, wrong.join('\n'));
 }

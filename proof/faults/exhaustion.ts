@@ -123,7 +123,7 @@ async function ring(scene: Scene): Promise<void> {
   process.kill(daemon, 'SIGSTOP');
   try {
     writeFileSync(join(scene.folder, 'flood'), '');
-    await until('the flood', () => (existsSync(join(scene.folder, 'flooded')) ? true : undefined), 20_000);
+    await until('the flood', () => (existsSync(join(scene.folder, 'flooded')) ? true : undefined));
     // Its deletions and creations are openshelld's to answer, so the agent itself may wait with it.
     check.that('openshelld stopped, the ring full: nothing opened', scene.score()?.opened.length === 0, scene.score());
   } finally {

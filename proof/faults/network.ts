@@ -70,7 +70,7 @@ class Loaded {
   recorded(text: string): Promise<boolean> {
     const dir = join(this.instance.state, 'ledger');
     const found = (): true | undefined => (readdirSync(dir).some((name) => name.startsWith('events-') && readFileSync(join(dir, name), 'utf8').includes(text)) ? true : undefined);
-    return until(`${text} on record`, found, 60_000).catch(() => false);
+    return until(`${text} on record`, found).catch(() => false);
   }
 
   /** Events with `text` in the record. */
@@ -164,7 +164,7 @@ async function idle(loaded: Loaded): Promise<void> {
   const { check } = loaded;
   check.section('10,000 connections that say nothing');
   const opening = loaded.agent<{ readonly made: number; readonly closed: number; readonly errors: unknown }>('attacker', 'open', 10_000);
-  await until('the connections', () => (existsSync(join(loaded.workspace('attacker'), 'opened')) ? true : undefined), 150_000);
+  await until('the connections', () => (existsSync(join(loaded.workspace('attacker'), 'opened')) ? true : undefined), 300_000);
   const work = await loaded.agent<Worked>('victim', 'work', 100);
   check.that('the other one is served beside them', work?.failed.length === 0, work);
   check.that('that they said nothing comes on record', await loaded.recorded(': nothing was sent in time'));
@@ -184,8 +184,8 @@ async function death(loaded: Loaded): Promise<void> {
   const begun = (kind: string): string => join(loaded.workspace('attacker'), `begun-${kind}`);
   for (const kind of kinds) rmSync(begun(kind), { force: true });
   const ends = kinds.map((kind) => loaded.agent<Readonly<Record<string, number>>>('attacker', kind, -1));
-  await until('the transfers', () => (kinds.every((kind) => existsSync(begun(kind))) ? true : undefined), 60_000);
-  await until('the upload', () => (loaded.service.heard.includes('/sink') ? true : undefined), 30_000);
+  await until('the transfers', () => (kinds.every((kind) => existsSync(begun(kind))) ? true : undefined));
+  await until('the upload', () => (loaded.service.heard.includes('/sink') ? true : undefined));
   const words = ['events', 'websocket', 'sink'];
   for (const word of words) check.that(`/${word} comes on record while it runs`, await loaded.recorded(`:${loaded.port}/${word}: allowed`));
   const pid = loaded.worker();
@@ -193,7 +193,7 @@ async function death(loaded: Loaded): Promise<void> {
   process.kill(pid, 'SIGKILL');
   const counts = await Promise.all(ends);
   for (const [i, kind] of kinds.entries()) check.that(`${kind}: it ends for the agent, which lives on`, counts[i] !== undefined && Object.keys(counts[i] ?? {}).length > 0, counts[i]);
-  await until('another data plane', () => (loaded.worker() ?? pid) !== pid || undefined, 60_000);
+  await until('another data plane', () => (loaded.worker() ?? pid) !== pid || undefined);
   const again = await until('service again', async () => ((await loaded.agent<Worked>('attacker', 'work', 5))?.failed.length === 0 ? true : undefined), 120_000).catch(() => false);
   check.that('a new one serves the same sandbox', again === true);
   const denied = await loaded.cli(['attacker', 'exec', '--', '/usr/bin/curl', '-sS', '-m', '10', `http://other.example:${loaded.port}/`]);

@@ -84,7 +84,7 @@ export async function payloads(check: Checks): Promise<void> {
     check.that('what was redacted or blocked did not', !texts.join('').includes(person) && !texts.join('').includes(cardIn), texts);
     const kept = (): readonly string[] => filesBelow(instance.root, new Set([workspace, join(instance.root, 'opt')]));
     const holding = (text: string): readonly string[] => kept().filter((file) => contains(file, text));
-    await until('the last request on record', () => (holding('/blocked').length > 0 ? true : undefined), 60_000).catch(() => undefined);
+    await until('the last request on record', () => (holding('/blocked').length > 0 ? true : undefined)).catch(() => undefined);
     check.that('the search finds what is kept: the path of a request', holding(control).length > 0, kept());
     for (const [what, text] of Object.entries({ 'a body that was sent': sent, 'a query': query, 'a header': header, 'an answer': answered, 'a stream': streamed, 'an encoded answer': packed, 'an address': person, 'a card that was sent': cardOut, 'a card that came': cardIn })) {
       const found = holding(text);

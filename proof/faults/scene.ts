@@ -106,7 +106,7 @@ export class Scene {
 
   /** Its deletion comes to `end`, and its file is there only if it was not done. */
   async ended(what: string, waiting: Waiting, end: 'done' | 'Operation not permitted'): Promise<void> {
-    const said = await until(`the end of ${waiting.hold.path}`, () => waiting.answer(), 15_000).catch(() => 'nothing');
+    const said = await until(`the end of ${waiting.hold.path}`, () => waiting.answer()).catch(() => 'nothing');
     this.check.that(`${what}: the held call ends: ${end}`, said === end && existsSync(waiting.file) === (end !== 'done'), { said, there: existsSync(waiting.file) });
   }
 

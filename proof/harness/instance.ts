@@ -86,13 +86,13 @@ export class Instance {
   /** Stops everything and removes the root; safe to call twice. */
   async destroy(): Promise<void> {
     if (!existsSync(this.root)) return;
-    await this.cli(['down', '--purge', '--yes'], { timeoutMs: 60_000 });
+    await this.cli(['down', '--purge', '--yes'], { timeoutMs: 180_000 });
     rmSync(this.root, { recursive: true, force: true });
   }
 }
 
-/** Waits until `ready` gives something, polling; throws after `ms` naming what it waited for. */
-export async function until<T>(what: string, ready: () => Promise<T | undefined> | T | undefined, ms = 10_000): Promise<T> {
+/** Waits until `ready` gives something, polling; throws after `ms`, long enough for a slow machine, naming what it waited for. */
+export async function until<T>(what: string, ready: () => Promise<T | undefined> | T | undefined, ms = 60_000): Promise<T> {
   const end = performance.now() + ms;
   for (;;) {
     const value = await ready();

@@ -4,7 +4,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import type { FromHostile, Heard, Order } from './hostile-orders.ts';
 
 export type Up = Extract<FromHostile, { k: 'up' }>;
-const patienceMs = 30_000;
+const patienceMs = 60_000;
 
 export class HostileHub {
   readonly #server: Server;

@@ -133,7 +133,7 @@ async function control({ p, check, own, other }: Scene): Promise<void> {
   check.section('data plane: forged requests to openshelld');
   // something that is really held, to be answered by the wrong one
   const deletion = p.exec(own.name, ['rm', '/workspace/keep/kept.txt']);
-  const approval = await until('a held deletion', async () => (await p.approvals()).find(({ state }) => state === 'waiting'), 15_000);
+  const approval = await until('a held deletion', async () => (await p.approvals()).find(({ state }) => state === 'waiting'));
   const holdId = heldId(p, approval.id);
   await p.hub.heard();
   const requests = forgedRequests(own.id, other.id, holdId);
@@ -142,10 +142,10 @@ async function control({ p, check, own, other }: Scene): Promise<void> {
   const replies = await until('the answers', async () => {
     heard.push(...(await p.hub.heard()));
     return heard.filter(({ from, message }) => from === 'control' && message['t'] === 'reply').length >= requests.length ? heard : undefined;
-  }, 10_000).catch(() => heard);
+  }).catch(() => heard);
   const accepted = requests.filter((_, index) => !replies.some(({ message }) => message['id'] === 1000 + index && message['ok'] === false && message['code'] === 'refused'));
   check.that(`all ${requests.length} are refused`, accepted.length === 0, accepted);
-  check.that('each refusal is on record, with the name of the service', (await until('the records', () => (refusals(p) - before >= requests.length ? true : undefined), 5000).catch(() => false)) === true, refusals(p) - before);
+  check.that('each refusal is on record, with the name of the service', (await until('the records', () => (refusals(p) - before >= requests.length ? true : undefined)).catch(() => false)) === true, refusals(p) - before);
   check.that('no sandbox was made, stopped or frozen', (await p.sandboxes()).map(({ name, state }) => `${name} ${state}`).sort().join() === 'alpha running,beta running', await p.sandboxes());
   check.that('nothing ran in them', !existsSync(join(own.path, 'forged')) && !existsSync(join(other.path, 'forged')));
   check.that('the deletion is still held', existsSync(join(own.path, 'keep/kept.txt')) && (await p.approvals()).some(({ id, state }) => id === approval.id && state === 'waiting'));
@@ -174,17 +174,18 @@ async function questions({ p, check, own }: Scene): Promise<void> {
   const draft = question(own.id, own.role, 'hold-of-the-worker', '');
   const wire = { ...draft, key: requestKey({ ...draft.request, params: new Map(), provenance: new Map(), history: { readRestricted: false, ingestedUntrusted: false, hasEgress: false, counts: new Map() } }) };
   await p.hub.order({ op: 'link', peer: 'gateway', message: { t: 'hold', hold: wire } });
-  const asked = await until('the question', async () => (await p.approvals()).find(({ state }) => state === 'waiting'), 5000);
+  const asked = await until('the question', async () => (await p.approvals()).find(({ state }) => state === 'waiting'));
   await p.hub.order({ op: 'link', peer: 'gateway', message: { t: 'grant.consume', id: 77, sandbox: own.id, key: wire.key } });
   await p.hub.order({ op: 'link', peer: 'gateway', message: { t: 'grant.consume', id: 78, sandbox: own.id, key: 'b'.repeat(64) } });
   const seen: typeof heard = [];
   await until('the answers', async () => {
     seen.push(...(await p.hub.heard()));
     return seen.filter(({ message }) => message['id'] === 77 || message['id'] === 78).length === 2 ? true : undefined;
-  }, 5000).catch(() => undefined);
+  }).catch(() => undefined);
   const said = (id: number): unknown => seen.find(({ from, message }) => from === 'gateway' && message['id'] === id)?.message['t'];
   check.that('a grant that nobody gave is not there, neither for what waits nor for anything else', said(77) === 'no' && said(78) === 'no', seen);
   await p.hub.order({ op: 'link', peer: 'gateway', message: { t: 'label.raise', id: 79, sandbox: own.id, to: 'confidential', why: 'read something' } });
+  await until('the label', async () => ((await p.sandboxes()).find(({ id }) => id === own.id)?.label === 'confidential' ? true : undefined)).catch(() => undefined);
   await p.hub.order({ op: 'link', peer: 'gateway', message: { t: 'label.raise', id: 80, sandbox: own.id, to: 'public', why: 'forget it' } });
   await new Promise((next) => setTimeout(next, 500));
   check.that('a label that was raised cannot be lowered', (await p.sandboxes()).find(({ id }) => id === own.id)?.label === 'confidential', await p.sandboxes());
@@ -203,7 +204,7 @@ const isBreach = ({ unmapped }: { unmapped: { layer: string; source: { name: str
 async function again(p: PrivateInstance, pid: number): Promise<void> {
   process.kill(pid, 'SIGKILL');
   await p.hub.up(pid);
-  await until('the configuration', async () => (((await p.hub.order({ op: 'configs' })) as unknown[]).length > 0 ? true : undefined), 15_000);
+  await until('the configuration', async () => (((await p.hub.order({ op: 'configs' })) as unknown[]).length > 0 ? true : undefined));
   await p.up();
 }
 
@@ -217,8 +218,8 @@ async function messages({ p, check, own, other }: Scene): Promise<void> {
     await p.hub.heard();
     if (message) await p.hub.order({ op: 'link', peer: 'gateway', message });
     if (bytes) await p.hub.order({ op: 'linkBytes', peer: 'gateway', base64: bytes.toString('base64') });
-    const onRecord = await until('the breach', () => (p.records().filter(isBreach).length > breaches ? true : undefined), 5000).catch(() => false);
-    const closed = await until('the end of the link', async () => ((await p.hub.heard()).some(({ from, message: m }) => from === 'gateway' && m['t'] === 'closed') ? true : undefined), 3000).catch(() => false);
+    const onRecord = await until('the breach', () => (p.records().filter(isBreach).length > breaches ? true : undefined)).catch(() => false);
+    const closed = await until('the end of the link', async () => ((await p.hub.heard()).some(({ from, message: m }) => from === 'gateway' && m['t'] === 'closed') ? true : undefined)).catch(() => false);
     check.that(`${what}: the link is closed, and the record says why`, onRecord === true && closed === true, { onRecord, closed });
     await again(p, pid);
   }
@@ -241,7 +242,7 @@ async function record({ p, check, own, other }: Scene): Promise<void> {
   const next = await p.hub.up();
   const links = p.records().filter(({ unmapped }) => unmapped.data?.['kind'] === 'link.bad').length;
   await p.hub.order({ op: 'link', peer: 'ledger', message: { t: 'query', id: 1, q: { kind: 'tail', after: 0, limit: 100 } } });
-  await until('the end of the link', () => (p.records().filter(({ unmapped }) => unmapped.data?.['kind'] === 'link.bad').length > links ? true : undefined), 4000).catch(() => undefined);
+  await until('the end of the link', () => (p.records().filter(({ unmapped }) => unmapped.data?.['kind'] === 'link.bad').length > links ? true : undefined)).catch(() => undefined);
   const answers = (await p.hub.heard()).filter(({ from, message }) => from === 'ledger' && (message['t'] === 'reply' || message['t'] === 'records'));
   check.that('the record is not read to it', answers.length === 0, answers);
   await again(p, next.pid);

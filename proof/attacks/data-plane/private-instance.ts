@@ -70,7 +70,7 @@ export class PrivateInstance {
     writeFileSync(configFile(places), JSON.stringify(config, undefined, 1));
     const program = join(lib, 'layers/openshell/native/build/openshell-supervisor');
     this.#supervisor = spawn(program, ['--config', configFile(places)], { stdio: ['ignore', 'ignore', 'ignore'], cwd: '/' });
-    await until('the services', async () => (await this.#isUp()) || undefined, 40_000);
+    await until('the services', async () => (await this.#isUp()) || undefined);
   }
 
   async #isUp(): Promise<boolean> {
@@ -85,13 +85,13 @@ export class PrivateInstance {
 
   /** Waits until worker:1 is linked with the gateway again (it was restarted). */
   async up(): Promise<void> {
-    await until('the services', async () => (await this.#isUp()) || undefined, 20_000);
+    await until('the services', async () => (await this.#isUp()) || undefined);
   }
 
   /** One request to the gateway's API, as root. */
   api(method: string, path: string, body?: unknown): Promise<Answer> {
     return new Promise((done, failed) => {
-      const req = request({ socketPath: join(this.instance.runDir, 'gateway.sock'), method, path, headers: { 'content-type': 'application/json' }, timeout: 20_000 }, (res) => {
+      const req = request({ socketPath: join(this.instance.runDir, 'gateway.sock'), method, path, headers: { 'content-type': 'application/json' }, timeout: 60_000 }, (res) => {
         let text = '';
         res.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
         res.on('end', () => {
@@ -172,7 +172,7 @@ export class PrivateInstance {
   }
 
   /** True when a record that matches comes within `ms`. */
-  async recorded(matches: (record: RecordLine) => boolean, ms = 4000): Promise<boolean> {
+  async recorded(matches: (record: RecordLine) => boolean, ms = 60_000): Promise<boolean> {
     return until('a record', () => (this.records().some(matches) ? true : undefined), ms).catch(() => false);
   }
 
@@ -186,7 +186,7 @@ export class PrivateInstance {
     if (supervisor && supervisor.exitCode === null) {
       const ended = new Promise((done) => supervisor.once('exit', done));
       supervisor.kill('SIGTERM');
-      await Promise.race([ended, new Promise((done) => setTimeout(done, 20_000).unref())]);
+      await Promise.race([ended, new Promise((done) => setTimeout(done, 60_000).unref())]);
       if (supervisor.exitCode === null) supervisor.kill('SIGKILL');
     }
     this.hub.close();

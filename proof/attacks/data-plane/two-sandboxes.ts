@@ -72,10 +72,10 @@ async function prepare(p: PrivateInstance, name: Name, provider: Provider): Prom
   let ended = '';
   void p.exec(name, ['python3', '-c', script('victim.py'), marker], 120_000).then((result) => (ended = `${result.code} ${result.out}${result.err}`));
   void p.exec(name, ['rm', '/workspace/keep/kept.txt'], 120_000);
-  await until(`the victim in ${name}`, () => (existsSync(join(made.path, 'ready')) ? true : undefined), 20_000).catch((error: unknown) => {
+  await until(`the victim in ${name}`, () => (existsSync(join(made.path, 'ready')) ? true : undefined)).catch((error: unknown) => {
     throw new Error(`${String(error)} ${ended}`);
   });
-  const approval = await until('a held deletion', async () => (await p.approvals()).find((one) => one.sandbox === name && one.state === 'waiting')?.id, 15_000);
+  const approval = await until('a held deletion', async () => (await p.approvals()).find((one) => one.sandbox === name && one.state === 'waiting')?.id);
   const key = (await p.exec(name, ['printenv', 'NEMOCLAW_API_KEY'])).out.trim();
   const bundle = (await p.exec(name, ['cat', '/etc/ssl/certs/ca-certificates.crt'])).out;
   const anchors = new Set(bundle.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []);

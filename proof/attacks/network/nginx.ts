@@ -50,7 +50,7 @@ http { access_log off; ${paths} merge_slashes off; client_max_body_size 10m;
     const connected = await new Promise<boolean>((done) => socket.once('connect', () => done(true)).once('error', () => done(false)));
     socket.destroy();
     return connected ? true : undefined;
-  }, 15_000).catch(() => undefined);
+  }).catch(() => undefined);
   if (up) return { port, close };
   await close();
   return undefined;

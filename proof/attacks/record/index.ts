@@ -42,10 +42,10 @@ async function fill(p: PrivateInstance, check: Checks): Promise<void> {
   await p.sandbox('alpha');
   await p.exec('alpha', ['curl', '-s', '-m', '5', 'http://elsewhere.example/']);
   const deletion = p.exec('alpha', ['rm', '/workspace/keep/kept.txt']);
-  const { id } = await until('a held deletion', async () => (await p.approvals()).find(({ state }) => state === 'waiting'), 15_000);
+  const { id } = await until('a held deletion', async () => (await p.approvals()).find(({ state }) => state === 'waiting'));
   await p.cli(['approvals', 'deny', id]);
   await deletion;
-  await until('a checkpoint of all of it', () => (lastSigned(checkpointsOf(p)) >= p.records().length ? true : undefined), 10_000);
+  await until('a checkpoint of all of it', () => (lastSigned(checkpointsOf(p)) >= p.records().length ? true : undefined));
   check.that('there is something in it to be forgotten', p.records().length > 8, p.records().map(({ message }) => message));
   const whole = await p.cli(['audit', 'verify', '--json']);
   const report = JSON.parse(whole.out) as Report;
@@ -131,7 +131,7 @@ async function comesUpAgain(p: PrivateInstance, check: Checks): Promise<void> {
   check.that('the whole record is another one, with three events', done.worked, done.said);
   const refused = await p.recorded(({ unmapped, message }) => unmapped.source.name === 'openshelld' && unmapped.layer === 'openshelld' && /refused: fewer events than were signed/.test(message), 15_000);
   check.that('openshelld does not sign it, and says on record that somebody rewrote it', refused, p.records().slice(-6));
-  const own = await p.recorded(({ unmapped }) => unmapped.data?.['kind'] === 'checkpoint.refused', 5000);
+  const own = await p.recorded(({ unmapped }) => unmapped.data?.['kind'] === 'checkpoint.refused');
   check.that('the ledger says on record that it was not signed', own, p.records().slice(-6));
   check.that('what was signed before stays', lastSigned(checkpointsOf(p)) >= signedBefore);
   const verified = await p.cli(['audit', 'verify', '--json']);

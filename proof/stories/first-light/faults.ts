@@ -52,14 +52,14 @@ async function fault(scene: Scene, service: Service): Promise<void> {
   const killed = Date.now();
   const back = await killService(instance, terminal, service, pauseMs[service]);
   check.that('all services are back within 5 s', back < backWithin, `${Math.round(back)} ms`);
-  await until('the agent to go on', () => (tries(scene).length > before + 12 ? true : undefined), 15_000);
+  await until('the agent to go on', () => (tries(scene).length > before + 12 ? true : undefined));
   check.that('the agent is the same process and works on', agents.length === 1 && working().join() === agents.join(), { agents, now: working() });
   const forbidden = tries(scene).slice(before).filter((one) => one.what !== 'allowed');
   const meanwhile = forbidden.filter((one) => one.to > killed && one.from < killed + pauseMs[service] + back);
   console.log(`     all services back after ${Math.round(back)} ms; ${meanwhile.length} forbidden tries meanwhile`);
   const opened = forbidden.filter((one) => /^[123]/.test(one.outcome));
   check.that('nothing opened meanwhile: what is denied failed each time', ['denied', 'unknown', 'address'].every((what) => meanwhile.some((one) => one.what === what)) && opened.length === 0 && company.at('pages.desk.example', 'DELETE').length === 0, forbidden);
-  await until('what is allowed to work again', () => (tries(scene).slice(before + 8).some((one) => one.what === 'allowed' && one.outcome === '200') ? true : undefined), 10_000);
+  await until('what is allowed to work again', () => (tries(scene).slice(before + 8).some((one) => one.what === 'allowed' && one.outcome === '200') ? true : undefined));
 
   check.that('the deletion is still held, the file is there', existsSync(file) && !existsSync(join(workspace, `${service}.rm`)));
   if (service === 'worker') {
@@ -68,7 +68,7 @@ async function fault(scene: Scene, service: Service): Promise<void> {
     check.that('and a new one runs', await again.livesOn());
   } else check.that('the stream lives on, on its own connection', await live.livesOn(), { ended: live.ended });
 
-  const gone = until('the deletion', () => (existsSync(file) ? undefined : Date.now()), 15_000).catch(() => Number.POSITIVE_INFINITY);
+  const gone = until('the deletion', () => (existsSync(file) ? undefined : Date.now())).catch(() => Number.POSITIVE_INFINITY);
   const approved = await terminal.approve(deletion.id);
   check.that('its approval is taken', approved.code === 0, approved.out + approved.err);
   const { decidedAt } = await terminal.show(deletion.id);
@@ -94,7 +94,7 @@ async function fault(scene: Scene, service: Service): Promise<void> {
   } else {
     check.that('the request waits on, and nothing has arrived', !existsSync(`${first}.code`) && ordered() === 0, company.arrived.length);
     await terminal.approve(request.id);
-    const said = await until('the end of the request', () => (existsSync(`${first}.code`) ? readFileSync(first, 'utf8') : undefined), 10_000).catch(() => 'nothing');
+    const said = await until('the end of the request', () => (existsSync(`${first}.code`) ? readFileSync(first, 'utf8') : undefined)).catch(() => 'nothing');
     check.that('approved, it arrives exactly once', said.trim().endsWith('200') && ordered() === 1, said);
   }
   const verified = await terminal.run(['audit', 'verify']);

@@ -18,7 +18,7 @@ export class LiveStream {
     const stream = new LiveStream(join(workspace, `${name}.live`));
     const started = await terminal.exec(sandbox, ['sh', '-c', `(curl -sSN -o /workspace/${name}.live '${url}' 2>/workspace/${name}.live.error; echo $? >/workspace/${name}.live.ended) >/dev/null 2>&1 </dev/null & echo started`]);
     if (started.code !== 0) throw new Error(started.out + started.err);
-    await until(`the first event of ${url}`, () => (stream.events > 0 ? true : undefined), 15_000);
+    await until(`the first event of ${url}`, () => (stream.events > 0 ? true : undefined));
     return stream;
   }
 
@@ -38,14 +38,14 @@ export class LiveStream {
     }
   }
 
-  /** True if more events come on the same connection within `ms`. */
-  async livesOn(ms = 3000): Promise<boolean> {
+  /** True if more events come on the same connection. */
+  async livesOn(): Promise<boolean> {
     const before = this.events;
-    return until('more events', () => (this.ended !== undefined ? false : this.events > before + 2 ? true : undefined), ms).catch(() => false);
+    return until('more events', () => (this.ended !== undefined ? false : this.events > before + 2 ? true : undefined)).catch(() => false);
   }
 
-  /** True if the connection ends within `ms`. */
-  ends(ms = 5000): Promise<boolean> {
-    return until('the end of the stream', () => (this.ended === undefined ? undefined : true), ms).catch(() => false);
+  /** True if the connection ends. */
+  ends(): Promise<boolean> {
+    return until('the end of the stream', () => (this.ended === undefined ? undefined : true)).catch(() => false);
   }
 }

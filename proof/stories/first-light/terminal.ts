@@ -31,7 +31,7 @@ export class Terminal {
   }
 
   /** One command line, to its end. */
-  run(args: readonly string[], timeoutMs = 60_000): Promise<Result> {
+  run(args: readonly string[], timeoutMs = 180_000): Promise<Result> {
     return run(join(this.#instance.root, 'opt/nemoclaw/bin/nemoclaw'), args, { env: this.#instance.env, timeoutMs });
   }
 
@@ -59,13 +59,13 @@ export class Terminal {
   }
 
   /** A command in the sandbox. */
-  exec(name: string, argv: readonly string[], timeoutMs = 60_000): Promise<Result> {
+  exec(name: string, argv: readonly string[], timeoutMs = 180_000): Promise<Result> {
     return this.run([name, 'exec', '--', ...argv], timeoutMs);
   }
 
   /** What `approvals list` shows first of the waiting ones whose summary has `text`. */
-  waiting(text: string, ms = 15_000): Promise<Approval> {
-    return until(`a question about ${text}`, async () => (await this.json<Approval[]>(['approvals', 'list'])).find((one) => one.card.summary.includes(text)), ms);
+  waiting(text: string): Promise<Approval> {
+    return until(`a question about ${text}`, async () => (await this.json<Approval[]>(['approvals', 'list'])).find((one) => one.card.summary.includes(text)));
   }
 
   approve(id: string): Promise<Result> {
@@ -81,7 +81,7 @@ export class Terminal {
   /** The gateway's HTTP API, for what a person could not type fast enough. Resolves with the parsed answer. */
   api<T>(method: string, path: string, body?: unknown): Promise<T> {
     return new Promise((done, failed) => {
-      const call = request({ socketPath: join(this.#instance.runDir, 'gateway.sock'), method, path, headers: { 'content-type': 'application/json' }, timeout: 5000 }, (answer) => {
+      const call = request({ socketPath: join(this.#instance.runDir, 'gateway.sock'), method, path, headers: { 'content-type': 'application/json' }, timeout: 30_000 }, (answer) => {
         let text = '';
         answer.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
         answer.on('error', failed);

@@ -24,7 +24,7 @@ export async function react(socket: Socket, bytes: readonly Buffer[], answers: n
   let kept = Buffer.alloc(0);
   let closed = false;
   const over = new Promise<void>((done) => {
-    const timer = setTimeout(done, 20_000);
+    const timer = setTimeout(done, 60_000);
     const finish = (): void => { clearTimeout(timer); done(); };
     socket.once('close', () => { closed = true; finish(); });
     socket.on('error', () => undefined);

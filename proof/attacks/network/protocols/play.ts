@@ -18,7 +18,7 @@ export interface Row {
 }
 
 /** Longest wait for an answer; a row that needs it fails. */
-const patienceMs = 20_000;
+const patienceMs = 60_000;
 
 export interface Played {
   /** Everything that came. */
