@@ -17,7 +17,7 @@ export interface Database {
 
 function program(args: readonly string[], cwd: string): string {
   const [command = '', ...rest] = args;
-  const done = spawnSync(command, rest, { cwd, uid: plain, gid: plain, encoding: 'utf8', timeout: 60_000 });
+  const done = spawnSync(command, rest, { cwd, uid: plain, gid: plain, encoding: 'utf8', timeout: 180_000 });
   if (done.status !== 0) throw new Error(`${command}: ${done.stderr}${done.stdout}`);
   return done.stdout;
 }

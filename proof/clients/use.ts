@@ -19,12 +19,12 @@ export interface Use {
 export async function useClients(use: Use): Promise<void> {
   const { check, clients, instance, web, workspace } = use;
   const origin = `https://${hosts.web}:${web.port}`;
-  const inside = async (script: string, seconds = 60): Promise<string> => {
+  const inside = async (script: string, seconds = 120): Promise<string> => {
     const { out, err } = await instance.cli(['clients', 'exec', '--', '/bin/sh', '-c', script], { timeoutMs: seconds * 1000 });
     return out + err;
   };
   /** `says`: what the client prints of the page; `refused`: what it prints of the denial. */
-  const client = async (name: string, script: string, says: readonly RegExp[], seconds = 60): Promise<void> => {
+  const client = async (name: string, script: string, says: readonly RegExp[], seconds = 120): Promise<void> => {
     if (!clients.has(name.split(' ')[0] ?? '')) return;
     const text = await inside(script, seconds);
     for (const pattern of says) check.that(`${name}: ${pattern.source.replaceAll('\\', '')}`, pattern.test(text), text);

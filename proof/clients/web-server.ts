@@ -102,7 +102,7 @@ function answer(req: Http2ServerRequest, res: Http2ServerResponse, body: string,
   return send(404, 'text/plain', 'not here');
 }
 
-function waitFor(happened: () => boolean, then: () => void, tries = 400): void {
+function waitFor(happened: () => boolean, then: () => void, tries = 2400): void {
   if (happened() || tries === 0) then();
   else setTimeout(() => waitFor(happened, then, tries - 1), 50);
 }

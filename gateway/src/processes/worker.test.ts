@@ -49,11 +49,12 @@ const allowAll = (): string => network(`    allow:\n      - { domain: api.test, 
 const askPost = (): string => network(`    allow:\n      - { domain: api.test, ports: [${upstreamPort}], methods: [GET], addresses: [127.0.0.1] }\n    escalate:\n      - { domain: api.test, ports: [${upstreamPort}], methods: [POST], addresses: [127.0.0.1] }\n`);
 const nobody = (): string => network(`    deny:\n      - { domain: "*" }\n`);
 
-function config(yaml: string, version = 1, sandbox = 'sbx_1'): SandboxConfig {
+/** `httpMs`: how long a request is held. */
+function config(yaml: string, version = 1, sandbox = 'sbx_1', httpMs = 60_000): SandboxConfig {
   const policy = compilePolicy({ sandboxPolicy: loadSandboxPolicy(sandboxYaml, 'sandbox.yaml'), network: loadNetworkPolicy(yaml, 'network.yaml'), role: 'tester' }, version);
   return {
     sandbox, name: 'test', role: 'tester', task: '', version, policy: Buffer.from(encodePolicy(policy)).toString('base64'), ca: createIntermediate(root, ['api.test'], systemClock.now()), providers: [], placeholderKey: 'placeholder-key-1',
-    credentials: [], upstreams: [{ host: 'api.test', addresses: ['127.0.0.1'] }], label: 'public', patience: { streamMs: 1000, httpMs: 600, keepAliveMs: 100 },
+    credentials: [], upstreams: [{ host: 'api.test', addresses: ['127.0.0.1'] }], label: 'public', patience: { streamMs: 60_000, httpMs, keepAliveMs: 100 },
   };
 }
 
@@ -161,8 +162,12 @@ afterEach(async () => {
 async function addressOf(name: string): Promise<string | undefined> {
   const socket = createSocket('udp4');
   const labels = name.split('.').map((label) => Buffer.concat([Buffer.from([label.length]), Buffer.from(label)]));
-  socket.send(Buffer.concat([Buffer.from([0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0]), ...labels, Buffer.from([0, 0, 1, 0, 1])]), rig.ports.dns, '127.0.0.1');
+  const ask = (): void => socket.send(Buffer.concat([Buffer.from([0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0]), ...labels, Buffer.from([0, 0, 1, 0, 1])]), rig.ports.dns, '127.0.0.1');
+  ask();
+  // A datagram that comes before the listener is lost.
+  const again = setInterval(ask, 500);
   const [reply] = (await once(socket, 'message')) as [Buffer];
+  clearInterval(again);
   socket.close();
   return reply.readUInt16BE(6) === 1 ? [...reply.subarray(-4)].join('.') : undefined;
 }
@@ -197,7 +202,7 @@ for (const order of ['attach first', 'configuration first']) {
     assert.deepEqual(answer, { t: 'configured', sandbox: 'sbx_1', version: 1 });
     if (order !== 'attach first') {
       rig.control({ t: 'attach', sandbox: 'sbx_1' }, [10, 11]);
-      await new Promise((done) => setTimeout(done, 50));
+      while (!(await canConnect(rig.ports.tcp)));
     }
     assert.deepEqual(await fetchIt('GET', '/x'), { status: 200, text: 'upstream' });
     const event = await ledger.until((message) => message.t === 'event' && message.event?.['class'] === 'httpActivity');
@@ -303,7 +308,7 @@ test('a held request waits for the gateway, is committed, then goes out', async 
 
 test('patience: the question stays, a late approval is good once', async () => {
   rig.control({ t: 'attach', sandbox: 'sbx_1' }, [10, 11]);
-  await rig.configure(gateway, config(askPost()));
+  await rig.configure(gateway, config(askPost(), 1, 'sbx_1', 2000));
   gateway.socket.on('data', () => {
     for (const message of gateway.heard) if (message.t === 'grant.consume') gateway.send({ t: 'no', id: message.id, reason: 'none' });
   });
@@ -324,14 +329,15 @@ test('patience: the question stays, a late approval is good once', async () => {
 
 test('without a gateway a hold runs to its end and is denied; over a new link it is asked again', async () => {
   rig.control({ t: 'attach', sandbox: 'sbx_1' }, [10, 11]);
-  await rig.configure(gateway, config(askPost()));
+  await rig.configure(gateway, config(askPost(), 1, 'sbx_1', 4000));
+  const next = config(askPost(), 2);
   gateway.socket.destroy();
-  await new Promise((done) => setTimeout(done, 30));
+  await once(gateway.socket, 'close');
   assert.equal((await fetchIt('POST', '/send', '1')).status, 403);
   const answer = fetchIt('POST', '/send', '2');
   await new Promise((done) => setTimeout(done, 100));
   gateway = await rig.link('gateway') as unknown as Far<WorkerToGateway>;
-  await rig.configure(gateway, config(askPost(), 2));
+  await rig.configure(gateway, next);
   const hold = await gateway.until((message) => message.t === 'hold');
   assert.ok(hold.t === 'hold');
   gateway.send({ t: 'hold.outcome', sandbox: 'sbx_1', holdId: hold.hold.holdId, outcome: { verdict: 'allow', approvalId: 'apr_2', by: 'uid:0' } });

@@ -193,8 +193,14 @@ test('hang up and ask again: the same question, the same answer, the model is no
   const body = ask([user()], tools);
   const question = await hangUp(body);
   const reordered = Object.fromEntries(Object.entries(body).reverse());
-  const again = stage.send(reordered, {});
-  setTimeout(() => question.answer({ verdict: 'allow', approvalId: 'apr_1', by: 'x' }), 50);
+  let asked = false;
+  const again = stage.send(reordered, {
+    watch: (text) => {
+      if (asked || !text.includes('Waiting for approval')) return;
+      asked = true;
+      question.answer({ verdict: 'allow', approvalId: 'apr_1', by: 'x' });
+    },
+  });
   const read = readStream((await again).text);
   assert.deepEqual(read.calls, [{ index: 0, id: `call_p${serial}x`, name: 'ask_pay', args: '{}' }]);
   assert.match(read.content, /^Well\.\n\nWaiting for approval/);
