@@ -30,6 +30,8 @@ export interface Bench {
   world(): Promise<World>;
   /** A line for the person who waits. */
   say(text: string): void;
+  /** What has to be ended where the person ends it all. */
+  onEnd(end: () => void): void;
 }
 
 export interface Group {

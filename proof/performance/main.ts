@@ -36,7 +36,13 @@ const clean = (): Promise<void> => {
   })();
   return ending;
 };
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void clean().then(() => process.exit(130)));
+const ends: (() => void)[] = [];
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    for (const end of ends) end();
+    void clean().then(() => process.exit(130));
+  });
+}
 
 const figures: Record<string, Figure> = {};
 const errors: string[] = [];
@@ -59,12 +65,14 @@ try {
     by: (quick, usual, full) => (values.quick ? quick : values.full ? full : usual),
     wants: isWanted,
     say,
+    onEnd: (end) => void ends.push(end),
     world: () => {
       if (world === undefined) say('  starting a private instance');
       return (world ??= World.start(programs));
     },
   };
   for (const group of groups) {
+    if (ending !== undefined) break;
     const names = (values.quick ? (group.quick ?? group.names) : group.names).filter(isWanted);
     if (names.length === 0) continue;
     say(`... ${names.filter((name) => !isTableCell(name)).join(', ') || 'cells of proxy.table'}`);

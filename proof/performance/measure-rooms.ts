@@ -14,7 +14,7 @@ function room(folder: string, names: readonly string[], args: (bench: Bench) => 
     ...(more.quick && { quick: more.quick }),
     run: async (bench: Bench): Promise<Figures> => {
       const file = `${folder}/src/${more.file ?? 'bench.ts'}`;
-      const ran = await run(process.execPath, [join(checkout, file), ...args(bench)], { timeoutMs: more.file === undefined ? 300_000 : 1_500_000 });
+      const ran = await run(process.execPath, [join(checkout, file), ...args(bench)], { timeoutMs: more.file === undefined ? 300_000 : 1_500_000, onSpawn: (child) => bench.onEnd(() => void child.kill()) });
       if (ran.code !== 0) throw new Error(`${file} ended with ${ran.code}: ${ran.err.slice(-1000)}`);
       if (more.file !== undefined) bench.say(ran.err.trimEnd());
       const figures = JSON.parse(ran.out) as Record<string, Figure>;

@@ -79,6 +79,8 @@ async function started(name: string, child: ChildProcess, port: number, folder: 
     child.kill('SIGKILL');
     rmSync(folder, { recursive: true, force: true });
   };
+  // Also where the benchmark itself is ended.
+  process.once('exit', stop);
   const peer: Peer = { name, pid: child.pid, connect: (to) => tunnel(port, to), caPem: () => readFileSync(join(folder, ca), 'utf8'), stop };
   const until = performance.now() + startsWithin;
   while (performance.now() < until && child.exitCode === null) {

@@ -201,4 +201,8 @@ function figures(found: ReadonlyMap<string, ReadonlyMap<string, Measured>>): Rec
 
 const asked = process.argv.slice(2);
 const chosen = asked[0] === 'quick' ? quickCells : asked.length === 0 ? allCells : allCells.filter(({ name }) => asked.includes(name));
-if (import.meta.main) process.stdout.write(`${JSON.stringify(await benchTable(chosen, (text) => void process.stderr.write(`${text}\n`)), null, 2)}\n`);
+if (import.meta.main) {
+  // What runs beside it ends when it exits.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
+  process.stdout.write(`${JSON.stringify(await benchTable(chosen, (text) => void process.stderr.write(`${text}\n`)), null, 2)}\n`);
+}
