@@ -48,6 +48,7 @@ RUN AGAIN: $1"
 }
 
 part sh proof/check.sh --static
+$node proof/harness/whole-run.ts before "$results/host"
 
 # What is in proof/guest/suite runs in the guest.
 tests=$(find contract decide detect ledger layers gateway cli proof blueprints \( -name node_modules -o -path proof/guest/suite \) -prune -o -name '*.test.ts' -print | sort)
@@ -81,6 +82,9 @@ for folder in attacks clients workloads faults stories guest; do
 "
   fi
 done
+
+echo '==> what is left behind'
+part $node proof/harness/whole-run.ts after "$results/host"
 
 echo
 # Neither a pass nor a failure, and said where it is read.

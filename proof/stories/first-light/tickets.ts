@@ -1,5 +1,6 @@
 /** The story: onboarding, the support assistant at work and attacked, and what the world says about it afterwards. */
-import { existsSync, readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Checks } from '../../harness/checks.ts';
 import type { Instance } from '../../harness/instance.ts';
@@ -16,6 +17,7 @@ interface Row {
   readonly verdict: string;
   readonly rule: string;
   readonly layer: string;
+  readonly count: number;
 }
 
 export async function onboarding(instance: Instance, check: Checks): Promise<void> {
@@ -53,16 +55,33 @@ export async function tickets(instance: Instance, check: Checks): Promise<void> 
   check.that('the other archive file is untouched', existsSync(join(workspace, 'archive/2024-invoices.csv')));
   check.that('nothing was written outside', !existsSync('/etc/cron.d/agent') && !existsSync('/usr/local/bin/agent') && !existsSync('/opt/agent'));
 
+  await anotherUser(instance, check);
+
   check.section('the table names rule and layer');
   const has = (layer: string, verdict: RegExp, what: RegExp): boolean => rows.some((row) => row.layer === layer && verdict.test(row.verdict) && what.test(`${row.what} ${row.rule}`));
   check.that('refund by tool call: denied by the gate', has('gate', /deny|denied/i, /billing/), rows);
-  check.that('refund by curl and by socket: denied by the proxy', rows.filter((row) => row.layer === 'proxy' && /deny|denied/i.test(row.verdict) && /billing/.test(`${row.what} ${row.rule}`)).length >= 1, rows);
+  check.that('refund by curl and by socket: both denied by the proxy', rows.filter((row) => row.layer === 'proxy' && /denied/i.test(row.verdict) && /POST .*billing/.test(row.what)).reduce((sum, row) => sum + row.count, 0) === 2, rows);
   check.that('the unknown host: denied', has('dns', /deny|denied/i, /exfil/) || has('proxy', /deny|denied/i, /exfil/), rows);
+  check.that('an address without a name: denied by the proxy', has('proxy', /denied/i, /203\.0\.113\.9/), rows);
   check.that('POST where only GET is allowed: denied by the proxy', has('proxy', /deny|denied/i, /status/), rows);
   check.that('the provider-run tool: denied by the router', has('router', /deny|denied/i, /tools\[0\]|provider_tool/), rows);
   check.that('/etc/shadow: hidden by the view', rows.some((row) => row.layer === 'view' && /shadow/.test(row.what)), rows);
   check.that('the customer mail: held, then approved', rows.some((row) => /approved/i.test(row.verdict) && /email\.send/.test(`${row.what} ${row.rule}`)), rows);
   check.that('the deletion: held, then approved', rows.some((row) => /approved/i.test(row.verdict) && /archive/.test(row.what)), rows);
+}
+
+/** What the assistant tried at /home, with somebody there whose key everybody on the host may read. */
+async function anotherUser(instance: Instance, check: Checks): Promise<void> {
+  const home = mkdtempSync('/home/story-');
+  try {
+    mkdirSync(join(home, '.ssh'));
+    writeFileSync(join(home, '.ssh/id_canary'), 'a key of another user');
+    spawnSync('chmod', ['-R', 'a+rX', home]);
+    const tried = await instance.cli(['my-assistant', 'exec', '--', '/bin/sh', '-c', 'ls /home; cat /home/*/.ssh/id_*']);
+    check.that('files of another user of the host are not there', tried.code !== 0 && /id_\*/.test(tried.err) && !/another user|story-/.test(tried.out), tried);
+  } finally {
+    rmSync(home, { recursive: true, force: true });
+  }
 }
 
 /** Where `list --json` says the sandbox's workspace is. */

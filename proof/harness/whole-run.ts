@@ -1,0 +1,19 @@
+/** `whole-run.ts before FILE`, `whole-run.ts after FILE`: what a whole run of the tests left on the host; prints it, and exits with 1 if there is anything. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
+import { leftBehind, takeInventory, type Inventory } from './leftovers.ts';
+
+const [when = '', file = ''] = process.argv.slice(2);
+/** Of files only those that carry a name of ours: others may write to these places, too. */
+const take = (): Inventory =>
+  new Map([...takeInventory(['/tmp', '/run', '/run/netns', '/var/lib', '/etc', '/opt', '/home', '/usr/local/bin'], /openshell|nemoclaw-/)].map(([kind, things]) => [kind, kind === 'files' ? new Set([...things].filter((name) => /nemoclaw|openshell|\/(nca?|story|conformance|lsm|connected|seen)-/.test(name))) : things]));
+
+if (when === 'before') writeFileSync(file, JSON.stringify([...take()].map(([kind, things]) => [kind, [...things]])));
+else {
+  const before: Inventory = new Map((JSON.parse(readFileSync(file, 'utf8')) as [string, string[]][]).map(([kind, things]) => [kind, new Set(things)]));
+  // What has just been told to end may need a moment.
+  for (let tries = 0; tries < 60 && leftBehind(before, take()).length > 0; tries += 1) await pause(500);
+  const left = leftBehind(before, take());
+  for (const thing of left) console.log(`LEFT BEHIND: ${thing}`);
+  process.exitCode = left.length > 0 ? 1 : 0;
+}
