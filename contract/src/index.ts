@@ -20,3 +20,4 @@ export * from './policy/index.ts';
 export * from './register.ts';
 export * from './sandbox-name.ts';
 export * from './seen.ts';
+export * from './terminal-questions.ts';

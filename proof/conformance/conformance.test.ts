@@ -53,7 +53,7 @@ test('0 disagreements in 2,000 operations of a plain user, in tier C, who is ask
   for (const count of Object.values(JSON.parse(verdicts) as Record<string, number>)) assert.ok(count > 20, verdicts);
 });
 
-test('a wrong explanation would be found: the comparison itself disagrees when the policy is another', { ...root, timeout: 60_000 }, async () => {
+test('a wrong explanation would be found: the comparison itself disagrees when the policy is another', { ...root, timeout: 600_000 }, async () => {
   const folder = mkdtempSync('/tmp/conformance-build-');
   try {
     chmodSync(folder, 0o755);

@@ -67,7 +67,7 @@ async function level(check: Checks, root: string, index: number, round: (typeof 
   const job: Job = { isolation, workspace, works: wanted };
   const node = [process.execPath, inSandbox, JSON.stringify(job)];
   const [program = '', ...args] = asPlainUser ? ['setpriv', `--reuid=${plainUser.uid}`, `--regid=${plainUser.gid}`, '--clear-groups', ...node] : node;
-  const made = await run(program, args, { timeoutMs: 100_000, ...(asPlainUser && { env: { HOME: workspace } }) });
+  const made = await run(program, args, { timeoutMs: 600_000, ...(asPlainUser && { env: { HOME: workspace } }) });
   if (made.code !== 0) return check.that(`${title}: a sandbox is made`, false, made.err);
   const { pid, tier, ran, commit, write } = JSON.parse(made.out) as Report;
   check.that(`${title}: a sandbox of tier ${asPlainUser ? 'C' : 'A or B'}`, asPlainUser ? tier === 'C' : tier !== 'C', tier);
