@@ -5,7 +5,7 @@ import { basename, join } from 'node:path';
 import { GuestUnavailable } from './unavailable.ts';
 
 /** The root disk first; then what sandboxes need: packet capture, overlay workspaces. */
-const wanted = ['virtio_blk', 'virtio-rng', 'nf_tables', 'nft_tproxy', 'nft_reject_inet', 'nft_reject_ipv4', 'nft_reject_ipv6', 'nft_ct', 'nft_nat', 'nft_redir', 'nft_chain_nat', 'nft_socket', 'overlay', 'vsock_loopback', 'inet_diag', 'tcp_diag', 'unix_diag'];
+const wanted = ['virtio_blk', 'virtio-rng', 'nf_tables', 'nft_tproxy', 'nft_reject_inet', 'nft_reject_ipv4', 'nft_reject_ipv6', 'nft_ct', 'nft_nat', 'nft_redir', 'nft_limit', 'nft_chain_nat', 'nft_socket', 'overlay', 'vsock_loopback', 'inet_diag', 'tcp_diag', 'unix_diag'];
 
 export interface Module {
   readonly name: string;

@@ -1,6 +1,7 @@
 /* Raw netlink, and the network of a sandbox: loopback, every address local, our two sockets. */
 #include "netlink.h"
 #include <arpa/inet.h>
+#include <endian.h>
 #include <errno.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
@@ -55,6 +56,11 @@ void batch_string(struct batch *b, uint16_t type, const char *text) { batch_attr
 
 void batch_u32(struct batch *b, uint16_t type, uint32_t value) {
   value = htonl(value);
+  batch_attr(b, type, &value, sizeof value);
+}
+
+void batch_u64(struct batch *b, uint16_t type, uint64_t value) {
+  value = htobe64(value);
   batch_attr(b, type, &value, sizeof value);
 }
 

@@ -20,7 +20,8 @@ void batch_begin(struct batch *b, uint16_t type, uint16_t flags, const void *hea
 void batch_end(struct batch *b);
 void batch_attr(struct batch *b, uint16_t type, const void *data, size_t length);
 void batch_string(struct batch *b, uint16_t type, const char *text);
-void batch_u32(struct batch *b, uint16_t type, uint32_t value); /* big-endian, as nftables wants */
+void batch_u32(struct batch *b, uint16_t type, uint32_t value); /* big-endian, as nftables wants; the next too */
+void batch_u64(struct batch *b, uint16_t type, uint64_t value);
 void batch_open(struct batch *b, uint16_t type);
 void batch_close(struct batch *b);
 

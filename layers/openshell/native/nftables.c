@@ -8,6 +8,8 @@
 #include <netinet/in.h>
 
 #define TABLE "nemoclaw"
+/* Questions a second that reach the data plane, of each family, and as many at once. It answers half as many, so that it sees when there are too many, and says so on record; what a flood has beyond that would keep it from other sandboxes only to be thrown away. */
+#define QUESTIONS 1000
 #define MESSAGE(type) ((uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | (type)))
 
 /* What differs between the families; one batch at a time is built. */
@@ -172,6 +174,16 @@ static void capture_tcp(struct batch *b, uint16_t port, uint16_t dns_port) {
   rule_end(b);
 }
 
+/* Matches what comes faster than that. */
+static void faster(struct batch *b, uint32_t per_second) {
+  expression(b, "limit");
+  batch_u64(b, NFTA_LIMIT_RATE, per_second);
+  batch_u64(b, NFTA_LIMIT_UNIT, 1);
+  batch_u32(b, NFTA_LIMIT_BURST, per_second);
+  batch_u32(b, NFTA_LIMIT_FLAGS, NFT_LIMIT_F_INV);
+  expression_end(b);
+}
+
 static void capture_dns(struct batch *b, uint16_t port) {
   uint16_t at = htons(port);
   rule(b, "dns"); /* already ours, no translation needed */
@@ -193,6 +205,16 @@ static void reject(struct batch *b, uint32_t type, const unsigned char *code) {
   batch_u32(b, NFTA_REJECT_TYPE, type);
   batch_attr(b, NFTA_REJECT_ICMP_CODE, code, 1);
   expression_end(b);
+}
+
+/* Lost as on any network: whoever asked asks again. */
+static void limit_dns(struct batch *b, uint16_t port) {
+  rule(b, "late");
+  protocol(b, IPPROTO_UDP);
+  to_port(b, port);
+  faster(b, QUESTIONS);
+  verdict(b, NF_DROP);
+  rule_end(b);
 }
 
 static void refuse_rest(struct batch *b, uint16_t port) {
@@ -265,6 +287,7 @@ int nftables_capture(int family, uint16_t tcp_port, uint16_t dns_port, bool agai
   spare_tcp(&b);
   capture_tcp(&b, tcp_port, dns_port);
   capture_dns(&b, dns_port);
+  limit_dns(&b, dns_port);
   refuse_rest(&b, tcp_port);
   boundary(&b, NFNL_MSG_BATCH_END, NLM_F_ACK);
   if (b.overflow) return fault(f, "internal", 0, "network: batch too long");

@@ -60,6 +60,22 @@ test('DNS reaches our socket whoever is asked, and the answer comes from there; 
   assert.deepEqual(result.lines.filter((line) => line.startsWith('udp')), ['udp q-127.0.0.1', 'udp q-8.8.8.8', 'udp q-127.0.0.53', 'udp q-::1', 'udp q-2001:4860:4860::8888']);
 });
 
+test('tens of questions at once all come through; of a flood only so many reach our socket, and later ones do again', root, async () => {
+  // The bound is what the time allows, however long the machine takes.
+  const result = await inside('restricted', `const dgram = require('dgram'); const s = dgram.createSocket('udp4'); let answers = 0, last = 0; const start = performance.now();
+    const until = (met) => new Promise((done) => { const t = setInterval(() => { if (met()) { clearInterval(t); done(); } }, 20); });
+    s.on('message', () => { answers += 1; last = performance.now(); });
+    (async () => {
+      for (let i = 0; i < 100; i += 1) s.send('q', 53, '198.18.0.1');
+      await until(() => answers === 100); console.log('agent burst');
+      for (let i = 0; i < 100; i += 1) { for (let j = 0; j < 50; j += 1) s.send('q', 53, '198.18.0.1'); await new Promise(setImmediate); }
+      await until(() => performance.now() - last > 1000); console.log('agent flood', answers <= 1000 + (last - start) ? 'bounded' : answers + ' in ' + (last - start) + ' ms');
+      const before = answers; await until(() => { if (answers === before) s.send('q', 53, '198.18.0.1'); return answers > before; }); console.log('agent again'); s.close();
+    })()`);
+  assert.equal(result.code, 0, result.stderr);
+  assert.deepEqual(result.lines.filter((line) => line.startsWith('agent')), ['agent burst', 'agent flood bounded', 'agent again']);
+});
+
 test('network none: no TCP at all, no way out', root, async () => {
   const result = await inside('none', `const net = require('net'); ${connect('198.51.100.7', 443)}; ${connect('127.0.0.1', 80)};
     net.createServer().on('error', (e) => console.log('agent listen', e.code)).listen(0, '127.0.0.1')`);

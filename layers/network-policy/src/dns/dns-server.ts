@@ -29,10 +29,13 @@ export interface DnsOptions {
 
 const ttlSeconds = 30;
 const recordEvery = 1000;
+/** Names that get none go on record one by one so often per second, and so many at once. */
+const told = { perSecond: 50, atOnce: 200 };
 
 export class DnsResponder {
   readonly #options: DnsOptions;
   readonly #bucket: TokenBucket;
+  readonly #told: TokenBucket;
   readonly #recent = new Map<string, { at: number; more: number }>();
   #socket: Socket | undefined;
   answered = 0;
@@ -41,6 +44,7 @@ export class DnsResponder {
   constructor(options: DnsOptions) {
     this.#options = options;
     this.#bucket = new TokenBucket(options.clock, options.perSecond, options.perSecond * 2);
+    this.#told = new TokenBucket(options.clock, told.perSecond, told.atOnce);
   }
 
   /** UDP port served. */
@@ -90,10 +94,7 @@ export class DnsResponder {
     if (reverse !== undefined) return this.#giveName(query, reverse);
     // An address is not looked up: to be asked for one as a name is a mistake or a trick.
     if (isIP(query.name) !== 0) return this.#refuse(query, responseCode.nameError, 'an address is not a name');
-    if (!this.#options.allowed(query.name)) {
-      const decision = this.#options.explain(query.name);
-      return this.#refuse(query, responseCode.nameError, decision.reason, decision);
-    }
+    if (!this.#options.allowed(query.name)) return this.#refuse(query, responseCode.nameError, 'this name is not allowed', () => this.#options.explain(query.name));
     return this.#giveAddress(query);
   }
 
@@ -119,14 +120,14 @@ export class DnsResponder {
     return writeAnswer(query, responseCode.ok, answers, ttlSeconds);
   }
 
-  #refuse(query: DnsQuery, code: number, why: string, decision?: Decision): Buffer {
+  #refuse(query: DnsQuery, code: number, why: string, explain?: () => Decision): Buffer {
     this.refused += 1;
-    this.#record(query.name, query.type, why, decision);
+    this.#record(query.name, query.type, why, explain);
     return writeAnswer(query, code);
   }
 
-  /** One event per name and second at most, each with the number of questions since the last: a flood cannot drown the record. */
-  #record(name: string, type: number, why: string, decision?: Decision): void {
+  /** One event per name and second at most, each with the number of questions since the last, and one without a name for what is too much: a flood cannot drown the record. */
+  #record(name: string, type: number, why: string, explain?: () => Decision): void {
     const { clock, audit, ids, sandbox } = this.#options;
     const now = clock.monotonic();
     const known = this.#recent.get(name);
@@ -134,9 +135,11 @@ export class DnsResponder {
       known.more += 1;
       return;
     }
+    if (name !== '' && !this.#told.take()) return this.#record('', 0, 'too many questions');
     if (this.#recent.size >= 1024) this.#recent.clear();
     this.#recent.set(name, { at: now, more: 0 });
     const count = 1 + (known?.more ?? 0);
-    audit.emit(dnsRecord({ sandbox, time: clock.now(), correlation: ids.next('dns') }, name, type, why, count, decision));
+    const decision = explain?.();
+    audit.emit(dnsRecord({ sandbox, time: clock.now(), correlation: ids.next('dns') }, name, type, decision?.reason ?? why, count, decision));
   }
 }

@@ -8,11 +8,11 @@ import { DnsResponder } from './dns-server.ts';
 import { isSynthetic, SyntheticAddresses } from './synthetic.ts';
 import { openDesk, questionFor, say, TestAudit, testClock, testIds, TestPolicy } from '../testing/testing-egress.ts';
 
-function responder(rules = [{ host: 'ok.test', verdict: 'allow' as const }]): { dns: DnsResponder; audit: TestAudit; synthetic: SyntheticAddresses } {
+function responder(rules = [{ host: 'ok.test', verdict: 'allow' as const }], clock = testClock): { dns: DnsResponder; audit: TestAudit; synthetic: SyntheticAddresses } {
   const policy = new TestPolicy(rules);
   const audit = new TestAudit();
   const synthetic = new SyntheticAddresses();
-  const dns = new DnsResponder({ sandbox: 's', allowed: (name) => policy.nameAllowed(name), explain: (host) => policy.decide({ source: 'dns', resource: { kind: 'host', host, port: 443 } } as never), synthetic, audit, clock: testClock, ids: testIds, perSecond: 100_000, six: true });
+  const dns = new DnsResponder({ sandbox: 's', allowed: (name) => policy.nameAllowed(name), explain: (host) => policy.decide({ source: 'dns', resource: { kind: 'host', host, port: 443 } } as never), synthetic, audit, clock, ids: testIds, perSecond: 100_000, six: true });
   return { dns, audit, synthetic };
 }
 
@@ -153,4 +153,21 @@ test('served over UDP to a client of either family, and over TCP on the captured
   } finally {
     await desk.close();
   }
+});
+
+test('of a flood of names the first go on record one by one, the rest as a number; each is answered', () => {
+  let at = 1000;
+  const { dns, audit } = responder(undefined, { now: () => at, monotonic: () => at });
+  const ask = (from: number): void => {
+    for (let i = from; i < from + 1000; i += 1) {
+      const question = questionFor(`n${i}.test`, 1);
+      assert.equal(reply(dns.answer(question), question).code, 3);
+    }
+  };
+  const counts = (): (readonly [string, number])[] => audit.events.map(({ data }) => [String(data?.name), Number(data?.count)]);
+  ask(0);
+  assert.deepEqual(counts().slice(199), [['n199.test', 1], ['', 1]]);
+  at += 1000;
+  ask(1000);
+  assert.deepEqual(counts().slice(250), [['n1049.test', 1], ['', 800]]);
 });
