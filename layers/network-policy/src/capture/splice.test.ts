@@ -78,3 +78,41 @@ test('connections that a person is asked about wait within the number that a san
     await closed;
   }
 });
+
+test('a question is withdrawn when its client closes its side, a connection that was approved before is carried whole all the same', async () => {
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on('error', () => undefined);
+    void read(socket).then((text) => socket.end(`heard ${text}`));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const desk = await openDesk({ rules: [{ host: 'raw.test', verdict: 'escalate' }], pins: [{ host: 'raw.test' }], ports: [port] });
+  desk.policy.raw = [port];
+  try {
+    const gone = await desk.tcp('raw.test', port);
+    gone.write('question');
+    await desk.approver.until(1);
+    gone.end();
+    await once(gone.resume(), 'close');
+    assert.deepEqual([desk.approver.withdrawn, desk.approver.reasons.includes('policy')], [[desk.approver.asked[0]?.holdId], false]);
+    assert.ok(desk.audit.events.some((event) => event.verdict === 'deny' && event.message.includes('closed its side of the connection while a person was asked')));
+    const key = desk.approver.asked[0]?.key ?? '';
+    desk.approver.grants.add(key);
+    const again = await desk.tcp('raw.test', port);
+    again.end('question');
+    assert.equal(await read(again), 'heard question');
+    const waits = await desk.tcp('raw.test', port);
+    waits.write('one ');
+    await desk.approver.until(2);
+    waits.write('two ');
+    desk.approver.answer({ verdict: 'allow', approvalId: 'a', by: 'ann' });
+    waits.end('three');
+    assert.equal(await read(waits), 'heard one two three');
+  } finally {
+    await desk.close();
+    const closed = once(server, 'close');
+    server.close();
+    await closed;
+  }
+});

@@ -11,12 +11,17 @@ import { connectionRecord } from '../records.ts';
 import type { Place } from '../http/request-check.ts';
 import { AddressRefused } from '../upstream/upstreams.ts';
 
+/** Bytes that are read while a person is asked, at most: the end of what the client says stands behind them. */
+const mostAhead = 64 * 1024;
+
 export class Splice implements Reconsidered {
   readonly #core: Core;
   readonly #place: Place;
   readonly #client: Socket;
   readonly #correlation: string;
   readonly #withdraw = new AbortController();
+  /** What the client said while a person was asked. */
+  readonly #ahead: Buffer[] = [];
   #approved = false;
   #upstream: Socket | undefined;
   #done = false;
@@ -31,6 +36,8 @@ export class Splice implements Reconsidered {
   /** `client` is paused, with every byte it sent so far still unread. Never rejects. */
   async run(): Promise<void> {
     this.#core.open.add(this);
+    // A side that has said all may still listen: each end is passed on by itself.
+    this.#client.allowHalfOpen = true;
     this.#client.once('close', () => this.#end());
     try {
       await this.#decide();
@@ -63,8 +70,14 @@ export class Splice implements Reconsidered {
     }
     if (decision.verdict === 'escalate') {
       const request = this.#core.request('connect', this.#resource);
+      const stop = this.#readAhead();
       const where = safeLine(authority(this.#place));
       const outcome = await askPerson(this.#core, { request, decision, key: judge.key(request), card: () => ({ summary: `connect to ${where}`, detail: `An unread connection to ${where}.` }) }, this.#withdraw.signal);
+      stop();
+      if (outcome !== 'granted' && this.#withdraw.signal.aborted) {
+        this.#refuse({ ...decision, verdict: 'deny' }, 'the client closed its side of the connection while a person was asked');
+        return;
+      }
       if (outcome !== 'granted' && (outcome === 'full' || outcome.verdict !== 'allow')) {
         this.#refuse({ ...decision, verdict: 'deny' }, outcome === 'full' ? 'too many requests wait for approval already' : outcome.verdict === 'deny' ? `rejected by ${outcome.by}` : 'not approved in time');
         return;
@@ -87,11 +100,30 @@ export class Splice implements Reconsidered {
     }
     this.#upstream = upstream;
     upstream.once('close', () => this.#end());
-    // A side that has said all may still listen: each end is passed on by itself.
-    this.#client.allowHalfOpen = true;
     upstream.allowHalfOpen = true;
+    for (const bytes of this.#ahead.splice(0)) upstream.write(bytes);
     this.#client.pipe(upstream).pipe(this.#client);
     this.#client.resume();
+  }
+
+  /** A client that closes its side may be gone: nothing is done later for nobody. Until what is given back is called. */
+  #readAhead(): () => void {
+    const client = this.#client;
+    let bytes = 0;
+    const take = (chunk: Buffer): void => {
+      this.#ahead.push(chunk);
+      bytes += chunk.length;
+      if (bytes >= mostAhead) client.pause();
+    };
+    const ended = (): void => this.#withdraw.abort();
+    client.on('data', take);
+    client.once('end', ended);
+    client.resume();
+    return () => {
+      client.off('data', take);
+      client.off('end', ended);
+      client.pause();
+    };
   }
 
   #refuse(decision: Decision, message: string): void {

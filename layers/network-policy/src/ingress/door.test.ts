@@ -140,6 +140,21 @@ test('everything without a proof is told the same, and nothing arrives', async (
   assert.ok(events.every(({ verdict }) => verdict === 'deny'));
 });
 
+test('a caller that has sent its whole call and closes its side gets the answer; what it cuts is no call', async () => {
+  serve(rule(github));
+  const head = (body: string): string => `POST /one/hooks/half HTTP/1.1\r\nHost: in.test\r\nX-Hub-Signature-256: ${signed(body)}\r\nContent-Length: ${body.length}\r\n\r\n`;
+  const half = (text: string): Promise<string> => new Promise((resolve, reject) => {
+    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true }, () => socket.end(text));
+    let heard = '';
+    socket.on('data', (part: Buffer) => { heard += part.toString(); });
+    socket.on('close', () => resolve(heard));
+    socket.on('error', reject);
+  });
+  assert.match(await half(`${head('whole')}whole`), /^HTTP\/1\.1 200 [^]*ok$/);
+  await half(`${head('whole')}who`).catch(() => '');
+  assert.deepEqual(seen.map(({ body }) => body), ['whole']);
+});
+
 test('a signed time is accepted within its tolerance, and once', async () => {
   serve(rule({ ...github, prefix: '', encoding: 'base64', algorithm: 'sha512', timestamp: { header: 'x-time', toleranceMs: 300_000 } }));
   const at = (seconds: number): OutgoingHttpHeaders => {

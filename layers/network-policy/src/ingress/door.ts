@@ -36,6 +36,8 @@ export class IngressDoor {
       listen.tls === null
         ? createHttp(options, take)
         : createHttps({ ...options, cert: listen.tls.certPem, key: listen.tls.keyPem, minVersion: 'TLSv1.2', requestCert: true, rejectUnauthorized: false, secureOptions: constants.SSL_OP_NO_TICKET, handshakeTimeout: limits.headMs, ca: this.#ca(listen.tls.certPem) }, take);
+    // Who has sent a whole call and closes its side waits for the answer; what it cuts is no call.
+    Object.assign(server, { httpAllowHalfOpen: true });
     server.maxConnections = limits.connections;
     server.maxHeadersCount = limits.headers;
     for (const event of ['upgrade', 'connect'] as const) server.on(event, (_req, socket) => socket.destroy());
