@@ -18,6 +18,7 @@ const shape = new RegExp(String.raw`^HTTP/1\.([01]) ([1-9]\d\d)(?: [\t\x20-\x7e\
 const trailerShape = new RegExp(`^${fieldLines}$`);
 const sizeLine = /^([0-9A-Fa-f]{1,12})(?:;[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:=[!#$%&'*+.^_`|~0-9A-Za-z-]+)?)*$/;
 const gap = Buffer.from('\r\n\r\n');
+const lineEnd = gap.subarray(2);
 const nothing: Buffer = Buffer.alloc(0);
 
 type State = 'head' | 'length' | 'close' | 'size' | 'chunk' | 'behind' | 'trailers' | 'done';
@@ -26,8 +27,11 @@ export class AnswerReader {
   readonly #method: string;
   readonly #events: AnswerEvents;
   #state: State = 'head';
-  /** What came and is not told of yet. */
+  /** What came and is not told of yet: where it waits for more, the used part of `#kept`. */
   #rest = nothing;
+  #kept = nothing;
+  /** Bytes of it in which the end of a line or a head was looked for in vain. */
+  #looked = 0;
   /** Bytes that are still to come of the body or the chunk. */
   #left = 0;
   #heads = 0;
@@ -55,8 +59,30 @@ export class AnswerReader {
 
   /** Throws where it is no answer, or more than one. */
   push(bytes: Buffer): void {
-    this.#rest = this.#rest.length > 0 ? Buffer.concat([this.#rest, bytes]) : bytes;
+    this.#rest = this.#rest.length > 0 ? this.#join(bytes) : bytes;
     if (!this.#held && !this.#reading) this.#read();
+  }
+
+  /** What waits, and these behind it. Not all of it is copied for each: many may be small. */
+  #join(bytes: Buffer): Buffer {
+    const { length } = this.#rest;
+    const from = this.#rest.buffer === this.#kept.buffer ? this.#rest.byteOffset - this.#kept.byteOffset : this.#kept.length;
+    if (from + length + bytes.length <= this.#kept.length) {
+      bytes.copy(this.#kept, from + length);
+      return this.#kept.subarray(from, from + length + bytes.length);
+    }
+    // Memory of its own: parts of it may be told of while more is written behind them.
+    this.#kept = Buffer.allocUnsafeSlow(2 * (length + bytes.length));
+    this.#rest.copy(this.#kept);
+    bytes.copy(this.#kept, length);
+    return this.#kept.subarray(0, length + bytes.length);
+  }
+
+  /** Where `end` begins, -1 where more must come first. */
+  #find(chunk: Buffer, end: Buffer): number {
+    const at = chunk.indexOf(end, Math.max(0, this.#looked - end.length + 1));
+    this.#looked = at < 0 ? chunk.length : 0;
+    return at;
   }
 
   /** Nothing more is told until `goOn`. */
@@ -113,7 +139,7 @@ export class AnswerReader {
   }
 
   #head(chunk: Buffer): number {
-    const end = chunk.indexOf(gap);
+    const end = this.#find(chunk, gap);
     if (end > longestHead || (end < 0 && chunk.length > longestHead)) throw new Error('the head of the answer is too large');
     if (end < 0) return 0;
     const [, minor, code, lines] = shape.exec(chunk.toString('latin1', 0, end)) ?? [];
@@ -156,7 +182,7 @@ export class AnswerReader {
   }
 
   #size(chunk: Buffer): number {
-    const end = chunk.indexOf('\r\n');
+    const end = this.#find(chunk, lineEnd);
     if (end > longestSize || (end < 0 && chunk.length > longestSize)) throw new Error('the length of a chunk is too long');
     if (end < 0) return 0;
     const [, digits] = sizeLine.exec(chunk.toString('latin1', 0, end)) ?? [];
@@ -172,7 +198,7 @@ export class AnswerReader {
   }
 
   #trailers(chunk: Buffer): number {
-    const end = chunk.indexOf(gap);
+    const end = this.#find(chunk, gap);
     if (end > longestHead || (end < 0 && chunk.length > longestHead)) throw new Error('the trailers of the answer are too large');
     if (end < 0) return 0;
     const [, lines] = trailerShape.exec(chunk.toString('latin1', 0, end)) ?? [];

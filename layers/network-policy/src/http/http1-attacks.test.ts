@@ -92,6 +92,34 @@ test('whoever holds an answer is not told of its end before it goes on', () => {
   assert.throws(() => reader.goOn(), /more than its answer/);
 });
 
+test('what a head costs grows with its length alone, also where it comes byte by byte', (t) => {
+  let looked = 0;
+  let copied = 0;
+  const { indexOf, copy } = Buffer.prototype;
+  const { concat } = Buffer;
+  t.mock.method(Buffer.prototype, 'indexOf', function count(this: Buffer, ...given: Parameters<typeof indexOf>) {
+    looked += this.length - Number(given[1] ?? 0);
+    return indexOf.apply(this, given);
+  });
+  t.mock.method(Buffer.prototype, 'copy', function count(this: Buffer, ...given: Parameters<typeof copy>) {
+    copied += this.length;
+    return copy.apply(this, given);
+  });
+  t.mock.method(Buffer, 'concat', (...given: Parameters<typeof concat>) => {
+    const all = concat(...given);
+    copied += all.length;
+    return all;
+  });
+  const long = `x-long: ${'x'.repeat(8_000)}\r\n`;
+  const answer = Buffer.from(`HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n${long}\r\n4\r\nbody\r\n0\r\n${long}\r\n`);
+  const told: string[] = [];
+  const reader = new AnswerReader('GET', { head: (_status, fields) => void told.push(...fields), data: (bytes) => void told.push(bytes.toString()), end: (trailers) => void told.push(...trailers) });
+  for (let at = 0; at < answer.length; at += 1) reader.push(answer.subarray(at, at + 1));
+  assert.deepEqual([told.length, told.slice(4, 8).join(''), told.at(-1)?.length], [10, 'body', 8_000]);
+  assert.ok(looked < 10 * answer.length, `looked at ${looked} bytes`);
+  assert.ok(copied < 10 * answer.length, `copied ${copied} bytes`);
+});
+
 test('an empty piece of a streamed body does not end the request', async () => {
   let sent = '';
   origin.answer = (socket, text) => {
