@@ -1,5 +1,5 @@
 /** Masks what the scanner finds. */
-import type { FindingType } from './finding.ts';
+import { findingTypes, type FindingType } from './finding.ts';
 import type { Known } from './known.ts';
 import { scan } from './scan.ts';
 
@@ -14,6 +14,12 @@ export function redact(text: string, known: Known = [], keep?: ReadonlySet<Findi
   }
   return out;
 }
+
+/** What stays on a card, because a person decides by it: of a tool call all that is no credential, of a request whom and what it goes to. */
+export const shownOnCards: Readonly<Record<'tool' | 'http', ReadonlySet<FindingType>>> = {
+  tool: new Set(findingTypes.filter((type) => type !== 'secret' && type !== 'known-secret')),
+  http: new Set<FindingType>(['email', 'phone', 'ip']),
+};
 
 // Each round uses up text that was not a mask before; three are the most ever seen, and a bound is a bound.
 const rounds = 8;

@@ -44,6 +44,7 @@ export async function openGateway(ports: Ports): Promise<Gateway> {
     clock: ports.clock,
     ids: ports.ids,
     people: () => ports.people(),
+    mask: (text, kind) => ports.redact(text, kind),
     sandbox: (id) => {
       const live = sandboxes.get(id);
       return live && deskSandbox(live);

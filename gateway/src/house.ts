@@ -66,8 +66,8 @@ export interface Ports {
   plan(request: PlanRequest): Plan;
   /** What the kernel answers to an operation on a file, by the policy and what openshelld said of the host. */
   explainFile(policy: SandboxPolicy, hostFacts: Readonly<Record<string, unknown>>, query: ExplainQuery): Explanation;
-  /** Masks secrets and personal data in text. */
-  redact(text: string): string;
+  /** Masks secrets and personal data in text; on the card of a tool call or a request what a person decides by stays. */
+  redact(text: string, where: 'record' | 'tool' | 'http'): string;
   /** How many people may decide approvals. */
   people(): number;
 }

@@ -199,6 +199,38 @@ describe('an agent that asks without end', () => {
   }));
 });
 
+describe('a held request with a value in it that may not be shown', () => {
+  const put = (live: LiveSandbox, path: string): ActionRequest => ({ ...toolRequest(live), source: 'http', action: '', resource: { kind: 'http', host: 'warehouse.acme.example', port: 443, method: 'PUT', path, query: [['q', 'x']], tls: true }, params: new Map(), labels: unlabelled });
+  const kept = async (world: World): Promise<string> => JSON.stringify(await world.store.list('sandbox/'));
+
+  test('a secret is neither shown nor kept, while the policy goes on deciding on the exact request', inWorld(async (world, live) => {
+    const request = put(live, '/v1/hunter2');
+    const id = await held(world, live, 'h1', request);
+    assert.equal(settled(world, id)?.card.summary, 'PUT https://warehouse.acme.example/v1/[redacted]?q=x');
+    assert.doesNotMatch(await kept(world), /hunter2/);
+    assert.ok((await kept(world)).includes(live.inForce.key(request)));
+    const network = (blueprintFiles['network.yaml'] ?? '').replace('deny:\n', 'deny:\n      - { domain: warehouse.acme.example, paths: [/v1/hunter2] }\n');
+    assert.equal((await setPolicy(world.gateway.house, 'helper', { files: { 'network.yaml': network } }, uid)).redecided, 1);
+    assert.deepEqual([settled(world, id)?.state, settled(world, id)?.by], ['rejected', 'policy']);
+  }));
+
+  test('after a restart its holder says it again, and its grant is for the exact request', inWorld(async (world, live) => {
+    const request = put(live, '/v1/hunter2');
+    const id = await held(world, live, 'h1', request);
+    await world.restart();
+    await decide(world, id);
+    assert.equal(await consume(world, live, live.inForce.key(put(live, '/[redacted]')), 1), 'no');
+    assert.equal(await consume(world, live, live.inForce.key(request), 2), 'ok');
+  }));
+
+  test('what its worker knows from a labelled host is withheld with all that the caller wrote', inWorld(async (world, live) => {
+    const asked = new Promise<string>((resolve) => void world.gateway.house.notices.listen(live.record.value.id, (approval) => resolve(approval.id)));
+    world.worker.say({ t: 'hold', hold: { ...wire(live, put(live, '/v1/told-by-crm'), 'h1', 'http'), tainted: true } });
+    assert.equal(settled(world, await asked)?.card.summary, 'PUT https://warehouse.acme.example/[redacted]');
+    assert.doesNotMatch(await kept(world), /told-by-crm/);
+  }));
+});
+
 describe('a holder that is gone', () => {
   test('leaves the question; approving it gives one use within ten minutes', inWorld(async (world, live) => {
     const request = toolRequest(live);

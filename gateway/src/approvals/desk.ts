@@ -19,6 +19,7 @@ import { gatewayEvent } from '../backend.ts';
 import { KeyedLock } from '../keyed-lock.ts';
 import { approvalView } from './card.ts';
 import { Grants } from './grants.ts';
+import { keptRequest, placeOf } from './kept-request.ts';
 import { approvalKey, approvalRecordSchema, asRequest, isOpen, readKept, type ApprovalRecord, type Kept, type RequestWire } from './record.ts';
 import { Window } from './window.ts';
 
@@ -50,6 +51,8 @@ export interface DeskDeps {
   sandbox(id: string): DeskSandbox | undefined;
   /** How many people may decide; with two or more nobody approves what their own agent asks. */
   people(): number;
+  /** What a card shows of a text, and what is kept of it: secrets and what else no person decides by are masked. */
+  mask(text: string, kind: 'tool' | 'http'): string;
   /** Something about the open questions of this sandbox changed. */
   changed(sandbox: string, approval: ApprovalView): void;
 }
@@ -70,6 +73,8 @@ export class ApprovalDesk {
   readonly #holders = new Map<string, Answer>();
   /** Questions that the gateway's own policy could reproduce; only these can be allowed by an edit of the policy. */
   readonly #reproduced = new Set<string>();
+  /** Open questions as they were asked, for the policy: what is kept may say less. */
+  readonly #asked = new Map<string, ActionRequest>();
   readonly #windows = new Map<string, Window>();
   readonly #lock = new KeyedLock();
 
@@ -102,7 +107,7 @@ export class ApprovalDesk {
       const same = this.#find((record) => record.sandbox === hold.sandbox && record.holdId === hold.holdId);
       if (same) return this.#lock.run(same.record.id, () => this.#again(same, hold, answer));
       const waiting = this.#find((record) => record.sandbox === hold.sandbox && record.key === hold.key && isOpen(record.state) && !record.held);
-      if (waiting) return this.#lock.run(waiting.record.id, () => this.#attach(waiting, hold.holdId, answer));
+      if (waiting) return this.#lock.run(waiting.record.id, () => this.#attach(waiting, hold, answer));
       const grant = await this.#grants.consume(hold.sandbox, hold.key);
       if (grant) return answer({ verdict: 'allow', approvalId: grant.approvalId, by: grant.by });
       if (this.#openOf(hold.sandbox).length >= maxOpen) return answer({ verdict: 'unavailable', reason: `${maxOpen} requests of this sandbox already wait for a person.` });
@@ -132,7 +137,11 @@ export class ApprovalDesk {
   async #ask(sandbox: DeskSandbox, hold: HoldRequestWire, answer: Answer, deadlineIn: number | undefined): Promise<void> {
     const now = this.#deps.clock.now();
     const request = hold.request as RequestWire;
-    const decision = sandbox.decide(asRequest(request));
+    const asked = asRequest(request);
+    const decision = sandbox.decide(asked);
+    // Of a system call its path is what is decided on, and what the policy speaks of.
+    const { kind } = hold;
+    const mask = (text: string): string => (kind === 'syscall' ? text : this.#deps.mask(text, kind));
     const record: ApprovalRecord = {
       id: this.#deps.ids.next('apr'),
       sandbox: hold.sandbox,
@@ -143,9 +152,9 @@ export class ApprovalDesk {
       holdId: hold.holdId,
       kind: hold.kind,
       key: hold.key,
-      request,
+      request: hold.tainted === true ? placeOf(request) : keptRequest(request, mask),
       decision: hold.decision as ApprovalRecord['decision'],
-      summary: safeLine(hold.summary),
+      summary: safeLine(mask(hold.summary)),
       detail: hold.detail.length > maxDetail ? `${hold.detail.slice(0, maxDetail)}\n… (${hold.detail.length - maxDetail} more)` : hold.detail,
       createdAt: now,
       deadline: now + Math.min(sandbox.timeoutMs, deadlineIn ?? sandbox.timeoutMs),
@@ -160,10 +169,11 @@ export class ApprovalDesk {
     const kept: Kept<ApprovalRecord> = { record, revision: await this.#deps.store.put(approvalKey(record), record, 0) };
     this.#keep(kept);
     this.#holders.set(record.id, answer);
+    this.#asked.set(record.id, asked);
     if (decision.verdict === 'escalate') this.#reproduced.add(record.id);
     this.#deps.audit.emit(this.#event(record, `Waiting for a person: ${record.summary}`, 'escalate'));
     this.#deps.changed(record.sandbox, this.#view(record));
-    const scripted = sandbox.demoAnswer(asRequest(request));
+    const scripted = sandbox.demoAnswer(asked);
     await this.#lock.run(record.id, async () => {
       if (!isOpen(record.state)) return;
       // What the policy in force denies is not a question, whatever the holder says.
@@ -176,7 +186,7 @@ export class ApprovalDesk {
   async #again(kept: Kept<ApprovalRecord>, hold: HoldRequestWire, answer: Answer): Promise<void> {
     const { record } = kept;
     if (record.key !== hold.key || this.#holders.has(record.id)) throw new RangeError(`hold ${hold.holdId} was used before`);
-    if (isOpen(record.state)) return this.#attach(kept, hold.holdId, answer);
+    if (isOpen(record.state)) return this.#attach(kept, hold, answer);
     if (record.state === 'approved' && record.effect === '' && record.kind === 'syscall') {
       // Decided, but the word never reached the holder. It is the same held call, so it is still the one use.
       return this.#tell(kept, answer, { verdict: 'allow', approvalId: record.id, by: record.by });
@@ -186,9 +196,11 @@ export class ApprovalDesk {
     await answer({ verdict: 'deny', approvalId: record.id, by: record.by || 'gateway', reason: record.reason || `It was ${record.state}.` });
   }
 
-  async #attach(kept: Kept<ApprovalRecord>, holdId: string, answer: Answer): Promise<void> {
+  async #attach(kept: Kept<ApprovalRecord>, hold: HoldRequestWire, answer: Answer): Promise<void> {
     this.#holders.set(kept.record.id, answer);
-    await this.#save(kept, { holdId, held: true });
+    // Its key is the same, so it is the same request.
+    this.#asked.set(kept.record.id, asRequest(hold.request as RequestWire));
+    await this.#save(kept, { holdId: hold.holdId, held: true });
     this.#deps.changed(kept.record.sandbox, this.#view(kept.record));
   }
 
@@ -224,7 +236,7 @@ export class ApprovalDesk {
     this.#holders.delete(kept.record.id);
     await this.#lock.run(kept.record.id, async () => {
       if (!isOpen(kept.record.state)) return;
-      const { verdict, reason } = sandbox.decide(asRequest(kept.record.request));
+      const { verdict, reason } = sandbox.decide(this.#request(kept.record));
       if (verdict === 'escalate') await this.#settle(kept, 'withdrawn', 'agent', 'The holder took it back.');
       else await this.#settle(kept, verdict === 'allow' ? 'approved' : 'rejected', 'policy', reason);
       await this.#save(kept, { held: false });
@@ -274,7 +286,7 @@ export class ApprovalDesk {
       if (!sandbox) break;
       await this.#lock.run(kept.record.id, async () => {
         if (!isOpen(kept.record.state)) return;
-        const decision = sandbox.decide(asRequest(kept.record.request));
+        const decision = sandbox.decide(this.#request(kept.record));
         const allowed = decision.verdict === 'allow' && this.#reproduced.has(kept.record.id);
         if (decision.verdict !== 'deny' && !allowed) return;
         count += 1;
@@ -354,6 +366,7 @@ export class ApprovalDesk {
     Object.assign(record, next);
     kept.revision = revision ?? kept.revision;
     grant?.made(grantRevision ?? 0);
+    this.#asked.delete(record.id);
     if (answer) {
       await this.#tell(kept, answer, approved ? { verdict: 'allow', approvalId: record.id, by } : { verdict: 'deny', approvalId: record.id, by, reason: reason || `It was ${state}.` });
     }
@@ -385,6 +398,10 @@ export class ApprovalDesk {
   /** What is not known counts as over. */
   #isOver(id: string): boolean {
     return this.#windows.get(id)?.over ?? true;
+  }
+
+  #request(record: ApprovalRecord): ActionRequest {
+    return this.#asked.get(record.id) ?? asRequest(record.request);
   }
 
   #find(is: (record: ApprovalRecord) => boolean): Kept<ApprovalRecord> | undefined {

@@ -4,6 +4,7 @@ import type { House } from '../house.ts';
 import type { LiveSandbox } from '../sandboxes/live.ts';
 import { onlyDemo } from '../sandboxes/providers.ts';
 import type { DeskSandbox } from './desk.ts';
+import { placeOf } from './kept-request.ts';
 import { asRequest, type RequestWire } from './record.ts';
 import { summaryOf, syscallDetail } from './summary.ts';
 
@@ -41,14 +42,17 @@ export async function workerHold(house: House, hold: HoldRequestWire): Promise<v
     return house.workers.send(owner, { t: 'hold.outcome', sandbox: hold.sandbox, holdId: hold.holdId, outcome: message }) ? Promise.resolve() : Promise.reject(new Error('the worker is gone'));
   };
   if (!live || live.record.value.state !== 'running') return answer({ verdict: 'unavailable', reason: 'The sandbox is not running.' });
-  const request = asRequest(hold.request as RequestWire);
+  const given = hold.request as RequestWire;
+  const request = asRequest(given);
   if (live.inForce.key(request) !== hold.key) throw new RangeError('the key is not that of the request');
   const kindFits = hold.kind === 'tool' ? request.resource.kind === 'tool' : request.resource.kind === 'http' || request.resource.kind === 'host';
   if (!kindFits) throw new RangeError('the kind is not that of the request');
   if (request.role !== live.bundle.role) throw new RangeError('the role is not that of the sandbox');
   // Not compared with the task that runs now: a request of the last one may still be on its way.
   if (!/^[A-Za-z0-9_-]{0,64}$/.test(request.task)) throw new RangeError('the task is not one of ours');
-  await house.desk.open({ ...hold, summary: summaryOf(request, hold.decision.action) }, answer);
+  // What labelled hosts told the sandbox is known to its worker alone.
+  const shown = hold.tainted === true ? placeOf(given) : given;
+  await house.desk.open({ ...hold, summary: summaryOf(asRequest(shown), hold.decision.action) }, answer);
 }
 
 function resourceOf(hold: SyscallHold): Resource {

@@ -61,6 +61,7 @@ export const holdWireSchema: z.ZodType<HoldRequestWire> = z.object({
   key: z.string().regex(/^[0-9a-f]{64}$/),
   summary: z.string().max(2000),
   detail: z.string().max(1024 * 1024),
+  tainted: z.boolean().optional(),
   patienceMs: z.number().min(0).max(7 * 24 * 3600 * 1000),
 }) as z.ZodType<HoldRequestWire>;
 

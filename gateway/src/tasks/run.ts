@@ -45,7 +45,7 @@ export async function startTask(house: House, live: LiveSandbox, text: string, u
       sandboxName: name,
       execId: house.ids.next('ex'),
       state: 'running',
-      text: house.redact(text),
+      text: house.redact(text, 'record'),
       sha256: createHash('sha256').update(text).digest('hex'),
       startedAt: house.clock.now(),
       endedAt: null,

@@ -1,7 +1,7 @@
 /** Builds a router from a compiled policy: tools are resolved, requests keyed and secrets masked by the rooms that own these. */
 import type { SandboxConfig } from '@nemoclaw/contract';
 import { requestKey, resolveTool, type CompiledPolicy } from '@nemoclaw/decide';
-import { compileKnown, findingTypes, redact, type FindingType, type KnownSet } from '@nemoclaw/detect';
+import { compileKnown, redact, shownOnCards, type KnownSet } from '@nemoclaw/detect';
 import type { RouterParts } from './parts.ts';
 import { routerFor, type Router } from './router.ts';
 
@@ -9,8 +9,6 @@ export interface RouterOptions extends Omit<RouterParts, 'resolveTool' | 'reques
   /** The policy in force; `decider` decides by the same one. */
   readonly policy: () => CompiledPolicy;
 }
-
-const shownOnCards: ReadonlySet<FindingType> = new Set(findingTypes.filter((type) => type !== 'secret' && type !== 'known-secret'));
 
 /** The Privacy Router of one sandbox. Mount `handle` where inference.local is served. */
 export function createRouter(options: RouterOptions): Router {
@@ -28,7 +26,7 @@ export function createRouter(options: RouterOptions): Router {
       const resolved = resolveTool(policy(), name, args);
       return { ...resolved, attributes: attributeNames(policy(), resolved.action) };
     },
-    redact: (text, where) => redact(text, known(parts.config()), where === 'card' ? shownOnCards : undefined),
+    redact: (text, where) => redact(text, known(parts.config()), where === 'card' ? shownOnCards.tool : undefined),
   });
 }
 

@@ -7,7 +7,7 @@ export type PersonSaid = HoldOutcome | 'granted' | 'full';
 
 export interface Question extends Pick<HoldRequest, 'request' | 'decision' | 'key'> {
   /** What is shown; made only where somebody is asked. */
-  readonly card: () => Pick<HoldRequest, 'summary' | 'detail'>;
+  readonly card: () => Pick<HoldRequest, 'summary' | 'detail' | 'tainted'>;
 }
 
 /** Resolves with the outcome. `withdraw` takes the question back. */

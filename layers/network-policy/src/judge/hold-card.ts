@@ -1,5 +1,5 @@
 /** What a person is shown of a request that waits: one sentence, and the exact request with its secrets masked. Pure. */
-import { redact, type FindingType } from '@nemoclaw/detect';
+import { redact, shownOnCards } from '@nemoclaw/detect';
 import { maskCredentials } from '../credentials/credentials.ts';
 import type { Credential } from '../credentials/credentials.ts';
 import { authority } from './judge.ts';
@@ -14,12 +14,9 @@ export function holdSummary(place: Place, checked: CheckedRequest): string {
   return safeLine(`${checked.method} ${place.tls ? 'https' : 'http'}://${authority(place)}${checked.paths[0] ?? ''}`, 200);
 }
 
-/** Of these a person decides by the class and the place, which the question names, not by the value. */
-const kept: ReadonlySet<FindingType> = new Set<FindingType>(['email', 'phone', 'ip']);
-
 /** Request line, headers and body as they would be sent, line by line; credentials, cards, account and social security numbers are masked, and so is what `hidden` names. */
 export function holdDetail(place: Place, checked: CheckedRequest, body: Buffer | undefined, credentials: readonly Credential[], hidden: ReadonlySet<string> = new Set()): string {
-  const keep = new Set([...kept].filter((type) => !hidden.has(type)));
+  const keep = new Set([...shownOnCards.http].filter((type) => !hidden.has(type)));
   const mask = (text: string): string => redact(maskCredentials(text, credentials), [], keep);
   const show = (text: string, limit: number): string => safeLine(mask(text), limit);
   const lines = [show(`${checked.method} ${checked.target}`, 4096), `host: ${authority(place)}`];
@@ -34,7 +31,7 @@ export function holdDetail(place: Place, checked: CheckedRequest, body: Buffer |
 
 /** The request line of a request, and the answer to it that a person decides on. */
 export function holdAnswer(place: Place, checked: CheckedRequest, { status, contentType, body, hidden }: { readonly status: number; readonly contentType: string; readonly body: Buffer | undefined; readonly hidden: ReadonlySet<string> }, credentials: readonly Credential[]): string {
-  const keep = new Set([...kept].filter((type) => !hidden.has(type)));
+  const keep = new Set([...shownOnCards.http].filter((type) => !hidden.has(type)));
   const mask = (text: string): string => redact(maskCredentials(text, credentials), [], keep);
   const lines = [safeLine(mask(`${checked.method} ${checked.target}`), 4096), `host: ${authority(place)}`, '', `answer ${status} ${safeLine(mask(contentType), 200)}`];
   return [...lines, ...(body === undefined ? ['(its body is not inspected, and not shown)'] : bodyLines(body, mask, hidden))].join('\n');

@@ -173,6 +173,7 @@ test('a person is asked where the policy says nothing, and is not shown the valu
       await desk.approver.until(1);
       const [card] = desk.approver.asked;
       assert.match(card?.detail ?? '', /redacted:tainted/);
+      assert.equal(card?.tainted, true);
       for (const value of [...values, 'Jane%20Q']) assert.ok(!`${card?.summary} ${card?.detail}`.includes(value));
       desk.approver.answer({ verdict: 'deny', approvalId: 'apr_1', by: 'uid 0', reason: 'no' });
       assert.match(await waits, /^HTTP\/1\.1 403 /);
