@@ -1,7 +1,7 @@
 /** What is found in the target and the headers of a request. */
 import type { Known } from '@nemoclaw/detect';
 import { base64Runs, foldForms } from './encoded-runs.ts';
-import type { Found } from './findings.ts';
+import type { Found, FoundType } from './findings.ts';
 import { findIn } from './inspect-body.ts';
 import type { Sought } from '../taint/memory.ts';
 import { carriesTainted } from '../taint/taint.ts';
@@ -17,8 +17,18 @@ export interface Head {
 /** Where a service expects the caller's own credential. A session's token may stand there; one of a known issuer's format may not, since such are put in outside. */
 const credentialHeader = /^(?:authorization|cookie|x-api-key|api-key|x-auth-token|x-csrf-token|x-goog-api-key)$/i;
 const sessionKinds: ReadonlySet<string> = new Set(['jwt', 'assignment', 'entropy', 'authorization']);
-/** Say how to talk, not what. */
-const technical = /^(?:accept|accept-.*|content-(?:length|type|encoding)|user-agent|cache-control|pragma|sec-.*|if-.*|range|dnt|date|connection|priority|traceparent|tracestate)$/i;
+/** Say how to talk, not what: versions, dates and lengths in them look like addresses and phone numbers. */
+const technical = /^(?:accept|accept-(?:charset|encoding|language)|content-(?:length|type|encoding)|user-agent|cache-control|pragma|sec-ch-ua(?:-full-version|-full-version-list|-platform-version)?|sec-websocket-(?:key|version)|if-(?:match|none-match|modified-since|unmodified-since|range)|range|date|priority|traceparent|tracestate)$/i;
+const weak: ReadonlySet<FoundType> = new Set(['ip', 'phone', 'email']);
+/** Such values in which nothing was found: the same few come with every request. */
+const clean = new Set<string>();
+const cleanAtMost = 1024;
+
+function remember(value: string): void {
+  if (value.length > 256) return;
+  if (clean.size >= cleanAtMost) clean.clear();
+  clean.add(value);
+}
 
 type Part = 'technical' | 'credential' | 'other';
 /** The same few names come with every request. */
@@ -35,44 +45,48 @@ function partOf(name: string): Part {
   return part;
 }
 
-/** Findings of the URL and of each header's value; places are words, never values. `tainted`: what may not go there, looked for in all headers. */
+/** Findings of the URL and of each header; places are words, never values. `tainted`: what may not go there, looked for in all headers. */
 export function inspectHead(head: Head, secrets: Known, tainted?: Sought): Found[] {
   const found: Found[] = [];
-  const lookTainted = (text: string, place: string): void => {
+  const look = (text: string, place: string, keep: Keep, known = secrets): void => {
     if (carriesTainted(text, tainted)) found.push({ type: 'tainted', kind: 'tainted', confidence: 1, place });
-  };
-  const look = (text: string, place: string, keep: (kind: string) => boolean, known = secrets): void => {
-    const looked = { known, tainted: undefined };
-    lookTainted(text, place);
-    for (const { type, kind, confidence } of findIn(text, looked)) if (keep(kind)) found.push({ type, kind, confidence, place });
+    const note = (plain: string, where: string): void => {
+      for (const one of findIn(plain, { known, tainted: undefined })) if (keep(one)) found.push({ type: one.type, kind: one.kind, confidence: one.confidence, place: where });
+    };
+    note(text, place);
     const folded = foldForms(text);
-    if (folded !== undefined) for (const { type, kind, confidence } of findIn(folded, looked)) found.push({ type, kind, confidence, place });
+    if (folded !== undefined) note(folded, place);
     // In a path the slash before it is not of it.
-    for (const run of [...base64Runs(text), ...(text.startsWith('/') ? base64Runs(text.replaceAll('/', '\t')) : [])]) for (const { type, kind, confidence } of findIn(run.text, looked)) found.push({ type, kind, confidence, place: `${place}, in base64` });
+    for (const run of [...base64Runs(text), ...(text.startsWith('/') ? base64Runs(text.replaceAll('/', '\t')) : [])]) note(run.text, `${place}, in base64`);
   };
   const mark = head.target.indexOf('?');
   look(decodePath(mark < 0 ? head.target : head.target.slice(0, mark)), 'the path of the URL', all);
   if (head.query.length > 0) look(head.query.map(([name, value]) => `${name}=${value}`).join('\n'), 'the query of the URL', all);
-  let values = '';
+  let others = '';
   for (let i = 0; i + 1 < head.headers.length; i += 2) {
     const name = head.headers[i] ?? '';
     const value = head.headers[i + 1] ?? '';
     const part = partOf(name);
     if (part === 'technical') {
-      lookTainted(value, 'a header');
-      continue;
-    }
-    if (part === 'credential') look(value, 'a header', issued, none);
-    else values += `${value}\n`;
+      if (!tainted && clean.has(value)) continue;
+      const before = found.length;
+      look(value, 'a header', sound, none);
+      if (found.length === before) remember(value);
+    } else if (part === 'credential') look(value, 'a header', issued, none);
+    else others += mayHold.test(name) ? `${name}\n${value}\n` : `${value}\n`;
   }
-  if (values !== '') look(values, 'a header', all);
+  if (others !== '') look(others, 'a header', all);
   return found;
 }
 
-/** The sandbox's own stand there by placeholder, also inside base64, and have been checked where they are put in. */
+/** Names that are long enough for a card or account number. */
+const mayHold = /^(?=.*\d).{11}/;
+type Keep = (found: Pick<Found, 'type' | 'kind'>) => boolean;
+/** The sandbox's own are looked for in all of a head before (head-leaks.ts); where a credential is expected, they stand by placeholder, also inside base64. */
 const none: Known = [];
-const all = (): boolean => true;
-const issued = (kind: string): boolean => !sessionKinds.has(kind);
+const all: Keep = () => true;
+const sound: Keep = ({ type }) => !weak.has(type);
+const issued: Keep = ({ kind }) => !sessionKinds.has(kind);
 
 function decodePath(path: string): string {
   return path.includes('%') ? path.replaceAll(/(?:%[0-9a-f]{2})+/gi, (run) => Buffer.from(run.replaceAll('%', ''), 'hex').toString('utf8')) : path;
