@@ -7,7 +7,7 @@ import type { AnswerHead, ByteTransform, IncomingHook, Passing } from '../hooks.
 import { valuesOf } from './answer-plan.ts';
 import { AnswerWindow } from './answer-window.ts';
 import { ContentDecoder, encodingsOf } from './content-decoder.ts';
-import { acts, answerSettings, strictest } from './findings.ts';
+import { acts, answerSettings, counts, strictest } from './findings.ts';
 import type { Found, InspectionSettings } from './findings.ts';
 import { answerBlocked, answerUnreadable, recordFound, settingsOf } from './report.ts';
 
@@ -86,7 +86,7 @@ export const answerInspection: IncomingHook = {
     if (!readable.test(type)) return undefined;
     const found: Found[] = [];
     const record = (): void => recordFound(passing, 'answer', found, 'log');
-    return encodings.length === 0 ? watching(found, record) : watchingEncoded(encodings, found, record);
+    return encodings.length === 0 ? watching(noteIn(found, settings), record) : watchingEncoded(encodings, noteIn(found, settings), record);
   },
 };
 
@@ -103,13 +103,12 @@ function acting(passing: Passing, settings: InspectionSettings, encodings: reado
   return { next: (chunk) => window.next(chunk), end: () => window.rest() };
 }
 
-const noteIn = (found: Found[]) => (findings: readonly Finding[]): void => {
-  for (const { type, kind, confidence } of findings) if (confidence >= 0.9 && found.length < 1000) found.push({ type, kind, confidence, place: 'the body' });
+const noteIn = (found: Found[], settings: InspectionSettings) => (findings: readonly Finding[]): void => {
+  for (const one of findings) if (counts(one, settings) && found.length < 1000) found.push({ type: one.type, kind: one.kind, confidence: one.confidence, place: 'the body' });
 };
 
-function watching(found: Found[], record: () => void): ByteTransform {
+function watching(keep: (findings: readonly Finding[]) => void, record: () => void): ByteTransform {
   const scanner = new Scanner();
-  const keep = noteIn(found);
   let seen = 0;
   return {
     next: (chunk) => {
@@ -126,9 +125,8 @@ function watching(found: Found[], record: () => void): ByteTransform {
 }
 
 /** Decodes a copy, as much of it as is searched; the record may come a moment after the end. */
-function watchingEncoded(encodings: readonly string[], found: Found[], record: () => void): ByteTransform | undefined {
+function watchingEncoded(encodings: readonly string[], keep: (findings: readonly Finding[]) => void, record: () => void): ByteTransform | undefined {
   const scanner = new Scanner();
-  const keep = noteIn(found);
   let seen = 0;
   let decoder: ContentDecoder | undefined;
   const stop = (): void => {

@@ -33,13 +33,18 @@ export interface InspectionSettings {
  */
 const defaultActions: Readonly<Record<Class, Action>> = { secret: 'block', 'credit-card': 'block', 'us-ssn': 'block', iban: 'block', email: 'log', phone: 'log', ip: 'log', tainted: 'escalate' };
 
-/** A finding acts only if it is this sure: a long password field, or a random value behind a word, is on record and no more. */
+/** Where the policy does not name its class, a finding acts only if it is this sure: a long password field, or a random value behind a word, is on record and no more. */
 const sure = 0.9;
+
+/** Whether a finding is sure, or of a class that the policy names: then all that looks like it is meant. */
+export function counts({ type, confidence }: Pick<Found, 'type' | 'confidence'>, { actions }: InspectionSettings): boolean {
+  return confidence >= sure || actions?.[type] !== undefined;
+}
 
 /** The sandbox's own credentials never leave, whatever the policy says. */
 export function actionFor(found: Found, settings: InspectionSettings): Action {
   if (found.type === 'known-secret') return 'block';
-  if (found.confidence < sure) return 'log';
+  if (!counts(found, settings)) return 'log';
   // The policy labelled its source, so that what it says of all else makes it no milder.
   if (found.type === 'tainted') return settings.actions?.['tainted'] ?? (settings.actions?.['default'] === 'block' ? 'block' : defaultActions.tainted);
   return settings.actions?.[found.type] ?? settings.actions?.['default'] ?? defaultActions[found.type];
@@ -75,7 +80,7 @@ export function hiddenOf(all: readonly Found[], settings: InspectionSettings): R
 }
 
 /** `credit-card 2, email 1`: how many of each class, for the record. */
-export function counts(all: readonly Found[]): Readonly<Record<string, number>> {
+export function numbersOf(all: readonly Found[]): Readonly<Record<string, number>> {
   const out: Record<string, number> = {};
   for (const { type, times = 1 } of all) out[type] = (out[type] ?? 0) + times;
   return out;

@@ -106,6 +106,31 @@ test('addresses and phone numbers pass by default, and are on record by class an
   assert.ok(!JSON.stringify(desk.audit.events).includes(mail));
 });
 
+test('what is only likely a secret is put on record by default, and follows the action of its class where the policy names it', async () => {
+  const likely = [{ user: 'jane', password: 'correct-horse-9' }, { deploy_key: 'q8ZsD3fLw0PbX7vNc2RtY5hJ' }];
+  const rows: readonly (readonly [Partial<InspectionSettings>, RegExp])[] = [
+    [{}, /fine/], [{ actions: { default: 'block' } }, /fine/], [{ actions: { 'credit-card': 'block' } }, /fine/], [{ actions: { secret: 'log' } }, /fine/], [{ actions: { secret: 'block' } }, /inspection\.actions\.secret/],
+  ];
+  for (const [more, expected] of rows) {
+    settings(more);
+    for (const body of likely) assert.match(await post(body), expected, JSON.stringify([more, Object.keys(body)]));
+    const mark = desk.audit.events.length;
+    assert.match(await send('POST', '/x', JSON.stringify(likely[0]), { 'content-type': 'application/octet-stream' }), expected, 'as it passes');
+    assert.deepEqual(desk.audit.events.slice(mark).find((one) => one.class === 'dataSecurityFinding')?.data?.['found'], { secret: 1 }, 'on record in any case');
+  }
+  settings({ actions: { secret: 'redact' } });
+  assert.match(await post(likely[0]), /fine/);
+  assert.equal(seen.at(-1)?.body.toString(), '{"user":"jane","password":"[redacted:secret]"}');
+  const answered = async (more: Partial<InspectionSettings>): Promise<string> => {
+    settings(more);
+    answer = (_req, res) => void res.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(likely[0]));
+    return send('GET', '/x');
+  };
+  assert.match(await answered({ responses: { actions: { 'credit-card': 'block' } } }), /correct-horse-9/);
+  assert.match(await answered({ responses: { actions: { default: 'block' } } }), /correct-horse-9/);
+  assert.match(await answered({ responses: { actions: { secret: 'block' } } }), /inspection\.responses\.actions\.secret/);
+});
+
 test('redact: the request arrives without the value, whole and with its right length, also compressed', async () => {
   settings({ actions: { email: 'redact', 'credit-card': 'redact' } });
   assert.match(await post({ to: mail, n: 1.5, pan: card }), /fine/);

@@ -2,7 +2,7 @@
 import { compileKnown, scan } from '@nemoclaw/detect';
 import type { MessageHook, Passing } from '../hooks.ts';
 import { recordOnce } from './answers.ts';
-import { actionFor, acts, answerSettings, strictest } from './findings.ts';
+import { actionFor, acts, answerSettings, counts, strictest } from './findings.ts';
 import { inspectBody } from './inspect-body.ts';
 import { hashesIn, soughtIn } from '../taint/taint.ts';
 import { answerBlocked, blocked, recordFound, settingsOf } from './report.ts';
@@ -45,7 +45,7 @@ function fromServer(passing: Passing, data: Buffer): Buffer {
   const remember = passing.core.taint.remembering(passing);
   if (remember) passing.core.taint.remember(passing, hashesIn(data, '', remember.key), remember);
   if (!acts(settings)) {
-    recordOnce(passing, 'answer', scan(data.subarray(0, searched)).filter(({ confidence }) => confidence >= 0.9).map(({ type, kind, confidence }) => ({ type, kind, confidence, place: 'a message' })));
+    recordOnce(passing, 'answer', scan(data.subarray(0, searched)).filter((one) => counts(one, settings)).map(({ type, kind, confidence }) => ({ type, kind, confidence, place: 'a message' })));
     return data;
   }
   const { found, redacted } = inspectBody(data, '', none);

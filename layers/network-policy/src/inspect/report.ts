@@ -5,7 +5,7 @@ import type { Core } from '../core.ts';
 import { Stopped } from '../hooks.ts';
 import type { Passing } from '../hooks.ts';
 import { authority } from '../judge/judge.ts';
-import { classWords, counts, type Action, type Found, type InspectionSettings } from './findings.ts';
+import { classWords, numbersOf, type Action, type Found, type InspectionSettings } from './findings.ts';
 
 /** What a finding is told about: any request, or any conversation. */
 export type Reported = Pick<Passing, 'core' | 'place' | 'correlation'>;
@@ -86,7 +86,7 @@ export function recordFound(passing: Reported, way: string, all: readonly Found[
   if (all.length === 0) return;
   const { core, place } = passing;
   const seen = core.seen(passing.correlation);
-  const found = counts(all);
+  const found = numbersOf(all);
   const places = [...new Set(all.map((one) => one.place))].slice(0, 8);
   const event: LedgerEvent = {
     time: seen.time, class: 'dataSecurityFinding', activity: 1, severity: action === 'log' ? 1 : 3, sandbox: seen.sandbox, layer: 'proxy', correlation: seen.correlation,
