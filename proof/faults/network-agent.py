@@ -1,7 +1,7 @@
-"""Inside a sandbox: `work N`: N requests one after the other, their times; `times S`: the times of all requests of S seconds; anything else is an attack or a transfer until its seconds are over. Answers with one line of JSON."""
+"""Inside a sandbox: `work N`: N requests of each way one after the other, their times; `times S`: the times of all requests of S seconds; anything else is an attack or a transfer until its seconds are over. Answers with one line of JSON."""
 import base64, http.client, json, os, socket, ssl, struct, sys, threading, time, zlib
 
-HOST, PORT = 'service.example', int(os.environ['PORT'])
+HOST, PORT, SECURE = 'service.example', int(os.environ['PORT']), int(os.environ.get('SECURE', 0))
 what, amount = sys.argv[1], float(sys.argv[2])
 counts = {}
 lock = threading.Lock()
@@ -22,29 +22,38 @@ def post(body, headers):
 
 
 def ask(more):
-    times, failed = [], []
-    link = http.client.HTTPConnection(HOST, PORT, timeout=60)
+    # By turns: over one kept connection, and each time from the start: the name, the connection, TLS.
+    times, failed = {'kept': [], 'new': []}, []
+    kept = http.client.HTTPConnection(HOST, PORT, timeout=60)
+    trusted = ssl.create_default_context()
     i = 0
     while more(i):
         i += 1
-        start = time.monotonic()
-        try:
-            link.request('GET', '/small?%d' % i)
-            answer = link.getresponse()
-            if answer.read() != b'fine' or answer.status != 200:
-                failed.append(answer.status)
-        except OSError as error:
-            failed.append(repr(error))
-            link.close()
-        times.append((time.monotonic() - start) * 1000)
-        time.sleep(0.005)
+        for way, taken in times.items():
+            start = time.monotonic()
+            link = kept if way == 'kept' else http.client.HTTPSConnection(HOST, SECURE, timeout=60, context=trusted)
+            try:
+                link.request('GET', '/small?%d' % i)
+                answer = link.getresponse()
+                if answer.read() != b'fine' or answer.status != 200:
+                    failed.append([way, answer.status])
+            except (http.client.HTTPException, OSError) as error:
+                failed.append([way, repr(error)])
+                link.close()
+            taken.append((time.monotonic() - start) * 1000)
+            if way == 'new':
+                link.close()
+            time.sleep(0.005)
     return times, failed
 
 
 def work(n):
     times, failed = ask(lambda i: i < n)
-    times.sort()
-    return {'n': n, 'failed': failed, 'p50': times[n // 2], 'p99': times[int(n * 0.99)]}
+    said = {'failed': failed}
+    for way, taken in times.items():
+        taken.sort()
+        said[way] = {'n': n, 'p50': taken[n // 2], 'p99': taken[int(n * 0.99)]}
+    return said
 
 
 def hello():
@@ -154,7 +163,7 @@ if what == 'work':
 elif what == 'times':
     end = time.monotonic() + amount
     times, failed = ask(lambda i: time.monotonic() < end)
-    print(json.dumps({'times': times, 'failed': failed}))
+    print(json.dumps({**times, 'failed': failed}))
 elif what == 'open':
     kept = []
     for i in range(int(amount)):

@@ -1,7 +1,12 @@
 /** The other side of the network faults: it answers, it resets in each phase, it drips, and it sends without end. */
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
+import { createIntermediate, createLeafKey, createRootCa, LeafMinter } from '@nemoclaw/network-policy';
+
+/** Its name in a sandbox. */
+export const serviceName = 'service.example';
 
 const drip = 'drop by drop';
 
@@ -18,6 +23,7 @@ const faults: Readonly<Record<string, (socket: Socket) => void>> = {
 export class NetworkService {
   readonly heard: string[] = [];
   readonly #server: Server = createServer((req, res) => this.#answer(req, res));
+  #secure: SecureServer | undefined;
 
   constructor() {
     this.#server.on('upgrade', (req, socket) => {
@@ -30,14 +36,23 @@ export class NetworkService {
     });
   }
 
-  async listen(): Promise<number> {
-    await new Promise<void>((done) => this.#server.listen(0, '127.0.0.1', 4096, done));
-    return (this.#server.address() as AddressInfo).port;
+  listen(): Promise<number> {
+    return portOf(this.#server);
+  }
+
+  /** The same with TLS; `rootPem` vouches for it. */
+  async listenSecurely(): Promise<{ readonly port: number; readonly rootPem: string }> {
+    const root = createRootCa('the service', Date.now());
+    const minter = new LeafMinter(createIntermediate(root, [serviceName], Date.now()), createLeafKey());
+    this.#secure = createSecureServer({ key: minter.keyPem, cert: minter.mint(serviceName, Date.now()) }, (req, res) => this.#answer(req, res));
+    return { port: await portOf(this.#secure), rootPem: root.certPem };
   }
 
   close(): void {
-    this.#server.closeAllConnections();
-    this.#server.close();
+    for (const server of [this.#server, this.#secure]) {
+      server?.closeAllConnections();
+      server?.close();
+    }
   }
 
   #answer(req: IncomingMessage, res: ServerResponse): void {
@@ -89,4 +104,9 @@ export class NetworkService {
     };
     next();
   }
+}
+
+async function portOf(server: Server | SecureServer): Promise<number> {
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', 4096, done));
+  return (server.address() as AddressInfo).port;
 }
