@@ -78,7 +78,7 @@ for folder in attacks clients workloads faults stories guest; do
   if [ -f "proof/$folder/main.ts" ]; then
     echo "==> $folder"
     counted sh proof/run.sh "$folder"
-    untested="$untested$(grep -E '^(TIER A|CLIENT) NOT TESTED' "$results/out")
+    untested="$untested$(grep -E '^(TIER A|CLIENT|NGINX) NOT TESTED' "$results/out")
 "
   fi
 done
