@@ -97,8 +97,10 @@ export function daemonConfig(places: Places, { operatorsGid, users }: Identities
   // A worker's garbage is dead within milliseconds: with more room (MiB) it is collected less often, and less of what is still in use is copied each time.
   // What it reads is counted as old garbage as well: three times what is in use may be, else one sandbox's traffic has all collected three times a second, which every other waits for.
   // One thread helps with it: each collection waits for those that help, and more of them than processors wait for each other.
-  const room = (role: string): readonly string[] => (role === 'worker' ? ['--max-semi-space-size=64', '--heap-growing-percent=300', '--v8-pool-size=1'] : []);
-  const service = (role: string): Record<string, unknown> => ({ name: role, role, argv: ['{node}', ...kept, ...room(role), `{lib}/gateway/src/processes/${role}.ts`], env });
+  const seldom = ['--heap-growing-percent=300', '--v8-pool-size=1'];
+  // A gateway has its room from the start: one that is new collects every few MiB until it has grown, and a policy change that comes then waits for it.
+  const room = new Map([['worker', ['--max-semi-space-size=64', ...seldom]], ['gateway', ['--min-semi-space-size=32', '--max-semi-space-size=32', ...seldom]]]);
+  const service = (role: string): Record<string, unknown> => ({ name: role, role, argv: ['{node}', ...kept, ...(room.get(role) ?? []), `{lib}/gateway/src/processes/${role}.ts`], env });
   return {
     instance: instanceName(places.root),
     run: places.run,
