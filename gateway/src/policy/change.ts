@@ -79,8 +79,11 @@ export async function setPolicy(house: House, name: string, given: PutPolicy, ui
   const { id } = live.record.value;
   return house.lock.run(`policy/${id}`, async () => {
     const phases = new Phases(house.clock);
+    // Where what is known of the host is too old, openshelld answers while the files are read.
+    const host = house.hostFacts();
+    host.catch(() => undefined); // whoever waits for it hears of it
     const { bundle, changed } = await phases.time('check', () => checkFiles(house, live, given));
-    const facts = policyFacts(await phases.time('host', () => house.hostFacts()));
+    const facts = policyFacts(await phases.time('host', () => host));
     checkHost(bundle.sandboxPolicy, facts, bundle);
     const gaps = unenforced(bundle.sandboxPolicy, facts, bundle);
 
