@@ -74,7 +74,7 @@ export interface SandboxConfig {
   readonly version: number;
   /** base64 of the encoded CompiledPolicy (`@nemoclaw/decide`). */
   readonly policy: string;
-  /** Intermediate CA, name-constrained to what this version intercepts; the root's key stays with the gateway. */
+  /** Intermediate CA, name-constrained to what this version intercepts; the root's key stays with the gateway. `certPem` holds all its certificates, each for some of the names. */
   readonly ca: { readonly certPem: string; readonly keyPem: string; readonly rootPem: string };
   readonly providers: readonly ProviderPlan[];
   /** What the agent must present at inference.local, and what identifies its sandbox's own placeholder credentials. */

@@ -1,6 +1,7 @@
 /** The chain verifies strictly, and a stolen intermediate vouches for nothing else. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
+import { X509Certificate } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +9,7 @@ import { after, test } from 'node:test';
 import { connect, createServer } from 'node:tls';
 import type { AddressInfo } from 'node:net';
 import { createIntermediate, createLeafKey, createRootCa, mintLeaf } from './certificate.ts';
+import type { Issuer } from './certificate.ts';
 
 const now = Date.parse(new Date().toISOString());
 const folder = mkdtempSync(join(tmpdir(), 'nemoclaw-chain-'));
@@ -17,8 +19,10 @@ const names = ['api.example.com', '*.salesforce.com', 'example.org', 'deep.examp
 const intermediate = createIntermediate(root, names, now);
 const key = createLeafKey();
 
-function verify(host: string): { ok: boolean; text: string } {
-  const [leaf = '', middle = ''] = mintLeaf(intermediate, host, key, now).split(/(?<=-----END CERTIFICATE-----\n)/);
+const certificatesOf = (pem: string): string[] => pem.split(/(?<=-----END CERTIFICATE-----\n)/);
+
+function verify(host: string, issuer: Issuer = intermediate): { ok: boolean; text: string } {
+  const [leaf = '', middle = ''] = certificatesOf(mintLeaf(issuer, host, key, now));
   const paths = [leaf, middle, root.certPem].map((text, i) => {
     const path = join(folder, `${i}.pem`);
     writeFileSync(path, text);
@@ -59,6 +63,28 @@ for (const host of ['evil.test', 'api.example.com.evil.test', 'xapi.example.com'
     assert.notEqual(await handshake(host), 'ok');
   });
 }
+
+test('of two thousand names a client is sent a few, and its own is among them; no certificate vouches for a name of none', () => {
+  const many = createIntermediate(root, Array.from({ length: 2000 }, (_, i) => (i % 10 === 0 ? `*.wide${i}.example.com` : `host${i}.example.com`)), now);
+  for (const host of ['inference.local', 'host1.example.com', 'host999.example.com', 'deep.below.wide1000.example.com', 'host1999.example.com']) {
+    const result = verify(host, many);
+    assert.ok(result.ok, result.text);
+    assert.ok(mintLeaf(many, host, key, now).length < 4096, 'the chain is short');
+  }
+  for (const host of ['host2000.example.com', 'x.host1.example.com', 'wide10.example.com']) assert.match(verify(host, many).text, /permitted subtree violation|excluded subtree violation/);
+  const all = certificatesOf(many.certPem);
+  assert.equal(new Set(all.map((certPem) => new X509Certificate(certPem).subject)).size, all.length, 'none is taken for another');
+  for (const certPem of [all[0], all[50], all.at(-1)]) assert.match(verify('evil.test', { certPem: certPem ?? '', keyPem: many.keyPem }).text, /permitted subtree violation/);
+});
+
+test('a name beside a suffix that covers it takes nothing away from the suffix', () => {
+  const both = createIntermediate(root, ['*.example.com', 'api.example.com', '*.deep.example.com'], now);
+  for (const host of ['api.example.com', 'v1.api.example.com', 'other.example.com', 'x.deep.example.com']) {
+    const result = verify(host, both);
+    assert.ok(result.ok, result.text);
+  }
+  assert.match(verify('example.com', both).text, /permitted subtree violation/);
+});
 
 test('no leaf is made for an address or a name with odd characters', () => {
   for (const host of ['127.0.0.1', '::1', '', 'a b', 'a/b', 'a\0b', '.x', `${'a'.repeat(254)}`]) assert.throws(() => mintLeaf(intermediate, host, key, now), RangeError);

@@ -1,12 +1,13 @@
-/** Certificates of the interception chain: per-sandbox root, name-constrained intermediate, leaf per host; P-256, signed with node:crypto. */
-import { createHash, createPrivateKey, generateKeyPairSync, randomBytes, sign, X509Certificate } from 'node:crypto';
+/** Certificates of the interception chain: per-sandbox root, name-constrained intermediates, leaf per host; P-256, signed with node:crypto. */
+import { createHash, createPrivateKey, generateKeyPairSync, randomBytes, sign } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { isIP } from 'node:net';
 import { bits, elements, integer, octets, oid, sequence, setOf, time, tlv, utf8, yes } from './der.ts';
+import { nameConstraints, namesByCertificate, vouchesFor } from './name-constraints.ts';
 
 const hour = 3_600_000;
 const day = 24 * hour;
-/** The name under which the sandbox reaches its models; every chain covers it. */
+/** The name under which the sandbox reaches its models; every intermediate vouches for it. */
 export const inferenceHost = 'inference.local';
 /** How long a leaf is valid, ms; a context built on one is renewed a day before. */
 export const leafLifetime = 7 * day;
@@ -19,7 +20,7 @@ export interface Issuer {
   readonly certPem: string;
   readonly keyPem: string;
 }
-/** What a worker gets: it can sign only for the names in its constraints. */
+/** What a worker gets: it can sign only for the names in its constraints. `certPem`: certificates of one key, each with some of the names. */
 export interface Intermediate extends Issuer {
   readonly rootPem: string;
 }
@@ -47,13 +48,15 @@ export function createRootCa(name: string, now: number): Issuer {
 export function createIntermediate(root: Issuer, names: readonly string[], now: number): Intermediate {
   const { privateKey, spki } = newKey();
   const parent = readCertificate(root.certPem);
-  const der = certificate({
+  const signer = createPrivateKey(root.keyPem);
+  const certificates = namesByCertificate([inferenceHost, ...names]).map((some) => certificate({
     issuer: parent.subject,
+    // One of its own for each, so that no client takes one that it has kept for another.
     subject: commonName(`NemoClaw egress ${randomBytes(4).toString('hex')}`),
-    spki, signer: createPrivateKey(root.keyPem), from: now - hour, to: now + 365 * day,
-    extensions: [caConstraint(0), caUsage, extension('2.5.29.37', false, serverAuth), keyId(spki), authorityId(parent.spki), nameConstraints(names)],
-  });
-  return { certPem: pem(der), keyPem: exportKey(privateKey), rootPem: root.certPem };
+    spki, signer, from: now - hour, to: now + 365 * day,
+    extensions: [caConstraint(0), caUsage, extension('2.5.29.37', false, serverAuth), keyId(spki), authorityId(parent.spki), extension('2.5.29.30', true, nameConstraints(some))],
+  }));
+  return { certPem: certificates.map(pem).join(''), keyPem: exportKey(privateKey), rootPem: root.certPem };
 }
 
 /** A fresh leaf key; one per sandbox and life of its worker. */
@@ -65,35 +68,34 @@ export function createLeafKey(): LeafKey {
 /** Signs leaves with one intermediate; parses it once. */
 export class LeafMinter {
   readonly #signer: KeyObject;
-  readonly #issuer: Buffer;
-  readonly #authority: Buffer;
-  readonly #chain: string;
+  readonly #first: IssuerCertificate;
+  readonly #issuers: readonly IssuerCertificate[];
   readonly #key: LeafKey;
 
   constructor(issuer: Issuer, key: LeafKey) {
-    const parent = readCertificate(issuer.certPem);
     this.#signer = createPrivateKey(issuer.keyPem);
-    this.#issuer = parent.subject;
-    this.#authority = authorityId(parent.spki);
-    this.#chain = issuer.certPem;
+    const [first = '', ...others] = issuer.certPem.split(/(?<=-----END CERTIFICATE-----\n)/);
+    this.#first = readCertificate(first);
+    this.#issuers = [this.#first, ...others.map(readCertificate)];
     this.#key = key;
   }
 
-  /** Leaf and intermediate as one PEM chain for `host` (a DNS name, lower case). Throws RangeError for anything else. */
+  /** Leaf and the intermediate that vouches for it, as one PEM chain, for `host` (a DNS name, lower case). Throws RangeError for anything else. For a name that it cannot vouch for, the client refuses what is made. */
   mint(host: string, now: number): string {
     if (isIP(host) !== 0 || !/^[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?$/.test(host) || host.length > 253) throw new RangeError(`no certificate for ${JSON.stringify(host)}`);
+    const issuer = this.#issuers.find(({ constraints }) => vouchesFor(constraints, host)) ?? this.#first;
     const alternative = sequence(tlv(0x82, Buffer.from(host, 'latin1')));
     const der = certificate({
-      issuer: this.#issuer,
+      issuer: issuer.subject,
       // A fixed name with spaces: verifiers that fall back to the common name never take it for a host.
       subject: commonName('NemoClaw egress leaf'),
       spki: this.#key.spki, signer: this.#signer, from: now - hour, to: now + leafLifetime,
       extensions: [
         extension('2.5.29.19', true, sequence()), extension('2.5.29.15', true, bits(Buffer.from([0x80]), 7)),
-        extension('2.5.29.37', false, serverAuth), extension('2.5.29.17', false, alternative), keyId(this.#key.spki), this.#authority,
+        extension('2.5.29.37', false, serverAuth), extension('2.5.29.17', false, alternative), keyId(this.#key.spki), authorityId(issuer.spki),
       ],
     });
-    return pem(der) + this.#chain;
+    return pem(der) + issuer.pem;
   }
 
   get keyPem(): string {
@@ -127,6 +129,8 @@ function certificate(fields: Fields): Buffer {
 }
 
 const commonName = (text: string): Buffer => sequence(setOf(sequence(oid('2.5.4.3'), utf8(text.slice(0, 64)))));
+const none = Buffer.alloc(0);
+const nameConstraintsId = oid('2.5.29.30');
 const extension = (id: string, critical: boolean, value: Buffer): Buffer => sequence(oid(id), ...(critical ? [yes] : []), octets(value));
 const caConstraint = (pathLength: number): Buffer => extension('2.5.29.19', true, sequence(yes, integer(Buffer.from([pathLength]))));
 const caUsage = extension('2.5.29.15', true, bits(Buffer.from([0x06]), 1));
@@ -134,29 +138,25 @@ const keyDigest = (spki: Buffer): Buffer => createHash('sha256').update(spki).di
 const keyId = (spki: Buffer): Buffer => extension('2.5.29.14', false, octets(keyDigest(spki)));
 const authorityId = (spki: Buffer): Buffer => extension('2.5.29.35', false, sequence(tlv(0x80, keyDigest(spki))));
 
-/** RFC 5280 name constraints: a dNSName subtree also covers what lies below it, so below an exact name is excluded again unless another permitted name lies there. */
-function nameConstraints(names: readonly string[]): Buffer {
-  const all = [...new Set([...names.map((name) => name.toLowerCase()), inferenceHost])];
-  const bases = all.map((name) => (name.startsWith('*.') ? name.slice(1) : name));
-  const permitted = bases.map((base) => dnsSubtree(base));
-  const excluded = bases
-    .filter((base) => !base.startsWith('.') && !bases.some((other) => other.endsWith(`.${base}`)))
-    .map((base) => dnsSubtree(`.${base}`));
-  const addresses = [sequence(tlv(0x87, Buffer.alloc(8))), sequence(tlv(0x87, Buffer.alloc(32)))];
-  return extension('2.5.29.30', true, sequence(tlv(0xa0, ...permitted), tlv(0xa1, ...excluded, ...addresses)));
+/** Of a certificate, as DER; `constraints` are those on names, empty where it has none. */
+interface IssuerCertificate {
+  readonly pem: string;
+  readonly subject: Buffer;
+  readonly spki: Buffer;
+  readonly constraints: Buffer;
 }
-const dnsSubtree = (base: string): Buffer => sequence(tlv(0x82, Buffer.from(base, 'latin1')));
 
-/** Subject name and public key of a certificate, as DER. */
-function readCertificate(certPem: string): { subject: Buffer; spki: Buffer } {
-  const parsed = new X509Certificate(certPem);
-  const [body] = elements(elements(Buffer.from(parsed.raw))[0]?.content ?? Buffer.alloc(0));
-  // version, serial, algorithm, issuer, validity, subject, key
-  const fields = elements(body?.content ?? Buffer.alloc(0));
+function readCertificate(certPem: string): IssuerCertificate {
+  const [whole] = elements(Buffer.from(certPem.replace(/-----[A-Z ]+-----/g, ''), 'base64'));
+  const [body] = elements(whole?.content ?? none);
+  // version, serial, algorithm, issuer, validity, subject, key, extensions
+  const fields = elements(body?.content ?? none);
   const subject = fields[5]?.whole;
   const spki = fields[6]?.whole;
   if (!subject || !spki) throw new RangeError('not an X.509 v3 certificate');
-  return { subject, spki };
+  const extensions = elements(elements(fields[7]?.content ?? none)[0]?.content ?? none).map(({ content }) => elements(content));
+  const constraints = extensions.find(([id]) => id?.whole.equals(nameConstraintsId))?.at(-1)?.content ?? none;
+  return { pem: certPem, subject, spki, constraints };
 }
 
 function newKey(): { privateKey: KeyObject; spki: Buffer } {
