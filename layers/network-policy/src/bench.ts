@@ -12,6 +12,7 @@ import { askAddress } from './testing/testing-egress.ts';
 
 const host = 'api.bench.test';
 const responseBytes = 1024;
+const rounds = 4;
 
 const headOf = (path: number): string => `GET /v1/items/${path % 1000} HTTP/1.1\r\nHost: ${host}\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n`;
 
@@ -61,6 +62,8 @@ function figure(values: number[], unit: string): Figure {
   const at = (share: number): number => Number((sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0).toFixed(1));
   return { p50: at(0.5), p99: at(0.99), unit, n: values.length };
 }
+/** Of rounds with as much to do in each. */
+const overall = (perSecond: readonly number[]): number => perSecond.length / perSecond.reduce((sum, each) => sum + 1 / each, 0);
 const single = (value: number, unit: string, n: number): Figure => ({ p50: Math.round(value), p99: Math.round(value), unit, n });
 
 type Peers = Record<string, { p50: number; p99: number }>;
@@ -100,6 +103,17 @@ async function rate(connect: () => Promise<TLSSocket>, n: number): Promise<numbe
   return n / seconds;
 }
 
+interface Way {
+  readonly connect: () => Promise<TLSSocket>;
+  /** Of each request, µs; of each round, requests and TLS connections per second. */
+  readonly times: number[];
+  readonly rates: number[];
+  readonly shakes: number[];
+  /** That the proxy worked in those rounds. */
+  proxySeconds: number;
+}
+const wayOf = (connect: Way['connect']): Way => ({ connect, times: [], rates: [], shakes: [], proxySeconds: 0 });
+
 /**
  * All three figures; `n` requests for the time added, twice as many for the rate. Peers, in the same run: no proxy at all, a bare Node proxy (node:https in,
  * undici out, no policy, no record), mitmproxy and http-mitm-proxy where they can be had, and for the rate what one core of the proxy's own CPU time would give.
@@ -114,32 +128,29 @@ export async function bench(n = 10_000): Promise<Record<string, Figure>> {
   try {
     const address = ((await askAddress(host, proxy.ready.dns ?? 0)) ?? '').replace(/^198\./, '127.');
     const caPem = proxy.ready.caPem ?? '';
-    const through = (): Promise<TLSSocket> => open(proxy.ready.port, address, caPem);
-    const straight = (): Promise<TLSSocket> => open(upstream.ready.port, '127.0.0.1', upstream.ready.caPem ?? '');
-    const bareHop = (): Promise<TLSSocket> => open(bare.ready.port, '127.0.0.1', bare.ready.caPem ?? '');
-    const times = { direct: [] as number[], bare: [] as number[], proxied: [] as number[] };
-    // Taken in turns, so that all meet the same noise.
-    for (let round = 0; round < 4; round += 1) {
-      times.direct.push(...(await latency(await straight(), n / 4)));
-      times.bare.push(...(await latency(await bareHop(), n / 4)));
-      times.proxied.push(...(await latency(await through(), n / 4)));
+    const direct = wayOf(() => open(upstream.ready.port, '127.0.0.1', upstream.ready.caPem ?? ''));
+    const bareNode = wayOf(() => open(bare.ready.port, '127.0.0.1', bare.ready.caPem ?? ''));
+    const own = wayOf(() => open(proxy.ready.port, address, caPem));
+    const shakes = Math.max(48, Math.min(2000, n / 10));
+    // Taken in turns, so that all meet the same noise, and a client that is as warm.
+    for (let round = 0; round < rounds; round += 1) {
+      for (const way of [direct, bareNode, own]) {
+        way.times.push(...(await latency(await way.connect(), n / rounds)));
+        const before = await used(proxy.child);
+        way.rates.push(await rate(way.connect, (n * 2) / rounds));
+        way.proxySeconds += ((await used(proxy.child)) - before) / 1e6;
+        way.shakes.push(await handshakes(way.connect, shakes / rounds));
+      }
     }
-    const base = figure(times.direct, 'µs').p50;
+    const base = figure(direct.times, 'µs').p50;
     const above = (values: number[]): Figure => {
       const { p50, p99, unit, n: count } = figure(values, 'µs');
       return { p50: Number((p50 - base).toFixed(1)), p99: Number((p99 - base).toFixed(1)), unit, n: count };
     };
-    const bareRate = await rate(bareHop, n * 2);
-    const before = await used(proxy.child);
-    const ownRate = await rate(through, n * 2);
-    const cpu = ((await used(proxy.child)) - before) / 1e6;
-
     const one = (value: number): { p50: number; p99: number } => pick(single(value, '/s', 0));
-    const shakes = Math.max(50, Math.min(2000, n / 10));
-    const shakeRate = await handshakes(through, shakes);
-    const added: Peers = { 'bare Node proxy': pick(above(times.bare)) };
-    const rates: Peers = { direct: one(await rate(straight, n * 2)), 'bare Node proxy': one(bareRate), 'per core of its own CPU time': one((n * 2) / cpu) };
-    const shaken: Peers = { direct: one(await handshakes(straight, shakes)), 'bare Node proxy': one(await handshakes(bareHop, shakes)) };
+    const added: Peers = { 'bare Node proxy': pick(above(bareNode.times)) };
+    const rates: Peers = { direct: one(overall(direct.rates)), 'bare Node proxy': one(overall(bareNode.rates)), 'per core of its own CPU time': one((n * 2) / own.proxySeconds) };
+    const shaken: Peers = { direct: one(overall(direct.shakes)), 'bare Node proxy': one(overall(bareNode.shakes)) };
     for (const peer of peers) {
       // They are slower, and are given less to do.
       const few = Math.max(100, n / 5);
@@ -153,9 +164,9 @@ export async function bench(n = 10_000): Promise<Record<string, Figure>> {
       }
     }
     return {
-      'proxy.added': { ...above(times.proxied), peers: added },
-      'proxy.rate': { ...single(ownRate, '/s', n * 2), peers: rates },
-      'proxy.handshakes': { ...single(shakeRate, '/s', shakes), peers: shaken },
+      'proxy.added': { ...above(own.times), peers: added },
+      'proxy.rate': { ...single(overall(own.rates), '/s', n * 2), peers: rates },
+      'proxy.handshakes': { ...single(overall(own.shakes), '/s', shakes), peers: shaken },
     };
   } finally {
     for (const peer of peers) peer.stop();
