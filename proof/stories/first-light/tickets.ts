@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Checks } from '../../harness/checks.ts';
-import type { Instance } from '../../harness/instance.ts';
+import { checkout, run, type Instance } from '../../harness/instance.ts';
 
 interface ServiceLine {
   readonly service: string;
@@ -31,9 +31,9 @@ export async function onboarding(instance: Instance, check: Checks): Promise<voi
 
 export async function tickets(instance: Instance, check: Checks): Promise<void> {
   const workspace = await workspacePath(instance);
-  const run = await instance.cli(['my-assistant', 'run', 'Work through the open tickets', '--json'], { timeoutMs: 240_000 });
-  check.that('the task ends with exit 0', run.code === 0, run.out + run.err);
-  const rows = tableOf(run.out);
+  const done = await instance.cli(['my-assistant', 'run', 'Work through the open tickets', '--json'], { timeoutMs: 240_000 });
+  check.that('the task ends with exit 0', done.code === 0, done.out + done.err);
+  const rows = tableOf(done.out);
 
   check.section('what reached the services');
   const log = instance.lines<ServiceLine>('demo/services.jsonl');
@@ -56,6 +56,7 @@ export async function tickets(instance: Instance, check: Checks): Promise<void> 
   check.that('nothing was written outside', !existsSync('/etc/cron.d/agent') && !existsSync('/usr/local/bin/agent') && !existsSync('/opt/agent'));
 
   await anotherUser(instance, check);
+  await atTerminal(instance, check);
 
   check.section('the table names rule and layer');
   const has = (layer: string, verdict: RegExp, what: RegExp): boolean => rows.some((row) => row.layer === layer && verdict.test(row.verdict) && what.test(`${row.what} ${row.rule}`));
@@ -82,6 +83,15 @@ async function anotherUser(instance: Instance, check: Checks): Promise<void> {
   } finally {
     rmSync(home, { recursive: true, force: true });
   }
+}
+
+/** `connect` at a terminal of a size that no default has. */
+async function atTerminal(instance: Instance, check: Checks): Promise<void> {
+  const inside = 'read -r size <<<"$(stty size)"; echo "size $size as $(hostname)"; exit 7\n';
+  const said = await run('script', ['-qefc', `stty rows 33 cols 77; exec '${join(checkout, 'nemoclaw')}' my-assistant connect --shell`, '/dev/null'], { env: instance.env, input: inside, timeoutMs: 60_000 });
+  check.that('connect: a shell in the sandbox, at a terminal of the person’s size, and its exit code comes out', said.code === 7 && /size 33 77 as my-assistant/.test(said.out), said);
+  const doctor = await instance.json<{ checks: { name: string; state: string }[] }>(['doctor']);
+  check.that('doctor has looked at this host and the gateway, and finds nothing failed', doctor.checks.length > 5 && doctor.checks.every(({ state }) => state !== 'failed'), doctor.checks);
 }
 
 /** Where `list --json` says the sandbox's workspace is. */
