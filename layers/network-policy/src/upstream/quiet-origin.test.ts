@@ -11,7 +11,7 @@ import type { Dispatcher } from 'undici';
 import { Http1Pool } from './http1-upstream.ts';
 import { Http2Pool } from './http2-upstream.ts';
 
-const answerMs = 100;
+const answerMs = 400;
 
 interface Heard {
   /** Status, bytes, `end` or what failed. */
