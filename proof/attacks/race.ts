@@ -10,7 +10,7 @@ const ways = ['flip', 'swap', 'storm', 'fd', 'pass'];
 
 export function race(check: Checks): void {
   check.section('a thread that swaps paths against a deletion that must be asked for');
-  const run = spawnSync(process.execPath, ['--test', '--test-reporter=tap', `--test-name-pattern=${name}`, file], { cwd: checkout, encoding: 'utf8', timeout: 300_000 });
+  const run = spawnSync(process.execPath, ['--test', '--test-reporter=tap', `--test-name-pattern=${name}`, file], { cwd: checkout, encoding: 'utf8', timeout: 1_200_000 });
   const said = run.stdout + run.stderr;
   for (const way of ways) {
     const [, rounds, lost] = new RegExp(`# ${way} (\\d+): done=\\d+ refused=\\d+ other=\\d+ lost=(\\d+)`).exec(said) ?? [];
