@@ -6,16 +6,19 @@ export interface Run {
   readonly text: string;
 }
 
-const shortest = 32;
+/** Characters, without the padding: those of a social security number. */
+const shortest = 15;
+/** Up to so many they are mostly words, so that they are decoded only where their first characters say text. */
+const wordLike = 32;
 /** Decoded bytes of all runs of one text at most: what is beyond is not looked at a second time. */
 const most = 4 << 20;
 
 const inRun = new Uint8Array(128);
 for (const c of 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_') inRun[c.charCodeAt(0)] = 1;
 
-/** Runs of more than 32 characters that decode to text; a base64 body with line breaks counts as one run. */
+/** Runs of 15 or more characters that decode to text; a base64 body with line breaks counts as one run. */
 export function base64Runs(text: string): Iterable<Run> {
-  return text.length > shortest ? runsOf(text) : none;
+  return text.length >= shortest ? runsOf(text) : none;
 }
 const none: readonly Run[] = [];
 
@@ -37,13 +40,24 @@ function* runsOf(text: string): Generator<Run> {
         continue;
       }
     }
-    if (i - start > shortest && decoded < most) {
+    if (i - start >= shortest && decoded < most && (i - start > wordLike || beginsThrees(text, start, i))) {
       const bytes = Buffer.from(text.slice(start, i), 'base64');
       decoded += bytes.length;
       if (looksLikeText(bytes)) yield { start, end: i, text: bytes.toString(bytes.includes(0) ? 'utf16le' : 'utf8') };
     }
     start = -1;
   }
+}
+
+/** Whether the first of each three bytes is ASCII, but for one: its upper six bits are the first of each four characters. */
+function beginsThrees(text: string, from: number, to: number): boolean {
+  let others = 0;
+  for (let i = from; i < to; i += 4) {
+    const c = text.charCodeAt(i);
+    if ((c < 65 || c > 90) && (c < 97 || c > 102)) others += 1;
+    if (others > 1) return false;
+  }
+  return true;
 }
 
 /** Mostly printable in its beginning, or UTF-16 of that. Words with slashes decode to noise. */

@@ -26,6 +26,7 @@ const bodies: readonly (readonly [string, Buffer])[] = [
   ['application/json', Buffer.from(JSON.stringify(Array.from({ length: 800 }, (_, id) => ({ id, mail: `user${id}@example.com`, card: '4111 1111 1111 1111' }))))],
   ['application/x-www-form-urlencoded', Buffer.from(new URLSearchParams(Object.fromEntries(values.map((value, i) => [`f${i}`, `${filler} ${value}`]))).toString())],
   ['text/plain', Buffer.from(`${filler} ${Buffer.from(prose).toString('base64')} ${filler}`)],
+  ['application/json', Buffer.from(JSON.stringify(values.map((value, id) => ({ id, text: filler, data: Buffer.from(value).toString('base64') }))))],
   ['text/plain', Buffer.from(encodeURIComponent(prose))],
   [`multipart/form-data; boundary=${boundary}`, Buffer.from(values.map((value) => `--${boundary}\r\ncontent-disposition: form-data; name=a\r\n\r\n${filler} ${value}\r\n`).join('').concat(`--${boundary}--\r\n`))],
 ];
