@@ -18,7 +18,7 @@ export function dispatchWebSocket(core: Core, passing: Passing, wire: UpgradeWir
   const { name, port, tls } = passing.place;
   const { limits, upstreams } = core.ports;
   const relay = new WebSocketRelay({
-    wire, headers, target: passing.checked.target, messageBytes: limits.messageBytes, answerMs: answerWithin,
+    wire, headers, target: passing.checked.target, messageBytes: limits.messageBytes, answerMs: answerWithin, pace: core.pace,
     connect: () => upstreams.connect(name, port, tls),
     filters: core.hooks.messages.flatMap((hook) => hook.open(passing) ?? []),
     visible: (raw) => {

@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { AnswerHead, ByteTransform, SocketMessage } from '../hooks.ts';
 import { endThrough } from '../body/outgoing-body.ts';
+import type { Pace } from '../fairness/pace.ts';
 import { FrameError, FrameReader, writeClose, writeFrame } from './websocket-frames.ts';
 import { openWebSocket } from './websocket-handshake.ts';
 import type { UpgradeWire } from './wire-upgrade.ts';
@@ -20,6 +21,8 @@ export interface WebSocketOptions {
   /** ms for the origin's answer to the handshake. */
   readonly answerMs: number;
   readonly filters: readonly MessageFilter[];
+  /** The turns of its sandbox: a side that used them up is read again when the next one comes. */
+  readonly pace: Pace;
   /** What may be shown of the origin's handshake fields. */
   readonly visible: (raw: readonly string[]) => readonly string[];
   /** What looks at an answer that is no WebSocket. */
@@ -108,11 +111,30 @@ export class WebSocketRelay {
   }
 
   #carry(from: Socket, to: Socket, side: 'client' | 'server', early: Buffer): void {
-    const { events, filters, messageBytes } = this.#options;
+    const { events, filters, messageBytes, pace } = this.#options;
     const reader = new FrameReader(side === 'client', messageBytes);
     const mask = side === 'client';
     let ended = false;
     let kept = 0;
+    /** What the side is not read for: the turn of its sandbox, the other side. */
+    let waits = 0;
+    let draining = false;
+    const wait = (start: (goOn: () => void) => void): void => {
+      waits += 1;
+      from.pause();
+      start(() => {
+        waits -= 1;
+        if (waits === 0) from.resume();
+      });
+    };
+    const send = (frame: Buffer): void => {
+      if (to.destroyed || to.writableEnded || to.write(frame) || draining) return;
+      draining = true;
+      wait((goOn) => to.once('drain', () => {
+        draining = false;
+        goOn();
+      }));
+    };
     const keep = (bytes: number): void => {
       const more = bytes - kept;
       kept = bytes;
@@ -137,11 +159,11 @@ export class WebSocketRelay {
           if (event.kind !== 'message') {
             const data = filtered(event.data, true);
             // What was changed may be too long for a control frame; what it says is nobody's business but the sender's.
-            this.#send(from, to, writeFrame(event.kind, data?.length === event.data.length ? data : nothing, mask));
+            send(writeFrame(event.kind, data?.length === event.data.length ? data : nothing, mask));
             continue;
           }
           const data = filtered(event.data, event.binary);
-          if (data) this.#send(from, to, writeFrame(event.binary ? 'binary' : 'text', data, mask));
+          if (data) send(writeFrame(event.binary ? 'binary' : 'text', data, mask));
         }
         keep(reader.kept);
       } catch (error) {
@@ -160,15 +182,16 @@ export class WebSocketRelay {
       to.once('close', () => clearTimeout(timer));
     });
     from.once('end', () => from.destroySoon());
-    if (early.length > 0) take(early);
-    from.on('data', take);
-    from.resume();
-  }
-
-  #send(from: Socket, to: Socket, frame: Buffer): void {
-    if (to.destroyed || to.writableEnded || to.write(frame) || from.isPaused()) return;
-    from.pause();
-    to.once('drain', () => from.resume());
+    const inTurn = (chunk: Buffer): void => {
+      pace.measure(() => take(chunk));
+      if (!pace.rests || this.#done || ended) return;
+      wait((goOn) => {
+        if (!pace.run(goOn)) this.#fail(new Error('too much of this sandbox waits for its turn'));
+      });
+    };
+    if (early.length > 0) inTurn(early);
+    from.on('data', inTurn);
+    if (waits === 0) from.resume();
   }
 
   /** A side broke the protocol: it is told so, and the other that it is over. */

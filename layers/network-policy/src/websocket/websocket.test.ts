@@ -5,7 +5,8 @@ import type { Socket } from 'node:net';
 import { after, before, test } from 'node:test';
 import fc from 'fast-check';
 import { WebSocket, WebSocketServer } from 'ws';
-import { openDesk, openUpstream, say } from '../testing/testing-egress.ts';
+import { Pace } from '../fairness/pace.ts';
+import { openDesk, openUpstream, say, testClock } from '../testing/testing-egress.ts';
 import type { Desk, Upstream } from '../testing/testing-egress.ts';
 import { FrameError, FrameReader, writeClose, writeFrame } from './websocket-frames.ts';
 import type { FrameEvent } from './websocket-frames.ts';
@@ -293,4 +294,31 @@ test('what stands in a ping, a pong or the reason of a close is read as messages
   client.close(4000, secret);
   const [, reason] = await left;
   assert.ok(!reason.toString().includes(secret), reason.toString());
+});
+
+test('a sandbox whose messages keep the others waiting is read in its turns, and all of them arrive in order', async () => {
+  const other = new Pace(testClock);
+  const works = setInterval(() => other.measure(() => undefined), 5);
+  const client = await opened(await open('/turns', { tls: false }));
+  try {
+    messages = [];
+    let echoed = 0;
+    client.on('message', () => { echoed += 1; });
+    const before = desk.egress.stats().waited;
+    let sent = 0;
+    // Until it has had to wait, however fast this machine is.
+    for (let i = 0; i < 50 && desk.egress.stats().waited - before < 3; i += 1) {
+      for (const text of Array.from({ length: 10 }, () => ['4111 1111 1111 1112 ', 'a@b.example ', 'plain words ']).flat()) {
+        client.send(`${sent} ${text.repeat(90_000 / text.length)}`);
+        sent += 1;
+      }
+      while (echoed < sent) await once(client, 'message');
+    }
+    assert.ok(desk.egress.stats().waited - before >= 3, 'it never waited');
+    assert.deepEqual(messages.map((text) => Number(text.split(' ')[0])), Array.from({ length: sent }, (_, i) => i));
+  } finally {
+    clearInterval(works);
+    other.close();
+    client.terminate();
+  }
 });
