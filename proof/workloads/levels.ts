@@ -2,7 +2,7 @@
 import { chownSync, cpSync, existsSync, lchownSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Checks } from '../harness/checks.ts';
-import { run } from '../harness/instance.ts';
+import { run, until } from '../harness/instance.ts';
 import type { Job, Ran, Report } from './in-sandbox.ts';
 import { works, type Isolation } from './programs.ts';
 
@@ -42,7 +42,8 @@ function give(path: string, uid: number, gid: number): void {
 /** Control groups of that process's openshelld, and what runs for it. */
 function openshellsOf(pid: number): string[] {
   const mine = `nemoclaw-alone-${pid}-`;
-  const trees = ['.', ...readdirSync('/sys/fs/cgroup')].map((name) => join('/sys/fs/cgroup', name));
+  // Not those of sandboxes that come and go beside it.
+  const trees = ['.', ...readdirSync('/sys/fs/cgroup').filter((name) => !name.startsWith('nemoclaw'))].map((name) => join('/sys/fs/cgroup', name));
   const groups = trees.flatMap((tree) => (statSync(tree).isDirectory() ? readdirSync(tree).filter((name) => name.startsWith(mine)).map((name) => join(tree, name)) : []));
   return [...groups, ...(existsSync(`/proc/${pid}`) ? [`process ${pid}`] : [])];
 }
@@ -76,7 +77,8 @@ async function level(check: Checks, root: string, index: number, round: (typeof 
     if (one.code === 0 && one.stdout.startsWith('absent: ')) console.log(`     ${title}: ${one.name} is not on this machine (${one.stdout.trim()})`);
     else check.that(`${title}: ${one.name} (${one.ms} ms)`, one.code === 0 && one.stdout === prints, one);
   }
-  check.that(`${title}: nothing is left of it`, openshellsOf(pid).length === 0, openshellsOf(pid));
+  const gone = await until('its end', () => (openshellsOf(pid).length === 0 ? true : undefined), 20_000).catch(() => false);
+  check.that(`${title}: nothing is left of it`, gone === true, openshellsOf(pid));
   const count = await commits(project);
   const kept = existsSync(join(workspace, 'new'));
   if (isolation.filesystem === 'read-only') {
