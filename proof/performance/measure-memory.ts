@@ -39,8 +39,8 @@ interface Reading {
 }
 const kernelFields = ['Slab', 'KernelStack', 'PageTables', 'Percpu', 'Shmem'];
 
-/** After things have settled; the median of five looks, since others use the machine too. */
-async function look(count: number, roots: () => ReadonlySet<number>): Promise<Reading> {
+/** Memory with `count` sandboxes, after things have settled; the median of five looks, since others use the machine too. */
+export async function look(count: number, roots: () => ReadonlySet<number>): Promise<Reading> {
   await sleep(1500);
   const available: number[] = [];
   const kernel: number[] = [];
@@ -60,13 +60,16 @@ interface Slopes {
   readonly withKernel: number;
 }
 
-function slopes(from: Reading, to: Reading): Slopes {
+/** What each sandbox between the two readings costs. */
+export function slopes(from: Reading, to: Reading): Slopes {
   const each = (kibs: number): number => Number((kibs / 1024 / (to.count - from.count)).toFixed(3));
   return { available: each(from.available - to.available), pss: each(to.pss - from.pss), withKernel: each(to.pss - from.pss + to.kernel - from.kernel) };
 }
-const largest = ({ available, pss, withKernel }: Slopes): number => Math.max(available, pss, withKernel);
+/** MiB. */
+export const largest = ({ available, pss, withKernel }: Slopes): number => Math.max(available, pss, withKernel);
 
-function supervisorOf(root: string): ReadonlySet<number> {
+/** The instance's first process. Throws if it is not found. */
+export function supervisorOf(root: string): ReadonlySet<number> {
   const config = join(root, 'etc/nemoclaw/openshelld.json');
   const found = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && read(`/proc/${name}/cmdline`).split('\0').includes(config)).map(Number);
   if (found.length === 0) throw new Error('the instance’s processes were not found');
