@@ -119,8 +119,8 @@ export type ToOpenshelld =
    */
   | { readonly t: 'connection.owner'; readonly id: number; readonly sandbox: string; readonly source: string; readonly sourcePort: number; readonly destination: string; readonly destinationPort: number }
   // gateway
-  /** `plan` is the LaunchPlan of contract/src/plan.ts; `registration` names the workspace, or '' for none. Reply result: CreateResult. */
-  | { readonly t: 'sandbox.create'; readonly id: number; readonly sandbox: string; readonly plan: unknown; readonly registration: string; readonly worker: string }
+  /** `plan` is the LaunchPlan of contract/src/plan.ts; `registration` names the workspace, or '' for none; `manifest`, alone and with a workspace: path of an empty file that says until the folder is checked what is to be checked. Reply result: CreateResult. */
+  | { readonly t: 'sandbox.create'; readonly id: number; readonly sandbox: string; readonly plan: unknown; readonly registration: string; readonly worker: string; readonly manifest?: string }
   /** Reply fds: tty given: [pty master]; else [stdin write end, stdout read end, stderr read end]. Result {execId, pid}. */
   | { readonly t: 'exec'; readonly id: number; readonly sandbox: string; readonly execId: string; readonly argv: readonly string[]; readonly env: readonly string[]; readonly cwd: string; readonly tty: { readonly rows: number; readonly cols: number } | null }
   /** Outputs of a running exec after the gateway was restarted. Reply fds: tty: [pty master]; else [stdout read end, stderr read end]. Result {execId, pid}. */

@@ -48,6 +48,7 @@ const table = {
   NEMO_E_BLUEPRINT: { title: 'The blueprint cannot be used', fix: 'Look at `nemoclaw blueprint list`.', exit: 2 },
   NEMO_E_DEMO_ANSWERS: { title: 'Scripted approvals are only for the demo provider', fix: 'Remove `demo.approvedRequests` from the blueprint, or use the provider demo.', exit: 2 },
   NEMO_E_WORKSPACE: { title: 'The workspace cannot be used', fix: 'Register the folder again.', exit: 1 },
+  NEMO_E_UNCHECKED: { title: 'A workspace was given back without a check', fix: 'Before you open the folder, look at what changed in it at names that shells, git, editors or agents obey by themselves (`.envrc`, `.git/hooks`, `.vscode`).', exit: 1 },
   NEMO_E_CREATE: { title: 'The sandbox could not be made', fix: 'Run `nemoclaw doctor`.', exit: 1 },
   NEMO_E_PROBE: { title: 'The sandbox did not prove that it holds', fix: 'Run `nemoclaw doctor`; nothing was started.', exit: 1 },
   NEMO_E_APPLY: { title: 'The policy could not be put in force', fix: 'The former version is still in force; run `nemoclaw doctor`.', exit: 1 },

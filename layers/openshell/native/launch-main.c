@@ -20,17 +20,17 @@
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
-#define USAGE "usage: openshell-launch --plan-fd N [--report-fd N] [--release-fd N] [--workspace DIR] [--uid N] [--bind-root DIR]... [--device NODE]... [--testing] [--] command...\n       openshell-launch --facts\n"
+#define USAGE "usage: openshell-launch --plan-fd N [--report-fd N] [--release-fd N] [--manifest-fd N] [--workspace DIR] [--uid N] [--bind-root DIR]... [--device NODE]... [--testing] [--] command...\n       openshell-launch --facts\n       openshell-launch --release --manifest-fd N [--release-fd N] [--workspace DIR]\n"
 
 struct arguments {
-  int plan_fd, report_fd, release_fd;
+  int plan_fd, report_fd, release_fd, manifest_fd;
   const char *workspace;
   unsigned uid;
   const char *roots[ROOTS_MAX + 1];
   size_t root_count;
   const char *devices[DEVICES_MAX + 1];
   size_t device_count;
-  bool testing;
+  bool testing, release;
   char **command;
 };
 
@@ -45,7 +45,7 @@ static bool number(const char *text, unsigned *out) {
 
 static bool parse(int argc, char **argv, struct arguments *a) {
   unsigned fd; /* or any other number */
-  *a = (struct arguments){.plan_fd = -1, .report_fd = -1, .release_fd = -1, .uid = launch_rootless() ? geteuid() : UID_BASE + (unsigned)getpid()};
+  *a = (struct arguments){.plan_fd = -1, .report_fd = -1, .release_fd = -1, .manifest_fd = -1, .uid = launch_rootless() ? geteuid() : UID_BASE + (unsigned)getpid()};
   int i = 1;
   for (; i < argc && strncmp(argv[i], "--", 2) == 0; i++) {
     const char *value = i + 1 < argc ? argv[i + 1] : NULL;
@@ -53,13 +53,14 @@ static bool parse(int argc, char **argv, struct arguments *a) {
       i++;
       break;
     }
-    if (strcmp(argv[i], "--testing") == 0) {
-      a->testing = true;
+    if (strcmp(argv[i], "--testing") == 0 || strcmp(argv[i], "--release") == 0) {
+      *(argv[i][2] == 't' ? &a->testing : &a->release) = true;
       continue;
     }
     if (strcmp(argv[i], "--plan-fd") == 0 && number(value, &fd)) a->plan_fd = (int)fd;
     else if (strcmp(argv[i], "--report-fd") == 0 && number(value, &fd)) a->report_fd = (int)fd;
     else if (strcmp(argv[i], "--release-fd") == 0 && number(value, &fd)) a->release_fd = (int)fd;
+    else if (strcmp(argv[i], "--manifest-fd") == 0 && number(value, &fd)) a->manifest_fd = (int)fd;
     else if (strcmp(argv[i], "--uid") == 0 && number(value, &fd) && fd != 0) a->uid = fd;
     else if (strcmp(argv[i], "--workspace") == 0 && value != NULL) a->workspace = value;
     else if (strcmp(argv[i], "--bind-root") == 0 && value != NULL && a->root_count < ROOTS_MAX) a->roots[a->root_count++] = value;
@@ -68,7 +69,7 @@ static bool parse(int argc, char **argv, struct arguments *a) {
     i++;
   }
   a->command = argv + i;
-  return a->plan_fd >= 0 && i < argc;
+  return a->release ? a->manifest_fd >= 0 && i == argc : a->plan_fd >= 0 && i < argc;
 }
 
 struct wanted {
@@ -204,6 +205,8 @@ int main(int argc, char **argv) {
   struct arguments a;
   if (argc == 2 && strcmp(argv[1], "--facts") == 0) return facts_print();
   if (!parse(argc, argv, &a)) return fputs(USAGE, stderr), 2;
+  if (a.manifest_fd >= 0 && release_lock(a.manifest_fd) != 0) return errno == EWOULDBLOCK ? RELEASE_BUSY : (perror("openshell: the manifest"), 1);
+  if (a.release) return release_left(a.manifest_fd, a.workspace, a.release_fd);
   populate_heap();
   json_error_t bad = {.text = "cannot be read"};
   json_t *plan = read_plan(a.plan_fd, &bad);
@@ -216,8 +219,10 @@ int main(int argc, char **argv) {
     if (in.workspace_fd < 0 || fstat(in.workspace_fd, &st) != 0) return fprintf(stderr, "openshell: workspace %s: %s\n", a.workspace, strerror(errno)), 1;
     in.workspace_uid = st.st_uid;
     in.workspace_gid = st.st_gid;
-    in.manifest = json_object();
-    in.manifest_fd = -1;
+    /* Whose it is, and where it is found again. */
+    in.manifest = json_pack("{s:s,s:I,s:I,s:I}", "path", a.workspace, "uid", (json_int_t)st.st_uid, "gid", (json_int_t)st.st_gid, "ino", (json_int_t)st.st_ino);
+    in.manifest_fd = a.manifest_fd;
+    if (in.manifest == NULL) return fprintf(stderr, "openshell: workspace %s: its name is not text\n", a.workspace), 1;
   }
   /* Blocked before the launch: an early SIGTERM waits until it can be passed on, instead of leaving a sandbox behind. */
   sigset_t set;

@@ -135,6 +135,17 @@ void launch_destroy(struct launched *out) {
   close_all(out);
 }
 
+/* Over what it had, which is never longer. Gets to the disk in outside_prepare(). */
+static int write_manifest(const struct launch_in *in, struct fault *f) {
+  if (in->manifest == NULL || in->manifest_fd < 0) return 0;
+  char *text = json_dumps(in->manifest, JSON_COMPACT);
+  size_t length = text != NULL ? strlen(text) : 0;
+  bool good = length > 0 && pwrite(in->manifest_fd, text, length, 0) == (ssize_t)length;
+  int e = errno;
+  free(text);
+  return good ? 0 : fault(f, "host", e, "protect: the manifest cannot be written");
+}
+
 static int launch(const struct plan *plan, const struct launch_in *in, pid_t *helper, struct launched *out, struct fault *f) {
   struct host_facts host = {.uid = geteuid(), .gid = getegid(), .parent = getpid()};
   int ends[2], workspace = -1;
@@ -168,6 +179,9 @@ static int launch(const struct plan *plan, const struct launch_in *in, pid_t *he
   if (out->init < 0) return fault(f, "host", e, "launch: clone");
   out->phases[PHASE_PREPARE].ms = prepared - start;
   out->phases[PHASE_CLONE].ms = now_ms() - prepared;
+  /* Whoever checks the workspace when we are gone must know when its end has come. */
+  if (in->manifest != NULL && protect_note_init(in->manifest, out->init) != 0) return fault(f, "host", errno, "protect: the sandbox's init");
+  if (write_manifest(in, f) != 0) return -1;
   struct outside outside;
   int r = outside_prepare(plan, in, out->exec_fd, &outside, f);
   for (int i = 0; i < 2 && !in->rootless; i++) out->listener_fds[i] = outside.listeners[i];
@@ -191,16 +205,6 @@ static int as_person(const struct launch_in *in, struct plan *plan, struct launc
   return 0;
 }
 
-/* Gets to the disk in outside_prepare(). */
-static int write_manifest(const struct launch_in *in, struct fault *f) {
-  char *text = json_dumps(in->manifest, JSON_COMPACT);
-  size_t length = text != NULL ? strlen(text) : 0;
-  bool good = length > 0 && write(in->manifest_fd, text, length) == (ssize_t)length;
-  int e = errno;
-  free(text);
-  return good ? 0 : fault(f, "host", e, "protect: the manifest cannot be written");
-}
-
 /* As the owner: what they cannot read is not looked at. */
 static int protect(json_t *plan, const struct launch_in *in, struct found_list *found, struct fault *f) {
   char err[300] = "";
@@ -210,7 +214,7 @@ static int protect(json_t *plan, const struct launch_in *in, struct found_list *
   setfsuid((uid_t)old_uid);
   setfsgid((gid_t)old_gid);
   if (r != 0) return fault(f, "view", 0, "%s", err);
-  return in->manifest_fd >= 0 ? write_manifest(in, f) : 0;
+  return write_manifest(in, f);
 }
 
 int launch_sandbox(json_t *json, const struct launch_in *in, struct launched *out, char *err, size_t errlen) {

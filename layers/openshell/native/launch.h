@@ -39,7 +39,7 @@ struct launch_in {
   int layer_fd;    /* O_PATH folder for the layer of an overlay workspace that is kept, or -1 */
   bool layer_mounted; /* it is the root of a detached mount that nobody else has, and is taken as it is */
   json_t *manifest; /* with a workspace: an object that gets what protect_release() needs afterwards (see protect.h); the caller's own fields in it stay. NULL: nothing is protected */
-  int manifest_fd; /* an empty file that it is written to before anything runs; with `manifest` only, -1: nowhere */
+  int manifest_fd; /* an empty file that it is written to before anything of the agent's runs; with `manifest` only, -1: nowhere */
 };
 
 struct launch_probe {

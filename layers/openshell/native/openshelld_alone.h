@@ -2,8 +2,8 @@
  * Alone mode, for one program that wants sandboxes and has no NemoClaw around it (src/sandbox.ts):
  *   openshelld --alone    its control channel (SEQPACKET, contract/src/control.ts) is descriptor 3, its configuration one JSON object on stdin:
  *   {"instance": "alone-7", "bindRoots": ["/usr", …], "devices": [], "holdSeconds": 900, "limits": {…}, "testing": false}
- * The program speaks as the gateway does and also gets the events. There are no other services, no signed record and no files on disk; all sandboxes end with
- * the program, and with openshelld. As root every sandbox has a host uid of its own; as a plain user all have that user's.
+ * The program speaks as the gateway does and also gets the events. There are no other services, no signed record and no files on disk but the program's own manifests (openshelld_release.h); all
+ * sandboxes end with the program, and with openshelld. As root every sandbox has a host uid of its own; as a plain user all have that user's.
  */
 #pragma once
 #include <stdbool.h>

@@ -44,11 +44,11 @@ static void create_late(struct timer *timer) {
 }
 
 void asked_create(struct service *service, json_t *message, json_int_t id) {
-  const char *name = NULL, *registration = NULL, *worker = NULL;
+  const char *name = NULL, *registration = NULL, *worker = NULL, *manifest = "";
   char path[128], err[400] = "";
   json_t *plan = NULL;
   int count = 0, used;
-  if (json_unpack(message, "{s:s,s:o,s:s,s:s}", "sandbox", &name, "plan", &plan, "registration", &registration, "worker", &worker) < 0 || !good_id(name) || !json_is_object(plan)) {
+  if (json_unpack(message, "{s:s,s:o,s:s,s:s,s?s}", "sandbox", &name, "plan", &plan, "registration", &registration, "worker", &worker, "manifest", &manifest) < 0 || !good_id(name) || !json_is_object(plan)) {
     reply_error(service, id, "protocol", "sandbox.create needs a sandbox id, a plan, a registration and a worker");
     return;
   }
@@ -80,7 +80,7 @@ void asked_create(struct service *service, json_t *message, json_int_t id) {
       text_format(s->registration, sizeof s->registration, "%s", registration);
       json_object_set_new(launch, "owner", release_owner(s, workspace));
     }
-    if (!s || uid == 0 || !launch || (workspace && (release_prepare(s) < 0 || layer_prepare(s, plan, launch, workspace, err, sizeof err) < 0)) || shim_start(s, launch, workspace ? workspace->fd : -1) < 0) {
+    if (!s || uid == 0 || !launch || (workspace && (release_prepare(s, manifest) < 0 || layer_prepare(s, plan, launch, workspace, err, sizeof err) < 0)) || shim_start(s, launch, workspace ? workspace->fd : -1) < 0) {
       if (err[0]) reply_error(service, id, "host", "%s", err);
       else reply_error(service, id, "internal", "the shim cannot be started: %s", uid == 0 ? "no uid is free" : strerror(errno));
       if (s) s->create_request = 0;

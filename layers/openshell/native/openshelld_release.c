@@ -12,7 +12,8 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@ struct release {
   struct release *next;
   char id[72], registration[24], why[120];
   json_t *manifest, *released; /* released: what was found, until the gateway has heard it */
+  int file;                    /* alone: the manifest, locked; else -1 */
   json_int_t request;          /* the gateway's destroy; 0: none */
   bool ended;                  /* the gateway is told that the sandbox is gone */
   struct answer check;
@@ -40,9 +42,18 @@ static bool stopping;
 
 static bool file_of(const char *id, char *path, size_t size) { return text_format(path, size, "%s/workspaces/%s.json", config.state, id); }
 
-int release_prepare(struct sandbox *s) {
+/* Who started us made it, empty, and looks at it when we are gone. Locked: nobody else may check the folder meanwhile. */
+static int open_given(const char *path) {
+  struct stat st;
+  int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+  if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
+  if (fd >= 0) close(fd);
+  return -1;
+}
+
+int release_prepare(struct sandbox *s, const char *given) {
   char path[300];
-  if (config.alone) s->manifest = memfd_create("manifest", MFD_CLOEXEC);
+  if (config.alone) s->manifest = open_given(given);
   else if (file_of(s->id, path, sizeof path)) s->manifest = open(path, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
   return s->manifest;
 }
@@ -69,10 +80,16 @@ static void forget_file(const char *id) {
   if (!config.alone && file_of(id, path, sizeof path)) (void)unlink(path);
 }
 
+/* Nothing is left to be checked. */
+static void forget(const struct release *r) {
+  if (r->file >= 0 && ftruncate(r->file, 0) < 0) log_line("the manifest of %s: %s", r->id, strerror(errno));
+  forget_file(r->id);
+}
+
 /* What was found outlives us. */
 static void keep_file(const struct release *r) {
   char path[300];
-  json_t *all = config.alone ? NULL : json_pack("{s:s,s:O}", "sandbox", r->id, "released", r->released);
+  json_t *all = json_pack("{s:s,s:O}", "sandbox", r->id, "released", r->released);
   int fd = all && file_of(r->id, path, sizeof path) ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600) : -1;
   if (fd >= 0 && (json_write_whole(fd, all) != 0 || fsync(fd) < 0)) log_line("what %s left could not be kept: %s", r->id, strerror(errno));
   if (fd >= 0) close(fd);
@@ -91,6 +108,7 @@ static void drop(struct release *r) {
       *link = r->next;
       break;
     }
+  if (r->file >= 0) close(r->file);
   json_decref(r->manifest);
   json_decref(r->released);
   free(r);
@@ -150,14 +168,15 @@ static void finish(struct release *r, json_t *released, bool checked) {
   }
   bool tell = worth_telling(r);
   /* Before anybody hears of it. */
-  if (checked && tell && !listens) keep_file(r);
-  else if (checked) forget_file(r->id);
+  if (checked && tell && !listens && !config.alone) keep_file(r);
+  else if (checked) forget(r);
   if (tell && listens) tell_gateway(json_pack("{s:s,s:s,s:O}", "t", "workspace.released", "sandbox", r->id, "released", released), NULL, 0);
   if (gateway && r->request) reply_ok(gateway, r->request, json_pack("{s:O?}", "released", released), NULL, 0);
   else if (r->ended) tell_gateway(json_pack("{s:s,s:s,s:s}", "t", "sandbox.gone", "sandbox", r->id, "why", r->why), NULL, 0);
   r->request = 0;
   r->ended = false;
-  if (!checked) {
+  if (!checked && config.alone) drop(r); /* its file stays, and who started us tries again */
+  else if (!checked) {
     /* The manifest stays: the next start, or the next registration of the folder, tries again. */
     json_decref(r->released);
     r->released = NULL;
@@ -179,6 +198,7 @@ static void end_check(struct answer *check, json_t *released) {
 static void note_label(struct release *r, const char *label) {
   char path[300], new[310];
   json_object_set_new(r->manifest, "label", json_string(label));
+  if (r->file >= 0 && (lseek(r->file, 0, SEEK_SET) < 0 || json_write_whole(r->file, r->manifest) != 0)) log_line("the manifest of %s: %s", r->id, strerror(errno));
   if (config.alone || !file_of(r->id, path, sizeof path) || !text_format(new, sizeof new, "%s.new", path)) return;
   int fd = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (fd < 0 || json_write_whole(fd, r->manifest) != 0 || rename(new, path) < 0) log_line("the manifest of %s: %s", r->id, strerror(errno));
@@ -210,6 +230,7 @@ static void start_check(struct release *r) {
 static struct release *add(const char *id) {
   struct release *r = calloc(1, sizeof *r);
   if (!r) return NULL;
+  r->file = -1;
   text_format(r->id, sizeof r->id, "%s", id);
   r->next = releases;
   return releases = r;
@@ -223,13 +244,17 @@ static struct release *find(const char *id) {
 
 void release_begin(struct sandbox *s, const char *why) {
   struct release *r = add(s->id);
-  if (!r) return again(s->registration, false);
+  if (!r) {
+    if (s->manifest >= 0) close(s->manifest);
+    return again(s->registration, false);
+  }
   r->request = s->destroy_request;
   r->ended = why != NULL;
   text_format(r->why, sizeof r->why, "%s", why ? why : "");
   text_format(r->registration, sizeof r->registration, "%s", s->registration);
   if (s->registration[0]) r->manifest = s->manifest >= 0 ? json_read_whole(s->manifest) : read_file(s->id);
-  if (s->manifest >= 0) close(s->manifest);
+  if (config.alone) r->file = s->manifest;
+  else if (s->manifest >= 0) close(s->manifest);
   s->manifest = -1;
   /* Nothing was written: it ended before it could start anything. */
   if (!json_is_true(json_object_get(r->manifest, "writable"))) finish(r, NULL, true);

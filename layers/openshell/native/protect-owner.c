@@ -41,6 +41,32 @@ static bool lives(uid_t uid, const char *instance) {
   return found;
 }
 
+/* When a process began, in the kernel's ticks since boot; -1: it is not there, or nothing of it is left but its number. */
+static long long began(pid_t pid) {
+  char path[40], text[1024], state = 0;
+  long long ticks = -1;
+  snprintf(path, sizeof path, "/proc/%d/stat", pid);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : 0;
+  if (fd >= 0) close(fd);
+  text[n > 0 ? n : 0] = '\0';
+  const char *after = strrchr(text, ')'); /* its name may hold anything */
+  if (after == NULL || sscanf(after + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %lld", &state, &ticks) != 2) return -1;
+  return state == 'Z' || state == 'X' ? -1 : ticks;
+}
+
+int protect_note_init(json_t *manifest, pid_t init) {
+  long long ticks = began(init);
+  if (ticks < 0) return -1;
+  return json_object_set_new(manifest, "init", json_pack("{s:i,s:I}", "pid", (int)init, "began", (json_int_t)ticks));
+}
+
+/* The end of a pid namespace's init is the end of everything in it. */
+static bool init_lives(json_t *manifest) {
+  json_t *init = json_object_get(manifest, "init");
+  return init != NULL && began((pid_t)json_integer_value(json_object_get(init, "pid"))) == json_integer_value(json_object_get(init, "began"));
+}
+
 static bool become(uid_t uid, gid_t gid) {
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return false;
   if (geteuid() == uid && uid != 0) return true;
@@ -63,8 +89,9 @@ static int open_by_name(json_t *manifest) {
 static _Noreturn void run(pid_t parent, int root, json_t *manifest, const char *label, bool shared, uid_t uid, gid_t gid, uid_t agent, const char *instance, int answer) {
   json_t *out = NULL;
   alarm(PATIENCE_S); /* a dead network mount must not leave us here */
-  for (int waited = 0; lives(agent, instance) && waited < LAST_PROCESS_MS; waited += 5) (void)poll(NULL, 0, 5);
-  if (lives(agent, instance)) out = json_pack("{s:b,s:b,s:i,s:s,s:[],s:i,s:s}", "again", 1, "checked", 0, "entries", 0, "quarantine", "", "found", "more", 0, "problem", "a process of the sandbox does not end");
+  bool busy = true;
+  for (int waited = 0; (busy = init_lives(manifest) || lives(agent, instance)) && waited < LAST_PROCESS_MS; waited += 5) (void)poll(NULL, 0, 5);
+  if (busy) out = json_pack("{s:b,s:b,s:i,s:s,s:[],s:i,s:s}", "again", 1, "checked", 0, "entries", 0, "quarantine", "", "found", "more", 0, "problem", "a process of the sandbox does not end");
   else if (!become(uid, gid)) out = json_pack("{s:b,s:b,s:i,s:s,s:[],s:i,s:s}", "again", 1, "checked", 0, "entries", 0, "quarantine", "", "found", "more", 0, "problem", "the owner's identity could not be taken");
   else {
     umask(077);

@@ -93,8 +93,11 @@ json_t *protect_release(int root, json_t *manifest, const char *label, bool shar
 /* The same without moving anything: [{path, why}], all of them; NULL if not everything could be looked at. */
 json_t *protect_look(int root, json_t *manifest);
 
+/* protect-owner.c: adds {init: {pid, began}}. 0, or -1: it has ended already. */
+int protect_note_init(json_t *manifest, pid_t init);
+
 /*
- * protect-owner.c: protect_release in a process of its own that has become uid and gid for good, after the last process of `agent` (-1: nobody) is gone.
+ * protect-owner.c: protect_release in a process of its own that has become uid and gid for good, after the manifest's init and the last process of `agent` (-1: nobody) are gone.
  * `root` -1: opened by the manifest's "path", if it is still the folder with its "ino"; else it could not be opened.
  * `instance` names the control groups, see cgroup.h. With `again` in the answer nothing was done and another try makes sense.
  * The answer (JSON text, then end of file) comes on the descriptor returned; -1 with errno. Kill and reap *child when done.

@@ -24,7 +24,16 @@ void terminal_close(struct terminal *t);
 /* launch-facts.c: prints one line of JSON about this caller and host; the exit code. */
 int facts_print(void);
 struct launch_in;
-/* launch-release.c: after the last process is gone. `report`: descriptor for the result as JSON, or -1. False: the workspace could not be checked whole. */
+/*
+ * launch-release.c: workspaces that are given back without a daemon. A manifest is a file that stays as long as its workspace has not been checked; it is
+ * locked by whoever will check it, and emptied then.
+ */
+#define RELEASE_BUSY 75 /* exit code: another process has the manifest, EX_TEMPFAIL */
+/* 0; -1 with errno, EWOULDBLOCK: another process has it. */
+int release_lock(int manifest_fd);
+/* After the last process is gone. `report`: descriptor for the result as JSON, or -1. False: the workspace could not be checked whole. */
 bool release_workspace(const struct launch_in *in, int report);
+/* What one left who was killed. `workspace`: a folder that may be the manifest's under another name, or NULL. The exit code; 0: checked. */
+int release_left(int manifest_fd, const char *workspace, int report);
 
 #endif

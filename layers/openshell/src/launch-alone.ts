@@ -1,12 +1,12 @@
 /** Runs one command in a sandbox of its own, without any daemon: spawns `openshell-launch` with the plan. */
 import { spawn, type StdioOptions } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { closeSync, existsSync, openSync } from 'node:fs';
 import { NemoError, type LaunchPlan, type Released } from '@nemoclaw/contract';
+import { launcherPath } from './native.ts';
+import { releasedLines, WorkspaceUse } from './workspace-use.ts';
 
-/** Where `make -C layers/openshell/native` puts it. */
-export const launcherPath = fileURLToPath(new URL('../native/build/openshell-launch', import.meta.url));
+export { launcherPath } from './native.ts';
 
 export interface AloneOptions {
   readonly command: readonly string[];
@@ -35,7 +35,7 @@ export interface AloneResult {
   readonly stderr: string;
   /** Undefined: the launch failed before the probe. */
   readonly report: { readonly probe: Readonly<Record<string, boolean>>; readonly phases: Readonly<Record<string, number>> } | undefined;
-  /** What was found in the workspace afterwards; undefined: there was none, or it was not checked (then stderr says so). */
+  /** What was found in the workspace afterwards; undefined: there was none. */
   readonly released: Released | undefined;
 }
 
@@ -46,17 +46,34 @@ async function collect(stream: NodeJS.ReadableStream | null): Promise<string> {
   return Buffer.concat(parts).toString('utf8');
 }
 
-/** Resolves when the command has ended and nothing of the sandbox is left. Rejects with NemoError NEMO_E_NATIVE where the launcher is not built. */
+/**
+ * Resolves when the command has ended, nothing of the sandbox is left and the workspace has been checked, also where the launcher was killed. Rejects with NemoError: NEMO_E_NATIVE where
+ * the launcher is not built, NEMO_E_WORKSPACE where it cannot be kept that the folder is in use, NEMO_E_UNCHECKED where this command's check or an earlier one's cannot be made.
+ */
 export async function launchAlone(plan: LaunchPlan, options: AloneOptions): Promise<AloneResult> {
   if (!existsSync(launcherPath)) throw new NemoError('NEMO_E_NATIVE', { what: `${launcherPath} is missing.` });
+  let said = '';
+  const say = (line: string): void => void (options.stdio === 'inherit' ? process.stderr.write(`openshell: ${line}\n`) : (said += `openshell: ${line}\n`));
+  const use = options.workspace === undefined ? undefined : await WorkspaceUse.begin(options.workspace, say, options.as);
+  const result = await launch(plan, options, use);
+  const late = await use?.settle();
+  if (late !== undefined) ['openshell-launch ended before it had checked the workspace; it was checked now', ...releasedLines(late)].forEach(say);
+  return { ...result, stderr: result.stderr + said, released: late ?? result.released };
+}
+
+async function launch(plan: LaunchPlan, options: AloneOptions, use: WorkspaceUse | undefined): Promise<AloneResult> {
   const args = ['--plan-fd', '3', '--report-fd', '4', '--release-fd', '5'];
   if (options.workspace !== undefined) args.push('--workspace', options.workspace);
   if (options.uid !== undefined) args.push('--uid', String(options.uid));
   for (const root of options.bindRoots) args.push('--bind-root', root);
   for (const device of options.devices ?? []) args.push('--device', device);
   if (options.testing === true) args.push('--testing');
-  const stdio: StdioOptions = [options.stdio, options.stdio, options.stdio, 'pipe', 'pipe', 'pipe'];
+  const manifest = use && openSync(use.file, 'r+');
+  if (manifest !== undefined) args.push('--manifest-fd', '6');
+  const stdio: StdioOptions = [options.stdio, options.stdio, options.stdio, 'pipe', 'pipe', 'pipe', ...(manifest === undefined ? [] : [manifest])];
   const child = spawn(launcherPath, [...args, '--', ...options.command], { stdio, ...options.as });
+  // From now on only the launcher has it, so that its lock ends with it.
+  if (manifest !== undefined) closeSync(manifest);
   // A terminal sends its signals to the launcher as well; what comes to us alone is passed on.
   const forward = (signal: NodeJS.Signals): void => void child.kill(signal);
   const stay = (): void => undefined;

@@ -37,6 +37,9 @@ export const nativePaths = {
   binding: fileURLToPath(new URL('binding.node', build)),
 } as const;
 
+/** The launcher that needs no daemon. */
+export const launcherPath = fileURLToPath(new URL('openshell-launch', build));
+
 let loaded: Binding | undefined;
 
 /** The binding. Throws if the native part is not built. */

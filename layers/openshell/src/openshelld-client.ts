@@ -92,9 +92,9 @@ export class OpenshelldClient {
     port.send(this.#hello);
   }
 
-  /** `plan` is a LaunchPlan; `registration` a workspace's id or ''. Rejects with the code of the failed step. */
-  async create(sandbox: string, plan: unknown, registration: string, worker: string): Promise<CreateResult> {
-    return (await this.#ask({ t: 'sandbox.create', sandbox, plan, registration, worker })).result as CreateResult;
+  /** `plan` is a LaunchPlan; `registration` a workspace's id or ''; alone, `manifest` is an empty file for that workspace. Rejects with the code of the failed step. */
+  async create(sandbox: string, plan: unknown, registration: string, worker: string, manifest?: string): Promise<CreateResult> {
+    return (await this.#ask({ t: 'sandbox.create', sandbox, plan, registration, worker, ...(manifest === undefined ? {} : { manifest }) })).result as CreateResult;
   }
 
   /** Starts a command in a running sandbox; its end comes as `exec.exited`. */

@@ -40,14 +40,16 @@ function notStarted(error: unknown): number {
   return /No such file/.test(error.why ?? '') ? 127 : 126;
 }
 
-/** Whether everything stands still because the workspace is full: then no signal reaches the command, and what would end it ends the sandbox. */
+/** Says what was found in the workspace, and whether everything stands still because it is full: then no signal reaches the command, and what would end it ends the sandbox. */
 class Fullness {
   full = false;
+  /** Resolves when all is told that was to be. */
+  readonly told: Promise<void>;
   readonly #sandbox: Sandbox;
 
   constructor(sandbox: Sandbox) {
     this.#sandbox = sandbox;
-    void this.#watch();
+    this.told = this.#watch();
   }
 
   end(): void {
@@ -55,7 +57,8 @@ class Fullness {
   }
 
   async #watch(): Promise<void> {
-    for await (const { data, message } of this.#sandbox.events()) {
+    for await (const { class: kind, data, message } of this.#sandbox.events()) {
+      if (kind === 'detectionFinding') process.stderr.write(`openshell: ${message}\n`);
       if (data?.['limit'] !== 'resources.maxDisk') continue;
       this.full = data['state'] !== 'room';
       process.stderr.write(`openshell: ${message}${this.full ? '. Control-C ends it' : ''}\n`);
@@ -158,7 +161,7 @@ async function onPipes(sandbox: Sandbox, argv: readonly string[], gate: Gate): P
   const end = await command.exited;
   stop();
   await sandbox.destroy(); // what it left running would keep the streams open
-  await Promise.all(flushed);
+  await Promise.all([...flushed, fullness.told]);
   return exitOf(end);
 }
 
@@ -190,7 +193,7 @@ async function onTerminal(sandbox: Sandbox, argv: readonly string[], gate: Gate)
     const end = await terminal.exited;
     gate.resume();
     await sandbox.destroy();
-    await shown;
+    await Promise.all([shown, fullness.told]);
     return exitOf(end);
   } finally {
     after();

@@ -13,6 +13,7 @@ import { processOf, signalNumber, terminalOf, type ExecEnd, type Running, type S
 import { systemClock } from './system-clock.ts';
 import { terminalApprover } from './terminal-approver.ts';
 import { workspaceFolder } from './workspace-folder.ts';
+import { releasedLines, WorkspaceUse } from './workspace-use.ts';
 
 export interface SandboxOptions {
   /** Folder of the host that is /workspace inside; left out: a private one that ends with the sandbox. */
@@ -55,7 +56,7 @@ export interface Sandbox {
   readonly notes: readonly string[];
   /** What was tried from inside before anything could start, and stopped. */
   readonly probe: Readonly<Record<string, boolean>>;
-  /** Resolves with the reason when the sandbox has ended, asked for or not. */
+  /** Resolves with the reason when the sandbox has ended, asked for or not, and its workspace was checked or could not be. */
   readonly ended: Promise<string>;
   /** Starts a command. `argv[0]` is looked up in PATH inside. Rejects with NEMO_E_EXEC if it cannot be started, NEMO_E_STATE if the sandbox has ended. */
   exec(argv: readonly string[], options?: ExecOptions): Promise<SandboxProcess>;
@@ -70,7 +71,7 @@ export interface Sandbox {
   update(policy: SandboxPolicy): Promise<void>;
   /** Stops all its processes where they are, or lets them go on. Rejects with NEMO_E_BACKEND where the host cannot. */
   freeze(frozen: boolean): Promise<void>;
-  /** Ends every process; resolves when nothing is left of the sandbox. A second call does nothing. */
+  /** Ends every process; resolves when nothing is left of the sandbox and its workspace was checked, also where openshelld was killed. Rejects with NEMO_E_UNCHECKED where it could not be. A second call does nothing. */
   destroy(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
@@ -80,7 +81,7 @@ let made = 0;
 /**
  * Makes a sandbox; resolves when its enforcement has been tried from inside. It ends with `destroy`, and with this process however that ends.
  * Rejects with NemoError: NEMO_E_POLICY_NEEDS (the host cannot enforce the policy), NEMO_E_PLAN_PATH, NEMO_E_PLAN_SYSCALL, NEMO_E_WORKSPACE,
- * NEMO_E_ROOT (no sandbox can be made here, with what to do), NEMO_E_NATIVE (not built), NEMO_E_BACKEND (openshelld does not start), NEMO_E_PROBE (something that must not be possible was), NEMO_E_CREATE.
+ * NEMO_E_UNCHECKED (what an earlier command left in the workspace could not be checked), NEMO_E_ROOT (no sandbox can be made here, with what to do), NEMO_E_NATIVE (not built), NEMO_E_BACKEND (openshelld does not start), NEMO_E_PROBE (something that must not be possible was), NEMO_E_CREATE.
  */
 export async function createSandbox(policy: SandboxPolicy, options: SandboxOptions = {}): Promise<Sandbox> {
   const limited = launchableHere();
@@ -102,10 +103,12 @@ export async function createSandbox(policy: SandboxPolicy, options: SandboxOptio
     };
     const first = plan(policy);
     const registration = folder === undefined ? '' : await register(daemon, folder);
+    const earlier: string[] = [];
+    const use = folder === undefined ? undefined : await WorkspaceUse.begin(folder, (line) => earlier.push(line));
     made += 1;
     const keeps = options.layers !== undefined && first.workspace.kind === 'overlay' && first.workspace.onEnd === 'keep' && registration !== '';
     const name = keeps ? registration : `${policy.metadata.name}-${made}`;
-    const sandbox = new AloneSandbox({ name, facts, daemon, release, plan, policy, approver: approverOf(options.approver), clock: options.clock ?? systemClock }, first);
+    const sandbox = new AloneSandbox({ name, facts, daemon, release, plan, policy, approver: approverOf(options.approver), clock: options.clock ?? systemClock, use, earlier }, first);
     await sandbox.create(registration);
     return sandbox;
   } catch (error) {
@@ -156,6 +159,10 @@ interface Parts {
   readonly policy: SandboxPolicy;
   readonly approver: Approver;
   readonly clock: Clock;
+  /** Undefined: there is no workspace. */
+  readonly use: WorkspaceUse | undefined;
+  /** What an earlier command was found to have left, a line each. */
+  readonly earlier: readonly string[];
 }
 
 class AloneSandbox implements Sandbox {
@@ -174,6 +181,8 @@ class AloneSandbox implements Sandbox {
   #over = false;
   #end: (why: string) => void = () => undefined;
   #destroyed: Promise<void> | undefined;
+  /** Why the workspace was not checked. */
+  #unchecked: unknown;
 
   constructor(parts: Parts, plan: LaunchPlan) {
     this.#parts = parts;
@@ -183,6 +192,7 @@ class AloneSandbox implements Sandbox {
     this.#made = this.#plan = plan;
     this.ended = new Promise((resolve) => (this.#end = resolve));
     this.#holds = new Holds({ approver: parts.approver, clock: parts.clock, answer: (holdId, verdict) => parts.daemon.client.answerHold(this.name, holdId, verdict), emit: (event) => this.#feed.push(event) });
+    for (const line of parts.earlier) this.#found(line);
     parts.daemon.listen(this.name, (message) => this.#news(message));
     void parts.daemon.gone.then(() => this.#gone('openshelld ended'));
   }
@@ -197,10 +207,11 @@ class AloneSandbox implements Sandbox {
 
   async create(registration: string): Promise<void> {
     try {
-      const result: CreateResult = await this.#parts.daemon.client.create(this.name, this.#plan, registration, '');
+      const result: CreateResult = await this.#parts.daemon.client.create(this.name, this.#plan, registration, '', this.#parts.use?.file);
       this.#probe = result.probe;
     } catch (error) {
       this.#gone('it could not be made');
+      await this.ended;
       throw backendError(error);
     }
   }
@@ -252,7 +263,9 @@ class AloneSandbox implements Sandbox {
     // Refused: it had ended already.
     if (!this.#over) await this.#parts.daemon.client.destroy(this.name).catch(() => undefined);
     this.#gone('destroyed');
+    await this.ended;
     await this.#parts.release();
+    if (this.#unchecked !== undefined) throw this.#unchecked;
   }
 
   async #start(argv: readonly string[], options: ExecOptions, tty: { rows: number; cols: number } | null): Promise<{ running: Running; fds: readonly number[]; execId: string }> {
@@ -296,8 +309,24 @@ class AloneSandbox implements Sandbox {
     this.#parts.daemon.forget(this.name);
     this.#holds.endAll();
     for (const execId of [...this.#running.keys()]) this.#exited(execId, { code: null, signal: 'SIGKILL' });
+    void this.#giveBack(why);
+  }
+
+  /** openshelld has checked the workspace, but where it was killed. */
+  async #giveBack(why: string): Promise<void> {
+    try {
+      const late = await this.#parts.use?.settle();
+      if (late !== undefined) ['openshelld ended before it had checked the workspace; it was checked now', ...releasedLines(late)].forEach((line) => this.#found(line));
+    } catch (error) {
+      this.#unchecked = error;
+      this.#found(error instanceof Error ? error.message : String(error));
+    }
     this.#feed.end();
     this.#end(why);
+  }
+
+  #found(line: string): void {
+    this.#feed.push({ time: this.#parts.clock.now(), class: 'detectionFinding', activity: 1, severity: 4, sandbox: this.name, layer: 'openshelld', verdict: 'deny', message: line });
   }
 }
 
