@@ -180,12 +180,14 @@ static int launch(const struct plan *plan, const struct launch_in *in, pid_t *he
   out->phases[PHASE_PREPARE].ms = prepared - start;
   out->phases[PHASE_CLONE].ms = now_ms() - prepared;
   /* Whoever checks the workspace when we are gone must know when its end has come. */
-  if (in->manifest != NULL && protect_note_init(in->manifest, out->init) != 0) return fault(f, "host", errno, "protect: the sandbox's init");
-  if (write_manifest(in, f) != 0) return -1;
+  bool noted = in->manifest == NULL || protect_note_init(in->manifest, out->init) == 0;
+  if (noted && write_manifest(in, f) != 0) return -1;
   struct outside outside;
   int r = outside_prepare(plan, in, out->exec_fd, &outside, f);
   for (int i = 0; i < 2 && !in->rootless; i++) out->listener_fds[i] = outside.listeners[i];
   if (r == 0) r = collect(plan, out, f);
+  /* One that has ended already says itself why. */
+  if (r == 0 && !noted) r = fault(f, "host", 0, "protect: the sandbox's init is not seen in /proc");
   if (outside.scoped >= 0) close(outside.scoped);
   if (r != 0) return -1;
   out->phases[PHASE_PROBE].ms = now_ms() - out->phases[PHASE_PROBE].ms;

@@ -93,7 +93,7 @@ json_t *protect_release(int root, json_t *manifest, const char *label, bool shar
 /* The same without moving anything: [{path, why}], all of them; NULL if not everything could be looked at. */
 json_t *protect_look(int root, json_t *manifest);
 
-/* protect-owner.c: adds {init: {pid, began}}. 0, or -1: it has ended already. */
+/* protect-owner.c: adds {init: {pid, began}}. 0, or -1: it has ended already, or is not to be seen. */
 int protect_note_init(json_t *manifest, pid_t init);
 
 /*

@@ -39,8 +39,11 @@ function workspaceWith(name: string): string {
 
 /** What each command printed in the person's sandbox. */
 function printed(workspace: string, on: string, commands: Parameters<typeof program>[2]): Record<string, string> {
+  const state = `${workspace}-state`;
+  mkdirSync(state);
+  chownSync(state, person.uid, person.gid);
   writeFileSync(`${workspace}.ts`, program(workspace, on, commands));
-  const { status, stdout, stderr } = spawnSync(process.execPath, [`${workspace}.ts`], { encoding: 'utf8', cwd: folder, ...person });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [`${workspace}.ts`], { encoding: 'utf8', cwd: folder, env: { ...process.env, XDG_STATE_HOME: state }, ...person });
   assert.equal(status, 0, stderr);
   const { tier, ...out } = JSON.parse(stdout) as Record<string, string>;
   assert.equal(tier, 'C');

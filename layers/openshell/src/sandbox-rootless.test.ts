@@ -12,6 +12,7 @@ const person = { uid: 65531, gid: 65531 };
 const root = process.getuid?.() === 0 ? {} : { skip: 'needs root, to be any user' };
 const folder = mkdtempSync(join(tmpdir(), 'openshell-api-rootless-'));
 const workspace = join(folder, 'work');
+const state = join(folder, 'state');
 
 /** Runs in a process of the person: makes a sandbox, lets a script ask, and prints what it saw as JSON. */
 const program = `
@@ -36,13 +37,14 @@ before(() => {
   chmodSync(folder, 0o755);
   mkdirSync(join(workspace, 'prod'), { recursive: true });
   for (const name of ['a', 'b']) writeFileSync(join(workspace, 'prod', name), name);
-  for (const path of ['.', 'prod', 'prod/a', 'prod/b']) chownSync(join(workspace, path), person.uid, person.gid);
+  mkdirSync(state);
+  for (const path of [state, ...['.', 'prod', 'prod/a', 'prod/b'].map((name) => join(workspace, name))]) chownSync(path, person.uid, person.gid);
   writeFileSync(join(folder, 'program.ts'), program);
 });
 after(() => rmSync(folder, { recursive: true, force: true }));
 
 test('a plain user’s sandbox asks, and what is approved is done as that user, nothing else', root, async () => {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [join(folder, 'program.ts')], { encoding: 'utf8', cwd: folder, timeout: 300_000, ...person });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [join(folder, 'program.ts')], { encoding: 'utf8', cwd: folder, timeout: 300_000, env: { ...process.env, XDG_STATE_HOME: state }, ...person });
   assert.equal(status, 0, stderr);
   const seen = JSON.parse(stdout) as { tier: string; notes: string[]; probe: Record<string, boolean>; asked: string[]; output: { code: number; stdout: string } };
   assert.equal(seen.tier, 'C');
@@ -80,7 +82,7 @@ test('a plain user’s policy that only watches lets through what it would deny,
   writeFileSync(join(workspace, 'keys/k'), 'k\n');
   for (const path of ['keys', 'keys/k']) chownSync(join(workspace, path), person.uid, person.gid);
   writeFileSync(join(folder, 'watching.ts'), watching);
-  const { status, stdout, stderr } = spawnSync(process.execPath, [join(folder, 'watching.ts')], { encoding: 'utf8', cwd: folder, timeout: 300_000, ...person });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [join(folder, 'watching.ts')], { encoding: 'utf8', cwd: folder, timeout: 300_000, env: { ...process.env, XDG_STATE_HOME: state }, ...person });
   assert.equal(status, 0, stderr);
   const seen = JSON.parse(stdout) as { told: string[]; output: { code: number; stdout: string; stderr: string } };
   assert.equal(seen.output.stdout, `k\n${person.uid}\n`, seen.output.stderr);

@@ -1,8 +1,8 @@
 /** A workspace that is used without a daemon: what its check needs lies in a file until the folder has been checked, by whoever is left to do it. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, statSync, unlinkSync } from 'node:fs';
-import { homedir } from 'node:os';
+import { closeSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, realpathSync, rmSync, statSync, unlinkSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { NemoError, type Released } from '@nemoclaw/contract';
@@ -28,20 +28,37 @@ let made = 0;
 /** Whether one folder is the other, or lies in it. */
 const within = (inner: string, outer: string): boolean => inner === outer || inner.startsWith(`${outer}/`);
 
+/** Where what outlives a process is kept: by the user database, so that the next start finds it whatever its environment says. */
+function stateHome(): string {
+  const uid = process.getuid?.();
+  const said = process.env['XDG_STATE_HOME'];
+  if (said) return said;
+  if (uid === 0) return '/var/lib';
+  try {
+    const { homedir } = userInfo();
+    if (statSync(homedir).uid === uid) return join(homedir, '.local/state');
+  } catch {
+    // no home
+  }
+  return `/var/tmp/openshell-${uid ?? ''}`;
+}
+
 /** Where manifests lie: nobody else can write there, and no sandbox that works in `workspace`. Throws NEMO_E_WORKSPACE. */
 function manifests(workspace: string): string {
-  const base = process.env['XDG_STATE_HOME'] || (process.getuid?.() === 0 ? '/var/lib' : join(homedir(), '.local/state'));
-  const folder = join(base, 'openshell', 'workspaces');
+  const home = stateHome();
+  const folder = join(home, 'openshell', 'workspaces');
   const refuse = (why: string, cause?: unknown): NemoError => new NemoError('NEMO_E_WORKSPACE', { what: `That ${workspace} is in use cannot be kept in ${folder}.`, why, fix: 'Let XDG_STATE_HOME name a folder of your own outside of the workspace.', cause });
   if (!folder.startsWith('/')) throw refuse('It is not an absolute path.');
-  if (within(folder, workspace)) throw refuse('It lies in the workspace, where the command could change it.');
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const { uid, mode } = statSync(folder);
-    if (uid !== process.getuid?.() || (mode & 0o022) !== 0) throw new Error('Somebody else may write there.');
+    for (const path of [home, join(home, 'openshell'), folder]) {
+      const found = lstatSync(path);
+      if (!found.isDirectory() || found.uid !== process.getuid?.() || (found.mode & 0o022) !== 0) throw new Error(`${path} must be a folder of your own, and nobody else may write there.`);
+    }
   } catch (cause) {
     throw refuse(cause instanceof Error ? cause.message : String(cause), cause);
   }
+  if (within(realpathSync(folder), workspace)) throw refuse('It lies in the workspace, where the command could change it.');
   return folder;
 }
 
