@@ -1,7 +1,7 @@
 /** A workspace that is used without a daemon: what its check needs lies in a file until the folder has been checked, by whoever is left to do it. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, realpathSync, rmSync, statSync, unlinkSync } from 'node:fs';
+import { closeSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -13,7 +13,7 @@ interface Person {
   readonly gid: number;
 }
 
-/** A manifest: JSON of whoever watches over the sandbox, empty before it starts and when nothing is left to be checked. */
+/** Of a manifest: JSON of whoever watches over the sandbox, empty before it starts and when nothing is left to be checked. */
 interface Manifest {
   readonly path: string;
   readonly ino: number;
@@ -76,29 +76,33 @@ interface Check {
   readonly released: Released | undefined;
 }
 
-/** One try of the check that `file` speaks of, as `openshell-launch` makes it at the end of a command. */
+/** One try of the check that `file` speaks of, as `openshell-launch` makes it at the end of a command. Nothing found where the file is gone: somebody else has made it. */
 async function check(file: string, workspace: string, as?: Person): Promise<Check> {
-  const fd = openSync(file, 'r+');
+  let fd = -1;
   try {
+    fd = openSync(file, 'r+');
     const child = spawn(launcherPath, ['--release', '--manifest-fd', '3', '--release-fd', '4', '--workspace', workspace], { stdio: ['ignore', 'ignore', 'ignore', fd, 'pipe'], ...as });
     const told: Buffer[] = [];
     child.stdio[4]?.on('data', (data: Buffer) => told.push(data));
     const [code] = (await once(child, 'close')) as [number | null];
     const text = Buffer.concat(told).toString('utf8');
     return { code: code ?? 1, released: text === '' ? undefined : (JSON.parse(text) as Released) };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT' && fd < 0) return { code: 0, released: undefined };
+    throw error;
   } finally {
-    closeSync(fd);
+    if (fd >= 0) closeSync(fd);
   }
 }
 
-/** What `file` says; undefined: nothing is to be checked. Throws NEMO_E_UNCHECKED: it cannot be read. */
-function read(file: string): Manifest | undefined {
-  const text = readFileSync(file, 'utf8');
-  if (text === '') return undefined;
+/** What `file` says is to be checked; undefined: nothing. One that cannot be read is any folder's: half written, if somebody has it, or damaged. */
+function toCheck(file: string): Partial<Manifest> | undefined {
   try {
-    return JSON.parse(text) as Manifest;
-  } catch (cause) {
-    throw unchecked('a workspace', file, 'What is to be checked cannot be read.', cause);
+    const text = readFileSync(file, 'utf8');
+    const manifest = text === '' ? undefined : (JSON.parse(text) as Manifest);
+    return manifest?.writable === false ? undefined : manifest;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT' ? undefined : {};
   }
 }
 
@@ -119,28 +123,19 @@ async function settleEarlier(folder: string, workspace: string, say: (line: stri
   const { ino } = statSync(workspace);
   for (const name of readdirSync(folder)) {
     const file = join(folder, name);
-    const pid = Number.parseInt(name, 10);
-    let earlier: Manifest | undefined;
-    try {
-      earlier = read(file);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') continue; // it has just ended
-      throw error;
+    const earlier = toCheck(file);
+    if (earlier === undefined) {
+      // Whoever made it may be about to start.
+      if (!lives(Number.parseInt(name, 10))) rmSync(file, { force: true });
+      continue;
     }
-    // Empty, and whoever made it may be about to start.
-    if (earlier === undefined && lives(pid)) continue;
-    if (earlier !== undefined && earlier.ino !== ino && !within(earlier.path, workspace) && !within(workspace, earlier.path)) continue;
-    try {
-      const { code, released } = await check(file, workspace);
-      if (code === busy) continue; // it runs
-      if (statSync(file).size > 0) throw unchecked(earlier?.path ?? workspace, file, released?.problem ?? 'An earlier command and what watched over it were killed, and the check of what it left failed.');
-      unlinkSync(file);
-      if (earlier?.writable !== true) continue;
-      say(`an earlier command in ${earlier.path} was killed together with what watched over it; the folder was checked now`);
-      if (released !== undefined) releasedLines(released).forEach(say);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error; // somebody else has checked it
-    }
+    const { path = workspace } = earlier;
+    if (earlier.ino !== ino && !within(path, workspace) && !within(workspace, path)) continue;
+    const { code, released } = await check(file, workspace);
+    if (code === busy) continue; // it runs
+    if (toCheck(file) !== undefined) throw unchecked(path, file, released?.problem ?? 'An earlier command and what watched over it were killed, and the check of what it left failed.');
+    rmSync(file, { force: true });
+    if (released !== undefined) [`an earlier command in ${path} was killed together with what watched over it; the folder was checked now`, ...releasedLines(released)].forEach(say);
   }
 }
 
@@ -184,17 +179,12 @@ export class WorkspaceUse {
   async settle(): Promise<Released | undefined> {
     let last: Check = { code: 0, released: undefined };
     // A helper that was killed may still have the manifest for a moment.
-    for (let tries = 0; !this.#isEmpty(); tries += 1) {
+    for (let tries = 0; toCheck(this.file) !== undefined; tries += 1) {
       if (tries > 0) await setTimeout(patience.ms);
       if (tries > 0 && (last.code !== busy || tries > patience.tries)) throw unchecked(this.#workspace, this.file, last.released?.problem ?? 'What watched over the sandbox was killed, and the check failed.');
       last = await check(this.file, this.#workspace, this.#as);
     }
     rmSync(this.file, { force: true });
     return last.released;
-  }
-
-  /** Also where it is gone: another start in the folder has made the check. */
-  #isEmpty(): boolean {
-    return (statSync(this.file, { throwIfNoEntry: false })?.size ?? 0) === 0;
   }
 }
