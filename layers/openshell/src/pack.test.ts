@@ -17,7 +17,7 @@ describe('the package', { skip: process.getuid?.() === 0 ? false : 'needs root' 
   const node = join(folder, 'bin', 'node');
   const installed = join(folder, 'app', 'node_modules', '@nemoclaw', 'openshell');
   const run = (command: string, args: readonly string[], more: { uid?: number; gid?: number; cwd?: string } = {}): { code: number | null; out: string; err: string } => {
-    const { status, stdout, stderr } = spawnSync(command, args, { encoding: 'utf8', cwd: join(folder, 'app'), env: { PATH: `${join(folder, 'bin')}:/usr/bin:/bin`, HOME: folder, XDG_STATE_HOME: join(folder, more.uid === undefined ? 'state' : 'app/own'), NODE_DISABLE_COMPILE_CACHE: '1' }, ...more });
+    const { status, stdout, stderr } = spawnSync(command, args, { encoding: 'utf8', cwd: join(folder, 'app'), env: { PATH: `${join(folder, 'bin')}:/usr/bin:/bin`, HOME: folder, XDG_STATE_HOME: join(folder, `state-${more.uid ?? 0}`), NODE_DISABLE_COMPILE_CACHE: '1' }, ...more });
     return { code: status, out: stdout, err: stderr };
   };
 
@@ -35,7 +35,8 @@ describe('the package', { skip: process.getuid?.() === 0 ? false : 'needs root' 
     const got = run('npm', ['install', '--offline', '--no-audit', '--no-fund', '--ignore-scripts', '--cache', join(folder, 'cache'), packed.out.trim()]);
     assert.equal(got.code, 0, got.err);
     writeFileSync(join(folder, 'app', 'policy.yaml'), policy);
-    chownSync(join(folder, 'app', 'own'), person.uid, person.gid);
+    mkdirSync(join(folder, `state-${person.uid}`));
+    for (const name of ['app/own', `state-${person.uid}`]) chownSync(join(folder, name), person.uid, person.gid);
   });
   after(() => {
     rmSync(folder, { recursive: true, force: true });
