@@ -107,7 +107,7 @@ function eventFilter(passing: Passing): ByteTransform {
 
 /** Where the first event ends, after its empty line; 0 where it does not yet. A CR at the very end may be the first half of a CR LF. */
 function eventEnd(text: string, last: boolean): number {
-  const found = /(?:\r\n|\n|\r)(?:\r\n|\n|\r)/.exec(text);
+  const found = /(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)/.exec(text);
   if (!found) return 0;
   const end = found.index + found[0].length;
   return !last && end === text.length && found[0].endsWith('\r') ? 0 : end;
