@@ -71,7 +71,10 @@ export function openWebSocket(socket: Socket, target: string, headers: readonly 
     });
     call.once('response', (answer) => {
       clearTimeout(timer);
-      resolve({ state: 'answered', answer });
+      // Without an upgrade header it is no upgrade to Node, but to a client it is one.
+      if (answer.statusCode !== 101) return resolve({ state: 'answered', answer });
+      answer.destroy();
+      reject(new Error('the origin changed to another protocol'));
     });
     call.end();
   });
