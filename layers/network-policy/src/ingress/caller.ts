@@ -32,7 +32,8 @@ function chainOf(req: IncomingMessage): CallerCertificate[] {
   return chain;
 }
 
-function dnsNames(raw: Buffer): string[] {
+/** DNS names of the subject. `raw`: DER. What has other characters than a name, which Node quotes and escapes, is none. */
+export function dnsNames(raw: Buffer): string[] {
   const text = new X509Certificate(raw).subjectAltName ?? '';
   return [...text.matchAll(/(?:^|, )DNS:([A-Za-z0-9*._-]+)(?=,|$)/g)].map(([, name = '']) => name);
 }

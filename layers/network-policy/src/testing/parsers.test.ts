@@ -34,40 +34,17 @@ import { checkRequest, isProblem } from '../http/request-check.ts';
 import { readTarget } from '../http/request-target.ts';
 import { readClaim, signAnew } from '../credentials/sigv4.ts';
 import { questionFor, testClock } from './testing-egress.ts';
+import { bytesOf, changed, cut, telling } from './testing-mutations.ts';
 import { safeTrailers } from '../http/trailers.ts';
 import { FrameError, FrameReader, writeClose, writeFrame } from '../websocket/websocket-frames.ts';
 
 const numRuns = 400;
-const bytesOf = (text: string): Buffer => Buffer.from(text, 'latin1');
-
-/** One message of the corpus with up to six changes: a byte set, put in or taken out, a piece doubled, moved or cut off. */
+/** One message of the corpus with up to six changes. */
 function mutated(corpus: readonly (string | Buffer)[]): fc.Arbitrary<Buffer> {
-  const change = fc.record({ at: fc.nat(400), byte: fc.oneof(fc.nat(255), fc.constantFrom(...'\r\n\0 \t:;,.<>@%"\\{}[]$*')), way: fc.nat(5), size: fc.nat(30) });
-  return fc.tuple(fc.constantFrom(...corpus), fc.array(change, { maxLength: 6 })).map(([seed, changes]) => {
-    let out = typeof seed === 'string' ? bytesOf(seed) : seed;
-    for (const { at, byte, way, size } of changes) {
-      const here = at % (out.length + 1);
-      const one = typeof byte === 'number' ? Buffer.from([byte]) : bytesOf(byte);
-      if (way === 0) out = Buffer.concat([out.subarray(0, here), one, out.subarray(here + 1)]);
-      else if (way === 1) out = Buffer.concat([out.subarray(0, here), one, out.subarray(here)]);
-      else if (way === 2) out = Buffer.concat([out.subarray(0, here), out.subarray(here + 1 + (size % 4))]);
-      else if (way === 3) out = Buffer.concat([out.subarray(0, here), out.subarray(Math.max(0, here - size))]);
-      else if (way === 4) out = Buffer.concat([out.subarray(here), out.subarray(0, here)]);
-      else out = out.subarray(0, here);
-    }
-    return out;
-  });
+  const change = fc.record({ at: fc.nat(400), byte: fc.oneof(fc.nat(255), fc.constantFrom(...telling)), way: fc.nat(5), size: fc.nat(30) });
+  return fc.tuple(fc.constantFrom(...corpus), fc.array(change, { maxLength: 6 })).map(([seed, changes]) => changed(seed, changes));
 }
 const cuts = fc.array(fc.integer({ min: 1, max: 17 }), { minLength: 1, maxLength: 12 });
-function cut(bytes: Buffer, sizes: readonly number[]): Buffer[] {
-  const out: Buffer[] = [];
-  for (let at = 0, turn = 0; at < bytes.length; turn += 1) {
-    const size = sizes[turn % sizes.length] ?? 1;
-    out.push(bytes.subarray(at, at + size));
-    at += size;
-  }
-  return out;
-}
 
 /** Reads until nothing is left, in the given pieces: what was read, and how it ended. */
 async function readAll<T>(pieces: readonly Buffer[], read: (reader: ByteReader) => Promise<T>): Promise<unknown> {
