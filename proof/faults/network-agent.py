@@ -2,6 +2,7 @@
 import base64, http.client, json, os, socket, ssl, struct, sys, threading, time, zlib
 
 HOST, PORT, SECURE = 'service.example', int(os.environ['PORT']), int(os.environ.get('SECURE', 0))
+OTHER = 'other.example'
 what, amount = sys.argv[1], float(sys.argv[2])
 counts = {}
 lock = threading.Lock()
@@ -12,9 +13,9 @@ def count(key):
         counts[key] = counts.get(key, 0) + 1
 
 
-def post(body, headers):
+def post(body, headers, path='/sink'):
     link = http.client.HTTPConnection(HOST, PORT, timeout=60)
-    link.request('POST', '/sink', body, headers)
+    link.request('POST', path, body, headers)
     answer = link.getresponse()
     answer.read()
     link.close()
@@ -107,6 +108,8 @@ def once(kind, kept):
         link.close()
     elif kind == 'bodies':
         count(post(b'"' + b'::' * 500000 + b'"', {'content-type': 'application/json'}))
+    elif kind == 'removals':
+        count(post(b'', {}, '/remove/' + os.urandom(8).hex()))
     elif kind == 'dribble':
         link = socket.create_connection((HOST, PORT), 10)
         for byte in b'POST /drip HTTP/1.1\r\nHost: %s:%d\r\nContent-Length: 20\r\nContent-Type: application/octet-stream\r\nConnection: close\r\n\r\n' % (HOST.encode(), PORT) + b'z' * 20:
@@ -158,7 +161,58 @@ def again(kind, until):
             time.sleep(0.01)
 
 
-if what == 'work':
+def shut():
+    # The name is known before, as programs know it; then it is asked for anew too.
+    address = socket.gethostbyname(HOST)
+    open('/workspace/waiting', 'w').close()
+    while not os.path.exists('/workspace/shut'):
+        time.sleep(0.05)
+    said = {}
+
+    def attempt(way, host, name):
+        link = http.client.HTTPConnection(host, PORT, timeout=5)
+        try:
+            link.request('GET', '/shut/' + way, headers={'Host': '%s:%d' % (name, PORT)})
+            said[way] = link.getresponse().status
+        except (http.client.HTTPException, OSError) as error:
+            said[way] = type(error).__name__
+        link.close()
+
+    threads = [threading.Thread(target=attempt, args=one) for one in (('allowed', HOST, HOST), ('known', address, HOST), ('denied', OTHER, OTHER), ('posing', address, OTHER), ('past', '127.0.0.1', HOST))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    open('/workspace/tried', 'w').close()
+    return said
+
+
+def unrecorded(n):
+    # What cannot be undone, then what can: that the second arrives shows that the first had its time.
+    address = socket.gethostbyname(HOST)
+    open('/workspace/waiting', 'w').close()
+    while not os.path.exists('/workspace/shut'):
+        time.sleep(0.05)
+    threads = [threading.Thread(target=once, args=('removals', [])) for _ in range(n)]
+    for thread in threads:
+        thread.daemon = True
+        thread.start()
+    for i in range(20):
+        link = http.client.HTTPConnection(address, PORT, timeout=60)
+        link.request('GET', '/meanwhile', headers={'Host': '%s:%d' % (HOST, PORT)})
+        count('meanwhile %d' % link.getresponse().status)
+        link.close()
+    open('/workspace/tried', 'w').close()
+    for thread in threads:
+        thread.join(90)
+    return counts
+
+
+if what == 'shut':
+    print(json.dumps(shut()))
+elif what == 'unrecorded':
+    print(json.dumps(unrecorded(int(amount))))
+elif what == 'work':
     print(json.dumps(work(int(amount))))
 elif what == 'times':
     end = time.monotonic() + amount

@@ -22,6 +22,8 @@ const faults: Readonly<Record<string, (socket: Socket) => void>> = {
 
 export class NetworkService {
   readonly heard: string[] = [];
+  /** Called at once with each path that is heard. */
+  hears: (path: string) => void = () => undefined;
   readonly #server: Server = createServer((req, res) => this.#answer(req, res));
   #secure: SecureServer | undefined;
 
@@ -58,6 +60,7 @@ export class NetworkService {
   #answer(req: IncomingMessage, res: ServerResponse): void {
     const path = (req.url ?? '').split('?')[0] ?? '';
     this.heard.push(path);
+    this.hears(path);
     res.on('error', () => undefined);
     req.on('error', () => undefined);
     const fault = faults[path.replace('/fault/', '')];

@@ -12,6 +12,7 @@ metadata: { name: loaded }
 spec:
   isolation: { network: restricted, filesystem: workspace, syscalls: standard }
   resources: { maxOpenFiles: 12000, maxPids: 256, maxMemory: 1Gi }
+  permissions: { allowedAPIs: [thing.remove] }
 `;
 const networkFile = (port: number, secure: number): string => `networkPolicy:
   name: loaded
@@ -23,6 +24,12 @@ const networkFile = (port: number, secure: number): string => `networkPolicy:
     deny:
       - domain: "*"
   inspection: { tlsDecrypt: true, logPayloads: false, scanForPII: true }
+`;
+/** What cannot be undone is on durable record before the service hears of it. */
+const actionsFile = `actions:
+  - name: thing.remove
+    match: [{ http: { host: ${serviceName}, method: POST, path: "/remove/{thing}" } }]
+    labels: { sensitivity: public, reversibility: irreversible, scope: single }
 `;
 const attacks = ['connections', 'handshakes', 'bombs', 'slow', 'names', 'heads', 'bodies'] as const;
 const most = 1536;
@@ -50,7 +57,7 @@ class Loaded {
     const secure = await this.service.listenSecurely();
     this.securePort = secure.port;
     instance.configure();
-    putBlueprint(instance, 'loaded', { sandbox: sandboxFile, network: networkFile(this.port, secure.port) }, { 'service.pem': secure.rootPem });
+    putBlueprint(instance, 'loaded', { sandbox: sandboxFile, network: networkFile(this.port, secure.port), actions: actionsFile }, { 'service.pem': secure.rootPem });
     for (const name of ['attacker', 'victim']) {
       const workspace = this.workspace(name);
       mkdirSync(workspace);
@@ -69,17 +76,20 @@ class Loaded {
     return run(join(this.instance.root, 'opt/nemoclaw/bin/nemoclaw'), args, { env: this.instance.env, timeoutMs: 180_000 });
   }
 
+  /** The record as it is now. */
+  record(): string {
+    const dir = join(this.instance.state, 'ledger');
+    return readdirSync(dir).filter((name) => name.startsWith('events-')).map((name) => readFileSync(join(dir, name), 'utf8')).join('');
+  }
+
   /** Whether `text` is in the record, or soon gets there. */
   recorded(text: string): Promise<boolean> {
-    const dir = join(this.instance.state, 'ledger');
-    const found = (): true | undefined => (readdirSync(dir).some((name) => name.startsWith('events-') && readFileSync(join(dir, name), 'utf8').includes(text)) ? true : undefined);
-    return until(`${text} on record`, found).catch(() => false);
+    return until(`${text} on record`, () => this.record().includes(text) || undefined, 60_000).catch(() => false);
   }
 
   /** Events with `text` in the record. */
   lines(text: string): number {
-    const dir = join(this.instance.state, 'ledger');
-    return readdirSync(dir).filter((name) => name.startsWith('events-')).reduce((sum, name) => sum + readFileSync(join(dir, name), 'utf8').split('\n').filter((line) => line.includes(text)).length, 0);
+    return this.record().split('\n').filter((line) => line.includes(text)).length;
   }
 
   /** What the agent in `name` says at its end, or undefined where it says nothing. */
@@ -94,6 +104,10 @@ class Loaded {
   }
 
   worker(): number | undefined {
+    return this.process('worker:1');
+  }
+
+  process(service: string): number | undefined {
     return readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map(Number).find((pid) => {
       const of = (file: string): string => {
         try {
@@ -102,7 +116,7 @@ class Loaded {
           return '';
         }
       };
-      return of('cmdline').includes(this.instance.root) && of('environ').split('\0').includes('NEMOCLAW_SERVICE=worker:1');
+      return of('cmdline').includes(this.instance.root) && of('environ').split('\0').includes(`NEMOCLAW_SERVICE=${service}`);
     });
   }
 
@@ -128,6 +142,9 @@ export async function network(check: Checks): Promise<void> {
     await upstreams(loaded);
     await idle(loaded);
     await death(loaded);
+    await unrecorded(loaded);
+    await unsaid(loaded);
+    await away(loaded);
   } finally {
     await loaded.close();
   }
@@ -198,12 +215,97 @@ async function death(loaded: Loaded): Promise<void> {
   process.kill(pid, 'SIGKILL');
   const counts = await Promise.all(ends);
   for (const [i, kind] of kinds.entries()) check.that(`${kind}: it ends for the agent, which lives on`, counts[i] !== undefined && Object.keys(counts[i] ?? {}).length > 0, counts[i]);
-  await until('another data plane', () => (loaded.worker() ?? pid) !== pid || undefined);
-  const again = await until('service again', async () => ((await loaded.agent<Worked>('attacker', 'work', 5))?.failed.length === 0 ? true : undefined), 120_000).catch(() => false);
-  check.that('a new one serves the same sandbox', again === true);
+  await served(loaded, pid);
   const denied = await loaded.cli(['attacker', 'exec', '--', '/usr/bin/curl', '-sS', '-m', '10', `http://other.example:${loaded.port}/`]);
   check.that('and opens nothing that was closed', denied.code !== 0 && !loaded.service.heard.includes('/'), denied.out + denied.err);
   for (const word of words) check.that(`/${word} is on record still`, await loaded.recorded(`:${loaded.port}/${word}: allowed`));
+  await whole(loaded);
+}
+
+async function whole(loaded: Loaded): Promise<void> {
   const verified = await loaded.cli(['audit', 'verify']);
-  check.that('the record is whole', verified.code === 0, verified.out + verified.err);
+  loaded.check.that('the record is whole', verified.code === 0, verified.out + verified.err);
+}
+
+/** A data plane other than `former` serves the same sandbox. */
+async function served(loaded: Loaded, former: number): Promise<void> {
+  await until('another data plane', () => (loaded.worker() ?? former) !== former || undefined, 60_000);
+  const again = await until('service again', async () => ((await loaded.agent<Worked>('attacker', 'work', 5))?.failed.length === 0 ? true : undefined), 120_000).catch(() => false);
+  loaded.check.that('a new one serves the same sandbox', again === true);
+}
+
+/** The program in the sandbox that goes on at a word: what it says in the end. */
+async function waiting(loaded: Loaded, what: string, amount: number): Promise<{ readonly said: Promise<Readonly<Record<string, unknown>> | undefined>; readonly go: () => Promise<void> }> {
+  const at = (name: string): string => join(loaded.workspace('attacker'), name);
+  for (const name of ['waiting', 'shut', 'tried']) rmSync(at(name), { force: true });
+  const said = loaded.agent<Readonly<Record<string, unknown>>>('attacker', what, amount);
+  await until('the program that tries', () => existsSync(at('waiting')) || undefined, 60_000);
+  const go = async (): Promise<void> => {
+    writeFileSync(at('shut'), '');
+    await until('all tries', () => existsSync(at('tried')) || undefined, 120_000);
+  };
+  return { said, go };
+}
+
+async function unrecorded(loaded: Loaded): Promise<void> {
+  const { check, service } = loaded;
+  check.section('kill -9 of the data plane while nothing can be put on record');
+  const { said, go } = await waiting(loaded, 'unrecorded', 8);
+  const [pid, ledger] = [loaded.worker(), loaded.process('ledger')];
+  if (pid === undefined || ledger === undefined) throw new Error('there is no data plane, or no ledger');
+  process.kill(ledger, 'SIGSTOP');
+  try {
+    await go();
+    check.that('what can be undone is heard, what cannot is not', service.heard.includes('/meanwhile') && !service.heard.some((path) => path.startsWith('/remove/')), service.heard.slice(-30));
+    process.kill(pid, 'SIGKILL');
+  } finally {
+    process.kill(ledger, 'SIGCONT');
+  }
+  const counts = await said;
+  check.that('and never is', counts !== undefined && !service.heard.some((path) => path.startsWith('/remove/')), counts);
+  await served(loaded, pid);
+}
+
+async function unsaid(loaded: Loaded): Promise<void> {
+  const { check, service } = loaded;
+  check.section('kill -9 of the data plane in the instant in which the service hears what cannot be undone');
+  const pid = loaded.worker();
+  if (pid === undefined) throw new Error('there is no data plane');
+  const removals = (): readonly string[] => service.heard.filter((path) => path.startsWith('/remove/'));
+  let before = 0;
+  service.hears = (path) => {
+    if (before > 0 || !path.startsWith('/remove/') || removals().length < 50) return;
+    before = removals().length;
+    process.kill(pid, 'SIGKILL');
+  };
+  const counts = await loaded.agent<Readonly<Record<string, number>>>('attacker', 'removals', 6);
+  check.that('it was killed among requests', before > 0, counts);
+  await served(loaded, pid);
+  const record = loaded.record();
+  const missing = removals().filter((path) => !record.includes(`:${loaded.port}${path}: allowed`));
+  check.that('all that the service heard is on record', missing.length === 0, { heard: removals().length, before, missing });
+  await whole(loaded);
+}
+
+async function away(loaded: Loaded): Promise<void> {
+  const { check, service } = loaded;
+  check.section('there is no data plane, and nobody who starts one');
+  const { said, go } = await waiting(loaded, 'shut', 0);
+  const pid = loaded.worker();
+  if (pid === undefined) throw new Error('there is no data plane');
+  const starter = Number(/^PPid:\t(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+  process.kill(starter, 'SIGSTOP');
+  try {
+    process.kill(pid, 'SIGKILL');
+    await until('its end', () => loaded.worker() === undefined || undefined, 60_000);
+    await go();
+    check.that('nothing is heard of what is allowed or denied, by name or by address', !service.heard.some((path) => path.startsWith('/shut/')), service.heard.slice(-5));
+    check.that('and there was no data plane all the time', loaded.worker() === undefined);
+  } finally {
+    process.kill(starter, 'SIGCONT');
+  }
+  const tried = await said;
+  check.that('every try has failed', tried !== undefined && Object.values(tried).length === 5 && Object.values(tried).every((one) => typeof one === 'string'), tried);
+  await served(loaded, pid);
+  check.that('what is denied is not heard later either', !service.heard.some((path) => /^\/shut\/(?:denied|posing|past)$/.test(path)), service.heard.slice(-5));
 }
