@@ -23,6 +23,8 @@ export interface Upstream {
 export interface NetworkView {
   /** Whether any request to this host could be allowed or escalated. */
   isNameAllowed(host: string): boolean;
+  /** Whether a rule says this very name: whoever asks for it chose no part of it. */
+  isNamed(host: string): boolean;
   /** Ports on which something could be allowed or escalated, rising. */
   portsFor(host: string): readonly number[];
   /** Where a request to this host goes if nobody says more: by TLS to port 443, or to the one port that is open (plain if that is 80), as `https://host:443`; undefined if there are several. */
@@ -76,6 +78,7 @@ export function networkView(ir: PolicyIr, index: HostIndex<EgressGroup>, hasHttp
     }
     return false;
   };
+  const exact = new Set(ir.egress.map(({ domain }) => canonicalHost(domain)));
   const named = (domain: string): boolean => domain !== '*' && isIP(domain) === 0;
   /** A name that the pattern covers, with nothing more specific than the pattern itself. */
   const sample = (domain: string): string => domain.replace(/^[*?]\./, 'nemoclaw-sample.');
@@ -88,6 +91,7 @@ export function networkView(ir: PolicyIr, index: HostIndex<EgressGroup>, hasHttp
   const portsFor = (host: string): number[] =>
     [...new Set(open(host).flatMap((g) => passing(g).flatMap((r) => r.ir.ports)))].filter((port) => decideConnect(index, canonicalHost(host), port).verdict !== 'deny').toSorted((a, b) => a - b);
   return {
+    isNamed: (host) => exact.has(canonicalHost(host)),
     isNameAllowed: (host) => !none && decideName(index, canonicalHost(host)).verdict === 'allow',
     portsFor,
     originOf: (host) => {

@@ -151,11 +151,17 @@ export class Core {
     return this.ports.history?.() ?? emptyHistory;
   }
 
+  /** Whether any request to this name could be allowed or escalated. */
+  nameAllowed(name: string): boolean {
+    return this.ports.judge.nameAllowed(name) && this.hooks.name(this, name) === undefined;
+  }
+
   /** Decides; whatever goes wrong is a denial, and so is everything while nothing can be recorded. */
   decide(request: ActionRequest): Decision {
     try {
       if (this.ports.recording?.() === false) return refusal(this.config.version, 'audit.unavailable', 'The record takes no events now, so nothing is let through.', 'Try again later.');
-      return this.ports.judge.decide(request);
+      const { resource } = request;
+      return (resource.kind === 'host' || resource.kind === 'http' ? this.hooks.name(this, resource.host) : undefined) ?? this.ports.judge.decide(request);
     } catch {
       return refusal(this.config.version, 'error', 'the decision failed', 'Ask the operator to look at the log.');
     }

@@ -23,6 +23,7 @@ import { hasPreface, serveHttp2 } from './http/http2-server.ts';
 import type { Http2Service } from './http/http2-server.ts';
 import { judgeOf } from './judge/judge.ts';
 import type { Judge } from './judge/judge.ts';
+import { withoutLeaks } from './judge/name-leaks.ts';
 import { Programs } from './capture/programs.ts';
 import type { RateKeeper } from './judge/rates.ts';
 import { beginRates } from './judge/rule-limits.ts';
@@ -172,7 +173,7 @@ class SandboxEgress implements Egress {
     this.#options = options;
     const { judge, clock, ids, sandbox } = options;
     const denied = new DeniedLately();
-    const audit = denied.seen(options.audit);
+    const audit = withoutLeaks(denied.seen(options.audit), () => this.#core);
     this.#local = new Map<string, LocalHandler>([...options.local, [doorName, (req, res) => denied.serve(doorHelp, req, res)]]);
     const limits = { ...defaultLimits, ...options.limits };
     const upstreams = new Upstreams({ resolve: options.resolve ?? resolveBySystem, clock, pins: options.config.upstreams, connections: limits.upstreamConnections });
@@ -181,7 +182,7 @@ class SandboxEgress implements Egress {
     this.#contexts = new TlsContexts(options.config.ca, clock);
     this.#dns = new DnsResponder({
       sandbox, audit, clock, ids, synthetic: this.#synthetic, perSecond: limits.questionsPerSecond, six: options.ipv6 ?? ('fd' in options.dns && existsSync('/proc/net/if_inet6')),
-      allowed: (name) => this.#local.has(name) || judge.nameAllowed(name),
+      allowed: (name) => this.#local.has(name) || this.#core.nameAllowed(name),
       explain: (name) => this.#core.decide(this.#core.request('dns', { kind: 'host', host: name, port: 443 })),
     });
     this.#http = this.#createHttp(limits);

@@ -1,6 +1,6 @@
 /**
  * Where other parts hook into an exchange, whatever its wire. A hook is an object in the list of standard-hooks.ts; hooks of one kind run in the order of that list.
- * `heads`: URL and headers of every request. `beforeDecision`: reads the held body (already without its content encoding) into what the policy decides by, and may replace it or refuse.
+ * `name`: hosts, before they are looked up. `heads`: URL and headers of every request. `beforeDecision`: reads the held body (already without its content encoding) into what the policy decides by, and may replace it or refuse.
  * `outgoing`: bytes of a body that is passed on as it comes. `incoming`: head and bytes of the answer. `limits`: after the decision, before anything is sent.
  * `messages`: each WebSocket message, both ways. Whatever a hook throws is a denial: `Stopped` with its own decision, anything else as a failure of the proxy.
  */
@@ -137,6 +137,8 @@ export interface MessageHook {
 }
 
 export interface Hooks {
+  /** The denial of every name of a host that holds what must not leave: before it gets an address, and with each decision. */
+  readonly name: (core: Core, name: string) => Decision | undefined;
   readonly heads: readonly HeadReader[];
   readonly beforeDecision: readonly BodyReader[];
   readonly outgoing: readonly OutgoingHook[];

@@ -8,6 +8,7 @@ import { Stopped } from './hooks.ts';
 import type { BodyReader, Hooks, OutgoingHook, Passing } from './hooks.ts';
 import { applicationMessages } from './protocols/http-messages.ts';
 import { mcpAnswers } from './protocols/mcp-answers.ts';
+import { leaksInName } from './judge/name-leaks.ts';
 import { ruleLimits } from './judge/rule-limits.ts';
 import { needsBodyHash } from './credentials/sigv4.ts';
 
@@ -62,6 +63,7 @@ const attributes: BodyReader = {
 };
 
 export const standardHooks: Hooks = {
+  name: leaksInName,
   heads: [headInspection],
   beforeDecision: [applicationMessages, signedBodies, ownSecretsHeld, bodyInspection, attributes],
   outgoing: [ownSecretsStreamed, streamInspection],

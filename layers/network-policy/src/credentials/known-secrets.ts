@@ -25,6 +25,12 @@ export class KnownSecrets {
     return this.known.needles.some((needle) => text.includes(needle));
   }
 
+  /** In the name of a host, which has no capitals; its dots may cut a value into labels. */
+  inHost(name: string): boolean {
+    const whole = name.replaceAll('.', '');
+    return this.#folded.some((needle) => name.includes(needle) || whole.includes(needle));
+  }
+
   inBytes(bytes: Buffer): boolean {
     return this.#needles.some((needle) => bytes.includes(needle));
   }

@@ -93,7 +93,7 @@ export class Door {
     const name = this.#named(target.name);
     if (name === undefined) return { body: this.#refused(target, 'proxy.unknown-address', 'no name belongs to this address') };
     if (name === doorName) return { body: this.#refused(target, 'proxy.door', 'the door does not lead to itself') };
-    if (isLocal(name) || core.ports.judge.nameAllowed(name)) return name;
+    if (isLocal(name) || core.nameAllowed(name)) return name;
     const decided = core.decide(core.request('connect', { kind: 'host', host: name, port: target.port, ...core.programAt({ name, port: target.port, tls: false, program: core.ports.programs?.found(socket) }) }));
     const decision = decided.verdict === 'deny' ? decided : refusal(core.config.version, 'proxy.name', 'No rule allows anything of this name.', 'Ask the operator.');
     core.counts.denied += 1;

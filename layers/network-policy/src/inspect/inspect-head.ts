@@ -7,6 +7,8 @@ import type { Sought } from '../taint/memory.ts';
 import { carriesTainted } from '../taint/taint.ts';
 
 export interface Head {
+  /** The name it goes to, where no rule says it as it is. */
+  readonly host?: string | undefined;
   /** Path and query as they are sent. */
   readonly target: string;
   readonly query: readonly (readonly [string, string])[];
@@ -59,6 +61,7 @@ export function inspectHead(head: Head, secrets: Known, tainted?: Sought): Found
     // In a path the slash before it is not of it.
     for (const run of [...base64Runs(text), ...(text.startsWith('/') ? base64Runs(text.replaceAll('/', '\t')) : [])]) note(run.text, `${place}, in base64`);
   };
+  if (head.host !== undefined) look(head.host, 'the name of the host', sound);
   const mark = head.target.indexOf('?');
   look(decodePath(mark < 0 ? head.target : head.target.slice(0, mark)), 'the path of the URL', all);
   if (head.query.length > 0) look(head.query.map(([name, value]) => `${name}=${value}`).join('\n'), 'the query of the URL', all);

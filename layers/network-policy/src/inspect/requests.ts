@@ -27,7 +27,9 @@ export const headInspection: HeadReader = {
     if (oversize === 'deny') throw unreadable(passing, 'inspection.maxBody', tooLarge, 'Send it without a content encoding, or in smaller pieces.');
     if (oversize !== undefined) recordUninspected(passing, oversize === 'escalate' ? 'escalate' : 'observe', tooLarge);
     const { target, query } = passing.checked;
-    const found = inspectHead({ target, query, headers: withoutPlaceholders(passing) }, passing.core.secrets.known, soughtIn(passing));
+    const { name } = passing.place;
+    const host = passing.core.ports.judge.named(name) ? undefined : name;
+    const found = inspectHead({ host, target, query, headers: withoutPlaceholders(passing) }, passing.core.secrets.known, soughtIn(passing));
     const worst = strictest(found, settings);
     if (!worst) return oversize === 'escalate' ? { escalate: askedAbout(passing, 'inspection.maxBody', `its body is not inspected: ${tooLarge}`) } : undefined;
     recordFound(passing, 'request', found, worst.action === 'redact' ? 'block' : worst.action);

@@ -12,6 +12,8 @@ export type HttpResource = Extract<Resource, { kind: 'http' }>;
 export interface Judge {
   /** Whether any request to this name could be allowed or escalated. */
   nameAllowed(host: string): boolean;
+  /** Whether a rule says this very name, not only a pattern for it. */
+  named(host: string): boolean;
   handling(host: string, port: number): Handling;
   /** What the rules ask of the way to a mail server. */
   starttls(host: string, port: number): 'required' | 'allowed';
@@ -41,6 +43,7 @@ export interface Judge {
 export function judgeOf(policy: () => CompiledPolicy, decider: Decider): Judge {
   return {
     nameAllowed: (host) => policy().network.isNameAllowed(host),
+    named: (host) => policy().network.isNamed(host),
     handling: (host, port) => policy().network.handlingFor(host, port),
     starttls: (host, port) => policy().network.starttlsFor(host, port),
     get scan() {

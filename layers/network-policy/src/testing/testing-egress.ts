@@ -57,6 +57,9 @@ export class TestPolicy implements Judge {
   nameAllowed(host: string): boolean {
     return this.rules.some((rule) => rule.host === host && rule.verdict !== 'deny');
   }
+  named(): boolean {
+    return true;
+  }
   /** As level `open` answers: everything is let through unread. */
   unread = false;
   /** Protocols of their own, by port. */
