@@ -28,8 +28,9 @@ const approver = {
 const sandbox = await createSandbox(policy, { workspace: ${JSON.stringify(workspace)}, approver });
 const command = await sandbox.exec(['/bin/sh', '-c', 'rm prod/a; rm prod/b; mv prod/b c; touch mine; rm mine; id -u']);
 const output = await command.output();
+const counted = await sandbox.counts().catch(({ code, message }) => [code, message]);
 await sandbox.destroy();
-console.log(JSON.stringify({ tier: sandbox.tier, notes: sandbox.notes, probe: sandbox.probe, asked, output }));
+console.log(JSON.stringify({ counted, tier: sandbox.tier, notes: sandbox.notes, probe: sandbox.probe, asked, output }));
 `;
 
 before(() => {
@@ -46,10 +47,11 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 test('a plain user’s sandbox asks, and what is approved is done as that user, nothing else', root, async () => {
   const { status, stdout, stderr } = spawnSync(process.execPath, [join(folder, 'program.ts')], { encoding: 'utf8', cwd: folder, timeout: 300_000, env: { ...process.env, XDG_STATE_HOME: state }, ...person });
   assert.equal(status, 0, stderr);
-  const seen = JSON.parse(stdout) as { tier: string; notes: string[]; probe: Record<string, boolean>; asked: string[]; output: { code: number; stdout: string } };
+  const seen = JSON.parse(stdout) as { counted: unknown; tier: string; notes: string[]; probe: Record<string, boolean>; asked: string[]; output: { code: number; stdout: string } };
   assert.equal(seen.tier, 'C');
   assert.ok(Object.values(seen.probe).length > 20 && Object.values(seen.probe).every(Boolean));
   assert.match(seen.notes.join('\n'), /system calls are not counted/);
+  assert.deepEqual(seen.counted, ['NEMO_E_STATE', 'The system calls of this sandbox are not counted.']);
   assert.deepEqual(seen.asked.map((summary) => summary.replace(/^\S+ \(pid \d+\) /, '')), ['wants to delete /workspace/prod/a', 'wants to delete /workspace/prod/b', 'wants to rename /workspace/prod/b to /workspace/c']);
   assert.equal(seen.output.stdout, `${person.uid}\n`);
   assert.deepEqual(readdirSync(join(workspace, 'prod')), ['b']);

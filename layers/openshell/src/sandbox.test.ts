@@ -155,6 +155,16 @@ describe('sandboxes of a program', { skip: process.getuid?.() === 0 ? false : 'n
     await counter.kill('SIGKILL');
   });
 
+  it('count each system call by what became of it', async () => {
+    const before = await sandbox.counts();
+    const script = 'import os\nfor _ in range(1000): os.getpgid(0)\nfor _ in range(10):\n  try: os.chroot("/")\n  except OSError: pass';
+    assert.equal((await (await sandbox.exec(['python3', '-c', script])).output()).code, 0);
+    const { counts } = await sandbox.counts();
+    const more = (call: string): number[] => (counts[call] ?? []).map((count, i) => count - (before.counts[call]?.[i] ?? 0));
+    assert.deepEqual(more('getpgid'), [1000, 0, 0, 0, 0, 0, 0]);
+    assert.deepEqual([more('chroot')[0], more('chroot').reduce((sum, one) => sum + one, 0)], [0, 10]);
+  });
+
   it('share nothing: another one has its own host user and does not see the first', async () => {
     await using other = await createSandbox(policy('', 'other'), { approver });
     const uids = await Promise.all([sandbox, other].map(async (one) => (await (await one.exec(['/usr/bin/id', '-u'])).output()).stdout.trim()));
@@ -171,6 +181,7 @@ describe('sandboxes of a program', { skip: process.getuid?.() === 0 ? false : 'n
     await sandbox.destroy();
     await assert.rejects(sandbox.exec(['/bin/true']), { code: 'NEMO_E_STATE' });
     await assert.rejects(sandbox.update(policy()), { code: 'NEMO_E_STATE' });
+    await assert.rejects(sandbox.counts(), { code: 'NEMO_E_STATE' });
     await reading;
     const said = events.map((event) => `${event.layer} ${event.verdict ?? ''} ${event.message}`).join('\n');
     for (const line of [/openshelld escalate A deletion of \/workspace\/prod\/a waits/, /approval approved ann allowed: delete \/workspace\/prod\/a/, /openshelld approved .*performed/, /approval rejected nobody denied.*broken/, /A command ended: code 7/, /A command ended: SIGTERM/, /The system calls of this sandbox, counted/]) assert.match(said, line);

@@ -1,6 +1,6 @@
 /** Sandboxes for a program that has no NemoClaw around it: made from a policy, with commands, terminals, events, live changes. */
 import { closeSync, constants, openSync } from 'node:fs';
-import { checkHost, NemoError, unenforced, type Approver, type Clock, type CreateResult, type LaunchPlan, type LayerSwitch, type LedgerEvent, type PolicyHostFacts, type SandboxPolicy } from '@nemoclaw/contract';
+import { checkHost, NemoError, unenforced, type Approver, type Clock, type CreateResult, type LaunchPlan, type LayerSwitch, type LedgerEvent, type PolicyHostFacts, type SandboxPolicy, type SeenReport } from '@nemoclaw/contract';
 import { readHostFacts, type HostFacts } from './host-facts.ts';
 import { launchableHere } from './launch-facts.ts';
 import { OpenshelldError, type OpenshelldNews } from './openshelld-client.ts';
@@ -64,6 +64,11 @@ export interface Sandbox {
   pty(argv: readonly string[], options?: PtyOptions): Promise<SandboxTerminal>;
   /** What happened: refusals, held calls, answers, ends of commands. From the sandbox's beginning (the last 1,000), then live, until it ends. Each call reads for itself. */
   events(): AsyncGenerator<LedgerEvent, void, undefined>;
+  /**
+   * How often each system call was made since the sandbox began, by what became of it. Rejects with NEMO_E_STATE where nothing is counted (a plain user's sandbox, a kernel without eBPF,
+   * `auditLog.syscalls: off`; `notes` says so) or the sandbox has ended: the last event but its end has the last counts.
+   */
+  counts(): Promise<SeenReport>;
   /**
    * Puts another policy in force for commands that run, too: `filesystem.escalate`, `maxMemory`, `maxCPU`, and `maxPids` up to what it was made with. A call that is held already
    * stays held. Rejects with NEMO_E_APPLY if it needs more than that (the former policy stays in force), NEMO_E_POLICY_NEEDS, NEMO_E_PLAN_PATH.
@@ -230,6 +235,14 @@ class AloneSandbox implements Sandbox {
 
   events(): AsyncGenerator<LedgerEvent, void, undefined> {
     return this.#feed.read();
+  }
+
+  async counts(): Promise<SeenReport> {
+    if (this.#over) throw new NemoError('NEMO_E_STATE', { what: 'The sandbox has ended.' });
+    return this.#parts.daemon.client.seen(this.name).catch((cause: unknown) => {
+      const unseen = cause instanceof OpenshelldError && cause.code === 'not-seen';
+      return Promise.reject(unseen ? new NemoError('NEMO_E_STATE', { what: 'The system calls of this sandbox are not counted.', why: cause.message, cause }) : backendError(cause));
+    });
   }
 
   async update(policy: SandboxPolicy): Promise<void> {
