@@ -8,6 +8,7 @@ import { Instance } from '../harness/instance.ts';
 import { freePort } from '../harness/listener.ts';
 import { startPostgres, startRedis } from './databases.ts';
 import type { Database } from './databases.ts';
+import { fetchMcp } from './mcp.ts';
 import { haveClients } from './packages.ts';
 import { hosts, networkFile, sandboxFile } from './policy.ts';
 import { fetchDeno } from './rust.ts';
@@ -84,6 +85,7 @@ try {
   mkdirSync(workspace);
   cpSync(join(import.meta.dirname, 'programs'), join(workspace, 'programs'), { recursive: true });
   if (fetchDeno(folder, join(workspace, 'deno'))) clients.add('deno');
+  if (fetchMcp(folder, join(workspace, 'mcp/node_modules'))) clients.add('mcp');
   const made = await instance.cli(['onboard', '--yes', '--name', 'clients', '--blueprint', 'clients', '--workspace', workspace], { timeoutMs: 240_000 });
   if (made.code !== 0) throw new Error(`the instance does not start: ${made.out}${made.err}`);
   await useClients({ check, clients, instance, web, workspace, postgres: databases['postgres']?.port, redis: databases['redis']?.port });

@@ -60,7 +60,7 @@ export async function useClients(use: Use): Promise<void> {
 
   check.section('clients of other protocols');
   await client('grpc', `/usr/bin/python3 /workspace/programs/grpc_client.py ${hosts.rpc}:${web.port} "$SSL_CERT_FILE"`, [/answer spoken/, /PERMISSION_DENIED .*(egress|default)/]);
-  await client('requests with MCP', `/usr/bin/python3 /workspace/programs/mcp_client.py https://${hosts.tools}:${web.port}/mcp`, [/proof\n2 tools/, /done search/, /delete_all|denied|refused|policy/i]);
+  await client('mcp', `cd /workspace/mcp && cp ../programs/mcp_client.mjs . && /usr/bin/node mcp_client.mjs https://${hosts.tools}:${web.port}/mcp`, [/proof session-of-the-proof\n2 tools/, /search open tickets answered done search/, /delete_all open tickets refused Denied by policy \(rule /, /search secret plans refused Denied by policy \(rule /]);
   if (use.postgres !== undefined) {
     const psql = (user: string, database: string, sql: string): string => `PGPASSWORD=pass-word-1 PGCONNECT_TIMEOUT=20 psql -h db.example -p ${use.postgres} -U ${user} -d ${database} -tAc '${sql}'`;
     await client('psql', `${psql('tester', 'app', 'select text from notes')}; ${psql('tester', 'postgres', 'select 1')}`, [/a note from the database/, /FATAL|denied|policy/]);
@@ -72,7 +72,7 @@ export async function useClients(use: Use): Promise<void> {
   check.section('what reached the other side');
   const all = web.heard.join('\n');
   check.that('nothing of what was denied', !/denied|Erase|delete_all|elsewhere/.test(all), all);
-  check.that('of MCP only the allowed calls', web.heard.filter((line) => line.startsWith('MCP tools/call')).every((line) => line === 'MCP tools/call search') && web.heard.filter((line) => line.startsWith('MCP tools/call')).length <= 1, web.heard.filter((line) => line.startsWith('MCP')));
+  check.that('of MCP only the allowed calls', web.heard.filter((line) => line.startsWith('MCP tools/call')).join() === (clients.has('mcp') ? 'MCP tools/call search' : ''), web.heard.filter((line) => line.startsWith('MCP')));
   const events = await instance.json<readonly unknown[]>(['audit', 'search', '--sandbox', 'clients', '--verdict', 'deny', '--limit', '1000']);
   check.that('each refusal is on record with its rule', JSON.stringify(events).includes('egress.deny[0]') && events.length >= 10, `${events.length} events`);
 }

@@ -90,7 +90,7 @@ function answer(req: Http2ServerRequest, res: Http2ServerResponse, body: string,
   if (path === '/page') return send(200, 'text/html', page);
   if (path === '/result') return send(200, 'text/plain', 'ok');
   if (path === '/wait') return waitFor(() => heard.includes('GET /result'), () => send(404, 'text/plain', 'no picture'));
-  if (path === '/mcp' && req.method === 'POST') return mcp(body, heard, send);
+  if (path === '/mcp' && req.method === 'POST') return mcp(req, res, body, heard);
   if (path === '/npm/small') {
     const tarball = readFileSync(join(root, 'package.tgz'));
     const integrity = `sha512-${createHash('sha512').update(tarball).digest('base64')}`;
@@ -119,10 +119,16 @@ function grpc(req: Http2ServerRequest, res: Http2ServerResponse, heard: string[]
   });
 }
 
-/** Just enough of MCP's streamable HTTP (2025-06-18) for a client to call two tools. */
-function mcp(body: string, heard: string[], send: (status: number, type: string, content: string) => void): void {
+/** Just enough of MCP's streamable HTTP (2025-06-18) for a client to call two tools, in the one session that it is given. */
+function mcp(req: Http2ServerRequest, res: Http2ServerResponse, body: string, heard: string[]): void {
+  const session = 'session-of-the-proof';
+  const send = (status: number, type: string, content: string): void => {
+    res.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(content), 'mcp-session-id': session });
+    res.end(content);
+  };
   const { id, method, params } = JSON.parse(body) as { id?: number; method: string; params?: { name?: string } };
   heard.push(`MCP ${method} ${params?.name ?? ''}`.trim());
+  if (method !== 'initialize' && req.headers['mcp-session-id'] !== session) return send(400, 'text/plain', 'no session');
   if (id === undefined) return send(202, 'text/plain', '');
   const result =
     method === 'initialize'
