@@ -6,7 +6,6 @@ import { chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
-import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { loadSandboxPolicy } from '@nemoclaw/contract';
 import { buildNative } from './native-build.ts';
@@ -61,12 +60,11 @@ function place(spec: string, who: typeof person | undefined): Place {
 
 const left = 'echo "rm -rf ~" > .envrc; echo ready; exec sleep 1000';
 
-/** Until the command has left something at a protected name. */
-async function untilLeft(one: { readonly workspace: string }, child?: ChildProcess): Promise<void> {
-  while (!existsSync(join(one.workspace, '.envrc'))) {
-    assert.equal(child?.exitCode ?? null, null, 'it runs');
-    await setTimeout(10);
-  }
+/** Until the command has left something at a protected name, and says so. */
+async function untilLeft(child: ChildProcess): Promise<void> {
+  assert.ok(child.stdout);
+  const [said] = (await Promise.race([once(child.stdout, 'data'), once(child, 'close')])) as [unknown];
+  assert.equal(String(said), 'ready\n');
 }
 
 /** The child of `parent` that runs `name`. */
@@ -111,14 +109,14 @@ describe('openshell run', { skip: process.getuid?.() === 0 ? false : 'needs root
     test(`as ${name}, with ${helper} killed: the workspace is checked and the person is told`, async () => {
       const one = place(spec, who);
       const child = one.start(left);
-      const said = [text(child.stdout), text(child.stderr)];
+      const said = text(child.stderr);
       const closed = once(child, 'close');
-      await untilLeft(one, child);
+      await untilLeft(child);
       process.kill(childOf(child.pid ?? -1, helper), 'SIGKILL');
       const [code] = await closed;
-      const err = await said[1];
+      const err = await said;
       assert.equal(code, 137, err);
-      assert.match(err ?? '', /ended before it had checked the workspace; it was checked now\n[^]*new \.envrc: moved away/);
+      assert.match(err, /ended before it had checked the workspace; it was checked now\n[^]*new \.envrc: moved away/);
       assertPutAway(one);
       const next = one.run('ls -A');
       assert.deepEqual([next.code, next.out], [0, '.nemoclaw-quarantine\nown\n'], next.err);
@@ -127,7 +125,7 @@ describe('openshell run', { skip: process.getuid?.() === 0 ? false : 'needs root
     test(`as ${name}, with ${helper} killed together with the command line: the next start checks first`, async () => {
       const one = place(spec, who);
       const child = one.start(left);
-      await untilLeft(one, child);
+      await untilLeft(child);
       const watching = childOf(child.pid ?? -1, helper);
       child.kill('SIGSTOP');
       process.kill(watching, 'SIGKILL');
@@ -146,7 +144,7 @@ describe('openshell run', { skip: process.getuid?.() === 0 ? false : 'needs root
     const child = one.start(left);
     const err = text(child.stderr);
     const closed = once(child, 'close');
-    await untilLeft(one, child);
+    await untilLeft(child);
     const [name = ''] = readdirSync(one.manifests);
     writeFileSync(join(one.manifests, name), '{');
     process.kill(childOf(child.pid ?? -1, 'openshell-launc'), 'SIGKILL');
@@ -163,7 +161,7 @@ describe('openshell run', { skip: process.getuid?.() === 0 ? false : 'needs root
   test('a folder that was renamed meanwhile is still checked first, one that is gone is said, and another folder is not held up', async () => {
     const one = place(plain, person);
     const child = one.start(left);
-    await untilLeft(one, child);
+    await untilLeft(child);
     const watching = childOf(child.pid ?? -1, 'openshell-launc');
     child.kill('SIGKILL');
     process.kill(watching, 'SIGKILL');
@@ -197,7 +195,7 @@ test('createSandbox: with openshelld killed the workspace is checked before the 
   const policy = loadSandboxPolicy(`apiVersion: openshell.nvidia.com/v1\nkind: SandboxPolicy\nmetadata: { name: use }\nspec: { ${plain} }\n`, 'policy.yaml');
   const sandbox = await createSandbox(policy, { workspace });
   const command = await sandbox.exec(['/bin/sh', '-c', left]);
-  await untilLeft({ workspace });
+  assert.equal(String((await once(command.stdout, 'data'))[0]), 'ready\n');
   process.kill(childOf(process.pid, 'openshelld'), 'SIGKILL');
   assert.deepEqual(await command.exited, { code: null, signal: 'SIGKILL' });
   assert.equal(await sandbox.ended, 'openshelld ended');
