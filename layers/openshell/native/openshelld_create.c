@@ -58,6 +58,8 @@ void asked_create(struct service *service, json_t *message, json_int_t id) {
   if (sandbox_find(name)) reply_error(service, id, "exists", "there is already a sandbox %s", name);
   else if (count >= config.max_sandboxes) reply_error(service, id, "full", "this host allows %d sandboxes", config.max_sandboxes);
   else if (!descriptors_suffice(&used)) reply_error(service, id, "full", "openshelld has %d files open and may have %d (RLIMIT_NOFILE): there is no room for another sandbox", used, descriptors_most());
+  /* Said now: what the shim could not say again after a restart of openshelld would end the sandbox then. */
+  else if (shim_rules_size(plan) > SHIM_RULES_MAX) reply_error(service, id, "plan", "the policy is too large: its rules take %zu bytes, %d at most", shim_rules_size(plan), SHIM_RULES_MAX);
   else if (registration[0] && !workspace) reply_error(service, id, "registration", "no workspace is registered as %s", registration);
   else if (registration[0] && release_first(service, message, id, registration)) return;
   else if (worker[0] && (!owner || owner->role != ROLE_WORKER)) reply_error(service, id, "worker", "there is no worker %s", worker);
@@ -80,7 +82,9 @@ void asked_create(struct service *service, json_t *message, json_int_t id) {
       text_format(s->registration, sizeof s->registration, "%s", registration);
       json_object_set_new(launch, "owner", release_owner(s, workspace));
     }
-    if (!s || uid == 0 || !launch || (workspace && (release_prepare(s, manifest) < 0 || layer_prepare(s, plan, launch, workspace, err, sizeof err) < 0)) || shim_start(s, launch, workspace ? workspace->fd : -1) < 0) {
+    /* A few bytes more are added below. */
+    if (launch && json_dumpb(launch, NULL, 0, JSON_COMPACT) > CHANNEL_PACKET_MAX - 256) text_format(err, sizeof err, "the policy is too large: the shim is told at most %d bytes", CHANNEL_PACKET_MAX - 256);
+    if (err[0] || !s || uid == 0 || !launch || (workspace && (release_prepare(s, manifest) < 0 || layer_prepare(s, plan, launch, workspace, err, sizeof err) < 0)) || shim_start(s, launch, workspace ? workspace->fd : -1) < 0) {
       if (err[0]) reply_error(service, id, "host", "%s", err);
       else reply_error(service, id, "internal", "the shim cannot be started: %s", uid == 0 ? "no uid is free" : strerror(errno));
       if (s) s->create_request = 0;

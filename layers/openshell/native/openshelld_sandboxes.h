@@ -47,6 +47,7 @@ struct sandbox {
   int twins[24], twin_count; /* as they come from the shim, until the view has them */
   json_t *created; /* probe and phases */
   json_t *plan; /* until it is ready */
+  size_t locks_size; /* bytes of its locks, which stay as they were at the start */
   json_int_t create_request, destroy_request;
   uint32_t next_number;
   struct openshelld_exec *execs;
@@ -96,6 +97,9 @@ void sandbox_gone(struct sandbox *sandbox, const char *why);
 /* openshelld_shims.c */
 int shim_start(struct sandbox *sandbox, json_t *launch, int workspace); /* 0 or -1 with errno */
 int shim_connect(struct sandbox *sandbox, const char *path);
+/* Bytes of the rules of a plan, or of those that a change brings; a shim says them again to the next openshelld, with its commands, in one packet. */
+#define SHIM_RULES_MAX (CHANNEL_PACKET_MAX - 64 * 1024)
+size_t shim_rules_size(const json_t *from);
 void shim_say(struct sandbox *sandbox, json_t *message, const int *fds, int count);
 uint32_t shim_ask(struct sandbox *sandbox, json_int_t request, const char *exec);
 

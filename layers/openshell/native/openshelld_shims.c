@@ -27,6 +27,12 @@ void shim_say(struct sandbox *s, json_t *message, const int *fds, int count) {
   if (s->channel.first) loop_change(&s->watch, EPOLLIN | EPOLLOUT);
 }
 
+static size_t size_of(const json_t *value) { return value ? json_dumpb(value, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY) : 0; }
+
+size_t shim_rules_size(const json_t *from) {
+  return size_of(json_object_get(from, "escalate")) + size_of(json_object_get(from, "locks")) + size_of(json_object_get(from, "lsm")) + size_of(json_object_get(from, "recordRules"));
+}
+
 uint32_t shim_ask(struct sandbox *s, json_int_t request, const char *exec) {
   struct openshelld_asked *asked = calloc(1, sizeof *asked);
   uint32_t number = ++s->next_number;
@@ -70,6 +76,7 @@ static bool know(struct sandbox *s, json_t *message, struct packet *packet) {
   s->asks = json_is_true(json_object_get(message, "asks"));
   bool locked = locks_take(&s->view, json_object_get(message, "locks"), s->twins, s->twin_count);
   s->twin_count = 0;
+  s->locks_size = size_of(json_object_get(message, "locks"));
   s->view.monitor = json_is_true(json_object_get(message, "monitor"));
   s->view.no_tcp = json_is_true(json_object_get(message, "noTcp"));
   if (holds_prepare(s, json_object_get(message, "escalate"), calls) < 0 || s->view.root < 0 || !locked) return false;

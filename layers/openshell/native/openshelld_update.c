@@ -28,6 +28,10 @@ void asked_update(struct service *service, json_t *message, json_int_t id) {
     reply_error(service, id, "protocol", "rules on starting programs stay as they were at the start");
     return;
   }
+  if (shim_rules_size(message) + s->locks_size > SHIM_RULES_MAX) {
+    reply_error(service, id, "plan", "the policy is too large: its rules take %zu bytes, %d at most", shim_rules_size(message) + s->locks_size, SHIM_RULES_MAX);
+    return;
+  }
   struct cgroup group;
   struct cgroup_limits limits = {.memory_bytes = bounded(memory, config.memory_bytes), .pids = (long)bounded(pids, config.pids), .cpus = (double)bounded(cpu, config.cpu_millis) / 1000};
   (void)cgroup_open(&group, config.instance, s->id);
