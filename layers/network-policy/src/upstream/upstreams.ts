@@ -102,7 +102,13 @@ export class Upstreams {
   /** Offers HTTP/2 to an origin for the first time, and keeps the connection if it is taken. */
   #choose(host: string, port: number): Promise<'h1' | 'h2'> {
     const origin = originOf(host, port, true);
+    const pin = pinFor(this.#pins, host);
     const choosing = this.connect(host, port, true, ['h2', 'http/1.1']).then((socket) => {
+      // The policy says since then that it leads elsewhere: nothing new goes over this connection.
+      if (!samePin(pin, pinFor(this.#pins, host))) {
+        socket.destroy();
+        return this.#chosen.get(origin) ?? this.#choose(host, port);
+      }
       const version = spoken(socket);
       this.#chosen.set(origin, version);
       if (this.#chosen.size > 4096) this.#chosen.clear();
@@ -186,6 +192,8 @@ export class Upstreams {
     const known = this.#resolved.get(host);
     if (known && known.until > now) return known.addresses;
     const all = isIP(host) === 0 ? await this.#options.resolve(host) : [host];
+    // The policy changed while it was asked: what was allowed then is kept for nobody.
+    if (!samePin(pin, pinFor(this.#pins, host))) return this.#addresses(host);
     const addresses = all.filter(blocks.length > 0 ? (address) => isWithin(address, blocks) : isPublicAddress);
     if (addresses.length === 0 && all.length > 0) throw new AddressRefused(`${host} leads to ${all[0] ?? 'no address'}, which is not ${blocks.length > 0 ? 'in the blocks that the policy names' : 'a public address'}`);
     if (addresses.length === 0) throw new Error(`${host} has no address`);
@@ -197,11 +205,13 @@ export class Upstreams {
   /** TLS on a connected socket, verified for `host`. `protocols`: those that are offered by ALPN, none for []. */
   async secure(plain: Socket, host: string, port: number, protocols: readonly string[]): Promise<Socket> {
     const key = `${host}:${port}`;
+    const anchor = this.#anchor(host);
     const session = this.#sessions.get(key);
     const socket = connectTls({
-      socket: plain, host, ...(isIP(host) === 0 ? { servername: host } : {}), ...(protocols.length > 0 ? { ALPNProtocols: [...protocols] } : {}), minVersion: 'TLSv1.2', secureContext: this.#anchor(host), ...(session ? { session } : {}),
+      socket: plain, host, ...(isIP(host) === 0 ? { servername: host } : {}), ...(protocols.length > 0 ? { ALPNProtocols: [...protocols] } : {}), minVersion: 'TLSv1.2', secureContext: anchor, ...(session ? { session } : {}),
     });
     socket.on('session', (fresh: Buffer) => {
+      if (anchor !== this.#anchor(host)) return;
       if (this.#sessions.size >= 1024) this.#sessions.clear();
       this.#sessions.set(key, fresh);
     });
