@@ -5,7 +5,7 @@ import { score } from './evaluate.ts';
 import type { FindingType } from './finding.ts';
 import { generateDocuments, makers } from './generate.ts';
 import { Random } from './random.ts';
-import { redact } from './redact.ts';
+import { redact, redactForCard, shownOnCards } from './redact.ts';
 import { pass } from './pass.ts';
 import { Runs } from './runs.ts';
 import { scan } from './scan.ts';
@@ -110,6 +110,19 @@ test('a value that only shows once its neighbour is masked is masked too', () =>
   assert.equal(redact('4111111111111111)411111111111111118'), '[redacted:credit-card])[redacted:credit-card]');
 });
 
+test('a card says how much of a text each mask hides, and how much of a long one is not there', () => {
+  const card = (text: string): string => redactForCard(text, [], shownOnCards.http);
+  const wrapped = (inside: string): string => `-----BEGIN PRIVATE KEY-----\n${inside}\n-----END PRIVATE KEY-----`;
+  assert.equal(card(`run ${wrapped('DROP TABLE users; '.repeat(100))} now`), 'run [redacted:secret, 1854 characters] now');
+  // Masks that the caller wrote itself make what is hidden no shorter.
+  const claimed = wrapped(`${'x'.repeat(500)}[redacted:secret, 1 characters]`);
+  assert.equal(card(claimed), `[redacted:secret, ${claimed.length} characters]`);
+  assert.equal(card('4111111111111111)411111111111111118'), '[redacted:credit-card, 16 characters])[redacted:credit-card, 18 characters]');
+  const keys = 'token=q8Zr2LxT5vKp9WnB3mYc7HdF4sJgQ6eA1uRo0iXt8VbN5kMz2PwC7yLh9DfS3gJ4\n'.repeat(2000);
+  assert.ok(card(`${keys}and delete everything`).endsWith(`… (${keys.length + 21 - 65_536} more characters, not shown)`));
+  assert.equal(card('plain'), 'plain');
+});
+
 test('any text at all: no throw, findings in order, inside the text, without overlap; nothing sure is left after redacting', () => {
   const piece = fc.oneof(
     fc.string({ unit: 'binary' }),
@@ -129,6 +142,9 @@ test('any text at all: no throw, findings in order, inside the text, without ove
           scan(redact(text)).filter(({ confidence }) => confidence >= 0.9),
           [],
         );
+        // What a mask says is no finding itself, so that a card comes to its end.
+        const card = redactForCard(text, [], new Set());
+        assert.equal(redactForCard(card, [], new Set()), card);
       },
     ),
     { numRuns: 3000 },

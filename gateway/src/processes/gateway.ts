@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
-import { redact, shownOnCards } from '@nemoclaw/detect';
+import { redact, redactForCard, shownOnCards } from '@nemoclaw/detect';
 import { LinkSink } from '@nemoclaw/ledger';
 import { createIntermediate, createRootCa, javaTrustStore } from '@nemoclaw/network-policy';
 import { closeFd, ControlChannel, explain, OpenshelldClient, peerCred, planFor, readHostFacts, startingLabel, type OpenshelldNews } from '@nemoclaw/openshell';
@@ -75,7 +75,7 @@ async function main(env: NodeJS.ProcessEnv): Promise<void> {
       const { tier, gpu } = policyFacts(found);
       return explain(policy, tier, query, { ...hostFacts, gpu });
     },
-    redact: (text, where) => redact(text, known(), where === 'record' ? undefined : shownOnCards[where]),
+    redact: (text, where) => (where === 'record' ? redact(text, known()) : redactForCard(text, known(), shownOnCards[where])),
     people: () => countPeople(operators),
   });
 

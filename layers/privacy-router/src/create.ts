@@ -1,7 +1,7 @@
 /** Builds a router from a compiled policy: tools are resolved, requests keyed and secrets masked by the rooms that own these. */
 import type { SandboxConfig } from '@nemoclaw/contract';
 import { requestKey, resolveTool, type CompiledPolicy } from '@nemoclaw/decide';
-import { compileKnown, redact, shownOnCards, type KnownSet } from '@nemoclaw/detect';
+import { compileKnown, redact, redactForCard, shownOnCards, type KnownSet } from '@nemoclaw/detect';
 import type { RouterParts } from './parts.ts';
 import { routerFor, type Router } from './router.ts';
 
@@ -26,7 +26,7 @@ export function createRouter(options: RouterOptions): Router {
       const resolved = resolveTool(policy(), name, args);
       return { ...resolved, attributes: attributeNames(policy(), resolved.action) };
     },
-    redact: (text, where) => redact(text, known(parts.config()), where === 'card' ? shownOnCards.tool : undefined),
+    redact: (text, where) => (where === 'card' ? redactForCard(text, known(parts.config()), shownOnCards.tool) : redact(text, known(parts.config()))),
   });
 }
 

@@ -3,9 +3,13 @@ import { safeBlock, safeLine, type HoldOutcome, type HoldRequest } from '@nemocl
 import type { Judged } from './judge.ts';
 import type { FilledParts } from './parts.ts';
 
+/** Of which one line is made. */
+const longestArguments = 2000;
+
 /** What is shown: the action, and the call in one line. Secrets are masked. */
 export function summaryOf(parts: FilledParts, judged: Judged): { readonly action: string; readonly text: string } {
-  const args = parts.redact(judged.call.arguments.slice(0, 2000), 'card');
+  const written = judged.call.arguments;
+  const args = `${parts.redact(written.slice(0, longestArguments), 'card')}${written.length > longestArguments ? '…' : ''}`;
   return { action: safeLine(judged.decision.action || judged.call.name, 100), text: safeLine(`${judged.call.name} ${args}`.trim(), 160) };
 }
 
@@ -24,7 +28,7 @@ export async function ask(parts: FilledParts, judged: Judged, key: string, patie
     decision: judged.decision,
     key,
     summary: `Call ${text} (${action})`,
-    detail: safeBlock(parts.redact(`${judged.call.name}\n${judged.call.arguments.slice(0, 64 * 1024)}`, 'card')),
+    detail: safeBlock(parts.redact(`${judged.call.name}\n${judged.call.arguments}`, 'card')),
     patienceMs,
   };
   const own = new AbortController();

@@ -158,6 +158,19 @@ test('escalate: a person sees class and place, not the value; approved it arrive
   assert.ok(seen[0]?.body.toString().includes(mail));
 });
 
+test('what an agent dresses up as a secret, or puts behind much else, is said to be there, and how long it is', async () => {
+  settings({ actions: { email: 'escalate', secret: 'log' } });
+  const before = desk.approver.asked.length;
+  const order = 'DROP TABLE customers; ';
+  const reply = post({ to: mail, key: `-----BEGIN PRIVATE KEY-----${order.repeat(50)}-----END PRIVATE KEY-----`, rest: ' '.repeat(70_000), more: order });
+  await desk.approver.until(before + 1);
+  const detail = desk.approver.asked[before]?.detail ?? '';
+  assert.match(detail, new RegExp(`"key":"\\[redacted:secret, ${52 + 50 * order.length} characters\\]"`));
+  assert.match(detail, /\n… \(\d{4} more characters, not shown\)$/);
+  desk.approver.answer({ verdict: 'deny', approvalId: 'apr_2', by: 'uid:0', reason: 'no' });
+  assert.match(await reply, / 403 /);
+});
+
 test('bodies that are not held are read as they pass: a value cut in two does not leave whole', async () => {
   const socket = await desk.tcp('api.test', upstream.port);
   const got = say(socket, `POST /x HTTP/1.1\r\nhost: api.test:${upstream.port}\r\ncontent-type: application/octet-stream\r\ntransfer-encoding: chunked\r\n\r\n`, wholeAnswer);

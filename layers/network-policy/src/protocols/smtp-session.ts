@@ -2,7 +2,7 @@
 import { hash } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { Decision } from '@nemoclaw/contract';
-import { redact, type FindingType } from '@nemoclaw/detect';
+import { redactForCard, shownOnCards } from '@nemoclaw/detect';
 import { safeBlock } from '@nemoclaw/contract';
 import type { TlsContexts } from '../tls/contexts.ts';
 import { maskCredentials } from '../credentials/credentials.ts';
@@ -34,8 +34,6 @@ const messageLimit = 10 << 20;
 const recipientLimit = 100;
 const mistakesLimit = 10;
 const name = /^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?|\[[A-Za-z0-9.:]{1,60}\])$/;
-/** A person decides on a mail by its addresses, among other things. */
-const shownClasses: ReadonlySet<FindingType> = new Set<FindingType>(['email', 'phone', 'ip']);
 const silent: Buffer = Buffer.alloc(0);
 
 export class SmtpSession extends Conversation {
@@ -274,7 +272,7 @@ export class SmtpSession extends Conversation {
   /** By its classes: refused, rewritten, asked about or put on record. */
   #inspect(message: Buffer): { readonly message: Buffer; readonly escalate: Decision | undefined; readonly shown: string } | { readonly decision: Decision; readonly why: string } {
     const settings = settingsOf(this.core);
-    const show = (text: Buffer, hidden = false): string => (hidden ? `(a message of ${text.length} bytes; what stands in it is encoded and not shown)` : redact(maskCredentials(text.toString('utf8').slice(0, 64 * 1024), this.core.config.credentials), [], shownClasses));
+    const show = (text: Buffer, hidden = false): string => (hidden ? `(a message of ${text.length} bytes; what stands in it is encoded and not shown)` : redactForCard(maskCredentials(text.toString('utf8'), this.core.config.credentials), [], shownOnCards.http));
     if (!settings.scanForPII) return { message, escalate: undefined, shown: show(message) };
     const { found, redacted } = inspectMail(message, this.core.secrets.known, this.tainted);
     const worst = strictest(found, settings);
