@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { createIntermediate, createLeafKey, createRootCa, mintLeaf } from '../../layers/network-policy/src/tls/certificate.ts';
 import type { Checks } from '../harness/checks.ts';
 
-const named = ['api.example.com', '*.salesforce.com'];
-const vouched = ['api.example.com', 'acme.my.salesforce.com', 'inference.local'];
-const others = ['evil.test', 'sub.api.example.com', 'api.example.com.evil.test', 'salesforce.com', 'evilsalesforce.com', 'example.com', 'x.inference.local', 'com'];
+const named = ['api.example.com', '*.salesforce.com', 'example.org', 'deep.example.org'];
+const vouched = ['api.example.com', 'acme.my.salesforce.com', 'inference.local', 'example.org', 'deep.example.org'];
+const others = ['evil.test', 'sub.api.example.com', 'api.example.com.evil.test', 'salesforce.com', 'evilsalesforce.com', 'example.com', 'x.inference.local', 'com', 'other.example.org', 'x.deep.example.org'];
 
 /** `folder`: its own, removed by the caller. */
 export function stolenIntermediate(check: Checks, folder: string): void {

@@ -4,21 +4,20 @@ import { elements, sequence, tlv } from './der.ts';
 /** Names of one certificate. A client is sent all of them, and compares them, with each handshake. */
 const most = 16;
 
-/** Hosts and `*.suffix`es, as many lists of them as certificates are needed; what a suffix covers is not named beside it. */
+/** Hosts and `*.suffix`es, as many lists of them as certificates are needed; what a suffix covers is not named beside it, nor a name beside one that it lies below: those of a list have equally many labels. */
 export function namesByCertificate(names: readonly string[]): readonly (readonly string[])[] {
   const all = [...new Set(names.map((name) => name.toLowerCase()))];
   const suffixes = all.filter((name) => name.startsWith('*.')).map((name) => name.slice(1));
   const needed = all.filter((name) => !suffixes.some((suffix) => name.endsWith(suffix) && name !== `*${suffix}`));
-  return Array.from({ length: Math.ceil(needed.length / most) }, (_, i) => needed.slice(i * most, (i + 1) * most));
+  const byLabels = Map.groupBy(needed, (name) => name.split('.').length);
+  return [...byLabels.values()].flatMap((some) => Array.from({ length: Math.ceil(some.length / most) }, (_, i) => some.slice(i * most, (i + 1) * most)));
 }
 
-/** The value of the extension. A dNSName subtree also covers what lies below it, so below an exact name is excluded again unless another permitted name lies there; so is every address. */
+/** The value of the extension, for one such list. A dNSName subtree also covers what lies below it, so below a host is excluded again; so is every address. */
 export function nameConstraints(names: readonly string[]): Buffer {
   const bases = names.map((name) => (name.startsWith('*.') ? name.slice(1) : name));
   const permitted = bases.map((base) => dnsSubtree(base));
-  const excluded = bases
-    .filter((base) => !base.startsWith('.') && !bases.some((other) => other.endsWith(`.${base}`)))
-    .map((base) => dnsSubtree(`.${base}`));
+  const excluded = bases.filter((base) => !base.startsWith('.')).map((base) => dnsSubtree(`.${base}`));
   const addresses = [sequence(tlv(0x87, Buffer.alloc(8))), sequence(tlv(0x87, Buffer.alloc(32)))];
   return sequence(tlv(0xa0, ...permitted), tlv(0xa1, ...excluded, ...addresses));
 }
