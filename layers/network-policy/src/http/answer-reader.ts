@@ -78,10 +78,12 @@ export class AnswerReader {
     return this.#kept.subarray(0, length + bytes.length);
   }
 
-  /** Where `end` begins, -1 where more must come first. */
-  #find(chunk: Buffer, end: Buffer): number {
+  /** Where `end` begins, -1 where more must come first. Throws where more than `longest` bytes come before it. */
+  #find(chunk: Buffer, end: Buffer, longest: number, what: string): number {
     const at = chunk.indexOf(end, Math.max(0, this.#looked - end.length + 1));
     this.#looked = at < 0 ? chunk.length : 0;
+    // What came last may be the beginning of `end`: how the bytes are cut makes no difference.
+    if (at > longest || (at < 0 && chunk.length >= longest + end.length)) throw new Error(`${what} too large`);
     return at;
   }
 
@@ -139,8 +141,7 @@ export class AnswerReader {
   }
 
   #head(chunk: Buffer): number {
-    const end = this.#find(chunk, gap);
-    if (end > longestHead || (end < 0 && chunk.length > longestHead)) throw new Error('the head of the answer is too large');
+    const end = this.#find(chunk, gap, longestHead, 'the head of the answer is');
     if (end < 0) return 0;
     const [, minor, code, lines] = shape.exec(chunk.toString('latin1', 0, end)) ?? [];
     if (code === undefined || lines === undefined) throw new Error('the head of the answer is not well-formed');
@@ -182,8 +183,7 @@ export class AnswerReader {
   }
 
   #size(chunk: Buffer): number {
-    const end = this.#find(chunk, lineEnd);
-    if (end > longestSize || (end < 0 && chunk.length > longestSize)) throw new Error('the length of a chunk is too long');
+    const end = this.#find(chunk, lineEnd, longestSize, 'the line before a chunk is');
     if (end < 0) return 0;
     const [, digits] = sizeLine.exec(chunk.toString('latin1', 0, end)) ?? [];
     if (digits === undefined) throw new Error('the length of a chunk is none');
@@ -198,8 +198,7 @@ export class AnswerReader {
   }
 
   #trailers(chunk: Buffer): number {
-    const end = this.#find(chunk, gap);
-    if (end > longestHead || (end < 0 && chunk.length > longestHead)) throw new Error('the trailers of the answer are too large');
+    const end = this.#find(chunk, gap, longestHead, 'the trailers of the answer are');
     if (end < 0) return 0;
     const [, lines] = trailerShape.exec(chunk.toString('latin1', 0, end)) ?? [];
     if (lines === undefined) throw new Error('the trailers of the answer are not well-formed');

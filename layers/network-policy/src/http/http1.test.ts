@@ -147,6 +147,21 @@ const answers = [
   'HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n', 'HTTP/1.0 200 OK\r\n\r\nuntil the end', 'HTTP/1.1 204 No Content\r\n\r\n', 'HTTP/1.1 200\r\nContent-Length:2\r\nKeep-Alive: timeout=5\r\nConnection: keep-alive\r\n\r\nok',
 ];
 
+test('a head, a chunk\'s length or trailers of the longest that is read are read however they are cut; one byte more never', () => {
+  const of = (kind: string, longest: number): Buffer => {
+    const fill = (text: string): string => text + 'x'.repeat(longest - text.length);
+    if (kind === 'head') return Buffer.from(`${fill('HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: ')}\r\n\r\n`);
+    const chunked = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n';
+    return Buffer.from(chunked + (kind === 'size' ? `${fill('1;')}\r\n!\r\n0\r\n\r\n` : `0${fill('\r\nX: ')}\r\n\r\n`));
+  };
+  for (const [kind, longest] of [['head', 65_536], ['size', 1024], ['trailers', 65_536]] as const) {
+    for (const length of [longest, longest + 1]) {
+      const bytes = of(kind, length);
+      for (const pieces of [[bytes], Array.from(bytes, (_, at) => bytes.subarray(at, at + 1))]) assert.equal(read(pieces) !== undefined, length === longest, `${kind} of ${length} in ${pieces.length}`);
+    }
+  }
+});
+
 test('an answer that our reader takes is the same one to Node, and the same however its bytes are cut', async () => {
   let whole = 0;
   await fc.assert(fc.asyncProperty(mutated(answers), fc.constantFrom('GET', 'HEAD'), fc.array(fc.nat(120), { maxLength: 6 }), async (text, method, cuts) => {
