@@ -5,6 +5,9 @@ import { Pieces } from '../body/pieces.ts';
 /** The other side ended, was too slow, or sent more than is read at once. `message` is for the record. */
 export class ReadEnded extends Error {}
 
+/** Bytes from which on nothing is read ahead. */
+const mostAhead = 64 * 1024;
+
 export class ByteReader {
   readonly #socket: Socket;
   readonly #idleMs: number;
@@ -68,6 +71,16 @@ export class ByteReader {
       if (error instanceof ReadEnded) return false;
       throw error;
     }
+  }
+
+  /** Reads on, a little, while nobody waits for bytes: the end of the socket is seen only behind them. Until what is given back is called. */
+  ahead(): () => void {
+    const look = (): void => {
+      while (this.#size < mostAhead && this.#take());
+    };
+    this.#socket.on('readable', look);
+    look();
+    return () => void this.#socket.off('readable', look);
   }
 
   /** Lets the socket go; what was not consumed is put back. */

@@ -74,6 +74,8 @@ export abstract class Conversation implements Reconsidered {
   protected abstract refuse(decision: Decision): void;
   /** Closes whatever is open. */
   protected abstract close(): void;
+  /** Reads on, a little, so that it is seen when the client closes its side. Until what is given back is called. */
+  protected abstract readAhead(): () => void;
   /** Whether what is escalated now can still be asked about before anything of it leaves. */
   protected mayAsk(): boolean {
     return false;
@@ -85,11 +87,12 @@ export abstract class Conversation implements Reconsidered {
     return { request, decision: this.core.decide(request) };
   }
 
-  /** Asks a person about what is escalated. What is allowed so is on durable record before this resolves. */
+  /** Asks a person about what is escalated; the question ends with the client. What is allowed so is on durable record before this resolves. */
   protected async ask(judged: Judged, summary: string, detail: string): Promise<Asked> {
     const { request, decision } = judged;
     const { judge, audit } = this.core.ports;
-    const outcome = await askPerson(this.core, { ...judged, key: judge.key(request), card: () => ({ summary: safeLine(summary, 200), detail }) }, this.#withdraw.signal);
+    const stop = this.readAhead();
+    const outcome = await askPerson(this.core, { ...judged, key: judge.key(request), card: () => ({ summary: safeLine(summary, 200), detail }) }, this.#withdraw.signal).finally(stop);
     if (outcome === 'full') return { verdict: 'waiting', decision: { ...decision, reason: 'Too many requests wait for approval already.' }, approvalId: '' };
     const approvalId = outcome === 'granted' || outcome.verdict === 'unavailable' ? '' : outcome.approvalId;
     if (outcome !== 'granted' && outcome.verdict === 'waiting') return { verdict: 'waiting', decision, approvalId };

@@ -45,6 +45,7 @@ before(async () => {
     rules: [
       { host: 'redis.test', verdict: 'deny', id: 'egress.deny[0]', said: (m) => m.protocol === 'redis' && /^(FLUSHALL|CONFIG )/.test(m.command) },
       { host: 'redis.test', verdict: 'escalate', said: (m) => m.protocol === 'redis' && m.command === 'DEL' }, { host: 'redis.test', verdict: 'allow' },
+      { host: 'db.test', verdict: 'escalate', said: (m) => m.protocol === 'postgres' && m.database === 'audits' },
       { host: 'db.test', verdict: 'deny', id: 'egress.deny[1]', said: (m) => m.protocol === 'postgres' && m.database === 'payroll' }, { host: 'db.test', verdict: 'allow' },
     ],
     pins: [{ host: 'redis.test' }, { host: 'db.test', caPem: postgres.caPem }], ports: [redis.port, postgres.port],
@@ -78,6 +79,22 @@ test('Redis: allowed commands pass, a denied one is answered in its place, a per
   assert.equal(await client.say('', (all) => all.endsWith('\r\n')), '+OK\r\n');
   client.socket.destroy();
 });
+
+for (const [what, host, first, last] of [
+  ['Redis', 'redis.test', resp('DEL gone'), resp('PING')],
+  ['PostgreSQL', 'db.test', writeStartup({ version: 196_608, parameters: new Map([['user', 'ann'], ['database', 'audits']]) }), writeMessage('X', Buffer.alloc(0))],
+] as const) {
+  test(`${what}: a question ends with the client that waits for its answer, and nothing is done`, async () => {
+    const asked = desk.approver.asked.length;
+    const client = await desk.tcp(host, what === 'Redis' ? redis.port : postgres.port);
+    client.write(first);
+    await desk.approver.until(asked + 1);
+    // The end stands behind what nobody reads meanwhile.
+    client.end(last);
+    while (desk.approver.withdrawn.at(-1) !== desk.approver.asked.at(-1)?.holdId) await new Promise((next) => setTimeout(next, 5));
+    assert.deepEqual([commands, starts], [[], []]);
+  });
+}
 
 test('Redis: secrets, misplaced placeholders, inline commands and echoed passwords do not pass', async () => {
   const client = new Dialogue(await desk.tcp('redis.test', redis.port));

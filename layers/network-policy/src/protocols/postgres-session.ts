@@ -89,6 +89,10 @@ export class PostgresSession extends Conversation {
     this.#client.write(errorResponse(`denied by policy: ${decision.reason}`, `rule ${decision.rules[0]?.id ?? 'default'}, event ${this.about.correlation}`, decision.hint));
   }
 
+  protected override readAhead(): () => void {
+    return this.#reader.ahead();
+  }
+
   protected override close(): void {
     this.#reader.detach();
     this.#client.destroySoon();

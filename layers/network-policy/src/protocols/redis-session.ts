@@ -69,6 +69,10 @@ export class RedisSession extends Conversation {
     return true;
   }
 
+  protected override readAhead(): () => void {
+    return this.#reader.ahead();
+  }
+
   protected override close(): void {
     this.#reader.detach();
     this.#client.destroySoon();

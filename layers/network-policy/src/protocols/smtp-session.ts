@@ -88,6 +88,10 @@ export class SmtpSession extends Conversation {
     this.#send(421, denialLines(decision, this.about.correlation));
   }
 
+  protected override readAhead(): () => void {
+    return this.#reader.ahead();
+  }
+
   protected override close(): void {
     this.#reader.detach();
     this.#up?.close();

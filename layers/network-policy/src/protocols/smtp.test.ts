@@ -164,6 +164,18 @@ async function send(mail: Dialogue, text: string): Promise<void> {
   mail.socket.write(`${text}\r\n.\r\n`);
 }
 
+for (const encrypted of [false, true]) {
+  test(`a mail that a person is asked about is withdrawn with its client, ${encrypted ? 'also inside TLS' : 'and never sent'}`, async () => {
+    const mail = await greeted(encrypted);
+    const asked = desk.approver.asked.length;
+    await send(mail, 'Subject: gone');
+    await desk.approver.until(asked + 1);
+    mail.socket.end('QUIT\r\n');
+    while (desk.approver.withdrawn.at(-1) !== desk.approver.asked.at(-1)?.holdId) await new Promise((next) => setTimeout(next, 5));
+    assert.deepEqual(server.messages, []);
+  });
+}
+
 test('a mail that a person decides on waits whole; it goes out once approved, and not when rejected', async () => {
   const mail = await greeted();
   const asked = desk.approver.asked.length;
