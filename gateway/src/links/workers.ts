@@ -101,7 +101,8 @@ export class Workers {
     return new Promise((resolve, reject) => {
       const queue = this.#expected.get(sandbox) ?? [];
       this.#expected.set(sandbox, queue);
-      const timer = setTimeout(() => expected.reject(new NemoError('NEMO_E_APPLY', { what: 'The data plane did not answer in time.' })), configureLimit);
+      // It stays expected: an answer that comes late is the answer to this, not to the next of the same version.
+      const timer = setTimeout(() => reject(new NemoError('NEMO_E_APPLY', { what: 'The data plane did not answer in time.' })), configureLimit);
       const forget = (): void => {
         clearTimeout(timer);
         const index = queue.indexOf(expected);
