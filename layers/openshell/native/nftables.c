@@ -1,6 +1,7 @@
 /* One nftables batch for each of IPv4 and IPv6: new TCP connections to our listener, DNS to our socket, everything else refused at once. */
 #include "netlink.h"
 #include <arpa/inet.h>
+#include <errno.h>
 #include <linux/netlink.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
@@ -292,5 +293,5 @@ int nftables_capture(int family, uint16_t tcp_port, uint16_t dns_port, bool agai
   boundary(&b, NFNL_MSG_BATCH_END, NLM_F_ACK);
   if (b.overflow) return fault(f, "internal", 0, "network: batch too long");
   int e = netlink_exchange(NETLINK_NETFILTER, b.bytes, b.length);
-  return e != 0 ? fault(f, "network", -e, "network: nftables for IPv%d", family == AF_INET6 ? 6 : 4) : 0;
+  return e != 0 ? fault(f, "network", -e, "network: nftables for IPv%d%s", family == AF_INET6 ? 6 : 4, e == -ENOENT ? " (the kernel lacks one of tproxy, redir, reject, notrack, limit)" : "") : 0;
 }
