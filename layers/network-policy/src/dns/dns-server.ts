@@ -29,6 +29,9 @@ export interface DnsOptions {
 
 const ttlSeconds = 30;
 const recordEvery = 1000;
+/** Names that are known to be on record, at most. */
+const mostRecent = 1024;
+const tooMany = 'too many questions';
 /** Names that get none go on record one by one so often per second, and so many at once. */
 const told = { perSecond: 50, atOnce: 200 };
 
@@ -81,7 +84,7 @@ export class DnsResponder {
   /** The answer to one packet, or undefined where none is sent. */
   answer(packet: Buffer): Buffer | undefined {
     if (!this.#bucket.take()) {
-      this.#record('', 0, 'too many questions');
+      this.#record('', 0, tooMany);
       return undefined;
     }
     const query = readQuery(packet);
@@ -128,18 +131,30 @@ export class DnsResponder {
 
   /** One event per name and second at most, each with the number of questions since the last, and one without a name for what is too much: a flood cannot drown the record. */
   #record(name: string, type: number, why: string, explain?: () => Decision): void {
-    const { clock, audit, ids, sandbox } = this.#options;
-    const now = clock.monotonic();
+    const now = this.#options.clock.monotonic();
     const known = this.#recent.get(name);
     if (known && now - known.at < recordEvery) {
       known.more += 1;
       return;
     }
-    if (name !== '' && !this.#told.take()) return this.#record('', 0, 'too many questions');
-    if (this.#recent.size >= 1024) this.#recent.clear();
+    if (name !== '' && !this.#told.take()) return this.#record('', 0, tooMany);
+    this.#recent.delete(name);
+    if (this.#recent.size >= mostRecent) this.#forget(now);
     this.#recent.set(name, { at: now, more: 0 });
-    const count = 1 + (known?.more ?? 0);
-    const decision = explain?.();
+    this.#tell(name, type, why, 1 + (known?.more ?? 0), explain?.());
+  }
+
+  /** Forgets the names; how often they were asked for since they went on record goes there as one number. */
+  #forget(now: number): void {
+    let more = 0;
+    for (const one of this.#recent.values()) more += one.more;
+    this.#recent.clear();
+    this.#recent.set('', { at: now, more: 0 });
+    if (more > 0) this.#tell('', 0, tooMany, more);
+  }
+
+  #tell(name: string, type: number, why: string, count: number, decision?: Decision): void {
+    const { clock, audit, ids, sandbox } = this.#options;
     audit.emit(dnsRecord({ sandbox, time: clock.now(), correlation: ids.next('dns') }, name, type, decision?.reason ?? why, count, decision));
   }
 }

@@ -171,3 +171,18 @@ test('of a flood of names the first go on record one by one, the rest as a numbe
   ask(1000);
   assert.deepEqual(counts().slice(250), [['n1049.test', 1], ['', 800]]);
 });
+
+test('however long a flood lasts and however many names it has, each question counts on record', () => {
+  let at = 1000;
+  const { dns, audit } = responder(undefined, { now: () => at, monotonic: () => at });
+  const ask = (name: string): void => void dns.answer(questionFor(name, 1));
+  // Two for each name, as of a program that asks for both kinds of address.
+  for (let i = 0; i < 15_000; i += 1) {
+    ask(`n${i}.test`);
+    ask(`n${i}.test`);
+    if (i % 250 === 249) at += 1000;
+  }
+  const told = audit.events.reduce((sum, { data }) => sum + Number(data?.count), 0);
+  // What came since the last number goes on record with the next one: of the last names, and of the last second.
+  assert.ok(told <= 30_000 && told >= 30_000 - 1024 - 500, `${told} of 30000`);
+});
