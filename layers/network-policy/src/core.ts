@@ -118,8 +118,9 @@ export class Core {
   }
 
   update(config: EgressConfig): void {
-    for (const { value, renewable } of this.config.credentials) {
-      if (renewable !== true || config.credentials.some((one) => one.value === value)) continue;
+    const still = new Set(config.credentials.flatMap(sentOf));
+    for (const value of this.config.credentials.flatMap(sentOf)) {
+      if (still.has(value)) continue;
       this.#former.delete(value);
       this.#former.add(value);
       const [oldest] = this.#former;
@@ -194,14 +195,14 @@ export function refusal(policyVersion: number, rule: string, reason: string, hin
   return { verdict: 'deny', action: '', rules: [{ id: rule }], reason, hint, intent: unlabelled, policyVersion, decidedBy: 'error', micros: 0 };
 }
 
-const tokensOf = ({ sigv4 }: EgressConfig['credentials'][number]): string[] => (sigv4?.sessionToken === undefined ? [] : [sigv4.sessionToken]);
+/** The real value, and the token that is sent beside it. */
+const sentOf = ({ value, sigv4 }: EgressConfig['credentials'][number]): string[] => (sigv4?.sessionToken === undefined ? [value] : [value, sigv4.sessionToken]);
 
-/** Real values, and the tokens that are sent beside them. */
 function valuesOf(config: EgressConfig, former: ReadonlySet<string>): KnownSecrets {
-  return new KnownSecrets([...config.credentials.flatMap((one) => [one.value, ...tokensOf(one)]), ...former]);
+  return new KnownSecrets([...config.credentials.flatMap(sentOf), ...former]);
 }
 
 /** The same, and the placeholders: out of place they are found where credentials are put in, and in bodies below. */
 function secretsOf(config: EgressConfig, former: ReadonlySet<string>): KnownSecrets {
-  return new KnownSecrets([...config.credentials.flatMap((one) => [one.value, one.placeholder, ...tokensOf(one)]), ...former]);
+  return new KnownSecrets([...config.credentials.flatMap((one) => [one.placeholder, ...sentOf(one)]), ...former]);
 }

@@ -10,8 +10,6 @@ export interface Run {
 const shortest = 15;
 /** Up to so many they are mostly words, so that they are decoded only where their first characters say text. */
 const wordLike = 32;
-/** Decoded bytes of all runs of one text at most: what is beyond is not looked at a second time. */
-const most = 4 << 20;
 
 const inRun = new Uint8Array(128);
 for (const c of 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_') inRun[c.charCodeAt(0)] = 1;
@@ -23,7 +21,6 @@ export function base64Runs(text: string): Iterable<Run> {
 const none: readonly Run[] = [];
 
 function* runsOf(text: string): Generator<Run> {
-  let decoded = 0;
   let start = -1;
   for (let i = 0; i <= text.length; i += 1) {
     const c = i < text.length ? text.charCodeAt(i) : 0;
@@ -40,9 +37,8 @@ function* runsOf(text: string): Generator<Run> {
         continue;
       }
     }
-    if (i - start >= shortest && decoded < most && (i - start > wordLike || beginsThrees(text, start, i))) {
+    if (i - start >= shortest && (i - start > wordLike || beginsThrees(text, start, i))) {
       const bytes = Buffer.from(text.slice(start, i), 'base64');
-      decoded += bytes.length;
       if (looksLikeText(bytes)) yield { start, end: i, text: bytes.toString(bytes.includes(0) ? 'utf16le' : 'utf8') };
     }
     start = -1;

@@ -118,6 +118,12 @@ test('a value alone in base64 is found however short it is, wherever it stands; 
   for (const word of ['internationalization', 'getElementsByClassName', 'ABCDEFabcdefABCDEFabcdef', 'eyJhbGciOiJIUzI1NiJ9', 'aaaaaaaaaaaaaaaaaaaaaaaa', '4bf92f35-77b3-4da6-a3ce-929d0e0e4736']) assert.deepEqual(inspectBody(Buffer.from(word), '', []).found, [], word);
 });
 
+test('what stands in base64 is found however much of it stands before', () => {
+  const before = `${Buffer.from(`${'z'.repeat(47)}\n`).toString('base64')} `.repeat(90_000);
+  const { found } = inspectBody(Buffer.from(`${before}${Buffer.from('4111 1111 1111 1111').toString('base64')}`), 'text/plain', []);
+  assert.deepEqual(found.map(({ type, place }) => [type, place]), [['credit-card', 'the body, in base64']]);
+});
+
 test('no header is left out: each class is found in each, but addresses and phone numbers where versions and lengths stand', () => {
   const classes = { secret: 'ghp_16C7e42F292c6912E7710c838347Ae178B4a', 'credit-card': '4111 1111 1111 1111', 'us-ssn': '536-22-8145', iban: 'DE89370400440532013000', email: 'jane.roe@example.org', phone: '+44 20 7946 0018', ip: '203.0.113.77' };
   const weak = new Set(['email', 'phone', 'ip']);

@@ -240,6 +240,27 @@ test('a credential does not come back in parts: ranges are not asked for, and a 
   }
 });
 
+test('a credential that is replaced, or taken away, while its request is under way does not come back either', async () => {
+  const session = 'session-of-old-90f3c1';
+  for (const [sigv4, credentials] of [[undefined, [{ ...desk.config.credentials[0], value: 'newer-credential-77aa' }]], [undefined, []], [{ accessKeyId: 'AKIDEXAMPLE', sessionToken: session }, []]] as const) {
+    const before = desk.config;
+    const [held] = before.credentials;
+    assert.ok(held);
+    desk.egress.update({ ...before, credentials: [{ ...held, ...(sigv4 ? { sigv4 } : {}) }] });
+    const arrival = new Promise<() => void>((resolve) => {
+      answer = (req, res) => resolve(() => void res.end(`you sent ${String(req.headers.authorization)}, ${session}`));
+    });
+    const reply = send('GET', '/x', '', sigv4 ? {} : { authorization: `Bearer ${placeholder}` });
+    const goOn = await arrival;
+    desk.egress.update({ ...before, credentials: credentials.map((one) => ({ ...held, ...one })) });
+    goOn();
+    const text = await reply;
+    desk.egress.update(before);
+    assert.match(text, /you sent/);
+    assert.ok(!text.includes(own) && (!sigv4 || !text.includes(session)), text);
+  }
+});
+
 test('personal data in an answer passes, and is on record once, without the value', async () => {
   const mark = desk.audit.events.length;
   answer = (_req, res) => {
