@@ -22,27 +22,51 @@ const none: readonly Run[] = [];
 
 function* runsOf(text: string): Generator<Run> {
   let start = -1;
+  /** Where its last line begins, and whether one before it is no whole number of groups. */
+  let line = -1;
+  let uneven = false;
   for (let i = 0; i <= text.length; i += 1) {
     const c = i < text.length ? text.charCodeAt(i) : 0;
     if (c < 128 && inRun[c] === 1) {
-      if (start < 0) start = i;
+      if (start < 0) {
+        start = line = i;
+        uneven = false;
+      }
       continue;
     }
     if (start < 0) continue;
     // Lines of 64 or 76 characters (RFC 2045, 7468) go on behind their end.
-    if ((c === 13 || c === 10) && i - start >= 60) {
+    if ((c === 13 || c === 10) && i - line >= 60) {
       const next = c === 13 ? i + 2 : i + 1;
       if (next < text.length && inRun[text.charCodeAt(next)] === 1) {
+        uneven ||= (i - line) % 4 !== 0;
+        line = next;
         i = next - 1;
         continue;
       }
     }
-    if (i - start >= shortest && (i - start > wordLike || beginsThrees(text, start, i))) {
-      const bytes = Buffer.from(text.slice(start, i), 'base64');
-      if (looksLikeText(bytes)) yield { start, end: i, text: bytes.toString(bytes.includes(0) ? 'utf16le' : 'utf8') };
-    }
+    const whole = runAt(text, start, i);
+    if (whole) yield whole;
+    // Lines that only look like those of one value may each be one.
+    if (line > start && (!whole || uneven)) yield* linesOf(text, start, i);
     start = -1;
   }
+}
+
+function* linesOf(text: string, from: number, to: number): Generator<Run> {
+  for (let start = from; start < to;) {
+    const end = text.slice(start, to).search(/[\r\n]|$/) + start;
+    const run = runAt(text, start, end);
+    if (run) yield run;
+    start = end + (text[end] === '\r' ? 2 : 1);
+  }
+}
+
+/** Undefined where it is too short, or decodes to no text. */
+function runAt(text: string, start: number, end: number): Run | undefined {
+  if (end - start < shortest || (end - start <= wordLike && !beginsThrees(text, start, end))) return undefined;
+  const bytes = Buffer.from(text.slice(start, end), 'base64');
+  return looksLikeText(bytes) ? { start, end, text: bytes.toString(bytes.includes(0) ? 'utf16le' : 'utf8') } : undefined;
 }
 
 /** Whether the first of each three bytes is ASCII, but for one: its upper six bits are the first of each four characters. */

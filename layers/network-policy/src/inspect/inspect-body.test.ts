@@ -118,6 +118,18 @@ test('a value alone in base64 is found however short it is, wherever it stands; 
   for (const word of ['internationalization', 'getElementsByClassName', 'ABCDEFabcdefABCDEFabcdef', 'eyJhbGciOiJIUzI1NiJ9', 'aaaaaaaaaaaaaaaaaaaaaaaa', '4bf92f35-77b3-4da6-a3ce-929d0e0e4736']) assert.deepEqual(inspectBody(Buffer.from(word), '', []).found, [], word);
 });
 
+test('a value in base64 is found behind a long line, or beside a long header, that looks like its beginning', () => {
+  const card = Buffer.from('4111 1111 1111 1111').toString('base64');
+  const digest = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
+  const words = Buffer.from('so many words, and at the end of them stands a 9').toString('base64');
+  for (const first of [digest, digest.slice(1), digest.slice(4), `${digest}a`, words.slice(0, -1)]) {
+    for (const end of ['\n', '\r\n']) {
+      for (const last of ['', `${end}${digest}`]) assert.deepEqual(inspectBody(Buffer.from(`${first}${end}${card}${last}`), 'text/plain', []).found.map(({ type }) => type), ['credit-card'], `${first}${end}${last}`);
+    }
+  }
+  for (const first of [digest, digest.slice(1), words]) assert.deepEqual(inspectHead({ target: '/', query: [], headers: ['x-a', first, 'x-b', card, 'x-c', digest] }, []).map(({ type }) => type), ['credit-card'], first);
+});
+
 test('what stands in base64 is found however much of it stands before', () => {
   const before = `${Buffer.from(`${'z'.repeat(47)}\n`).toString('base64')} `.repeat(90_000);
   const { found } = inspectBody(Buffer.from(`${before}${Buffer.from('4111 1111 1111 1111').toString('base64')}`), 'text/plain', []);

@@ -65,6 +65,7 @@ export function inspectHead(head: Head, secrets: Known, tainted?: Sought): Found
   const mark = head.target.indexOf('?');
   look(decodePath(mark < 0 ? head.target : head.target.slice(0, mark)), 'the path of the URL', all);
   if (head.query.length > 0) look(head.query.map(([name, value]) => `${name}=${value}`).join('\n'), 'the query of the URL', all);
+  // An empty line between them: base64 goes on in the next line, but not behind that.
   let others = '';
   for (let i = 0; i + 1 < head.headers.length; i += 2) {
     const name = head.headers[i] ?? '';
@@ -76,7 +77,7 @@ export function inspectHead(head: Head, secrets: Known, tainted?: Sought): Found
       look(value, 'a header', sound, none);
       if (found.length === before) remember(value);
     } else if (part === 'credential') look(value, 'a header', issued, none);
-    else others += mayHold.test(name) ? `${name}\n${value}\n` : `${value}\n`;
+    else others += mayHold.test(name) ? `${name}\n\n${value}\n\n` : `${value}\n\n`;
   }
   if (others !== '') look(others, 'a header', all);
   return found;
