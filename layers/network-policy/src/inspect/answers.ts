@@ -31,10 +31,12 @@ export const credentialMask: IncomingHook = {
     const { values: secrets } = passing.core;
     if (secrets.empty) return undefined;
     head.headers = secrets.maskFields(head.headers);
-    if (hasCredential(passing) && (head.status === 206 || head.status === 226 || /^multipart\/byteranges/i.test(headerOf(head, 'content-type')))) {
+    // Else there is no more than the head.
+    const hasBody = passing.checked.method !== 'HEAD' && head.status !== 204 && head.status !== 304;
+    if (hasBody && hasCredential(passing) && isPart(head)) {
       throw new Stopped(refusal(passing.core.config.version, 'proxy.answer-part', 'The answer is a part of one although all of it was asked for, so a credential in it could not be masked.', 'Ask the operator to look at this service.'), 'the answer is a part and cannot be searched for credentials', 502);
     }
-    if (encodingsIn(head).length > 0) {
+    if (hasBody && encodingsIn(head).length > 0) {
       if (!hasCredential(passing)) return undefined;
       throw new Stopped(refusal(passing.core.config.version, 'proxy.answer-encoding', 'The answer is encoded although that was not asked for, so a credential in it could not be masked.', 'Ask the operator to look at this service.'), 'the answer is encoded and cannot be searched for credentials', 502);
     }
@@ -48,6 +50,11 @@ export const credentialMask: IncomingHook = {
     };
   },
 };
+
+/** Whether it is a part of an answer, a difference to another, or says that it is, whatever its status says. */
+function isPart({ status, headers }: AnswerHead): boolean {
+  return status === 206 || status === 226 || valuesOf(headers, 'content-type').some((type) => /^multipart\/byteranges/i.test(type)) || valuesOf(headers, 'content-range').some((range) => /^bytes\s+\d/i.test(range));
+}
 
 /** Whether values of credentials are put into requests to this place: of AWS keys only the session token is. */
 export function hasCredential({ core, place }: Passing): boolean {

@@ -233,10 +233,18 @@ test('a credential does not come back in parts: ranges are not asked for, and a 
     for (let i = 0; i < 40; i += 10) assert.match(await send('GET', '/x', '', { authorization: `Bearer ${placeholder}`, [name]: `bytes=${i}-${i + 9}`, 'if-range': '"v"', 'a-im': 'x' }), /you sent Bearer \*{25}$/);
   }
   assert.deepEqual(seen.map(({ headers }) => [headers['range'], headers['request-range'], headers['if-range'], headers['a-im']]), seen.map(() => [undefined, undefined, undefined, undefined]));
-  for (const [status, type] of [[206, 'text/plain'], [226, 'text/plain'], [200, 'multipart/byteranges; boundary=b']] as const) {
-    answer = (_req, res) => void res.writeHead(status, { 'content-type': type }).end(own.slice(0, 10));
+  const plain = { 'content-type': 'text/plain' };
+  const parts: readonly (readonly [number, Record<string, string | string[]>])[] = [
+    [206, plain], [226, plain], [200, { 'content-type': 'multipart/byteranges; boundary=b' }], [200, { 'x-a': 'b', 'content-type': ['text/plain', 'multipart/byteranges; boundary=b'] }], [200, { ...plain, 'content-range': 'bytes 0-9/40' }],
+  ];
+  for (const [status, fields] of parts) {
+    answer = (_req, res) => void res.writeHead(status, Object.entries(fields).flatMap(([name, value]) => [value].flat().flatMap((one) => [name, one]))).end(own.slice(0, 10));
     const refused = await send('GET', '/x');
     assert.ok(/^HTTP\/1\.1 502/.test(refused) && refused.includes('proxy.answer-part') && !refused.includes(own.slice(0, 10)), refused);
+  }
+  for (const [status, method, type] of [[200, 'HEAD', 'gzip'], [304, 'GET', 'gzip'], [416, 'GET', 'identity']] as const) {
+    answer = (_req, res) => void res.writeHead(status, { 'content-encoding': type, 'content-range': 'bytes */40' }).end();
+    assert.match(await send(method, '/x'), new RegExp(`^HTTP/1\\.1 ${status}`), 'nothing comes in parts');
   }
 });
 
