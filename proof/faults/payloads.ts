@@ -14,6 +14,8 @@ const networkFile = (port: number): string => `networkPolicy:
   egress:
     allow:
       - { domain: service.example, ports: [${port}], methods: [GET, POST], addresses: [127.0.0.1] }
+    escalate:
+      - { domain: service.example, ports: [${port}], methods: [PUT], addresses: [127.0.0.1] }
   inspection:
     logPayloads: false
     actions: { email: log, credit-card: block }
@@ -25,7 +27,7 @@ const agent = `import base64, json, urllib.request, urllib.error
 got = []
 for one in json.load(open('/workspace/asked.json')):
     body = base64.b64decode(one['body']) if one['body'] else None
-    req = urllib.request.Request(one['url'], data=body, headers=one['headers'])
+    req = urllib.request.Request(one['url'], data=body, headers=one['headers'], method=one['method'])
     try:
         with urllib.request.urlopen(req, timeout=60) as res:
             got.append([res.status, base64.b64encode(res.read()).decode()])
@@ -35,6 +37,8 @@ json.dump(got, open('/workspace/got.json', 'w'))
 `;
 
 interface Asked {
+  /** GET or POST where there is none. */
+  readonly method?: string;
   readonly path: string;
   readonly body: string;
   readonly headers?: Readonly<Record<string, string>>;
@@ -44,7 +48,7 @@ interface Asked {
 export async function payloads(check: Checks): Promise<void> {
   check.section('what a run carried is in no file');
   const mark = (what: string): string => `${what}${randomBytes(9).toString('hex')}`;
-  const [sent, query, header, answered, streamed, packed, person, control] = [mark('sent'), mark('query'), mark('header'), mark('answered'), mark('streamed'), mark('packed'), mark('person'), mark('control')];
+  const [sent, query, header, answered, streamed, packed, person, control, held] = [mark('sent'), mark('query'), mark('header'), mark('answered'), mark('streamed'), mark('packed'), mark('person'), mark('control'), mark('held')];
   const [cardOut, cardIn] = ['4556737586899855', '4716108999716531'];
   const server = createServer((req, res) => {
     req.resume();
@@ -65,6 +69,7 @@ export async function payloads(check: Checks): Promise<void> {
     { path: '/stream', body: '', status: 200 },
     { path: '/packed', body: '', status: 200 },
     { path: '/blocked', body: '', status: 403 },
+    { method: 'PUT', path: `/held?q=${held}`, body: JSON.stringify({ held }), headers: { 'content-type': 'application/json', 'x-note': held }, status: 200 },
   ];
   const instance = new Instance();
   try {
@@ -73,10 +78,14 @@ export async function payloads(check: Checks): Promise<void> {
     const workspace = join(instance.root, 'work');
     mkdirSync(workspace);
     writeFileSync(join(workspace, 'agent.py'), agent);
-    writeFileSync(join(workspace, 'asked.json'), JSON.stringify(asked.map(({ path, body, headers }) => ({ url: `http://service.example:${port}${path}`, body: Buffer.from(body).toString('base64'), headers: headers ?? {} }))));
+    writeFileSync(join(workspace, 'asked.json'), JSON.stringify(asked.map(({ method, path, body, headers }) => ({ method: method ?? (body === '' ? 'GET' : 'POST'), url: `http://service.example:${port}${path}`, body: Buffer.from(body).toString('base64'), headers: headers ?? {} }))));
     const made = await instance.cli(['onboard', '--yes', '--name', 'quiet', '--blueprint', 'payloads', '--workspace', workspace], { timeoutMs: 300_000 });
     if (made.code !== 0) throw new Error(`the sandbox does not start: ${made.out}${made.err}`);
-    const ran = await instance.cli(['quiet', 'exec', '--', '/usr/bin/python3', '/workspace/agent.py'], { timeoutMs: 180_000 });
+    const running = instance.cli(['quiet', 'exec', '--', '/usr/bin/python3', '/workspace/agent.py'], { timeoutMs: 180_000 });
+    const question = await until('the question', async () => (await instance.json<{ id: string; card: { detail: string } }[]>(['approvals', 'list'])).at(0));
+    check.that('who is asked sees what the request carries', question.card.detail.includes(held), question);
+    await instance.cli(['approvals', 'approve', question.id]);
+    const ran = await running;
     const got = existsSync(join(workspace, 'got.json')) ? (JSON.parse(readFileSync(join(workspace, 'got.json'), 'utf8')) as [number, string][]) : [];
     check.that('requests and answers passed, were blocked and were rewritten', asked.every(({ status }, i) => got[i]?.[0] === status), [got.map(([status]) => status), ran.out, ran.err]);
     const texts = got.map(([, body]) => Buffer.from(body, 'base64')).map((bytes) => (bytes[0] === 0x1f ? gunzipSync(bytes) : bytes).toString());
@@ -90,6 +99,10 @@ export async function payloads(check: Checks): Promise<void> {
       const found = holding(text);
       check.that(`no file holds ${what}`, found.length === 0, found);
     }
+    const questions = join(instance.state, 'gateway/store.db');
+    const asking = holding(held).filter((file) => !file.startsWith(questions));
+    check.that('what a person was asked about is in no file but the store of questions', holding(held).length > 0 && asking.length === 0, asking);
+    check.that('the record says that it was asked', holding('/held').some((file) => !file.startsWith(questions)), kept());
     await instance.cli(['down'], { timeoutMs: 120_000 });
     check.that('nor after everything has stopped', [sent, query, header, answered, streamed, packed, person, cardOut, cardIn].every((text) => holding(text).length === 0), kept());
   } finally {

@@ -21,6 +21,7 @@ import { approvalView } from './card.ts';
 import { Grants } from './grants.ts';
 import { keptRequest, placeOf } from './kept-request.ts';
 import { approvalKey, approvalRecordSchema, asRequest, isOpen, readKept, type ApprovalRecord, type Kept, type RequestWire } from './record.ts';
+import { summaryOnRecord } from './summary.ts';
 import { Window } from './window.ts';
 
 /** What the desk must know about a sandbox to open a question for it. */
@@ -171,7 +172,7 @@ export class ApprovalDesk {
     this.#holders.set(record.id, answer);
     this.#asked.set(record.id, asked);
     if (decision.verdict === 'escalate') this.#reproduced.add(record.id);
-    this.#deps.audit.emit(this.#event(record, `Waiting for a person: ${record.summary}`, 'escalate'));
+    this.#deps.audit.emit(this.#event(record, `Waiting for a person: ${summaryOnRecord(record)}`, 'escalate'));
     this.#deps.changed(record.sandbox, this.#view(record));
     const scripted = sandbox.demoAnswer(asked);
     await this.#lock.run(record.id, async () => {
@@ -349,7 +350,7 @@ export class ApprovalDesk {
   async #settle(kept: Kept<ApprovalRecord>, state: Settled, by: string, reason: string): Promise<void> {
     const { record } = kept;
     const approved = state === 'approved';
-    const event = this.#event({ ...record, state, by, reason }, `${wordOf(state)} by ${by}: ${record.summary}`, approved ? 'approved' : 'rejected');
+    const event = this.#event({ ...record, state, by, reason }, `${wordOf(state)} by ${by}: ${summaryOnRecord(record)}`, approved ? 'approved' : 'rejected');
     try {
       await this.#deps.audit.commit(event);
     } catch (cause) {

@@ -1,5 +1,6 @@
 /** What a held request is, in the gateway's own words: the first line of the card is never taken from whoever holds the request. */
 import { safeLine, type ActionRequest, type FileOp, type SyscallHold } from '@nemoclaw/contract';
+import { asRequest, type ApprovalRecord } from './record.ts';
 
 const longest = 80;
 const verbs: Readonly<Record<FileOp, string>> = { read: 'Read', write: 'Change', create: 'Create', delete: 'Delete', rename: 'Rename', exec: 'Run', connect: 'Connect to' };
@@ -36,6 +37,14 @@ export function summaryOf(request: ActionRequest, action: string): string {
     case 'none':
       return safeLine(`${named}${args}${more}`);
   }
+}
+
+/** The same for the record, which says what was asked and keeps nothing of what a request carries: no query, no values. */
+export function summaryOnRecord(record: Pick<ApprovalRecord, 'kind' | 'request' | 'decision' | 'summary'>): string {
+  if (record.kind !== 'http') return record.summary;
+  const request = asRequest(record.request);
+  const { resource } = request;
+  return summaryOf({ ...request, params: new Map(), resource: resource.kind === 'http' ? { ...resource, query: [] } : resource }, record.decision.action);
 }
 
 /** The exact system call, for the folded part of the card. */
