@@ -9,10 +9,23 @@ const labelsSchema = z.object({
   scope: z.enum(['single', 'team', 'organization', 'external']),
   compliance: z.array(z.string().max(64)).max(16),
 });
+const word = z.string().max(65_536);
+/** `AppMessage` of contract. */
+const messageSchema = z.discriminatedUnion('protocol', [
+  z.strictObject({ protocol: z.enum(['websocket', 'grpc', 'none']) }),
+  z.strictObject({ protocol: z.literal('graphql'), operation: z.enum(['query', 'mutation', 'subscription']), name: word, fields: z.array(word).max(65_536) }),
+  z.strictObject({ protocol: z.literal('mcp'), method: word, tool: word, arguments: z.record(z.string(), z.unknown()) }),
+  z.strictObject({ protocol: z.literal('json-rpc'), method: word }),
+  z.strictObject({ protocol: z.literal('smtp'), recipients: z.array(word).max(65_536), tls: z.boolean() }),
+  z.strictObject({ protocol: z.literal('postgres'), user: word, database: word }),
+  z.strictObject({ protocol: z.literal('redis'), command: word }),
+]);
+const seen = { message: messageSchema.optional(), program: z.string().max(4096).optional() };
+/** `Resource` of contract, each field of it: the key binds them all, so one that is lost on the way makes every question of its kind a lie. */
 const resourceSchema = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('tool'), name: z.string().max(1024) }),
-  z.object({ kind: z.literal('host'), host: z.string().max(253), port: z.number() }),
-  z.object({
+  z.strictObject({ kind: z.literal('tool'), name: z.string().max(1024) }),
+  z.strictObject({ kind: z.literal('host'), host: z.string().max(253), port: z.number(), ...seen }),
+  z.strictObject({
     kind: z.literal('http'),
     host: z.string().max(253),
     port: z.number(),
@@ -20,10 +33,12 @@ const resourceSchema = z.discriminatedUnion('kind', [
     path: z.string().max(65_536),
     query: z.array(z.tuple([z.string(), z.string()])).max(1024),
     tls: z.boolean(),
+    headers: z.record(z.string(), z.array(word).max(1024)).optional(),
+    ...seen,
   }),
-  z.object({ kind: z.literal('file'), path: z.string().max(4096), op: z.enum(['read', 'write', 'create', 'delete', 'rename', 'exec', 'connect']), dev: z.number().optional(), ino: z.number().optional(), toPath: z.string().max(4096).optional() }),
-  z.object({ kind: z.literal('call'), name: z.string().max(64), args: z.string().max(4096) }),
-  z.object({ kind: z.literal('none') }),
+  z.strictObject({ kind: z.literal('file'), path: z.string().max(4096), op: z.enum(['read', 'write', 'create', 'delete', 'rename', 'exec', 'connect']), dev: z.number().optional(), ino: z.number().optional(), toPath: z.string().max(4096).optional() }),
+  z.strictObject({ kind: z.literal('call'), name: z.string().max(64), args: z.string().max(4096) }),
+  z.strictObject({ kind: z.literal('none') }),
 ]);
 
 /** A held request as it travels: maps are entry lists. */
