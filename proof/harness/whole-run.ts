@@ -4,9 +4,10 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { leftBehind, takeInventory, type Inventory } from './leftovers.ts';
 
 const [when = '', file = ''] = process.argv.slice(2);
-/** Of files only those that carry a name of ours: others may write to these places, too. */
-const take = (): Inventory =>
-  new Map([...takeInventory(['/tmp', '/run', '/run/netns', '/var/lib', '/etc', '/opt', '/home', '/usr/local/bin'], /openshell|nemoclaw-/)].map(([kind, things]) => [kind, kind === 'files' ? new Set([...things].filter((name) => /nemoclaw|openshell|\/(nca?|story|conformance|lsm|connected|seen)-/.test(name))) : things]));
+const places = ['/tmp', '/run', '/run/netns', '/var/lib', '/var/lib/openshell/workspaces', '/var/lib/openshell/layers', '/etc', '/opt', '/home', '/usr/local/bin'];
+/** Of files only those that carry a name of ours: others may write to these places, too. What lies in the state folder of the commands counts, not the folder. */
+const ours = (name: string): boolean => /nemoclaw|openshell|\/(nca?|story|conformance|lsm|connected|seen)-/.test(name) && !/^\/var\/lib\/openshell(\/[a-z]+)?$/.test(name);
+const take = (): Inventory => new Map([...takeInventory(places, /openshell|nemoclaw-/)].map(([kind, things]) => [kind, kind === 'files' ? new Set([...things].filter(ours)) : things]));
 
 if (when === 'before') writeFileSync(file, JSON.stringify([...take()].map(([kind, things]) => [kind, [...things]])));
 else {
