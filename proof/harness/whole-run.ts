@@ -7,7 +7,10 @@ const [when = '', file = ''] = process.argv.slice(2);
 const places = ['/tmp', '/run', '/run/netns', '/var/lib', '/var/lib/openshell/workspaces', '/var/lib/openshell/layers', '/etc', '/opt', '/home', '/usr/local/bin'];
 /** Of files only those that carry a name of ours: others may write to these places, too. What lies in the state folder of the commands counts, not the folder. */
 const ours = (name: string): boolean => /nemoclaw|openshell|\/(nca?|story|conformance|lsm|connected|seen)-/.test(name) && !/^\/var\/lib\/openshell(\/[a-z]+)?$/.test(name);
-const take = (): Inventory => new Map([...takeInventory(places, /openshell|nemoclaw-/)].map(([kind, things]) => [kind, kind === 'files' ? new Set([...things].filter(ours)) : things]));
+/** What openshelld mounts where nobody has, as every distribution does at boot, and leaves. */
+const kernelOwn = new Set(['/ /sys/fs/bpf', '/ /sys/kernel/security']);
+const counts: Readonly<Record<string, (name: string) => boolean>> = { files: ours, mounts: (name) => !kernelOwn.has(name) };
+const take = (): Inventory => new Map([...takeInventory(places, /openshell|nemoclaw-/)].map(([kind, things]) => [kind, new Set([...things].filter(counts[kind] ?? (() => true)))]));
 
 if (when === 'before') writeFileSync(file, JSON.stringify([...take()].map(([kind, things]) => [kind, [...things]])));
 else {
