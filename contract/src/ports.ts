@@ -96,7 +96,7 @@ export interface Store {
   delete(key: string, revision: number): Promise<void>;
   /** All or nothing; every key under one `sandbox/<id>/` prefix (or one other first-level prefix). Returns the revisions in order. */
   batch(writes: readonly StoreWrite[]): Promise<number[]>;
-  /** Changes after revision `after`, in order, then live, until the signal aborts. A watcher that reconnects with the last revision it saw misses nothing. */
+  /** Changes after revision `after`, in order, then live, until the signal aborts. A watcher that reconnects with the last revision it saw misses no key that is another now, or gone; what a key was in between may be left out. */
   watch(prefix: string, after: number, signal: AbortSignal): AsyncIterable<StoreChange>;
   close(): Promise<void>;
 }

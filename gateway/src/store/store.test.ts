@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { describe, test } from 'node:test';
 import { StoreConflict, type Store, type StoreChange } from '@nemoclaw/contract';
 import { MemoryStore } from './memory-store.ts';
@@ -131,6 +132,69 @@ test('sqlite: what was acknowledged survives kill -9, and revisions go on', asyn
   } finally {
     rmSync(dir, { recursive: true });
   }
+});
+
+describe('sqlite: the file', () => {
+  const inFolder = (body: (file: string) => Promise<void>) => async (): Promise<void> => {
+    const dir = mkdtempSync(join(tmpdir(), 'nemoclaw-store-'));
+    try {
+      await body(join(dir, 'store.db'));
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
+  };
+
+  test('is as it was after it was closed, and revisions go on after a removal', inFolder(async (file) => {
+    const store = new SqliteStore(file);
+    const revision = await store.put('name/x', { n: 1 }, 0);
+    await store.put('name/y', 'y'.repeat(3_000_000), 0);
+    await store.delete('name/x', revision);
+    await store.close();
+    const again = new SqliteStore(file);
+    assert.deepEqual((await again.list('name/')).map(({ key }) => key), ['name/y']);
+    assert.equal(await again.put('name/z', 1, 0), revision + 3);
+    await again.close();
+  }));
+
+  test('each commit is synced before it resolves; after a sync that failed nothing is taken', inFolder(async (file) => {
+    let synced = 0;
+    let failing = false;
+    const store = new SqliteStore(file, () => {
+      if (failing) throw new Error('EIO');
+      synced += 1;
+    });
+    await store.put('name/x', 1, 0);
+    await store.put('name/y', 1, 0);
+    assert.equal(synced, 2);
+    failing = true;
+    await assert.rejects(store.put('name/z', 1, 0), /could not be put on disk/);
+    failing = false;
+    await assert.rejects(store.put('name/w', 1, 0), /could not be put on disk/);
+    assert.equal(await store.get('name/w'), undefined);
+    await store.close();
+  }));
+
+  test('one that kept every value that was written keeps what was removed, and no such value', inFolder(async (file) => {
+    const former = new DatabaseSync(file);
+    former.exec("PRAGMA journal_mode = WAL; CREATE TABLE change (revision INTEGER PRIMARY KEY, key TEXT NOT NULL, value TEXT); INSERT INTO change VALUES (1, 'name/x', '\"told-in-confidence\"'), (2, 'name/x', NULL)");
+    former.close();
+    const store = new SqliteStore(file);
+    const back = await take(store.watch('name/', 0, new AbortController().signal), 1);
+    assert.deepEqual(back, [{ key: 'name/x', deleted: true, revision: 2 }]);
+    assert.equal(await store.put('name/x', 1, 0), 3);
+    await store.close();
+    assert.ok(!readFileSync(file).includes('told-in-confidence'));
+  }));
+
+  test('what is replaced or removed is not in the file any more when the log was folded', inFolder(async (file) => {
+    const store = new SqliteStore(file);
+    const revision = await store.put('name/x', { body: `told-in-confidence ${'x'.repeat(19_000)}` }, 0);
+    await store.put('name/y', `told-in-confidence ${'y'.repeat(300)}`, 0);
+    await store.delete('name/y', revision + 1);
+    await store.put('name/x', { body: '' }, revision);
+    await store.close();
+    assert.ok(!readFileSync(file).includes('told-in-confidence'));
+  }));
 });
 
 test('no file of the gateway but the adapter speaks SQL', () => {
