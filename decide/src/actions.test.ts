@@ -66,7 +66,9 @@ test('amounts: above asks, up to it passes, what is no amount asks', () => {
   assert.equal(http('POST https://pay.org/v1/charges', { amount: 10_001 }), 'escalate approvals.triggers[0]');
   for (const amount of [10_001, 1e300, -1, Number.NaN, Infinity, '100', '1', null, [1], { a: 1 }, true, undefined]) assert.equal(tool('pay', { amount }), 'escalate approvals.triggers[0]', String(amount));
   assert.equal(tool('pay', { amountUsd: 1 }), 'escalate approvals.triggers[0]', 'an argument of the attribute\'s name is the agent\'s own word');
-  assert.match(decide(policy, toolRequest(policy, 'pay', { amount: 12_345 })).reason, /123\.45 USD is above 100/);
+  const { reason } = decide(policy, toolRequest(policy, 'pay', { amount: 12_345 }));
+  assert.match(reason, /its amount is above 100 USD/);
+  assert.doesNotMatch(reason, /123/, 'a reason is on record: it does not say the value');
 });
 
 test('recipients: ours pass, all others and all that cannot be read ask', () => {
@@ -77,6 +79,7 @@ test('recipients: ours pass, all others and all that cannot be read ask', () => 
   assert.equal(tool('mail', { to: 'a@acme.example', cc: 'x@evil.example' }), asks);
   assert.equal(tool('mail', { to: 'a@acme.example', cc: 'b@acme.example' }), 'allow permissions.allowedAPIs[2]');
   assert.equal(tool('mail', { recipient: 'a@acme.example' }), asks);
+  assert.doesNotMatch(decide(policy, toolRequest(policy, 'mail', { to: 'x@evil.example' })).reason, /evil/, 'nor whom it goes to');
 });
 
 test('one name that says different things in body, query and path fools nobody', () => {
