@@ -3,13 +3,13 @@ import { z } from 'zod';
 
 export const approvalStates = ['waiting', 'approved', 'rejected', 'expired', 'withdrawn', 'granted'] as const;
 const approvalCardSchema = z.object({
-  /** Verb and object, first on every card. */
+  /** Verb and object, first on every card; after the decision without what the request carried. */
   summary: z.string(),
   chips: z.object({ sensitivity: z.string(), reversibility: z.string(), scope: z.string(), compliance: z.string() }),
   who: z.object({ sandbox: z.string(), agent: z.string(), role: z.string(), task: z.string() }),
   why: z.string(),
   rule: z.object({ id: z.string(), at: z.string() }),
-  /** The exact request, masked where secret; shown folded, boxed as quoted. */
+  /** The exact request, masked where secret; shown folded, boxed as quoted. '' after the decision. */
   detail: z.string(),
   /** What an approval lets happen, exactly. */
   creates: z.string(),

@@ -84,24 +84,27 @@ export async function payloads(check: Checks): Promise<void> {
     const running = instance.cli(['quiet', 'exec', '--', '/usr/bin/python3', '/workspace/agent.py'], { timeoutMs: 180_000 });
     const question = await until('the question', async () => (await instance.json<{ id: string; card: { detail: string } }[]>(['approvals', 'list'])).at(0));
     check.that('who is asked sees what the request carries', question.card.detail.includes(held), question);
+    const kept = (): readonly string[] => filesBelow(instance.root, new Set([workspace, join(instance.root, 'opt')]));
+    const holding = (text: string): readonly string[] => kept().filter((file) => contains(file, text));
+    const questions = join(instance.state, 'gateway/store.db');
+    const elsewhere = (): readonly string[] => holding(held).filter((file) => !file.startsWith(questions));
+    check.that('while it waits it is in the store of questions, and nowhere else', holding(held).length > 0 && elsewhere().length === 0, holding(held));
     await instance.cli(['approvals', 'approve', question.id]);
+    const shown = await instance.cli(['approvals', 'show', question.id, '--json']);
+    check.that('after the decision nobody is shown what it carried', shown.code === 0 && shown.out.includes('not kept after the decision') && !shown.out.includes(held), shown.out);
     const ran = await running;
     const got = existsSync(join(workspace, 'got.json')) ? (JSON.parse(readFileSync(join(workspace, 'got.json'), 'utf8')) as [number, string][]) : [];
     check.that('requests and answers passed, were blocked and were rewritten', asked.every(({ status }, i) => got[i]?.[0] === status), [got.map(([status]) => status), ran.out, ran.err]);
     const texts = got.map(([, body]) => Buffer.from(body, 'base64')).map((bytes) => (bytes[0] === 0x1f ? gunzipSync(bytes) : bytes).toString());
     check.that('what passed arrived', texts[0]?.includes(answered) === true && texts[3]?.includes(streamed) === true && texts.some((text) => text.includes(packed)), texts);
     check.that('what was redacted or blocked did not', !texts.join('').includes(person) && !texts.join('').includes(cardIn), texts);
-    const kept = (): readonly string[] => filesBelow(instance.root, new Set([workspace, join(instance.root, 'opt')]));
-    const holding = (text: string): readonly string[] => kept().filter((file) => contains(file, text));
     await until('the last request on record', () => (holding('/blocked').length > 0 ? true : undefined)).catch(() => undefined);
     check.that('the search finds what is kept: the path of a request', holding(control).length > 0, kept());
     for (const [what, text] of Object.entries({ 'a body that was sent': sent, 'a query': query, 'a header': header, 'an answer': answered, 'a stream': streamed, 'an encoded answer': packed, 'an address': person, 'a card that was sent': cardOut, 'a card that came': cardIn })) {
       const found = holding(text);
       check.that(`no file holds ${what}`, found.length === 0, found);
     }
-    const questions = join(instance.state, 'gateway/store.db');
-    const asking = holding(held).filter((file) => !file.startsWith(questions));
-    check.that('what a person was asked about is in no file but the store of questions', holding(held).length > 0 && asking.length === 0, asking);
+    check.that('what a person was asked about is in no file but what the store of questions has not yet written over', elsewhere().length === 0, elsewhere());
     check.that('the record says that it was asked', holding('/held').some((file) => !file.startsWith(questions)), kept());
     await instance.cli(['down'], { timeoutMs: 120_000 });
     check.that('nor after everything has stopped', [sent, query, header, answered, streamed, packed, person, cardOut, cardIn].every((text) => holding(text).length === 0), kept());

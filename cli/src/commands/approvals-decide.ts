@@ -21,5 +21,5 @@ async function decide(context: CliContext, flags: Flags, id: string, verdict: De
   if (flags.json) return sayJson(context, approval);
   const { safeLine } = await import('@nemoclaw/contract');
   const outcome = verdict === 'deny' ? 'Rejected' : found.held ? 'Approved' : 'Approved; nobody held it any more, so the identical request passes once within 10 minutes';
-  say(context, `${outcome}: ${safeLine(approval.card.summary)} (${approval.id})`);
+  say(context, `${outcome}: ${safeLine(found.card.summary)} (${approval.id})`);
 }

@@ -31,13 +31,15 @@ async function cardText(context: CliContext, approval: ApprovalView): Promise<st
   for (const notice of card.notices) lines.push(`  note     ${notice}`);
   lines.push(`  approve  ${safeLine(card.creates, 1000)}`);
   for (const [index, line] of lines.entries()) lines[index] = fit(line, ' '.repeat(index === 0 ? 2 : 11));
-  lines.push(
-    '',
-    'The request, as the agent made it (quoted):',
-    ...safeBlock(card.detail)
-      .split('\n')
-      .map((line) => fit(`  > ${line}`, '  · ')),
-  );
+  if (card.detail !== '') {
+    lines.push(
+      '',
+      'The request, as the agent made it (quoted):',
+      ...safeBlock(card.detail)
+        .split('\n')
+        .map((line) => fit(`  > ${line}`, '  · ')),
+    );
+  }
   if (approval.state === 'waiting') lines.push('', `nemoclaw approvals deny ${approval.id}`, `nemoclaw approvals approve ${approval.id}`);
   return lines.join('\n');
 }

@@ -1,56 +1,15 @@
 /** Questions to a human: decided once, on record before the effect, denied by default, and never by a worker. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { loadBundle, unlabelled, type ActionRequest, type HoldRequestWire, type SyscallHold } from '@nemoclaw/contract';
+import { loadBundle, unlabelled, type ActionRequest } from '@nemoclaw/contract';
 import { blueprintFiles, makeWorld, refusal, type World } from '../fake-world.ts';
 import { setPolicy } from '../policy/change.ts';
 import { createSandbox } from '../sandboxes/create.ts';
 import { stopSandbox } from '../sandboxes/life.ts';
 import type { LiveSandbox } from '../sandboxes/live.ts';
 import { maxDecided } from './desk.ts';
+import { consume, decide, held, inWorld, person, settled, syscall, toolRequest, uid, wire } from './fake-holds.ts';
 import { withoutPlace } from './holds.ts';
-
-const uid = 1000;
-const person = 1001;
-
-function inWorld(body: (world: World, live: LiveSandbox) => Promise<void>, files: Record<string, string> = {}): () => Promise<void> {
-  return async () => {
-    const world = await makeWorld({ files });
-    try {
-      await body(world, await createSandbox(world.gateway.house, { name: 'helper', blueprint: 'support' }, uid));
-    } finally {
-      await world.close();
-    }
-  };
-}
-
-function toolRequest(live: LiveSandbox, to = 'dana@customer.example'): ActionRequest {
-  const named = live.inForce.resolveTool('email_send', new Map<string, unknown>([['to', to], ['subject', 'Hello']]));
-  return { sandbox: live.record.value.id, role: 'support', task: '', source: 'model', action: named.action, resource: { kind: 'tool', name: 'email_send' }, params: named.params, labels: named.labels, provenance: new Map(), history: { readRestricted: false, ingestedUntrusted: false, hasEgress: false, counts: new Map() } };
-}
-function wire(live: LiveSandbox, request: ActionRequest, holdId: string, kind: HoldRequestWire['kind'] = 'tool'): HoldRequestWire {
-  const { sandbox, role, task, source, action, resource, labels } = request;
-  return { holdId, sandbox, kind, request: { sandbox, role, task, source, action, resource, params: [...request.params], labels }, decision: live.inForce.decide(request), key: live.inForce.key(request), summary: 'Nothing to see here', detail: '{}', patienceMs: 25_000 };
-}
-async function held(world: World, live: LiveSandbox, holdId = 'h1', request = toolRequest(live)): Promise<string> {
-  const before = new Set(world.gateway.house.desk.list().map((approval) => approval.id));
-  const seen = new Promise<string>((resolve) => {
-    const stop = world.gateway.house.notices.listen(live.record.value.id, (approval) => {
-      if (before.has(approval.id)) return;
-      stop();
-      resolve(approval.id);
-    });
-  });
-  world.worker.say({ t: 'hold', hold: wire(live, request, holdId, request.resource.kind === 'tool' ? 'tool' : 'http') });
-  return seen;
-}
-const decide = (world: World, id: string, verdict: 'approve' | 'deny' = 'approve', by = person) => world.gateway.house.desk.decide(id, verdict, 'because', by);
-const consume = async (world: World, live: LiveSandbox, key: string, id: number): Promise<string> => {
-  world.worker.say({ t: 'grant.consume', id, sandbox: live.record.value.id, key });
-  return world.worker.until((worker) => worker.heard.find((message) => (message.t === 'ok' || message.t === 'no') && message.id === id)?.t);
-};
-const settled = (world: World, id: string) => world.gateway.house.desk.get(id);
-const syscall = (live: LiveSandbox, more: Partial<SyscallHold> = {}): SyscallHold => ({ sandbox: live.record.value.id, holdId: 's1', op: 'delete', syscall: 'unlinkat', path: '/workspace/archive/a.csv', toPath: null, dev: 1, ino: 2, pid: 5, exe: '/usr/bin/rm', rule: 0, deadline: 1_700_000_000_000 + 60_000, ...more });
 
 describe('a held tool call', () => {
   test('is shown in the gateway\'s own words and goes ahead when approved', inWorld(async (world, live) => {

@@ -1,9 +1,12 @@
 /** The one card that every channel shows: what is asked, first in plain words, and what an approval would let happen. */
 import { safeBlock, safeLine, type ApprovalView } from '@nemoclaw/contract';
-import type { ApprovalRecord } from './record.ts';
+import { isOpen, type ApprovalRecord } from './record.ts';
 
 /** How long an approval that comes too late for its holder stays usable, ms. */
 export const grantLifetime = 10 * 60 * 1000;
+
+/** Of every decided question. */
+const notKept = 'What was asked is not kept after the decision, only what the record says of it.';
 
 /** One sentence: exactly what an approval lets happen. */
 function whatApprovalCreates(record: ApprovalRecord): string {
@@ -46,7 +49,7 @@ export function approvalView(record: ApprovalRecord, notices: readonly string[])
       creates: whatApprovalCreates(record),
       deadline: record.deadline,
       defaultAction: 'deny',
-      notices: [...notices],
+      notices: isOpen(record.state) ? [...notices] : [...notices, notKept],
     },
   };
 }

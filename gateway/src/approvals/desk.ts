@@ -19,7 +19,7 @@ import { gatewayEvent } from '../backend.ts';
 import { KeyedLock } from '../keyed-lock.ts';
 import { approvalView } from './card.ts';
 import { Grants } from './grants.ts';
-import { keptRequest, placeOf } from './kept-request.ts';
+import { keptRequest, placeOf, withoutPayload } from './kept-request.ts';
 import { approvalKey, approvalRecordSchema, asRequest, isOpen, readKept, type ApprovalRecord, type Kept, type RequestWire } from './record.ts';
 import { summaryOnRecord } from './summary.ts';
 import { Window } from './window.ts';
@@ -346,11 +346,12 @@ export class ApprovalDesk {
     return this.#openOf(sandbox).length;
   }
 
-  /** Record first, effect after: an approval that cannot be put on record does not happen; a denial happens anyway. */
+  /** Record first, effect after: an approval that cannot be put on record does not happen; a denial happens anyway. What the request carries leaves the store with the decision. */
   async #settle(kept: Kept<ApprovalRecord>, state: Settled, by: string, reason: string): Promise<void> {
     const { record } = kept;
     const approved = state === 'approved';
-    const event = this.#event({ ...record, state, by, reason }, `${wordOf(state)} by ${by}: ${summaryOnRecord(record)}`, approved ? 'approved' : 'rejected');
+    const bare = { ...record, request: withoutPayload(record.request), summary: summaryOnRecord(record), detail: '' } satisfies ApprovalRecord;
+    const event = this.#event({ ...bare, state, by, reason }, `${wordOf(state)} by ${by}: ${bare.summary}`, approved ? 'approved' : 'rejected');
     try {
       await this.#deps.audit.commit(event);
     } catch (cause) {
@@ -358,9 +359,9 @@ export class ApprovalDesk {
     }
     const answer = this.#holders.get(record.id);
     const needsGrant = approved && by !== 'policy' && (answer === undefined || record.alsoHttp);
-    const grant = needsGrant ? this.#grants.prepare(record, by) : undefined;
+    const grant = needsGrant ? this.#grants.prepare(bare, by) : undefined;
     const decidedAt = this.#deps.clock.now();
-    const next = { ...record, state: approved && answer === undefined && grant ? 'granted' : state, by, reason, decidedAt } satisfies ApprovalRecord;
+    const next = { ...bare, state: approved && answer === undefined && grant ? 'granted' : state, by, reason, decidedAt } satisfies ApprovalRecord;
     const writes: StoreWrite[] = [{ op: 'put', key: approvalKey(record), value: next, expectedRevision: kept.revision }];
     if (grant) writes.push(grant.write);
     const [revision, grantRevision] = await this.#deps.store.batch(writes);

@@ -1,4 +1,4 @@
-/** What is kept of a question to a human: the record outlives the process that holds the request. */
+/** What is kept of a question to a human: the record outlives the process that holds the request; what the request carries is in it only while it waits. */
 import { approvalStates, type ActionRequest, type ApprovalView, type HoldRequestWire, type StoreEntry } from '@nemoclaw/contract';
 import { z } from 'zod';
 

@@ -1,5 +1,6 @@
 /** What a held request is, in the gateway's own words: the first line of the card is never taken from whoever holds the request. */
 import { safeLine, type ActionRequest, type FileOp, type SyscallHold } from '@nemoclaw/contract';
+import { withoutPayload } from './kept-request.ts';
 import { asRequest, type ApprovalRecord } from './record.ts';
 
 const longest = 80;
@@ -39,12 +40,12 @@ export function summaryOf(request: ActionRequest, action: string): string {
   }
 }
 
-/** The same for the record, which says what was asked and keeps nothing of what a request carries: no query, no values. */
-export function summaryOnRecord(record: Pick<ApprovalRecord, 'kind' | 'request' | 'decision' | 'summary'>): string {
-  if (record.kind !== 'http') return record.summary;
-  const request = asRequest(record.request);
-  const { resource } = request;
-  return summaryOf({ ...request, params: new Map(), resource: resource.kind === 'http' ? { ...resource, query: [] } : resource }, record.decision.action);
+/** The same for the record and for what stays after the decision: it says what was asked and has nothing of what a request or a tool call carries. */
+export function summaryOnRecord({ kind, request, decision, summary }: Pick<ApprovalRecord, 'kind' | 'request' | 'decision' | 'summary'>): string {
+  if (kind === 'syscall') return summary;
+  const { action } = decision;
+  if (request.resource.kind === 'tool') return safeLine(`${action === '' ? '' : `${action}: `}tool call ${request.resource.name}`);
+  return summaryOf(asRequest(withoutPayload(request)), action);
 }
 
 /** The exact system call, for the folded part of the card. */
