@@ -1,5 +1,6 @@
 /** AWS Signature Version 4: reads the signature a program made with a placeholder, and makes the real one for the request as it will be sent. Pure. */
 import { createHash, createHmac } from 'node:crypto';
+import { dropField, valuesOf } from '../http/fields.ts';
 
 /** The secret key and what belongs to it; `region` and `service`, where given, are the only ones it signs for. */
 export interface SigningKey {
@@ -55,7 +56,7 @@ export function signAnew(request: SignedRequest, claim: Claim, key: SigningKey):
   if (request.bodyHash !== undefined && payload !== 'UNSIGNED-PAYLOAD') payload = request.bodyHash;
   if (payload === undefined) return 'the body is not known, so it cannot be signed';
   if (hashes.length === 1) setHeader(headers, 'x-amz-content-sha256', payload);
-  dropHeader(headers, 'x-amz-security-token');
+  dropField(headers, 'x-amz-security-token');
   if (key.sessionToken !== undefined) headers.push('x-amz-security-token', key.sessionToken);
 
   const wanted = new Set(claim.signedHeaders);
@@ -104,14 +105,8 @@ function encode(text: string): string {
   return encodeURIComponent(text).replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 
-function valuesOf(headers: readonly string[], name: string): string[] {
-  return headers.filter((_, index) => index % 2 === 1 && headers[index - 1]?.toLowerCase() === name);
-}
 function setHeader(headers: string[], name: string, value: string): void {
   for (let i = 0; i + 1 < headers.length; i += 2) if (headers[i]?.toLowerCase() === name) headers[i + 1] = value;
-}
-function dropHeader(headers: string[], name: string): void {
-  for (let i = headers.length - 2; i >= 0; i -= 2) if (headers[i]?.toLowerCase() === name) headers.splice(i, 2);
 }
 function hmac(key: Buffer, text: string): Buffer {
   return createHmac('sha256', key).update(text, 'utf8').digest();

@@ -9,6 +9,7 @@ import { isSynthetic } from '../dns/synthetic.ts';
 import { serveSocks, socksReply } from './socks5.ts';
 import { readAbsolute, readAuthority } from './target.ts';
 import type { Target } from './target.ts';
+import { valuesOf } from '../http/fields.ts';
 import type { Place } from '../http/request-check.ts';
 
 /** The name of the door inside a sandbox. */
@@ -124,7 +125,7 @@ export class Door {
 
 /** CONNECT has a Host header of its own; a second opinion on where to go is none of ours to weigh. */
 function otherThan(req: IncomingMessage, target: Target): string | undefined {
-  const hosts = req.rawHeaders.filter((_, i) => i % 2 === 1 && req.rawHeaders[i - 1]?.toLowerCase() === 'host');
+  const hosts = valuesOf(req.rawHeaders, 'host');
   if (hosts.length > 1) return 'the host header comes twice';
   const [host] = hosts;
   if (host === undefined || host === '') return undefined;

@@ -1,8 +1,9 @@
 /** A denial as a page for people: what a browser shows in place of the site. Pure. */
+import { valuesOf } from '../http/fields.ts';
 
 /** Whether the client reads pages, and did not ask for JSON. `rawHeaders`: name, value, name, value… */
 export function wantsPage(rawHeaders: readonly string[]): boolean {
-  const accept = rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]?.toLowerCase() === 'accept').join(',').toLowerCase();
+  const accept = valuesOf(rawHeaders, 'accept').join(',').toLowerCase();
   return accept.includes('text/html') && !accept.includes('application/json');
 }
 

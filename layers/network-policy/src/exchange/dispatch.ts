@@ -8,13 +8,14 @@ import { grpcAnswers, grpcBody, grpcTransforms, isGrpc } from '../protocols/grpc
 import type { Keep } from '../protocols/grpc.ts';
 import type { AnswerHead, ByteTransform } from '../hooks.ts';
 import { AnswerGate } from '../inspect/answer-gate.ts';
-import { readsAnswers, valueOf } from '../inspect/answer-plan.ts';
-import { hasCredential, headerOf } from '../inspect/answers.ts';
+import { readsAnswers } from '../inspect/answer-plan.ts';
+import { hasCredential } from '../inspect/answers.ts';
 import { undoable } from '../inspect/content-decoder.ts';
 import { searchedTrailers } from '../inspect/request-trailers.ts';
 import { authority } from '../judge/judge.ts';
 import { OutgoingBody } from '../body/outgoing-body.ts';
 import type { PassingRequest } from './passing.ts';
+import { dropField, valueOf } from '../http/fields.ts';
 import { Relay } from '../http/relay.ts';
 import { newerValues, RenewingHandler } from '../credentials/renewal.ts';
 import type { CheckedRequest } from '../http/request-check.ts';
@@ -120,7 +121,7 @@ function outgoing(passing: PassingRequest, wire: Wire, limit: ByteTransform | un
     const transform = hook.open(passing);
     if (!transform) continue;
     transforms.push(transform);
-    if (hook.changesLength) dropHeader(headers, 'content-length');
+    if (hook.changesLength) dropField(headers, 'content-length');
   }
   return new OutgoingBody(wire, transforms, passing.core.pace);
 }
@@ -143,7 +144,7 @@ function keeping({ core }: PassingRequest, wire: Wire): Keep {
 
 /** What looks at the answer, in the order of the hooks. */
 function incoming(passing: PassingRequest, wire: Wire, head: AnswerHead): readonly ByteTransform[] {
-  if (isGrpc(passing.checked.contentType) && isGrpc(headerOf(head, 'content-type'))) return grpcAnswers(passing, head, keeping(passing, wire));
+  if (isGrpc(passing.checked.contentType) && isGrpc(valueOf(head.headers, 'content-type'))) return grpcAnswers(passing, head, keeping(passing, wire));
   // Only this one holds what it reads.
   if (passing.asked.some(({ message }) => message.protocol === 'mcp')) passing.keep = keeping(passing, wire);
   const out: ByteTransform[] = [];
@@ -162,19 +163,15 @@ function plainAnswer(passing: PassingRequest, headers: string[], wire: Wire): vo
   const unencoded = hasCredential(passing) || passing.asked.some(({ message }) => message.protocol === 'mcp');
   const read = readsAnswers(passing);
   if (!unencoded && !read) return;
-  for (const name of formsOfAnswers) dropHeader(headers, name);
+  for (const name of formsOfAnswers) dropField(headers, name);
   if (unencoded || wire instanceof UpgradeWire) return;
   const accepted = undoable(valueOf(passing.checked.headers, 'accept-encoding'));
   if (accepted !== '') headers.push('accept-encoding', accepted);
 }
 
-function dropHeader(headers: string[], name: string): void {
-  for (let i = headers.length - 2; i >= 0; i -= 2) if (headers[i]?.toLowerCase() === name) headers.splice(i, 2);
-}
-
 /** A body that was replaced, or that came in chunks and is here as a whole, has a length of its own. */
 function sayLength(headers: string[], checked: CheckedRequest, body: Buffer): void {
   if (checked.length === body.length) return;
-  dropHeader(headers, 'content-length');
+  dropField(headers, 'content-length');
   headers.push('content-length', String(body.length));
 }

@@ -1,6 +1,7 @@
 /** HTTP/1.1 of Node as a wire. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { valuesOf } from './fields.ts';
 import type { Wire } from './wire.ts';
 
 const drainFor = 500;
@@ -57,7 +58,7 @@ export class Http1Wire implements Wire {
 
   interim(status: number, headers: readonly string[]): void {
     if (status !== 103 || this.#res.headersSent || this.#res.destroyed) return;
-    const links = headers.filter((_, i) => i % 2 === 1 && headers[i - 1]?.toLowerCase() === 'link');
+    const links = valuesOf(headers, 'link');
     if (links.length > 0) this.#res.writeEarlyHints({ link: links });
   }
 

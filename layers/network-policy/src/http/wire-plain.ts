@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { Bodiless } from './bodiless.ts';
 import { fieldLine } from './field-lines.ts';
+import { valuesOf } from './fields.ts';
 import { readPlainRequest } from './plain-request.ts';
 import type { PlainRequest } from './plain-request.ts';
 import type { Wire } from './wire.ts';
@@ -191,7 +192,7 @@ export class PlainWire extends Bodiless implements Wire {
   interim(status: number, headers: readonly string[]): void {
     if (status !== 103 || this.headSent || this.gone) return;
     let text = '';
-    for (let i = 0; i + 1 < headers.length; i += 2) if (headers[i]?.toLowerCase() === 'link') text += fieldLine('link', headers[i + 1] ?? '');
+    for (const link of valuesOf(headers, 'link')) text += fieldLine('link', link);
     if (text !== '') this.#write(`HTTP/1.1 103 Early Hints\r\n${text}\r\n`);
   }
 

@@ -1,6 +1,7 @@
 /** What is done with one answer, told from its head alone. */
 import { isGrpc } from '../protocols/grpc.ts';
 import type { Passing } from '../hooks.ts';
+import { valueOf, valuesOf } from '../http/fields.ts';
 import { streamed } from '../http/streamed.ts';
 import { encodingsOf } from './content-decoder.ts';
 import { unsearchable } from './answer-kind.ts';
@@ -93,17 +94,6 @@ export function crowded(passing: Passing): 'window' {
 }
 
 export const tooLarge = 'the answer is larger than what is inspected';
-
-/** The first value of a field, '' where there is none. */
-export function valueOf(fields: readonly string[], name: string): string {
-  for (let i = 0; i + 1 < fields.length; i += 2) if (fields[i]?.toLowerCase() === name) return fields[i + 1] ?? '';
-  return '';
-}
-
-/** All values of a field: two lines of it are one list. */
-export function valuesOf(fields: readonly string[], name: string): string[] {
-  return fields.filter((_, i) => i % 2 === 1 && fields[i - 1]?.toLowerCase() === name);
-}
 
 /** Say something of the bytes that came, which are not those that go on. */
 const ofTheBytes = /^(?:content-encoding|content-length|etag|last-modified|accept-ranges|content-range|content-md5|digest|repr-digest|content-digest|signature|signature-input)$/i;

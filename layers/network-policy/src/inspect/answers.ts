@@ -4,18 +4,12 @@ import { refusal } from '../core.ts';
 import { isGrpc } from '../protocols/grpc.ts';
 import { Stopped } from '../hooks.ts';
 import type { AnswerHead, ByteTransform, IncomingHook, Passing } from '../hooks.ts';
-import { valuesOf } from './answer-plan.ts';
+import { valueOf, valuesOf } from '../http/fields.ts';
 import { AnswerWindow } from './answer-window.ts';
 import { ContentDecoder, encodingsOf } from './content-decoder.ts';
 import { acts, answerSettings, counts, strictest } from './findings.ts';
 import type { Found, InspectionSettings } from './findings.ts';
 import { answerBlocked, answerUnreadable, recordFound, settingsOf } from './report.ts';
-
-/** The first value of a field, '' where there is none. */
-export function headerOf(head: AnswerHead, name: string): string {
-  for (let i = 0; i + 1 < head.headers.length; i += 2) if (head.headers[i]?.toLowerCase() === name) return head.headers[i + 1] ?? '';
-  return '';
-}
 
 const nothing = Buffer.alloc(0);
 
@@ -86,7 +80,7 @@ export const answerInspection: IncomingHook = {
   open: (passing, head): ByteTransform | undefined => {
     const settings = answerSettings(settingsOf(passing.core));
     if (!settings || gated.has(passing)) return undefined;
-    const type = headerOf(head, 'content-type');
+    const type = valueOf(head.headers, 'content-type');
     const encodings = encodingsIn(head);
     const messages = isGrpc(type) && isGrpc(passing.checked.contentType);
     if (acts(settings)) return messages || readable.test(type) || type === '' ? acting(passing, settings, encodings, messages) : undefined;

@@ -1,6 +1,7 @@
 /** Requests on their way out: their heads, their bodies where these are held, and their bytes where they are passed on as they come. */
 import { brotliCompressSync, constants, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { Scanner } from '@nemoclaw/detect';
+import { valueOf } from '../http/fields.ts';
 import { isGrpc } from '../protocols/grpc.ts';
 import type { BodyReader, ByteTransform, HeadReader, OutgoingHook, Passing, Reading } from '../hooks.ts';
 import { actionFor, hiddenOf, strictest, type Found, type InspectionSettings } from './findings.ts';
@@ -98,10 +99,7 @@ function act(passing: Passing, settings: InspectionSettings, { found, rewritten 
 }
 
 /** In its own case: the boundary of a multipart body has one. */
-function contentTypeOf({ checked }: Passing): string {
-  for (let i = 0; i + 1 < checked.headers.length; i += 2) if (checked.headers[i]?.toLowerCase() === 'content-type') return checked.headers[i + 1] ?? '';
-  return '';
-}
+const contentTypeOf = ({ checked }: Passing): string => valueOf(checked.headers, 'content-type');
 
 /** The body in this content encoding; undefined where it is more than one, or none that is known. */
 export function encode(body: Buffer, encoding: string): Buffer | undefined {

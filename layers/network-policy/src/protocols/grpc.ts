@@ -3,6 +3,7 @@ import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib';
 import type { Decision } from '@nemoclaw/contract';
 import { refusal } from '../core.ts';
 import { Pieces } from '../body/pieces.ts';
+import { valuesOf } from '../http/fields.ts';
 import { Stopped } from '../hooks.ts';
 import type { AnswerHead, ByteTransform, Passing } from '../hooks.ts';
 
@@ -111,7 +112,7 @@ export function perMessage({ open, encoding, limit, refusal, rewrites, keep }: M
 
 const framing = (passing: Passing, headers: readonly string[]): Pick<MessageFraming, 'encoding' | 'limit' | 'refusal'> => ({
   // Of two, servers take the one or the other: together they are an encoding that nobody knows.
-  encoding: headers.filter((_, i) => i % 2 === 1 && headers[i - 1]?.toLowerCase() === 'grpc-encoding').join(',').trim().toLowerCase(),
+  encoding: valuesOf(headers, 'grpc-encoding').join(',').trim().toLowerCase(),
   limit: passing.core.ports.limits.bodyBytes,
   refusal: (why) => refusal(passing.core.config.version, 'proxy.grpc', `${why}.`, 'Send gRPC messages uncompressed, with gzip or deflate.'),
 });

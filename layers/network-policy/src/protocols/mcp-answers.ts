@@ -1,9 +1,10 @@
 /** What an MCP server sends back: its answers pass, its own requests to the client (sampling, elicitation, roots) only where a rule allows their method. */
-import type { AnswerHead, ByteTransform, IncomingHook, Passing } from '../hooks.ts';
+import type { ByteTransform, IncomingHook, Passing } from '../hooks.ts';
 import { Stopped } from '../hooks.ts';
 import { refusal } from '../core.ts';
 import { Pieces } from '../body/pieces.ts';
 import { hasDuplicateKeys } from '../body/json-keys.ts';
+import { dropField, valueOf, valuesOf } from '../http/fields.ts';
 import { isObject } from './strict-json.ts';
 
 /** Bytes of one event, and of an answer that is no stream. */
@@ -13,15 +14,15 @@ const nothing = Buffer.alloc(0);
 export const mcpAnswers: IncomingHook = {
   open: (passing, head) => {
     if (!passing.asked.some(({ message }) => message.protocol === 'mcp')) return undefined;
-    const type = header(head, 'content-type').toLowerCase();
-    const encoding = header(head, 'content-encoding').toLowerCase();
+    const type = valueOf(head.headers, 'content-type').toLowerCase();
+    const encoding = valueOf(head.headers, 'content-encoding').toLowerCase();
     if (head.status >= 300 || head.status === 202 || head.status === 204) return undefined;
     // An event stream passes what is no event, which a reader that takes the other type would read.
-    if (head.headers.some((value, i) => i % 2 === 1 && head.headers[i - 1]?.toLowerCase() === 'content-type' && value.toLowerCase() !== type)) throw refused(passing, 'the answer of the MCP server says that it is two things');
+    if (valuesOf(head.headers, 'content-type').some((value) => value.toLowerCase() !== type)) throw refused(passing, 'the answer of the MCP server says that it is two things');
     if (encoding !== '' && encoding !== 'identity') throw refused(passing, 'the MCP server answers in a content encoding, which is not read');
     if (!type.startsWith('text/event-stream')) return wholeAnswer(passing);
     // An event may be replaced by a longer one.
-    for (let i = head.headers.length - 2; i >= 0; i -= 2) if (head.headers[i]?.toLowerCase() === 'content-length') head.headers.splice(i, 2);
+    dropField(head.headers, 'content-length');
     return eventFilter(passing);
   },
 };
@@ -129,9 +130,4 @@ function passed(passing: Passing, event: string): string {
   const id = lines.flatMap((line) => value(line, 'id') ?? []).at(-1);
   const told = { jsonrpc: '2.0', method: 'notifications/message', params: { level: 'warning', logger: 'nemoclaw', data: { error: 'denied_by_policy', rule: 'mcp.methods', reason: why, hint: 'Ask the operator to allow the method in the rule.', layer: 'proxy' } } };
   return `${id === undefined ? '' : `id: ${id}\n`}event: message\ndata: ${JSON.stringify(told)}\n\n`;
-}
-
-function header(head: AnswerHead, name: string): string {
-  for (let i = 0; i + 1 < head.headers.length; i += 2) if (head.headers[i]?.toLowerCase() === name) return head.headers[i + 1] ?? '';
-  return '';
 }

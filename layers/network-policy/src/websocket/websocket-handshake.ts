@@ -3,6 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { request } from 'node:http';
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
+import { valuesOf } from '../http/fields.ts';
 
 export interface Handshake {
   /** What the client is answered. */
@@ -18,7 +19,7 @@ const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 /** Whether the request asks for a WebSocket and nothing else, in order; a text says why not. */
 export function readHandshake(req: IncomingMessage): Handshake | string {
   const raw = req.rawHeaders;
-  const values = (name: string): string[] => raw.filter((_, i) => i % 2 === 1 && raw[i - 1]?.toLowerCase() === name);
+  const values = (name: string): string[] => valuesOf(raw, name);
   if (req.method !== 'GET' || req.httpVersion !== '1.1') return 'a WebSocket is opened by GET over HTTP/1.1';
   if (values('upgrade').join().trim().toLowerCase() !== 'websocket') return 'no protocol but WebSocket can be changed to';
   if (!values('connection').join().toLowerCase().split(',').some((option) => option.trim() === 'upgrade')) return 'the connection header does not say upgrade';
