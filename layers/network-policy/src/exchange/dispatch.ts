@@ -12,6 +12,7 @@ import { readsAnswers } from '../inspect/answer-plan.ts';
 import { hasCredential } from '../inspect/answers.ts';
 import { undoable } from '../inspect/content-decoder.ts';
 import { searchedTrailers } from '../inspect/request-trailers.ts';
+import { asksForRows } from '../inspect/row-ranges.ts';
 import { authority } from '../judge/judge.ts';
 import { OutgoingBody } from '../body/outgoing-body.ts';
 import type { PassingRequest } from './passing.ts';
@@ -158,12 +159,13 @@ function incoming(passing: PassingRequest, wire: Wire, head: AnswerHead): readon
 /** Ask for an answer in an encoding, in parts, or as a difference from an earlier one. */
 const formsOfAnswers = ['accept-encoding', 'grpc-accept-encoding', 'connect-accept-encoding', 'accept-charset', 'range', 'request-range', 'if-range', 'a-im'];
 
-/** What comes back is searched or read, so it must not come encoded, or only as it can be undone; and whole, since a value could come in parts of an answer. */
+/** What comes back is searched or read, so it must not come encoded, or only as it can be undone; and whole, or in whole rows, since a value could come in parts of an answer. */
 function plainAnswer(passing: PassingRequest, headers: string[], wire: Wire): void {
   const unencoded = hasCredential(passing) || passing.asked.some(({ message }) => message.protocol === 'mcp');
   const read = readsAnswers(passing);
   if (!unencoded && !read) return;
-  for (const name of formsOfAnswers) dropField(headers, name);
+  const rows = asksForRows(headers);
+  for (const name of formsOfAnswers) if (name !== 'range' || !rows) dropField(headers, name);
   if (unencoded || wire instanceof UpgradeWire) return;
   const accepted = undoable(valueOf(passing.checked.headers, 'accept-encoding'));
   if (accepted !== '') headers.push('accept-encoding', accepted);

@@ -8,6 +8,7 @@ import { unsearchable } from './answer-kind.ts';
 import { acts, answerSettings } from './findings.ts';
 import type { InspectionSettings } from './findings.ts';
 import { answerUnreadable, inspectedBytes, recordUninspected, settingsOf } from './report.ts';
+import { isPageOfRows } from './row-ranges.ts';
 
 export interface AnswerPlan {
   /** What may happen to what is found; undefined: it is only decoded, so that credentials in it can be masked. */
@@ -65,11 +66,12 @@ export function planAnswer(passing: Passing, status: number, fields: readonly st
   const length = /^\d{1,15}$/.test(said) ? Number(said) : undefined;
   const called = opaque.test(contentType);
   const plan = { settings, encodings, contentType, length, opaque: called };
-  const partial = status === 206 && encodings.length > 0;
+  const cut = status === 206 && !isPageOfRows(fields);
+  const partial = cut && encodings.length > 0;
   if (partial && settings) throw answerUnreadable(passing, 'proxy.answer-encoding', 'the answer is a part of an encoded one, although all of it was asked for');
   if (partial) return undefined;
   if (!settings) return encodings.length > 0 && !core.values.empty ? { ...plan, way: 'pass' } : undefined;
-  if (called || streamed.test(contentType) || status === 206) return { ...plan, way: 'window' };
+  if (called || streamed.test(contentType) || cut) return { ...plan, way: 'window' };
   if (length === undefined || length <= inspectedBytes(core)) return { ...plan, way: 'hold' };
   return { ...plan, way: oversize(passing) };
 }
@@ -101,7 +103,9 @@ const ofTheBytes = /^(?:content-encoding|content-length|etag|last-modified|accep
 /** The fields of an answer whose bytes are other ones now: `length` where it is known, `encoding` where it has one. */
 export function otherBytes(fields: readonly string[], length?: number, encoding = ''): string[] {
   const out: string[] = [];
-  for (let i = 0; i + 1 < fields.length; i += 2) if (!ofTheBytes.test(fields[i] ?? '')) out.push(fields[i] ?? '', fields[i + 1] ?? '');
+  const rows = isPageOfRows(fields);
+  const stays = (name: string): boolean => !ofTheBytes.test(name) || (rows && name.toLowerCase() === 'content-range');
+  for (let i = 0; i + 1 < fields.length; i += 2) if (stays(fields[i] ?? '')) out.push(fields[i] ?? '', fields[i + 1] ?? '');
   if (encoding !== '') out.push('content-encoding', encoding);
   if (length !== undefined) out.push('content-length', String(length));
   return out;

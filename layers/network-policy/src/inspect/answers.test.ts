@@ -268,6 +268,17 @@ test('bombs, damage and unknown encodings are not delivered; requests ask for wh
   assert.equal(asked.range, 'bytes=0-3', 'where answers are only watched, they are asked for as ever');
 });
 
+test('a page of rows is a document: searched as one, in any encoding, and keeps the rows that it says', async () => {
+  for (const [name, pack] of encodings) {
+    answer = (_req, res) => void res.writeHead(206, { 'content-type': 'application/json', 'content-encoding': name, 'content-range': 'items 0-1/40', etag: '"v1"' }).end(pack(Buffer.from(JSON.stringify([{ to: mail }, { to: '' }]))));
+    const { status, headers, body, whole } = await get({ range: 'items=0-1', 'accept-encoding': 'gzip, br, zstd, deflate' });
+    assert.deepEqual([asked.range, status, whole, headers['content-range'], headers.etag], ['items=0-1', 206, true, 'items 0-1/40', undefined], name);
+    assert.ok(!body.includes(mail));
+    answer = (_req, res) => void res.writeHead(206, { 'content-type': 'application/json', 'content-encoding': name, 'content-range': '0-1/40' }).end(pack(Buffer.from(JSON.stringify([{ pan: card }]))));
+    assert.equal((await get({ range: '0-1', 'range-unit': 'items' })).status, 403);
+  }
+});
+
 test('by default what is found is put on record, also in an encoded answer, which passes as it is', async () => {
   settings({});
   for (const [name, pack] of encodings) {

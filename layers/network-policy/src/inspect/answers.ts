@@ -10,6 +10,7 @@ import { ContentDecoder, encodingsOf } from './content-decoder.ts';
 import { acts, answerSettings, counts, strictest } from './findings.ts';
 import type { Found, InspectionSettings } from './findings.ts';
 import { answerBlocked, answerUnreadable, recordFound, settingsOf } from './report.ts';
+import { isPageOfRows } from './row-ranges.ts';
 
 const nothing = Buffer.alloc(0);
 
@@ -47,7 +48,7 @@ export const credentialMask: IncomingHook = {
 
 /** Whether it is a part of an answer, a difference to another, or says that it is, whatever its status says. */
 function isPart({ status, headers }: AnswerHead): boolean {
-  return status === 206 || status === 226 || valuesOf(headers, 'content-type').some((type) => /^multipart\/byteranges/i.test(type)) || valuesOf(headers, 'content-range').some((range) => /^bytes\s+\d/i.test(range));
+  return (status === 206 && !isPageOfRows(headers)) || status === 226 || valuesOf(headers, 'content-type').some((type) => /^multipart\/byteranges/i.test(type)) || valuesOf(headers, 'content-range').some((range) => /^bytes\s+\d/i.test(range));
 }
 
 /** Whether values of credentials are put into requests to this place: of AWS keys only the session token is. */

@@ -1,6 +1,6 @@
 /** Inspection over real sockets: what is blocked never reaches the other side, what is redacted arrives without it, and no value is in any answer, question or record. */
 import assert from 'node:assert/strict';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import { after, before, beforeEach, test } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import type { CompiledPolicy } from '@nemoclaw/decide';
@@ -245,6 +245,28 @@ test('a credential does not come back in parts: ranges are not asked for, and a 
   for (const [status, method, type] of [[200, 'HEAD', 'gzip'], [304, 'GET', 'gzip'], [416, 'GET', 'identity']] as const) {
     answer = (_req, res) => void res.writeHead(status, { 'content-encoding': type, 'content-range': 'bytes */40' }).end();
     assert.match(await send(method, '/x'), new RegExp(`^HTTP/1\\.1 ${status}`), 'nothing comes in parts');
+  }
+});
+
+test('a page of whole rows is asked for and passed on, its credential masked; nothing that counts bytes is taken for one', async () => {
+  const bearer = { authorization: `Bearer ${placeholder}` };
+  const page = { 'content-type': 'application/json', 'content-range': '0-1/40', 'range-unit': 'items' };
+  answer = (req, res) => void res.writeHead(206, page).end(JSON.stringify([{ id: 1, said: req.headers.authorization }, { id: 2, said: Buffer.from(own).toString('base64') }]));
+  for (const fields of [{ range: '0-1', 'range-unit': 'items' }, { range: 'items=0-1' }, { range: 'rows=10-' }, {}]) {
+    const text = await send('GET', '/rows', '', { ...bearer, ...fields });
+    assert.match(text, /^HTTP\/1\.1 206[^]*content-range: 0-1\/40[^]*"id":2/i);
+    assert.ok(!text.includes(own) && !text.includes(Buffer.from(own).toString('base64').slice(0, 12)), text);
+    assert.equal(seen.at(-1)?.headers['range'], fields.range);
+  }
+  for (const fields of [{ range: '0-1' }, { range: 'bytes=0-1', 'range-unit': 'items' }, { range: '0-1', 'range-unit': 'bytes' }, { range: 'items=0-1', 'range-unit': 'bytes' }, { range: 'items=0-1,5-9' }, { range: 'chars=0-9' }, { range: 'items=bytes=0-1' }, { range: 'items=-5' }]) {
+    await send('GET', '/rows', '', { ...bearer, ...fields });
+    assert.equal(seen.at(-1)?.headers['range'], undefined, JSON.stringify(fields));
+  }
+  const others: readonly OutgoingHttpHeaders[] = [{ 'content-range': 'bytes 0-9/40' }, { 'Content-Range': 'bytes 0-9/40' }, { 'range-unit': 'bytes' }, { 'content-range': 'chars 0-9/40' }, { 'content-range': '0-1/40, bytes 0-9/40' }, { 'content-type': 'multipart/byteranges; boundary=b' }, { 'content-type': 'multipart/mixed; boundary=b' }, { 'content-range': '*/40' }];
+  for (const fields of others) {
+    answer = (_req, res) => void res.writeHead(206, { ...page, ...fields }).end(own.slice(0, 10));
+    const refused = await send('GET', '/rows', '', { ...bearer, range: 'items=0-1' });
+    assert.ok(/^HTTP\/1\.1 502/.test(refused) && refused.includes('proxy.answer-part') && !refused.includes(own.slice(0, 10)), JSON.stringify(fields) + refused);
   }
 });
 
