@@ -1,4 +1,5 @@
 /** Words near a number that say what it is. */
+import { isDigit } from './characters.ts';
 
 const words = {
   version: /\b(?:version|ver|release|rev|v)[\s:=.]{0,3}$/,
@@ -10,18 +11,58 @@ const words = {
   anyNumber: /\b(?:number|nr|no)\b/g,
   otherNumber:
     /\b(?:licen[sc]e|born|birth(?:day|date)?|accounts?|orders?|invoice|zip|postal|postcode|isbn|issn|imei|tracking|serial|ticket|case|reference|ref|bic|swift|iban|routing|version|card|sku|id|uid|pid|hash|commit|timestamp|amount|total|price|usd|eur)\b/g,
+  /** Names of numbers that a card's could be taken for, by their words: `traceId` and `trace_id` are read as `trace id`. */
+  identifier:
+    /\b(?:(?:account|client|customer|event|issue|message|order|request|session|span|thread|trace|transaction|user)?ids?|[cfgoprstu]id|[gu]uid|orders?|invoice|tracking|ticket|ref|reference|serial|isbn|sku|imei|iccid|issue|project|job|run|commit|hash|trace|span|nonce|seq|sequence|offset|cursor|ts|timestamp|snowflake)\b/g,
 } as const;
 
 const reach = 48;
+/** A label stands closer to its number than a word that says what a text is about. */
+const labelReach = 16;
+const listReach = 1024;
 
 /** Distance back from `at` to the nearest word of the kind within 48 characters, or undefined. */
 export function nearest(text: string, at: number, kind: keyof typeof words): number | undefined {
   const before = text.slice(at > reach ? at - reach : 0, at).toLowerCase();
-  let found: number | undefined;
   const pattern = words[kind];
   if (!pattern.global) return pattern.test(before) ? 1 : undefined;
+  return distance(before, pattern);
+}
+
+/** From the end of `before` back to its last match; 0 is a real distance, so callers that test for truth get at least 1. */
+function distance(before: string, pattern: RegExp): number | undefined {
+  let found: number | undefined;
   pattern.lastIndex = 0;
   for (let match = pattern.exec(before); match; match = pattern.exec(before)) found = before.length - match.index - match[0].length;
-  // 0 is a real distance, so callers that test for truth get at least 1.
   return found === undefined ? undefined : found + 1;
+}
+
+/** A segment of a path behind another that is no number, `/issues/`, not the host of a URL: as near as its word is. */
+const segment = /(?<!\/)\/[A-Za-z][\w.~%-]*\/$/;
+
+/**
+ * What the plain digits at `at` are said to be: `card`, by a word near them; `other`, by their label in the same field, that of the list they stand in, or as a segment of a path.
+ * The nearer one counts.
+ */
+export function labelOf(text: string, at: number): 'card' | 'other' | undefined {
+  const start = listStart(text, at);
+  const before = text.slice(Math.max(0, start - reach), start);
+  const wordsBefore = before.replaceAll(/(?<=[a-z])(?=[A-Z])|[_-]/g, ' ').toLowerCase();
+  const card = distance(wordsBefore, words.card) ?? Infinity;
+  const field = /[^,;{}&|\n]*$/.exec(wordsBefore)?.[0] ?? '';
+  const other = segment.test(before) ? 2 : distance(field, words.identifier) ?? Infinity;
+  if (other < card && other <= labelReach) return 'other';
+  return card < Infinity ? 'card' : undefined;
+}
+
+/** Where the bracket of the list of numbers stands that `at` is in, else `at`. */
+function listStart(text: string, at: number): number {
+  let p = at - 1;
+  while (at - p < listReach && isListed(text.charCodeAt(p))) p -= 1;
+  const c = text.charCodeAt(p);
+  return c === 91 || c === 40 ? p : at;
+}
+
+function isListed(c: number): boolean {
+  return isDigit(c) || c === 44 || c === 34 || c === 39 || c === 32 || c === 10;
 }

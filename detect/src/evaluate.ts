@@ -26,7 +26,7 @@ const presidio: ReadonlyMap<string, FindingType> = new Map([
 
 /**
  * Scores the scanner on the sets in `dir` (every JSON file below `pii/` in Presidio's format), or on the project's own generated one.
- * A finding is right if a label of its type covers at least half of the two together. Prints one line a type with `print`.
+ * A finding counts if it is more likely than not, and is right if a label of its type covers at least half of the two together. Prints one line a type with `print`.
  * The last score has the type `all`. Throws if a file cannot be read.
  */
 export function evaluate(dir?: string, print: (line: string) => void = (line) => void process.stdout.write(`${line}\n`)): Score[] {
@@ -37,7 +37,7 @@ export function evaluate(dir?: string, print: (line: string) => void = (line) =>
   return scores;
 }
 
-/** Precision and recall of the scanner on labelled documents, by type, and for all types together. Types without label or finding count as 1. */
+/** Precision and recall of the scanner on labelled documents, by type, and for all types together, of what is more likely than not. Types without label or finding count as 1. */
 export function score(documents: readonly LabelledDocument[]): Score[] {
   const counts = new Map<string, { tp: number; fp: number; fn: number }>();
   const count = (type: string): { tp: number; fp: number; fn: number } => {
@@ -46,7 +46,7 @@ export function score(documents: readonly LabelledDocument[]): Score[] {
     return c;
   };
   for (const { text, labels } of documents) {
-    const found = scan(text);
+    const found = scan(text).filter(({ confidence }) => confidence >= 0.5);
     const open = new Set(labels);
     for (const finding of found) {
       const match = [...open].find((label) => label.type === finding.type && overlap(label, finding) >= 0.5);

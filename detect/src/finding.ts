@@ -10,7 +10,7 @@ export interface Finding {
   /** Offsets into what was scanned: UTF-16 units of a string, bytes of a buffer; `end` is exclusive. */
   readonly start: number;
   readonly end: number;
-  /** 0 to 1; validated forms (Luhn, mod-97, a token's own format) stand at 0.9 and more. */
+  /** 0 to 1; validated forms (Luhn, mod-97, a token's own format) stand at 0.9 and more, what is more likely something else below 0.5. */
   readonly confidence: number;
   /** Which detector of its type, e.g. `github`, `pem`, `assignment`. */
   readonly kind: string;

@@ -1,7 +1,7 @@
 /** Runs of digits: payment cards, US social security numbers, IPv4 addresses; what is left may be a phone. */
 import { isDigit, isWord } from './characters.ts';
 import { isCardRange, isSsn, luhn } from './checks.ts';
-import { nearest } from './context.ts';
+import { labelOf, nearest } from './context.ts';
 import type { Finding } from './finding.ts';
 import { phoneIn } from './phone.ts';
 
@@ -122,11 +122,13 @@ function card(text: string, groups: readonly Group[], i: number): Found {
     digits += group.digits;
     if (digits.length < 12 || digits.length > 19 || !luhn(digits) || /^(\d)\1+$/.test(digits)) continue;
     if (k > i && !isPrintedAs(groups.slice(i, k + 1).map((g) => g.digits.length))) continue;
-    const word = nearest(text, first.start, 'card');
-    // Beside the word, any issuer is taken: new ranges appear, and test data ignores them.
-    if (word === undefined && (digits.length < 14 || !isCardRange(digits) || nearest(text, first.start, 'otherNumber'))) continue;
     if (text[first.start - 1] === '.' || text[first.start - 1] === '+') continue;
-    return { finding: { type: 'credit-card', start: first.start, end: group.end, confidence: word ? 0.99 : 0.93, kind: 'luhn' }, used: k - i + 1 };
+    const label = labelOf(text, first.start);
+    // Beside the word, any issuer is taken: new ranges appear, and test data ignores them.
+    if (label !== 'card' && (digits.length < 14 || !isCardRange(digits))) continue;
+    // A label is easily written, so that it only makes unsure; and nobody prints another number as cards are printed.
+    const confidence = label === 'card' ? 0.99 : label === 'other' && k === i ? 0.4 : 0.93;
+    return { finding: { type: 'credit-card', start: first.start, end: group.end, confidence, kind: 'luhn' }, used: k - i + 1 };
   }
   return undefined;
 }

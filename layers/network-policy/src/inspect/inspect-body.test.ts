@@ -95,6 +95,8 @@ test('the URL and headers: decoded, and where a service expects a credential, a 
   assert.deepEqual(head('/x?card=4111+1111+1111+1111'), ['credit-card in the query of the URL']);
   assert.deepEqual(head(`/x?d=${Buffer.from(`the address is ${mail}, and so on`).toString('base64url')}`), ['email in the query of the URL, in base64']);
   assert.deepEqual(head('/', ['X-Note', card]), ['credit-card in a header']);
+  const confidence = (path: string, headers: readonly string[]): number[] => inspectHead({ target: path, query: [], headers }, []).map((one) => one.confidence);
+  assert.deepEqual([confidence('/', ['X-Datadog-Trace-Id', bare]), confidence(`/api/tasks/${bare}`, []), confidence(`/${bare}`, []), confidence('/', ['X-Note', bare])], [[0.4], [0.4], [0.93], [0.93]]);
   assert.deepEqual(head('/', ['Authorization', 'Bearer ghp_16C7e42F292c6912E7710c838347Ae178B4a']), ['secret in a header']);
   assert.deepEqual(head('/', ['Cookie', 'session=0a1b2c3d4e5f60718293a4b5c6d7e8f9', 'User-Agent', 'x/1.2.3.4']), []);
 });

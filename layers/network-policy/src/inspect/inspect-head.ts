@@ -77,12 +77,14 @@ export function inspectHead(head: Head, secrets: Known, tainted?: Sought): Found
       look(value, 'a header', sound, none);
       if (found.length === before) remember(value);
     } else if (part === 'credential') look(value, 'a header', issued, none);
-    else others += mayHold.test(name) ? `${name}\n\n${value}\n\n` : `${value}\n\n`;
+    else others += mayHold.test(name) ? `${name}\n\n${value}\n\n` : labels.test(name) ? `${name}: ${value}\n\n` : `${value}\n\n`;
   }
   if (others !== '') look(others, 'a header', all);
   return found;
 }
 
+/** Names that say what kind of number stands behind them, as the detectors understand it. */
+const labels = /(?:^|[-_])id$/i;
 /** Names that are long enough for a card or account number. */
 const mayHold = /^(?=.*\d).{11}/;
 type Keep = (found: Pick<Found, 'type' | 'kind'>) => boolean;

@@ -131,6 +131,18 @@ test('what is only likely a secret is put on record by default, and follows the 
   assert.match(await answered({ responses: { actions: { secret: 'block' } } }), /inspection\.responses\.actions\.secret/);
 });
 
+test('a number that its name says is an id passes by default, on record, and is blocked where the policy names cards; one that nothing names is blocked', async () => {
+  const [id, plain] = [{ task_id: '4111111111111111' }, { n: '4111111111111111' }];
+  settings({});
+  const mark = desk.audit.events.length;
+  assert.match(await post(id), /fine/);
+  assert.match(await send('GET', '/api/tasks/4111111111111111'), /fine/);
+  assert.deepEqual(desk.audit.events.slice(mark).filter((one) => one.class === 'dataSecurityFinding').map(({ data }) => [data?.['found'], data?.['action']]), [[{ 'credit-card': 1 }, 'log'], [{ 'credit-card': 1 }, 'log']]);
+  assert.match(await post(plain), /inspection\.actions\.credit-card/);
+  settings({ actions: { 'credit-card': 'block' } });
+  assert.match(await post(id), /inspection\.actions\.credit-card/);
+});
+
 test('redact: the request arrives without the value, whole and with its right length, also compressed', async () => {
   settings({ actions: { email: 'redact', 'credit-card': 'redact' } });
   assert.match(await post({ to: mail, n: 1.5, pan: card }), /fine/);
