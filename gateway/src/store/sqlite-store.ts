@@ -117,7 +117,8 @@ export class SqliteStore implements Store {
     clearTimeout(this.#fold);
     this.#fold = setTimeout(() => {
       try {
-        this.#db.exec('PRAGMA wal_checkpoint(PASSIVE)');
+        // The commit that then begins the log anew waits for a sync of its header: an empty one does it here (it writes the header of the file).
+        this.#db.exec('PRAGMA wal_checkpoint(PASSIVE); PRAGMA user_version = 0');
       } catch {
         // A full disk: the log keeps what was committed, and is folded after a later write.
       }
