@@ -8,6 +8,7 @@ import { grpcAnswers, grpcBody, grpcTransforms, isGrpc } from '../protocols/grpc
 import type { Keep } from '../protocols/grpc.ts';
 import type { AnswerHead, ByteTransform } from '../hooks.ts';
 import { AnswerGate } from '../inspect/answer-gate.ts';
+import { searchedFields } from '../inspect/answer-head.ts';
 import { readsAnswers } from '../inspect/answer-plan.ts';
 import { hasCredential } from '../inspect/answers.ts';
 import { undoable } from '../inspect/content-decoder.ts';
@@ -59,7 +60,7 @@ export function dispatch(passing: PassingRequest, wire: Wire, held: Buffer | und
   wire.goOn();
   const body = (held && isGrpc(checked.contentType) ? grpcBody(passing, held) : held) ?? (checked.hasBody ? outgoing(passing, wire, limit, headers) : null);
   if (Buffer.isBuffer(body)) sayLength(headers, checked, body);
-  const relay = new Relay(wire, inserted.used, (head) => incoming(passing, wire, head), {
+  const relay = new Relay(wire, inserted.used, (fields, where) => searchedFields(passing, fields, where), (head) => incoming(passing, wire, head), {
     data: (bytes) => { core.counts.bytesIn += bytes; },
     ended: () => {
       core.counts.bytesOut += Buffer.isBuffer(body) ? body.length : (body?.bytes ?? 0);

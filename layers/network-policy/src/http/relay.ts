@@ -20,9 +20,13 @@ export interface RelayEvents {
   failed(error: Error): void;
 }
 
+/** What is passed on of the fields of an answer: name, value, name, value… Throws to refuse it. */
+export type AnswerFields = (fields: readonly string[], where: 'interim' | 'head' | 'trailers') => string[];
+
 export class Relay implements Dispatcher.DispatchHandler {
   readonly #wire: Wire;
   #masked: readonly Credential[];
+  readonly #fields: AnswerFields;
   readonly #open: (head: AnswerHead) => readonly ByteTransform[];
   readonly #events: RelayEvents;
   readonly #core: Core;
@@ -34,10 +38,11 @@ export class Relay implements Dispatcher.DispatchHandler {
   #done = false;
   #stopped: Error | undefined;
 
-  /** `open`: what looks at the head of the final answer, and at its bytes. */
-  constructor(wire: Wire, masked: readonly Credential[], open: (head: AnswerHead) => readonly ByteTransform[], events: RelayEvents, core: Core) {
+  /** `fields`: what looks at them wherever they stand. `open`: what looks at the head of the final answer, and at its bytes. */
+  constructor(wire: Wire, masked: readonly Credential[], fields: AnswerFields, open: (head: AnswerHead) => readonly ByteTransform[], events: RelayEvents, core: Core) {
     this.#wire = wire;
     this.#masked = masked;
+    this.#fields = fields;
     this.#open = open;
     this.#events = events;
     this.#core = core;
@@ -61,7 +66,7 @@ export class Relay implements Dispatcher.DispatchHandler {
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
     if (status < 200) {
-      this.#wire.interim(status, this.#core.values.maskFields(responseHeaders(controller.rawHeaders, this.#masked)));
+      this.#interim(controller, status);
       return;
     }
     if (this.#wire.gone) {
@@ -70,10 +75,19 @@ export class Relay implements Dispatcher.DispatchHandler {
     }
     if (this.#done) return;
     try {
-      const head = { status, headers: responseHeaders(controller.rawHeaders, this.#masked) };
+      const head = { status, headers: this.#fields(responseHeaders(controller.rawHeaders, this.#masked), 'head') };
       this.#transforms = this.#open(head);
       this.#wire.head(head.status, head.headers);
       if (this.#core.stalled.full) this.#wait(controller, (goOn) => this.#core.stalled.whenFewer(goOn));
+    } catch (thrown) {
+      this.#broke(controller, thrown);
+    }
+  }
+
+  #interim(controller: Dispatcher.DispatchController, status: number): void {
+    if (this.#done) return;
+    try {
+      this.#wire.interim(status, this.#fields(responseHeaders(controller.rawHeaders, this.#masked), 'interim'));
     } catch (thrown) {
       this.#broke(controller, thrown);
     }
@@ -133,8 +147,9 @@ export class Relay implements Dispatcher.DispatchHandler {
     try {
       const rest = this.#transforms.length > 0 ? endThrough(this.#transforms) : undefined;
       if (rest && rest.length > 0) this.#wire.write(rest);
+      const trailers = this.#fields(responseTrailers(controller.rawTrailers, this.#masked), 'trailers');
       this.#done = true;
-      this.#wire.end(this.#core.values.maskFields(responseTrailers(controller.rawTrailers, this.#masked)));
+      this.#wire.end(trailers);
       this.#events.ended();
     } catch (thrown) {
       this.#broke(controller, thrown);

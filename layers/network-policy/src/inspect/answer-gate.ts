@@ -8,6 +8,8 @@ import type { Passing } from '../hooks.ts';
 import { Pieces } from '../body/pieces.ts';
 import { crowded, isPlain, otherBytes, oversize, planAnswer, tooLarge } from './answer-plan.ts';
 import type { AnswerPlan } from './answer-plan.ts';
+import { judgeHead } from './answer-head.ts';
+import type { HeadQuestion } from './answer-head.ts';
 import { askAboutAnswer } from './answer-question.ts';
 import { judgeAnswer } from './answer-search.ts';
 import { AnswerStream, decodes } from './answer-stream.ts';
@@ -16,6 +18,9 @@ import { answerUnreadable, askedAboutAnswer, inspectedBytes } from './report.ts'
 
 type Whole = Required<Pick<Dispatcher.DispatchHandler, 'onRequestStart' | 'onResponseStart' | 'onResponseData' | 'onResponseEnd' | 'onResponseError'>>;
 type Controller = Dispatcher.DispatchController;
+
+/** What is not looked into: it has no body, or its messages are looked at one by one. */
+const asItComes: AnswerPlan = { settings: undefined, encodings: [], way: 'pass', contentType: '', length: undefined, opaque: false };
 
 /** ms that a document without a length is waited for before it is taken for a stream, and one with a length. */
 const holdMs = { unknown: 2000, known: 30_000 };
@@ -71,20 +76,29 @@ export class AnswerGate implements Whole {
       this.#relay.onResponseStart(mine, status, headers);
       return;
     }
-    const fields = flat(controller.rawHeaders);
     this.#guarded(() => {
-      const plan = planAnswer(this.#passing, status, fields);
-      if (!plan) {
+      const given = flat(controller.rawHeaders);
+      const { fields, question } = judgeHead(this.#passing, given);
+      const plan = planAnswer(this.#passing, status, given);
+      if (!plan && !question) {
+        mine.rawHeaders = [...fields];
         this.#relay.onResponseStart(mine, status, headers);
         return;
       }
-      if (plan.settings) answerIsGated(this.#passing);
-      const incoming: Incoming = { plan, status, headers, fields, parts: new Pieces(), size: 0, timer: undefined, stream: undefined };
-      this.#incoming = incoming;
-      if (plan.way === 'hold') incoming.timer = setTimeout(() => this.#guarded(() => this.#go(incoming, 'window')), plan.length === undefined ? holdMs.unknown : holdMs.known);
-      else if (plan.way === 'ask') this.#ask(incoming);
-      else this.#go(incoming, plan.way);
+      if (plan?.settings) answerIsGated(this.#passing);
+      const incoming: Incoming = { plan: plan ?? asItComes, status, headers, fields, parts: new Pieces(), size: 0, timer: undefined, stream: undefined };
+      if (question) this.#ask(incoming, question, (waiting) => this.#begin({ ...waiting, plan: incoming.plan }));
+      else this.#begin(incoming);
     });
+  }
+
+  #begin(incoming: Incoming): void {
+    this.#incoming = incoming;
+    const { plan } = incoming;
+    if (plan.way === 'ask') this.#askUnread(incoming);
+    else if (plan.way !== 'hold') this.#go(incoming, plan.way);
+    else if (this.#ended) void this.#judge(incoming);
+    else incoming.timer = setTimeout(() => this.#guarded(() => this.#go(incoming, 'window')), plan.length === undefined ? holdMs.unknown : holdMs.known);
   }
 
   onResponseData(controller: Controller, chunk: Buffer): void {
@@ -118,7 +132,7 @@ export class AnswerGate implements Whole {
     if (incoming.plan.way !== 'hold') return;
     if (incoming.size > inspectedBytes(core)) {
       const way = oversize(this.#passing);
-      if (way === 'ask') this.#ask(incoming);
+      if (way === 'ask') this.#askUnread(incoming);
       else this.#go(incoming, way);
     } else if (core.buffered > core.ports.limits.bufferedBytes) this.#go(incoming, crowded(this.#passing));
   }
@@ -131,7 +145,7 @@ export class AnswerGate implements Whole {
       if (this.#left()) return;
       if (judged === 'long') {
         const way = oversize(this.#passing);
-        if (way === 'ask') this.#ask(incoming);
+        if (way === 'ask') this.#askUnread(incoming);
         else this.#go(incoming, way);
         return;
       }
@@ -152,17 +166,22 @@ export class AnswerGate implements Whole {
     return this.#withdraw.signal;
   }
 
-  /** It is not searched: a person is asked before any of it goes on. */
-  #ask(incoming: Incoming): void {
+  /** Its body is not searched: a person is asked before any of it goes on. */
+  #askUnread(incoming: Incoming): void {
+    const decision = askedAboutAnswer(this.#passing, 'inspection.maxBody', tooLarge);
+    this.#ask(incoming, { decision, hidden: new Set() }, (waiting) => this.#go(waiting, 'pass'));
+  }
+
+  /** No more of it is read until a person has said yes. */
+  #ask(incoming: Incoming, question: HeadQuestion, allowed: (waiting: Incoming) => void): void {
     clearTimeout(incoming.timer);
     const { plan, status } = incoming;
-    this.#incoming = { ...incoming, plan: { ...plan, way: 'ask' } };
-    const waiting = this.#incoming;
+    const waiting: Incoming = { ...incoming, plan: { ...plan, way: 'ask' } };
+    this.#incoming = waiting;
     if (!this.#ended) this.#origin?.pause();
-    const decision = askedAboutAnswer(this.#passing, 'inspection.maxBody', tooLarge);
-    askAboutAnswer(this.#passing, { decision, status, contentType: plan.contentType, body: undefined, hidden: new Set() }, this.#question()).then(() => {
+    askAboutAnswer(this.#passing, { ...question, status, contentType: plan.contentType, body: undefined }, this.#question()).then(() => {
       if (this.#left()) return;
-      this.#guarded(() => this.#go(waiting, 'pass'));
+      this.#guarded(() => allowed(waiting));
       if (!this.#done && !this.#ended) this.#origin?.resume();
     }, (error: unknown) => this.#fail(error));
   }

@@ -15,17 +15,19 @@ export interface AnswerQuestion {
   readonly contentType: string;
   /** Without its content encoding; undefined where it is not shown. */
   readonly body: Buffer | undefined;
+  /** What of its head the question is about: name, value, name, value… */
+  readonly fields?: readonly string[];
   /** Classes that are not shown. */
   readonly hidden: ReadonlySet<string>;
 }
 
 /** Resolves where it may be delivered; rejects with `Stopped` where not. `withdraw`: nobody waits for it any more. */
-export async function askAboutAnswer(passing: Passing, { decision, status, contentType, body, hidden }: AnswerQuestion, withdraw: AbortSignal): Promise<void> {
+export async function askAboutAnswer(passing: Passing, { decision, status, contentType, body, fields = [], hidden }: AnswerQuestion, withdraw: AbortSignal): Promise<void> {
   const { core, place, checked, judged, correlation } = passing;
   const { audit, judge } = core.ports;
   if (!judged) throw unasked(passing, 'It was never decided on.');
   // The yes is for this answer to this request, and for no other.
-  const key = createHash('sha256').update(`${judge.key(judged.request)}\nanswer ${status} ${contentType}\n`).update(body ?? '').digest('hex');
+  const key = createHash('sha256').update(`${judge.key(judged.request)}\nanswer ${status} ${contentType}\n${fields.join('\n')}\n`).update(body ?? '').digest('hex');
   const record = (verdict: 'approved' | 'deny', message: string, more: Readonly<Record<string, unknown>>): ReturnType<typeof httpRecord> => httpRecord(core.seen(correlation), place, checked.method, shownPath(passing), verdict, message, decision, more);
   const card = (): { summary: string; detail: string } => {
     const mask = (text: string): string => maskTainted(text, soughtIn(passing));

@@ -18,14 +18,13 @@ const nothing = Buffer.alloc(0);
 const encodingsIn = (head: AnswerHead): string[] => encodingsOf(valuesOf(head.headers, 'content-encoding').join(','));
 
 /**
- * A service that echoes what it was sent would give the agent the credential that was put in: it is masked, as long as it was, in headers and bodies of every kind.
+ * A service that echoes what it was sent would give the agent the credential that was put in: it is masked, as long as it was, in bodies of every kind (in headers: answer-head.ts).
  * An answer whose encoding hides its bytes, or that is only a part, is refused where the host has a credential; requests to such a host ask for neither.
  */
 export const credentialMask: IncomingHook = {
   open: (passing, head) => {
     const { values: secrets } = passing.core;
     if (secrets.empty) return undefined;
-    head.headers = secrets.maskFields(head.headers);
     // Else there is no more than the head.
     const hasBody = passing.checked.method !== 'HEAD' && head.status !== 204 && head.status !== 304;
     if (hasBody && hasCredential(passing) && isPart(head)) {

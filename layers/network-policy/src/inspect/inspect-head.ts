@@ -1,6 +1,6 @@
-/** What is found in the target and the headers of a request. */
+/** What is found in the target and the fields of a request, and in the fields of an answer. */
 import type { Known } from '@nemoclaw/detect';
-import { base64Runs, foldForms } from './encoded-runs.ts';
+import { base64Runs, foldForms, undoPercent } from './encoded-runs.ts';
 import type { Found, FoundType } from './findings.ts';
 import { findIn } from './inspect-body.ts';
 import type { Sought } from '../taint/memory.ts';
@@ -16,31 +16,63 @@ export interface Head {
   readonly headers: readonly string[];
 }
 
-/** Where a service expects the caller's own credential. A session's token may stand there; one of a known issuer's format may not, since such are put in outside. */
-const credentialHeader = /^(?:authorization|cookie|x-api-key|api-key|x-auth-token|x-csrf-token|x-goog-api-key)$/i;
-const sessionKinds: ReadonlySet<string> = new Set(['jwt', 'assignment', 'entropy', 'authorization']);
-/** Say how to talk, not what: versions, dates and lengths in them look like addresses and phone numbers. */
-const technical = /^(?:accept|accept-(?:charset|encoding|language)|content-(?:length|type|encoding)|user-agent|cache-control|pragma|sec-ch-ua(?:-full-version|-full-version-list|-platform-version)?|sec-websocket-(?:key|version)|if-(?:match|none-match|modified-since|unmodified-since|range)|range|date|priority|traceparent|tracestate)$/i;
-const weak: ReadonlySet<FoundType> = new Set(['ip', 'phone', 'email']);
-/** Such values in which nothing was found: the same few come with every request. */
-const clean = new Set<string>();
-const cleanAtMost = 1024;
+type Keep = (found: Pick<Found, 'type' | 'kind'>) => boolean;
+/** `credential`: a session's token may stand there; one of a known issuer's format may not. `place`: addresses, which may be signed. */
+type Part = 'technical' | 'credential' | 'place' | 'other';
 
-function remember(value: string): void {
+/** What counts in which fields of one direction. */
+interface Fields {
+  readonly names: Readonly<Partial<Record<Part, RegExp>>>;
+  readonly keeps: Readonly<Record<Part, Keep>>;
+  /** The same few names come with every message. */
+  readonly parts: Map<string, Part>;
+  /** Values of technical fields in which nothing was found: the same few come with every message. */
+  readonly clean: Set<string>;
+}
+
+const sessionKinds: ReadonlySet<string> = new Set(['jwt', 'assignment', 'entropy', 'authorization']);
+const weak: ReadonlySet<FoundType> = new Set(['ip', 'phone', 'email']);
+const all: Keep = () => true;
+const sound: Keep = ({ type }) => !weak.has(type);
+const issued: Keep = ({ kind }) => !sessionKinds.has(kind);
+/** Numbers and letters without a meaning look like those. */
+const opaque: Keep = (found) => issued(found) && found.type !== 'ip' && found.type !== 'phone';
+/** A signed address says which key signed it: that is no secret. */
+const signed: Keep = (found) => issued(found) && found.kind !== 'aws-key-id';
+
+const ofRequests: Fields = {
+  names: {
+    // Say how to talk, not what: versions, dates and lengths in them look like addresses and phone numbers.
+    technical: /^(?:accept|accept-(?:charset|encoding|language)|content-(?:length|type|encoding)|user-agent|cache-control|pragma|sec-ch-ua(?:-full-version|-full-version-list|-platform-version)?|sec-websocket-(?:key|version)|if-(?:match|none-match|modified-since|unmodified-since|range)|range|date|priority|traceparent|tracestate)$/i,
+    // Where a service expects the caller's own credential: those of known issuers are put in outside.
+    credential: /^(?:authorization|cookie|x-api-key|api-key|x-auth-token|x-csrf-token|x-goog-api-key)$/i,
+  },
+  keeps: { technical: sound, credential: issued, place: all, other: all },
+  parts: new Map(), clean: new Set(),
+};
+const ofAnswers: Fields = {
+  names: {
+    technical: /^(?:accept-ranges|access-control-[a-z-]+|age|alt-svc|cache-control|content-(?:encoding|language|length|md5|range|security-policy|security-policy-report-only|type)|cross-origin-[a-z-]+|date|digest|etag|expires|last-modified|nel|p3p|permissions-policy|pragma|referrer-policy|report-to|reporting-endpoints|server|server-timing|strict-transport-security|traceparent|tracestate|vary|via|x-amz-id-2|x-cache(?:-hits)?|x-content-type-options|x-frame-options|x-powered-by|x-served-by|x-timer|x-varnish)$|ratelimit|[-_](?:checksum|crc32c?|digest|etag|generation|hash|id|length|md5|ms|ray|ref|reset|revision|runtime|sha\d+|signature|time|timestamp|trace|uploadid|uuid|version)$/i,
+    // Where a service gives its caller a session of its own.
+    credential: /^(?:set-cookie|www-authenticate|authentication-info)$|[-_](?:nonce|token)$/i,
+    place: /^(?:location|content-location|link|refresh)$/i,
+  },
+  keeps: { technical: opaque, credential: opaque, place: signed, other: all },
+  parts: new Map(), clean: new Set(),
+};
+const cleanAtMost = 1024;
+const partsAtMost = 1024;
+
+function remember(clean: Set<string>, value: string): void {
   if (value.length > 256) return;
   if (clean.size >= cleanAtMost) clean.clear();
   clean.add(value);
 }
 
-type Part = 'technical' | 'credential' | 'other';
-/** The same few names come with every request. */
-const parts = new Map<string, Part>();
-const partsAtMost = 1024;
-
-function partOf(name: string): Part {
+function partOf({ names, parts }: Fields, name: string): Part {
   const known = parts.get(name);
   if (known !== undefined) return known;
-  const part = technical.test(name) ? 'technical' : credentialHeader.test(name) ? 'credential' : 'other';
+  const part = names.technical?.test(name) ? 'technical' : names.credential?.test(name) ? 'credential' : names.place?.test(name) ? 'place' : 'other';
   if (name.length > 64) return part;
   if (parts.size >= partsAtMost) parts.clear();
   parts.set(name, part);
@@ -49,50 +81,67 @@ function partOf(name: string): Part {
 
 /** Findings of the URL and of each header; places are words, never values. `tainted`: what may not go there, looked for in all headers. */
 export function inspectHead(head: Head, secrets: Known, tainted?: Sought): Found[] {
+  return inspect(head, ofRequests, secrets, tainted);
+}
+
+/** Findings of the fields of an answer (name, value, name, value…), which has the sandbox's own credentials masked already. */
+export function inspectAnswerFields(headers: readonly string[]): Found[] {
+  return inspect({ target: '', query: [], headers }, ofAnswers, none, undefined);
+}
+
+function inspect(head: Head, fields: Fields, secrets: Known, tainted: Sought | undefined): Found[] {
   const found: Found[] = [];
   const look = (text: string, place: string, keep: Keep, known = secrets): void => {
     if (carriesTainted(text, tainted)) found.push({ type: 'tainted', kind: 'tainted', confidence: 1, place });
-    const note = (plain: string, where: string): void => {
-      for (const one of findIn(plain, { known, tainted: undefined })) if (keep(one)) found.push({ type: one.type, kind: one.kind, confidence: one.confidence, place: where });
+    const seen = new Set<string>();
+    const note = (form: string, where: string): void => {
+      for (const { type, kind, confidence, start, end } of findIn(form, { known, tainted: undefined })) {
+        const value = `${type} ${form.slice(start, end)}`;
+        if (!keep({ type, kind }) || (form !== text && seen.has(value))) continue;
+        seen.add(value);
+        found.push({ type, kind, confidence, place: where });
+      }
     };
     note(text, place);
-    const folded = foldForms(text);
-    if (folded !== undefined) note(folded, place);
+    // Fields are read byte by byte.
+    const written = /[\x80-\xff]/.test(text) ? Buffer.from(text, 'latin1').toString('utf8') : undefined;
+    for (const form of [foldForms(text), written, written && foldForms(written), undoPercent(text)]) if (form !== undefined) note(form, place);
     // In a path the slash before it is not of it.
-    for (const run of [...base64Runs(text), ...(text.startsWith('/') ? base64Runs(text.replaceAll('/', '\t')) : [])]) note(run.text, `${place}, in base64`);
+    for (const run of [...base64Runs(text), ...(behindSlash.test(text) ? base64Runs(text.replaceAll('/', '\t')) : [])]) note(run.text, `${place}, in base64`);
   };
   if (head.host !== undefined) look(head.host, 'the name of the host', sound);
   const mark = head.target.indexOf('?');
   look(decodePath(mark < 0 ? head.target : head.target.slice(0, mark)), 'the path of the URL', all);
   if (head.query.length > 0) look(head.query.map(([name, value]) => `${name}=${value}`).join('\n'), 'the query of the URL', all);
-  // An empty line between them: base64 goes on in the next line, but not behind that.
-  let others = '';
+  // Those of a kind together, with an empty line between them: base64 goes on in the next line, but not behind that.
+  const texts: Record<Part, string> = { technical: '', credential: '', place: '', other: '' };
+  const fresh: string[] = [];
   for (let i = 0; i + 1 < head.headers.length; i += 2) {
     const name = head.headers[i] ?? '';
     const value = head.headers[i + 1] ?? '';
-    const part = partOf(name);
-    if (part === 'technical') {
-      if (!tainted && clean.has(value)) continue;
-      const before = found.length;
-      look(value, 'a header', sound, none);
-      if (found.length === before) remember(value);
-    } else if (part === 'credential') look(value, 'a header', issued, none);
-    else others += mayHold.test(name) ? `${name}\n\n${value}\n\n` : labels.test(name) ? `${name}: ${value}\n\n` : `${value}\n\n`;
+    const part = partOf(fields, name);
+    if (mayHold.test(name)) texts.other += `${name}\n\n`;
+    if (part === 'technical' && !tainted && fields.clean.has(value)) continue;
+    if (part === 'technical') fresh.push(value);
+    texts[part] += labels.test(name) ? `${name}: ${value}\n\n` : `${value}\n\n`;
   }
-  if (others !== '') look(others, 'a header', all);
+  const before = found.length;
+  if (texts.technical !== '') look(texts.technical, 'a header', fields.keeps.technical, none);
+  if (found.length === before) for (const value of fresh) remember(fields.clean, value);
+  if (texts.credential !== '') look(texts.credential, 'a header', fields.keeps.credential, none);
+  if (texts.place !== '') look(texts.place, 'a header', fields.keeps.place, none);
+  if (texts.other !== '') look(texts.other, 'a header', fields.keeps.other);
   return found;
 }
 
 /** Names that say what kind of number stands behind them, as the detectors understand it. */
 const labels = /(?:^|[-_])id$/i;
+/** A part of a path that is long enough for base64. */
+const behindSlash = /\/[\w+-]{15}/;
 /** Names that are long enough for a card or account number. */
 const mayHold = /^(?=.*\d).{11}/;
-type Keep = (found: Pick<Found, 'type' | 'kind'>) => boolean;
 /** The sandbox's own are looked for in all of a head before (head-leaks.ts); where a credential is expected, they stand by placeholder, also inside base64. */
 const none: Known = [];
-const all: Keep = () => true;
-const sound: Keep = ({ type }) => !weak.has(type);
-const issued: Keep = ({ kind }) => !sessionKinds.has(kind);
 
 function decodePath(path: string): string {
   return path.includes('%') ? path.replaceAll(/(?:%[0-9a-f]{2})+/gi, (run) => Buffer.from(run.replaceAll('%', ''), 'hex').toString('utf8')) : path;

@@ -33,7 +33,7 @@ export function holdAnswer(place: Place, checked: CheckedRequest, { status, cont
   const keep = new Set([...shownOnCards.http].filter((type) => !hidden.has(type)));
   const mask = (text: string): string => redactForCard(maskCredentials(text, credentials), [], keep);
   const lines = [safeLine(mask(`${checked.method} ${checked.target}`), 4096), `host: ${authority(place)}`, '', `answer ${status} ${safeLine(mask(contentType), 200)}`];
-  return [...lines, ...(body === undefined ? ['(its body is not inspected, and not shown)'] : bodyLines(body, mask, hidden))].join('\n');
+  return [...lines, ...(body === undefined ? ['(its body is not shown)'] : bodyLines(body, mask, hidden))].join('\n');
 }
 
 /** A body in which something stands that is not shown, and that hides in an encoding, is not shown at all. */

@@ -3,6 +3,7 @@ import type { Core } from '../core.ts';
 import type { Credential } from '../credentials/credentials.ts';
 import type { AnswerHead, ByteTransform, Passing } from '../hooks.ts';
 import { responseHeaders } from '../http/relay.ts';
+import { searchedFields } from '../inspect/answer-head.ts';
 import { WebSocketRelay } from './websocket-relay.ts';
 import type { UpgradeWire } from './wire-upgrade.ts';
 
@@ -22,8 +23,8 @@ export function dispatchWebSocket(core: Core, passing: Passing, wire: UpgradeWir
     connect: () => upstreams.connect(name, port, tls),
     filters: core.hooks.messages.flatMap((hook) => hook.open(passing) ?? []),
     visible: (raw) => {
-      const shown = core.values.maskFields(responseHeaders([...raw], masked));
-      return shown.filter((_, i) => !(shown[i - (i % 2)] ?? '').toLowerCase().startsWith('sec-websocket-'));
+      const shown = responseHeaders([...raw], masked);
+      return searchedFields(passing, shown.filter((_, i) => !(shown[i - (i % 2)] ?? '').toLowerCase().startsWith('sec-websocket-')), 'head');
     },
     open: (head: AnswerHead): readonly ByteTransform[] => core.hooks.incoming.flatMap((hook) => hook.open(passing, head) ?? []),
     events: {

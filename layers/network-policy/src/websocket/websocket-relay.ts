@@ -23,7 +23,7 @@ export interface WebSocketOptions {
   readonly filters: readonly MessageFilter[];
   /** The turns of its sandbox: a side that used them up is read again when the next one comes. */
   readonly pace: Pace;
-  /** What may be shown of the origin's handshake fields. */
+  /** What may be shown of the origin's handshake fields. Throws to refuse its answer. */
   readonly visible: (raw: readonly string[]) => readonly string[];
   /** What looks at an answer that is no WebSocket. */
   readonly open: (head: AnswerHead) => readonly ByteTransform[];
