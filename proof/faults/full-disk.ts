@@ -39,7 +39,7 @@ async function inside(check: Checks, small: string): Promise<void> {
     check.that('the agent is told that there is no room', written.stdout !== '0\n', written);
     const gateway = await scene.gateway();
     const other = await gateway.call('create', 'second', instance.plan(spec()), scene.registration, 'worker:1').then(() => 'made', (error: Error) => error.message);
-    console.log(`     a second sandbox: ${other}`);
+    check.that('a second sandbox is refused, with the reason', other.includes('No space left on device'), other);
     await instance.killDaemon();
     check.that('the deletion still waits after openshelld was killed, too', waiting.answer() === undefined);
     await scene.stayedShut('the disk full, openshelld killed');

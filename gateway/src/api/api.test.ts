@@ -228,7 +228,7 @@ describe('routes', () => {
     assert.match(await searched(), /no data plane has said/);
     for (const [scanner, text] of [['hyperscan', /searched by hyperscan/], ['typescript', /detectors in typescript alone/]] as const) {
       api.world.worker.say({ t: 'searches', scanner });
-      for (const until = performance.now() + 10_000; !text.test(await searched()); ) assert.ok(performance.now() < until, scanner);
+      for (const until = performance.now() + 60_000; !text.test(await searched()); ) assert.ok(performance.now() < until, scanner);
     }
     assert.deepEqual(z.array(blueprintViewSchema).parse((await api.call('GET', '/v1/blueprints')).json).map((one) => one.problem), ['']);
     assert.equal(policyViewSchema.parse((await api.call('GET', '/v1/sandboxes/helper/policy')).json).version, 1);

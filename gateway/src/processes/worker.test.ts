@@ -321,7 +321,9 @@ test('patience: the question stays, a late approval is good once', async () => {
   assert.match(waiting.text, /"approvalId":"apr_9"/);
   await gateway.until((message) => message.t === 'hold.withdrawn' && message.why === 'patience');
   gateway.send({ t: 'hold.outcome', sandbox: 'sbx_1', holdId: hold.hold.holdId, outcome: { verdict: 'allow', approvalId: 'apr_9', by: 'uid:0' } });
-  await new Promise((done) => setTimeout(done, 30));
+  // What was said before this question has been heard when it is answered.
+  gateway.send({ t: 'switch', sandbox: 'sbx_1', version: 9 });
+  await gateway.until((message) => message.t === 'configured' && message.version === 9);
   assert.equal((await fetchIt('POST', '/send', '{"a":1}')).status, 200);
   assert.notEqual((await fetchIt('POST', '/send', '{"a":1}')).status, 200);
   assert.equal(served.length, 1);

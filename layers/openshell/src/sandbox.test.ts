@@ -78,10 +78,11 @@ describe('sandboxes of a program', { skip: process.getuid?.() === 0 ? false : 'n
   });
 
   it('give terminals, with their size', async () => {
-    const terminal = await sandbox.pty(['/bin/sh', '-c', 'stty size; read x; stty size; echo "got $x"'], { rows: 30, cols: 100 });
+    const terminal = await sandbox.pty(['/bin/sh', '-c', 'stty size; read x; i=0; until [ "$(stty size)" = "40 120" ] || [ $((i += 1)) = 1500 ]; do sleep 0.02; done; stty size; echo "got $x"'], { rows: 30, cols: 100 });
     let shown = '';
     terminal.output.on('data', (data: Buffer) => (shown += data.toString()));
     while (!shown.includes('30 100')) await once(terminal.output, 'data');
+    // It is on its way then; what is typed may be there before it.
     await terminal.resize(40, 120);
     terminal.input.write('word\n');
     assert.deepEqual(await terminal.exited, { code: 0, signal: null });

@@ -1,5 +1,6 @@
 /** The gate: what is delivered, refused, held, approved, repeated and repaired. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { after, before, beforeEach, test } from 'node:test';
 import { ask, callChunk, chunk, readStream, Stage, streamOf, usageChunk, wholeOf, type Script } from './scripted.ts';
 
@@ -7,7 +8,7 @@ let stage: Stage;
 let serial = 0;
 const patience = { streamMs: 60_000, httpMs: 1000, keepAliveMs: 15 };
 before(async () => {
-  stage = await Stage.open({ suspendMs: 300, keepMs: 300 });
+  stage = await Stage.open();
 });
 beforeEach(() => {
   serial += 1;
@@ -239,11 +240,17 @@ test('decided while nobody listened: the repeat gets it; and gets it again; the 
   assert.equal(stage.provider.seen.length, 3);
 });
 
-test('hang up and stay away: the question is withdrawn, a later approval does nothing', async () => {
+test('hang up and stay away: the question is withdrawn, a later approval does nothing', async (t) => {
+  const patient = stage;
+  stage = await Stage.open({ suspendMs: 300 });
+  t.after(async () => {
+    await stage.close();
+    stage = patient;
+  });
   play(calls([id('p'), 'ask_pay', '{}']), streamOf([chunk({ content: 'new' }), chunk({}, 'stop')]));
   const body = ask([user()], tools);
   const question = await hangUp(body);
-  await new Promise<void>((resolve) => question.signal.addEventListener('abort', () => resolve()));
+  if (!question.signal.aborted) await once(question.signal, 'abort');
   question.answer({ verdict: 'allow', approvalId: 'apr_1', by: 'x' });
   assert.equal(readStream((await stage.send(body)).text).content, 'new');
 });

@@ -318,7 +318,7 @@ export async function say(socket: Socket, bytes: string | Buffer, enough?: (text
   let text = '';
   socket.write(bytes);
   await new Promise<void>((done) => {
-    const timer = setTimeout(() => { socket.destroy(); done(); }, enough ? 60_000 : 5000);
+    const timer = setTimeout(() => { socket.destroy(); done(); }, 60_000);
     const finish = (): void => { clearTimeout(timer); done(); };
     socket.on('data', (chunk: Buffer) => {
       text += chunk.toString('latin1');
