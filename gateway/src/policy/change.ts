@@ -118,7 +118,14 @@ export async function setPolicy(house: House, name: string, given: PutPolicy, ui
       });
     recorded.catch(() => undefined);
     phases.add('send', house.clock.monotonic() - sent);
-    await phases.time('store', () => write(house, live, policy, ca, { lastVersion: version, unenforced: gaps }));
+    try {
+      await phases.time('store', () => write(house, live, policy, ca, { lastVersion: version, unenforced: gaps }));
+    } catch (error) {
+      // On record it may stand as a change: its number is kept with the next thing that is stored.
+      live.record.value = { ...live.record.value, lastVersion: version };
+      tellKept(house, live, version);
+      throw error;
+    }
     const waiting = house.desk.list('waiting').filter((approval) => approval.sandbox === name);
     try {
       await phases.time('record', () => recorded);
@@ -195,7 +202,12 @@ async function revert(house: House, live: LiveSandbox, former: Former, failed: n
   await write(house, live, former.policy, former.ca, { lastVersion: failed, unenforced: [...former.unenforced] });
   live.bundle = former.bundle;
   live.inForce = former.inForce;
-  house.audit.emit(gatewayEvent(house.clock.now(), live.record.value.id, `Version ${failed} of the policy did not come into force; version ${former.policy.version} stays.`, { class: 'configState', activity: 1, severity: 3 }));
+  tellKept(house, live, failed);
   // A worker that took it and could not say so gets the former one; one that is away gets it when it comes back.
   if (live.record.value.state === 'running') house.workers.send(live.record.value.worker, { t: 'configure', config: configOf(house, live) });
+}
+
+/** What went on record as a change was none. */
+function tellKept(house: House, live: LiveSandbox, failed: number): void {
+  house.audit.emit(gatewayEvent(house.clock.now(), live.record.value.id, `Version ${failed} of the policy did not come into force; version ${live.policy.value.version} stays.`, { class: 'configState', activity: 1, severity: 3 }));
 }

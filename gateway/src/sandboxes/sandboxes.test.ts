@@ -245,6 +245,17 @@ describe('policy', () => {
     const applied = await setPolicy(world.gateway.house, 'helper', { files: { 'network.yaml': allow('api.example.org') } }, uid);
     assert.equal(applied.version, 3);
   }));
+
+  test('a store that refuses it keeps the former version, and the record says so', inWorld(async (world) => {
+    const live = await make(world);
+    const { batch } = world.store;
+    world.store.batch = () => Promise.reject(new Error('no room'));
+    await assert.rejects(setPolicy(world.gateway.house, 'helper', { files: { 'network.yaml': allow('api.example.org') } }, uid), /no room/);
+    assert.deepEqual([live.policy.value.version, live.inForce.version, world.worker.configs.get(live.record.value.id)?.version], [1, 1, 1]);
+    assert.ok(world.record.events.some(({ message }) => message === 'Version 2 of the policy did not come into force; version 1 stays.'));
+    world.store.batch = batch;
+    assert.equal((await setPolicy(world.gateway.house, 'helper', { files: { 'network.yaml': allow('api.example.org') } }, uid)).version, 3);
+  }));
 });
 
 describe('restart', () => {
