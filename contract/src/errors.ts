@@ -24,7 +24,7 @@ const table = {
   // policy files
   NEMO_E_POLICY_YAML: { title: 'The file is not valid YAML', fix: 'Correct the syntax at the place shown.', exit: 2 },
   NEMO_E_POLICY_UNKNOWN_FIELD: { title: 'Unknown field', fix: 'Remove the field, or correct its name.', exit: 2 },
-  NEMO_E_POLICY_TYPE: { title: 'Wrong type or value', fix: 'Use one of the values the message names.', exit: 2 },
+  NEMO_E_POLICY_TYPE: { title: 'Wrong type or value', fix: 'docs/policy.md says what this field takes.', exit: 2 },
   NEMO_E_POLICY_PATTERN: { title: 'Pattern not accepted', fix: 'Use a narrower pattern.', exit: 2 },
   NEMO_E_POLICY_NEEDS: { title: 'The policy needs what this host cannot enforce', fix: 'Run on a host that can, or say `enforcement: best-effort`.', exit: 2 },
   NEMO_E_POLICY_SINK: { title: 'Unknown audit destination', fix: 'Configure the sink by this name, or use siem://security-events.', exit: 2 },

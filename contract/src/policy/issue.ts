@@ -79,7 +79,15 @@ function explain(schema: z.ZodType, source: Source, issue: z.core.$ZodIssue): Fi
   }
   if (issue.code === 'invalid_type') return [{ where, code, what: `\`${name}\` must be ${article(issue.expected)}, not ${kind(given)}.`, fix: issue.expected === 'string' && typeof given !== 'object' ? 'Put it in quotes.' : (expected(issue) ?? 'Correct the value.') }];
   if (issue.code === 'invalid_union') return [{ where, code, what: `\`${name}\` cannot be ${quote(given)}.` }];
-  return [{ where, code, what: `\`${name}\`: ${issue.message}.` }];
+  const fix = bound(issue);
+  return [{ where, code, what: `\`${name}\`: ${issue.message}.`, ...(fix === undefined ? {} : { fix }) }];
+}
+
+/** What is within the bounds that were left. */
+function bound(issue: z.core.$ZodIssue): string | undefined {
+  if (issue.code !== 'too_small' && issue.code !== 'too_big') return undefined;
+  const limit = issue.code === 'too_small' ? `at least ${issue.minimum}` : `at most ${issue.maximum}`;
+  return issue.origin === 'string' ? `Give text of ${limit} characters.` : issue.origin === 'array' ? `Give a list of ${limit}.` : `Give a number of ${limit}.`;
 }
 
 function expected(issue: z.core.$ZodIssue): string | undefined {

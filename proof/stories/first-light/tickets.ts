@@ -22,10 +22,10 @@ interface Row {
 
 export async function onboarding(instance: Instance, check: Checks): Promise<void> {
   const result = await instance.cli(['onboard', '--yes'], { timeoutMs: 300_000 });
-  check.that('onboard --yes ends well', result.code === 0, result.out + result.err);
+  check.that('onboard --yes ends well, in less than three minutes', result.code === 0 && result.ms < 180_000, `${result.ms} ms\n${result.out}${result.err}`);
   check.that('onboarding prints the summary box', /Sandbox\s+my-assistant/.test(result.out) && /Run:/.test(result.out) && /Status:/.test(result.out) && /Logs:/.test(result.out), result.out);
   const again = await instance.cli(['onboard', '--yes'], { timeoutMs: 60_000 });
-  check.that('onboarding again reuses what is there', again.code === 0, again.out + again.err);
+  check.that('onboarding again reuses what is there, in less than five seconds', again.code === 0 && again.ms < 5000, `${again.ms} ms\n${again.out}${again.err}`);
   console.log(`     onboard ${Math.round(result.ms)} ms, again ${Math.round(again.ms)} ms`);
 }
 
