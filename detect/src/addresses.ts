@@ -6,9 +6,10 @@ import type { Finding } from './finding.ts';
 
 /** The IBAN whose first digit stands at `i`, or undefined. */
 export function ibanAt(text: string, i: number): Finding | undefined {
+  if (!isDigit(text.charCodeAt(i + 1))) return undefined;
   const start = i - 2;
   const length = ibanLengths.get(text.slice(start, i).toUpperCase());
-  if (length === undefined || !isDigit(text.charCodeAt(i + 1))) return undefined;
+  if (length === undefined) return undefined;
   let compact = '';
   let p = start;
   for (; compact.length < length; p += 1) {
@@ -45,6 +46,7 @@ export function ipv6At(text: string, i: number): Finding | undefined {
   if (colons < 2 || isWord(text.charCodeAt(end))) return undefined;
   while (end > i && (text.charCodeAt(end - 1) === 46 || (text.charCodeAt(end - 1) === 58 && text.charCodeAt(end - 2) !== 58))) end -= 1;
   const value = text.slice(start, end);
-  if (value.length < 7 || !/\d/.test(value) || !isIPv6(value)) return undefined;
+  // Without a pair there are seven colons, or six before an IPv4 address, two of them before `i` at most: a time of day is none.
+  if (value.length < 7 || (colons < 4 && !value.includes('::')) || !/\d/.test(value) || !isIPv6(value)) return undefined;
   return { type: 'ip', start, end, confidence: 0.97, kind: 'ipv6' };
 }

@@ -21,6 +21,17 @@ table[45] = dash;
 
 export const classOf: Readonly<Uint8Array> = table;
 
+/** One byte for each UTF-16 unit, of the same class: an array is gone through in half the time of a string. A dash for the one character beyond them that may stand between digits. */
+export function bytesOf(text: string): Uint8Array {
+  const bytes = Buffer.from(text, 'latin1');
+  if (!/[^\x00-\xff]/.test(text)) return bytes;
+  for (let i = 0; i < text.length; i += 1) {
+    const c = text.charCodeAt(i);
+    if (c > 0xff) bytes[i] = c === 0x2011 ? 45 : table[c] === letter ? 0xff : 0x80;
+  }
+  return bytes;
+}
+
 export function isDigit(c: number): boolean {
   return c >= 48 && c < 58;
 }

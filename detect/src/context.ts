@@ -21,9 +21,13 @@ const reach = 48;
 const labelReach = 16;
 const listReach = 1024;
 
-/** Distance back from `at` to the nearest word of the kind within 48 characters, or undefined. */
-export function nearest(text: string, at: number, kind: keyof typeof words): number | undefined {
-  const before = text.slice(at > reach ? at - reach : 0, at).toLowerCase();
+/** What stands within 48 characters before `at`, as `nearest` reads it. */
+export function wordsBefore(text: string, at: number): string {
+  return text.slice(at > reach ? at - reach : 0, at).toLowerCase();
+}
+
+/** Distance from the end of `before` back to the nearest word of the kind, or undefined. */
+export function nearest(before: string, kind: keyof typeof words): number | undefined {
   const pattern = words[kind];
   if (!pattern.global) return pattern.test(before) ? 1 : undefined;
   return distance(before, pattern);
@@ -47,12 +51,18 @@ const segment = /(?<!\/)\/[A-Za-z][\w.~%-]*\/$/;
 export function labelOf(text: string, at: number): 'card' | 'other' | undefined {
   const start = listStart(text, at);
   const before = text.slice(Math.max(0, start - reach), start);
-  const wordsBefore = before.replaceAll(/(?<=[a-z])(?=[A-Z])|[_-]/g, ' ').toLowerCase();
-  const card = distance(wordsBefore, words.card) ?? Infinity;
-  const field = /[^,;{}&|\n]*$/.exec(wordsBefore)?.[0] ?? '';
-  const other = segment.test(before) ? 2 : distance(field, words.identifier) ?? Infinity;
+  const apart = before.replaceAll(/[a-z](?=[A-Z])/g, '$& ').replaceAll(/[_-]/g, ' ').toLowerCase();
+  const card = distance(apart, words.card) ?? Infinity;
+  const other = segment.test(before) ? 2 : distance(apart.slice(fieldStart(apart)), words.identifier) ?? Infinity;
   if (other < card && other <= labelReach) return 'other';
   return card < Infinity ? 'card' : undefined;
+}
+
+/** Behind the last character that ends a field or a line. */
+function fieldStart(before: string): number {
+  let p = before.length;
+  while (p > 0 && !',;{}&|\n'.includes(before[p - 1] ?? '')) p -= 1;
+  return p;
 }
 
 /** Where the bracket of the list of numbers stands that `at` is in, else `at`. */

@@ -85,8 +85,7 @@ function prepare(koffi: Koffi, library: string, least: number): Look {
   if (allocate(db[0], scratch) !== 0) throw new Error('no memory for the library');
 
   /** Where something could end that begins as a pattern does, in order; undefined where that is nearly everywhere. */
-  const placesIn = (text: string): readonly Place[] | undefined => {
-    const bytes = bytesOf(text);
+  const placesIn = (text: string, bytes: Uint8Array): readonly Place[] | undefined => {
     const places: Place[] = [];
     const most = fewPlaces + text.length / charactersAPlace;
     // It only takes down: what is done with it is done when the library is left.
@@ -101,11 +100,11 @@ function prepare(koffi: Koffi, library: string, least: number): Look {
     // By where they begin: a place inside the user name of a URL must not lead past the beginning of the URL.
     return places.sort((a, b) => a.from - b.from || a.end - b.end);
   };
-  return (text, out) => {
-    const places = text.length < least ? undefined : placesIn(text);
-    if (!places) return lookEverywhere(text, out);
+  return (text, bytes, out) => {
+    const places = text.length < least ? undefined : placesIn(text, bytes);
+    if (!places) return lookEverywhere(text, bytes, out);
     const [position, runs]: [Position, Runs] = [{ at: 0, word: -1 }, new Runs()];
-    for (const place of places) if (place.end > position.at) goTo(text, position, place, runs, out);
+    for (const place of places) if (place.end > position.at) goTo(text, bytes, position, place, runs, out);
   };
 }
 
@@ -115,24 +114,13 @@ interface Place {
   readonly end: number;
 }
 
-/** One byte for each UTF-16 unit. What is no byte becomes one that no pattern names, but for the one such character between digits (`isSeparator` in numbers.ts). */
-function bytesOf(text: string): Buffer {
-  const bytes = Buffer.from(text, 'latin1');
-  if (!/[^\x00-\xff]/.test(text)) return bytes;
-  for (let i = 0; i < text.length; i += 1) {
-    const c = text.charCodeAt(i);
-    if (c > 0xff) bytes[i] = c === 0x2011 ? 45 : 0x80;
-  }
-  return bytes;
-}
-
 /** Has the pass look at what ends at `end`, from the last place before it where it can start anew. */
-function goTo(text: string, position: Position, { from, end }: Place, runs: Runs, out: Finding[]): void {
+function goTo(text: string, bytes: Uint8Array, position: Position, { from, end }: Place, runs: Runs, out: Finding[]): void {
   let start = from;
   while (start > position.at && isSafeBefore[text.charCodeAt(start - 1)] === 0) start -= 1;
   if (start > position.at) {
     position.at = start;
     position.word = -1;
   }
-  pass(text, position, end, out, runs);
+  pass(text, bytes, position, end, out, runs);
 }

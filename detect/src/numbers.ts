@@ -1,7 +1,7 @@
 /** Runs of digits: payment cards, US social security numbers, IPv4 addresses; what is left may be a phone. */
 import { isDigit, isWord } from './characters.ts';
 import { isCardRange, isSsn, luhn } from './checks.ts';
-import { labelOf, nearest } from './context.ts';
+import { labelOf, nearest, wordsBefore } from './context.ts';
 import type { Finding } from './finding.ts';
 import { phoneIn } from './phone.ts';
 
@@ -96,18 +96,17 @@ function separator(text: string, groups: readonly Group[], i: number): string {
 }
 
 function ipv4(text: string, groups: readonly Group[], i: number): Found {
-  const parts = groups.slice(i, i + 4);
-  const [first, last] = [parts[0], parts[3]];
-  if (!first || !last) return undefined;
+  const [first, last] = [groups[i], groups[i + 3]];
+  if (!first || !last || text[first.end] !== '.') return undefined;
   if (text[first.start - 1] === '.' || (text[last.end] === '.' && isDigit(text.charCodeAt(last.end + 1)))) return undefined;
   for (let k = 0; k < 4; k += 1) {
-    const digits = parts[k]?.digits ?? '';
+    const digits = groups[i + k]?.digits ?? '';
     if (digits.length > 3 || Number(digits) > 255 || (digits.length > 1 && digits.startsWith('0'))) return undefined;
     if (k < 3 && separator(text, groups, i + k) !== '.') return undefined;
   }
-  if (nearest(text, first.start, 'version')) return undefined;
+  if (nearest(wordsBefore(text, first.start), 'version')) return undefined;
   // 1.2.3.4 is how versions and sections are numbered, too; a real address rarely has four one-digit parts.
-  const small = parts.every(({ digits }) => digits.length === 1);
+  const small = last.end - first.start === 7;
   return { finding: { type: 'ip', start: first.start, end: last.end, confidence: small ? 0.6 : 0.97, kind: 'ipv4' }, used: 4 };
 }
 
@@ -144,7 +143,7 @@ function ssn(text: string, groups: readonly Group[], i: number): Found {
   const [a, b, c] = [groups[i], groups[i + 1], groups[i + 2]];
   if (!a) return undefined;
   if (a.digits.length === 9) {
-    if (!isSsn(a.digits.slice(0, 3), a.digits.slice(3, 5), a.digits.slice(5)) || !nearest(text, a.start, 'ssn')) return undefined;
+    if (!isSsn(a.digits.slice(0, 3), a.digits.slice(3, 5), a.digits.slice(5)) || !nearest(wordsBefore(text, a.start), 'ssn')) return undefined;
     return { finding: { type: 'us-ssn', start: a.start, end: a.end, confidence: 0.9, kind: 'ssn' }, used: 1 };
   }
   if (!b || !c || a.digits.length !== 3 || b.digits.length !== 2 || c.digits.length !== 4) return undefined;
@@ -152,8 +151,8 @@ function ssn(text: string, groups: readonly Group[], i: number): Found {
   if ((mark !== '-' && mark !== ' ') || separator(text, groups, i + 1) !== mark || !isSsn(a.digits, b.digits, c.digits)) return undefined;
   // One more group behind it makes it a longer number; a plus or bracket before it a phone.
   if (separator(text, groups, i + 2) === mark || /[-.+(]/.test(text[a.start - 1] ?? '')) return undefined;
-  if (mark === ' ' && !nearest(text, a.start, 'ssn')) return undefined;
-  if (mark === '-' && !nearest(text, a.start, 'ssn') && nearest(text, a.start, 'phone')) return undefined;
+  const before = wordsBefore(text, a.start);
+  if (!nearest(before, 'ssn') && (mark === ' ' || nearest(before, 'phone'))) return undefined;
   return { finding: { type: 'us-ssn', start: a.start, end: c.end, confidence: 0.95, kind: 'ssn' }, used: 3 };
 }
 

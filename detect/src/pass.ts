@@ -19,8 +19,8 @@ export interface Position {
   word: number;
 }
 
-/** Goes from `position` to `until`, or a little further where something found ends behind it. Appends what it finds, in no strict order. `runs`: what is known of this text already. */
-export function pass(text: string, position: Position, until: number, out: Finding[], runs = new Runs()): void {
+/** Goes from `position` to `until`, or a little further where something found ends behind it. Appends what it finds, in no strict order. `bytes`: of this text (`bytesOf`); `runs`: what is known of it already. */
+export function pass(text: string, bytes: Uint8Array, position: Position, until: number, out: Finding[], runs = new Runs()): void {
   const classOf = chars.classOf;
   let word = position.word;
   const add = (finding: Finding | undefined): number => {
@@ -30,12 +30,12 @@ export function pass(text: string, position: Position, until: number, out: Findi
   };
   let i = position.at;
   for (; i < until; i += 1) {
-    const c = text.charCodeAt(i);
+    const c = bytes[i] ?? 0;
     const kind = classOf[c];
     if (kind === chars.letter) {
       if (word < 0) {
         word = i;
-        if (mayStart(c, text.charCodeAt(i + 1))) {
+        if (mayStart(c, bytes[i + 1] ?? 0)) {
           const end = add(tokenAt(text, i, c, runs));
           if (end > 0) {
             i = end - 1;
@@ -46,7 +46,7 @@ export function pass(text: string, position: Position, until: number, out: Findi
         }
       }
       // Letters are most of any text, and inside a word nothing starts.
-      while (i + 1 < until && classOf[text.charCodeAt(i + 1)] === chars.letter) i += 1;
+      while (i + 1 < until && classOf[bytes[i + 1] ?? 0] === chars.letter) i += 1;
     } else if (kind === chars.digit) {
       if (word < 0) {
         i = numbersAt(text, i, out) - 1;

@@ -1,6 +1,6 @@
 /** Phone numbers: by their international or North American form, else only beside a word that says so. */
 import { isDigit } from './characters.ts';
-import { nearest } from './context.ts';
+import { nearest, wordsBefore } from './context.ts';
 import type { Finding } from './finding.ts';
 import type { Group } from './numbers.ts';
 
@@ -26,8 +26,9 @@ function judge(text: string, groups: readonly Group[], digits: number, start: nu
   if (/[\w.#$€£/=-]/.test(text[start - 1] ?? ' ') && !plus && !isLabelled(text, start)) return 0;
   if (plus && digits >= 8) return 0.97;
   const last = groups.at(-1);
-  const other = nearest(text, start, 'otherNumber');
-  const phone = nearest(text, start, 'phone') ?? (other === undefined ? nearest(text, start, 'anyNumber') : undefined);
+  const before = wordsBefore(text, start);
+  const other = nearest(before, 'otherNumber');
+  const phone = nearest(before, 'phone') ?? (other === undefined ? nearest(before, 'anyNumber') : undefined);
   const bad = other !== undefined && (phone === undefined || other < phone);
   const after = last !== undefined && wordAfter.test(text.slice(last.end, last.end + 12));
   if (after) return 0.95;

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { bytesOf, classOf, dash } from './characters.ts';
 import { score } from './evaluate.ts';
 import type { FindingType } from './finding.ts';
 import { generateDocuments, makers } from './generate.ts';
@@ -155,9 +156,16 @@ test('what is looked at is a small multiple of the text, whatever repeats in it'
   for (const unit of ['sk-', 'sk--', 'sk-ant-', 'eyJ.', 'eyJ-', '.eyJ', 'eyJa.eyJ', 'SG.', 'ghp_', 'token:', 'key=', 'auth:', ':pwd', 'authorization: basic ', 'sk-token=']) {
     const text = unit.repeat(Math.ceil(200_000 / unit.length));
     const runs = new Runs();
-    pass(text, { at: 0, word: -1 }, text.length, [], runs);
+    pass(text, bytesOf(text), { at: 0, word: -1 }, text.length, [], runs);
     assert.ok(runs.steps > 0 && runs.steps <= 4 * text.length, `${unit}: ${runs.steps}`);
   }
+});
+
+test('the bytes that a text is gone through by are of the classes of its characters', () => {
+  const units = Array.from({ length: 65_536 }, (_, c) => c);
+  const bytes = bytesOf(String.fromCharCode(...units.slice(0, 32_768)) + String.fromCharCode(...units.slice(32_768)));
+  assert.deepEqual(units.filter((c) => classOf[bytes[c] ?? 0] !== classOf[c]), [0x2011]);
+  assert.equal(classOf[bytes[0x2011] ?? 0], dash);
 });
 
 test('long hostile inputs cost time in proportion to their length', () => {

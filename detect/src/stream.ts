@@ -1,4 +1,5 @@
 /** The scanner of a text that comes in pieces: it says the same as `scan` of the whole, with a bounded memory. */
+import { bytesOf } from './characters.ts';
 import { settle, type Finding } from './finding.ts';
 import { compileKnown, findKnown, type KnownSet } from './known.ts';
 import { lookAhead, lookBack, pass, type Position } from './pass.ts';
@@ -40,7 +41,7 @@ export class Scanner {
   #go(until: number, last: boolean): Finding[] {
     if (until > this.#position.at) {
       const found: Finding[] = [];
-      pass(this.#text, this.#position, until, found);
+      pass(this.#text, bytesOf(this.#text), this.#position, until, found);
       if (this.#known) {
         findKnown(this.#text, this.#known.byteIndex, found, this.#knownAt, last ? undefined : until);
         this.#knownAt = until;
