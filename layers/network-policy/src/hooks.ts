@@ -131,9 +131,12 @@ export interface SocketMessage {
   readonly data: Buffer;
 }
 
+/** What is passed on of a message, undefined to drop it; later where it is long: what comes behind it waits. */
+export type Filtered = Buffer | undefined | Promise<Buffer | undefined>;
+
 export interface MessageHook {
-  /** Undefined: the messages of this connection are not looked at. The function gives what is passed on, or undefined to drop the message; throws `Stopped` to close with 1008. */
-  open(passing: Passing): ((message: SocketMessage) => Buffer | undefined) | undefined;
+  /** Undefined: the messages of this connection are not looked at. The function throws, or rejects with, `Stopped` to close with 1008. */
+  open(passing: Passing): ((message: SocketMessage) => Filtered) | undefined;
 }
 
 export interface Hooks {

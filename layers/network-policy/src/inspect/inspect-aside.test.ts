@@ -73,3 +73,10 @@ test('encodings are undone aside with the same result, and the loop turns meanwh
   assert.ok(performance.now() - begun > 19 * 45);
   assert.equal((await undoAside('a', { body: Buffer.alloc(5000, 'no'), encoding: 'gzip', limit })).state, 'damaged');
 });
+
+test('a body that breaks the thread is not inspected, and the next one gets a fresh thread', { timeout: 120_000 }, async () => {
+  const broken = { ...what(rows(1000)), contentType: undefined as unknown as string };
+  const [ended, next] = await Promise.allSettled([inspectAside('a', broken), inspectAside('a', what(rows(1000)))]);
+  assert.equal(ended.status, 'rejected');
+  assert.ok(next.status === 'fulfilled' && next.value.found.length > 0);
+});

@@ -41,7 +41,7 @@ before(async () => {
       peer.on('error', () => undefined);
       peer.on('message', (data: Buffer) => {
         arrived.push(`message ${data.toString()}`);
-        peer.send(data.toString() === 'tell' ? JSON.stringify(customer) : 'heard');
+        peer.send(data.toString() === 'tell' ? JSON.stringify(customer) : data.toString() === 'tell much' ? JSON.stringify(Array.from({ length: 8000 }, (_, i) => `row-${i}-x`)) : 'heard');
       });
     });
   });
@@ -248,6 +248,14 @@ test('messages of a WebSocket: what a labelled host says in one does not leave i
   const [code] = (await once(other, 'close')) as [number];
   assert.equal(code, 1008);
   assert.deepEqual(arrived, ['message tell', 'message CUST-48-20931']);
+  crm.send('tell much');
+  await once(crm, 'message');
+  for (const text of ['row-7999-x', `row-7999-x${' '.repeat(50_000)}`]) {
+    const another = await open('other.test');
+    another.send(text);
+    assert.equal(((await once(another, 'close')) as [number])[0], 1008);
+  }
+  assert.deepEqual(arrived.slice(2), ['message tell much']);
   crm.terminate();
 }));
 

@@ -1,14 +1,15 @@
 /** Carries the messages of one WebSocket both ways: each read whole, shown to the hooks, and written anew. */
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
-import type { AnswerHead, ByteTransform, SocketMessage } from '../hooks.ts';
+import type { AnswerHead, ByteTransform, Filtered, SocketMessage } from '../hooks.ts';
 import { endThrough } from '../body/outgoing-body.ts';
 import type { Pace } from '../fairness/pace.ts';
 import { FrameError, FrameReader, writeClose, writeFrame } from './websocket-frames.ts';
+import type { FrameEvent } from './websocket-frames.ts';
 import { openWebSocket } from './websocket-handshake.ts';
 import type { UpgradeWire } from './wire-upgrade.ts';
 
-export type MessageFilter = (message: SocketMessage) => Buffer | undefined;
+export type MessageFilter = (message: SocketMessage) => Filtered;
 
 export interface WebSocketOptions {
   readonly wire: UpgradeWire;
@@ -140,39 +141,69 @@ export class WebSocketRelay {
       kept = bytes;
       if (more !== 0 && !events.keep(more) && more > 0) throw new FrameError(1009, 'too many messages wait for their rest');
     };
-    const filtered = (given: Buffer, binary: boolean): Buffer | undefined => {
-      let data: Buffer | undefined = given;
-      for (const filter of filters) if (data && data.length > 0) data = filter({ from: side, binary, data });
-      return data;
+    const filtered = (given: Buffer, binary: boolean): Filtered => filters.reduce<Filtered>((data, filter) => {
+      const next = (one: Buffer | undefined): Filtered => (one && one.length > 0 ? filter({ from: side, binary, data: one }) : one);
+      return data instanceof Promise ? data.then(next) : next(data);
+    }, given);
+    const pass = (event: FrameEvent, data: Buffer | undefined): void => {
+      if (event.kind === 'message') {
+        if (data) send(writeFrame(event.binary ? 'binary' : 'text', data, mask));
+      } else if (event.kind === 'close') {
+        ended = true;
+        if (!to.writableEnded) to.end(writeClose(event.code, data?.equals(Buffer.from(event.reason)) ? event.reason : '', mask));
+      } else {
+        // What was changed may be too long for a control frame; what it says is nobody's business but the sender's.
+        send(writeFrame(event.kind, data?.length === event.data.length ? data : nothing, mask));
+      }
     };
-    const take = (chunk: Buffer): void => {
-      if (this.#done || ended) return;
-      events.data(chunk.length, side);
+    const guarded = (step: () => void): void => {
       try {
-        for (const event of reader.read(chunk)) {
-          if (event.kind === 'close') {
-            const reason = filtered(Buffer.from(event.reason), false);
-            ended = true;
-            if (!to.writableEnded) to.end(writeClose(event.code, reason?.equals(Buffer.from(event.reason)) ? event.reason : '', mask));
-            continue;
-          }
-          if (event.kind !== 'message') {
-            const data = filtered(event.data, true);
-            // What was changed may be too long for a control frame; what it says is nobody's business but the sender's.
-            send(writeFrame(event.kind, data?.length === event.data.length ? data : nothing, mask));
-            continue;
-          }
-          const data = filtered(event.data, event.binary);
-          if (data) send(writeFrame(event.binary ? 'binary' : 'text', data, mask));
-        }
-        keep(reader.kept);
+        step();
       } catch (error) {
         if (error instanceof FrameError) this.#broken(from, side, error);
         else this.#fail(error instanceof Error ? error : new Error('a message could not be passed on'));
       }
     };
+    /** While a message is read elsewhere: what came behind it, be it the end of the side. */
+    let behind: (() => void)[] | undefined;
+    const inOrder = (step: () => void): void => {
+      if (behind) behind.push(step);
+      else step();
+    };
+    const through = (events: Iterator<FrameEvent>): void => {
+      for (let next = events.next(); !next.done; next = events.next()) {
+        const event = next.value;
+        const given = event.kind === 'close' ? Buffer.from(event.reason) : event.data;
+        const data = filtered(given, event.kind === 'message' ? event.binary : event.kind !== 'close');
+        if (data instanceof Promise) {
+          elsewhere(event, data, events);
+          keep(reader.kept + given.length);
+          return;
+        }
+        pass(event, data);
+      }
+      keep(reader.kept);
+    };
+    const elsewhere = (event: FrameEvent, data: Promise<Buffer | undefined>, events: Iterator<FrameEvent>): void => {
+      behind = [];
+      const goOn = (step: () => void): void => {
+        const waiting = behind ?? [];
+        behind = undefined;
+        if (!this.#done && !ended) inTurn(() => guarded(step));
+        for (const one of waiting) inOrder(one);
+      };
+      wait((read) => void data.then((passed) => goOn(() => {
+        pass(event, passed);
+        through(events);
+      }), (error: unknown) => goOn(() => { throw error; })).finally(read));
+    };
+    const take = (chunk: Buffer): void => {
+      if (this.#done || ended) return;
+      events.data(chunk.length, side);
+      guarded(() => through(reader.read(chunk)));
+    };
     from.on('error', () => undefined);
-    from.once('close', () => {
+    from.once('close', () => inOrder(() => {
       keep(0);
       if (!ended && side === 'server' && !this.#done) this.#fail(new Error('the origin closed the connection'));
       else if (!to.writableEnded) to.end();
@@ -180,17 +211,20 @@ export class WebSocketRelay {
       // Whoever does not answer a goodbye is not waited for.
       const timer = setTimeout(() => to.destroy(), closeWithin);
       to.once('close', () => clearTimeout(timer));
-    });
-    from.once('end', () => from.destroySoon());
-    const inTurn = (chunk: Buffer): void => {
-      pace.measure(() => take(chunk));
+    }));
+    from.once('end', () => inOrder(() => from.destroySoon()));
+    const inTurn = (step: () => void): void => {
+      pace.measure(step);
       if (!pace.rests || this.#done || ended) return;
       wait((goOn) => {
         if (!pace.run(goOn)) this.#fail(new Error('too much of this sandbox waits for its turn'));
       });
     };
-    if (early.length > 0) inTurn(early);
-    from.on('data', inTurn);
+    const came = (chunk: Buffer): void => {
+      if (!this.#done && !ended) inOrder(() => inTurn(() => take(chunk)));
+    };
+    if (early.length > 0) came(early);
+    from.on('data', came);
     if (waits === 0) from.resume();
   }
 

@@ -5,7 +5,9 @@ import type { Socket } from 'node:net';
 import { after, before, test } from 'node:test';
 import fc from 'fast-check';
 import { WebSocket, WebSocketServer } from 'ws';
+import { compileKnown } from '@nemoclaw/detect';
 import { Pace } from '../fairness/pace.ts';
+import { inspectAside } from '../inspect/inspect-aside.ts';
 import { openDesk, openUpstream, say, testClock } from '../testing/testing-egress.ts';
 import type { Desk, Upstream } from '../testing/testing-egress.ts';
 import { FrameError, FrameReader, writeClose, writeFrame } from './websocket-frames.ts';
@@ -309,7 +311,7 @@ test('a sandbox whose messages keep the others waiting is read in its turns, and
     // Until it has had to wait, however fast this machine is.
     for (let i = 0; i < 50 && desk.egress.stats().waited - before < 3; i += 1) {
       for (const text of Array.from({ length: 10 }, () => ['4111 1111 1111 1112 ', 'a@b.example ', 'plain words ']).flat()) {
-        client.send(`${sent} ${text.repeat(90_000 / text.length)}`);
+        client.send(`${sent} ${text.repeat(16_000 / text.length)}`);
         sent += 1;
       }
       while (echoed < sent) await once(client, 'message');
@@ -321,4 +323,77 @@ test('a sandbox whose messages keep the others waiting is read in its turns, and
     other.close();
     client.terminate();
   }
+});
+
+/** Long enough to be read in the other thread. */
+const long = (text: string): string => `${text} ${'plain words '.repeat(7_000)}`;
+/** Keeps that thread busy for `sandbox`. */
+const busy = (sandbox: string, bytes: Buffer): Promise<unknown> => Promise.resolve(inspectAside(sandbox, { bytes, contentType: 'application/json', known: compileKnown([]), settings: { scanForPII: true } }));
+const slow = Buffer.from(JSON.stringify(Array.from({ length: 10_000 }, (_, i) => ({ mail: `user${i}@example.com`, card: '4111 1111 1111 1111' }))));
+
+test('a long message is read in another thread: what comes behind it waits, both ways, be it the end', async () => {
+  messages = [];
+  const [count, before] = [accepted.length, codes.length];
+  const client = await opened(await open('/long'));
+  const told: string[] = [];
+  accepted[count]?.on('ping', (data: Buffer) => messages.push(`ping ${data.toString()}`));
+  client.on('message', (data: Buffer) => told.push(data.toString()));
+  const texts = [long('1'), '2', long('3'), long('4'), '5'];
+  for (const text of texts) client.send(text);
+  client.ping('6');
+  while (told.length < texts.length) await once(client, 'message');
+  const over = closed(client);
+  client.send(long('7'));
+  client.close(4002, 'done');
+  assert.deepEqual(await over, { code: 4002, reason: 'done' });
+  await until(() => codes.length > before);
+  assert.deepEqual(messages, [...texts, 'ping 6', long('7')]);
+  assert.deepEqual(told.slice(0, 5), texts);
+  assert.equal(codes.at(-1), 4002);
+  assert.equal(desk.egress.stats().buffered, 0);
+});
+
+test('a secret in a long message closes with 1008, and neither it nor what stands behind it arrives', async () => {
+  messages = [];
+  const client = await opened(await open('/long'));
+  const over = closed(client);
+  client.send('first');
+  client.send(long(secret));
+  client.send('last');
+  const { code, reason } = await over;
+  assert.equal(code, 1008);
+  assert.match(reason, /^inspection\.scanForPII: /);
+  assert.deepEqual(messages, ['first']);
+});
+
+test('a message that waits to be read does not leave once its connection is denied', async () => {
+  messages = [];
+  const client = await opened(await open('/b'));
+  const works = busy('another', slow);
+  client.send(long('late'));
+  await until(() => desk.egress.stats().buffered > 80_000);
+  const over = closed(client);
+  const { rules } = desk.policy;
+  desk.policy.rules = [{ host: 'ws.test', verdict: 'deny', path: '/b', id: 'no-b' }, ...rules];
+  desk.egress.update(desk.config);
+  assert.equal((await over).code, 1008);
+  desk.policy.rules = rules;
+  await works;
+  // What waited in that thread has been read by now.
+  await busy('another', slow);
+  assert.deepEqual(messages, []);
+  await until(() => desk.egress.stats().buffered === 0);
+});
+
+test('a message that cannot be read does not leave, and the agent is told', async () => {
+  messages = [];
+  const client = await opened(await open('/long'));
+  const works = Promise.all([busy('sbx_test', slow), busy('sbx_test', Buffer.alloc((32 << 20) - 1000))]);
+  const over = closed(client);
+  client.send(long('too much'));
+  const { code, reason } = await over;
+  assert.equal(code, 1008);
+  assert.match(reason, /^inspection\.scanForPII: The message could not be inspected/);
+  assert.deepEqual(messages, []);
+  await works;
 });
