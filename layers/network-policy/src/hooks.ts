@@ -103,6 +103,8 @@ export interface OutgoingHook {
   open(passing: Passing): ByteTransform | undefined;
   /** Whether `open` may change the length of the body: then it is sent without one. */
   readonly changesLength?: boolean;
+  /** Whether it is given messages of gRPC whole, where they are not larger than what is held. Asked for each. */
+  wholeMessages?(passing: Passing): boolean;
 }
 
 /** The head of an answer; hooks may change both. */

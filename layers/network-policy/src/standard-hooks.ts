@@ -11,6 +11,7 @@ import { mcpAnswers } from './protocols/mcp-answers.ts';
 import { leaksInName } from './judge/name-leaks.ts';
 import { ruleLimits } from './judge/rule-limits.ts';
 import { needsBodyHash } from './credentials/sigv4.ts';
+import { messageMemory } from './taint/message-memory.ts';
 
 /** The denial for a secret of the sandbox that was found in `where`. */
 export function secretFound(passing: Passing, where: string): Stopped {
@@ -67,7 +68,7 @@ export const standardHooks: Hooks = {
   heads: [headInspection],
   beforeDecision: [applicationMessages, signedBodies, ownSecretsHeld, bodyInspection, attributes],
   outgoing: [ownSecretsStreamed, streamInspection],
-  incoming: [mcpAnswers, credentialMask, answerInspection],
+  incoming: [mcpAnswers, credentialMask, messageMemory, answerInspection],
   limits: [ruleLimits],
   messages: [messageInspection],
 };

@@ -8,7 +8,8 @@ import { actionFor, hiddenOf, strictest, type Found, type InspectionSettings } f
 import type { Examined } from './examine.ts';
 import { inspectAside } from './inspect-aside.ts';
 import { inspectHead } from './inspect-head.ts';
-import { taintedIn } from '../taint/memory.ts';
+import { messageText } from './protobuf-view.ts';
+import { taintedIn, type Sought } from '../taint/memory.ts';
 import { undoEscapes } from '../taint/pieces.ts';
 import { soughtIn } from '../taint/taint.ts';
 import { asked, askedAbout, blocked, inspectedBytes, recordFound, recordUninspected, settingsOf, unreadable } from './report.ts';
@@ -135,9 +136,8 @@ export const streamInspection: OutgoingHook = {
         const window = tail.length > 0 ? Buffer.concat([tail, chunk]) : chunk;
         const scanner = new Scanner({ known: core.secrets.known });
         const found: Found[] = [...scanner.push(window), ...scanner.end()].filter(({ end }) => end > tail.length).map(({ type, kind, confidence }) => ({ type, kind, confidence, place: 'the body' }));
-        const text = window.toString('utf8');
         const sought = soughtIn(passing);
-        const tainted = taintedIn(text, sought).some(({ end }) => end > text.length - chunk.length) || taintedIn(sought ? (undoEscapes(text) ?? '') : '', sought).length > 0;
+        const tainted = sought !== undefined && taintedAtEnd(window, chunk.length, sought, isGrpc(passing.checked.contentType));
         if (tainted) found.push({ type: 'tainted', kind: 'tainted', confidence: 1, place: 'the body' });
         tail = Buffer.from(window.subarray(Math.max(0, window.length - carried)));
         const worst = strictest(found, settings);
@@ -151,4 +151,14 @@ export const streamInspection: OutgoingHook = {
       end: () => Buffer.alloc(0),
     };
   },
+  // Beside a text stand the tag and the length of the next field: only its reader sees where it ends.
+  wholeMessages: (passing) => soughtIn(passing) !== undefined,
 };
+
+/** Whether something tainted stands in the last `fresh` bytes, as they are or undone. `message`: they may be a message of protobuf. */
+function taintedAtEnd(window: Buffer, fresh: number, sought: Sought, message: boolean): boolean {
+  const text = window.toString('utf8');
+  if (taintedIn(text, sought).some(({ end }) => end > text.length - fresh)) return true;
+  const told = message ? messageText(window) : undefined;
+  return [undoEscapes(text), told, undoEscapes(told ?? '')].some((form) => form !== undefined && taintedIn(form, sought).length > 0);
+}

@@ -15,6 +15,7 @@ import { openDesk } from '../testing/testing-egress.ts';
 import type { Desk } from '../testing/testing-egress.ts';
 import { answerOf, openHttp2Upstream, openSession } from '../testing/testing-http2.ts';
 import type { Http2Upstream } from '../testing/testing-http2.ts';
+import { framed } from '../testing/testing-protobuf.ts';
 
 const secret = 'sk-real-0123456789abcdef';
 let upstream: Http2Upstream;
@@ -24,14 +25,6 @@ let session: ClientHttp2Session;
 let lie: Buffer | undefined;
 let answered: Readonly<Record<string, string>> = {};
 let seen: { path: string; te: string; whole: boolean }[] = [];
-
-const framed = (data: Buffer | string, compressed = false): Buffer => {
-  const bytes = Buffer.from(data);
-  const head = Buffer.alloc(5);
-  head[0] = compressed ? 1 : 0;
-  head.writeUInt32BE(bytes.length, 1);
-  return Buffer.concat([head, bytes]);
-};
 
 before(async () => {
   upstream = await openHttp2Upstream((stream, raw) => {

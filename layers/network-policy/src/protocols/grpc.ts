@@ -1,11 +1,11 @@
 /** gRPC over HTTP/2: denials in its own words, and its message framing kept in step when bodies are looked at. */
-import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib';
 import type { Decision } from '@nemoclaw/contract';
 import { refusal } from '../core.ts';
 import { Pieces } from '../body/pieces.ts';
 import { valuesOf } from '../http/fields.ts';
 import { Stopped } from '../hooks.ts';
 import type { AnswerHead, ByteTransform, Passing } from '../hooks.ts';
+import { undoEncodings } from '../inspect/undo-encodings.ts';
 
 export const isGrpc = (contentType: string): boolean => /^application\/grpc(?:\+[a-z0-9.+-]*)?\s*(?:;|$)/i.test(contentType);
 
@@ -40,6 +40,8 @@ export interface MessageFraming {
   readonly refusal: (why: string) => Decision;
   /** Whether what the transform makes of a message is sent instead; then messages within the limit are held. Else it may refuse, not change. */
   readonly rewrites: boolean;
+  /** Whether it reads messages as a whole all the same, within the limit. Asked for each. */
+  readonly whole?: (() => boolean) | undefined;
   /** Told of bytes that are held from now on, less than 0 where they are no more. False: that is too much. */
   readonly keep: Keep;
 }
@@ -49,7 +51,7 @@ export type Keep = (bytes: number) => boolean;
  * Leads each message through a transform of its own, so that nothing of a message waits for the next one: a call may pause between any two.
  * Compressed messages are held and undone for the transform; what was not changed is sent as it came.
  */
-export function perMessage({ open, encoding, limit, refusal, rewrites, keep }: MessageFraming): ByteTransform {
+export function perMessage({ open, encoding, limit, refusal, rewrites, whole: readsWhole, keep }: MessageFraming): ByteTransform {
   const refuse = (why: string): Stopped => new Stopped(refusal(why), why);
   let head: Buffer = nothing;
   let left = 0;
@@ -85,7 +87,7 @@ export function perMessage({ open, encoding, limit, refusal, rewrites, keep }: M
           if ((head[0] ?? 0) > 1) throw refuse('a gRPC message has an unknown flag');
           left = head.readUInt32BE(1);
           if (head[0] === 1 && left > limit) throw refuse('a compressed gRPC message is too large to be looked at');
-          held = head[0] === 1 || (rewrites && left <= limit) ? { head, parts: new Pieces() } : undefined;
+          held = head[0] === 1 || (left <= limit && (rewrites || readsWhole?.() === true)) ? { head, parts: new Pieces() } : undefined;
           if (!held) out.push(head);
           head = nothing;
           transform = open();
@@ -120,7 +122,7 @@ const framing = (passing: Passing, headers: readonly string[]): Pick<MessageFram
 /** What looks at a gRPC body on its way out: each hook message by message; where none has anything to do, the framing alone. */
 export function grpcTransforms(passing: Passing, keep: Keep): ByteTransform[] {
   const own = framing(passing, passing.checked.headers);
-  const all = passing.core.hooks.outgoing.filter((hook) => hook.open(passing)).map((hook) => perMessage({ ...own, open: () => hook.open(passing) ?? unchanged, rewrites: false, keep }));
+  const all = passing.core.hooks.outgoing.filter((hook) => hook.open(passing)).map((hook) => perMessage({ ...own, open: () => hook.open(passing) ?? unchanged, rewrites: false, whole: () => hook.wholeMessages?.(passing) === true, keep }));
   return all.length > 0 ? all : [framesOnly(own.refusal)];
 }
 
@@ -172,17 +174,10 @@ export function framesOnly(refusal: (why: string) => Decision): ByteTransform {
   };
 }
 
+/** Those that gRPC knows, one for each message; lists are of HTTP. */
+const encodings = /^(?:|identity|gzip|deflate|br)$/;
+
 function undo(bytes: Buffer, encoding: string, limit: number): Buffer | undefined {
-  try {
-    const options = { maxOutputLength: limit };
-    switch (encoding) {
-      case '': case 'identity': return bytes;
-      case 'gzip': return gunzipSync(bytes, options);
-      case 'deflate': return inflateSync(bytes, options);
-      case 'br': return brotliDecompressSync(bytes, options);
-      default: return undefined;
-    }
-  } catch {
-    return undefined;
-  }
+  const undone = encodings.test(encoding) ? undoEncodings(bytes, encoding, limit) : undefined;
+  return undone?.state === 'done' ? undone.body : undefined;
 }

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { Passing } from '../hooks.ts';
 import type { HostResource, HttpResource } from '../judge/judge.ts';
 import { base64Runs, foldForms, undoPercent } from '../inspect/encoded-runs.ts';
+import { messageText } from '../inspect/protobuf-view.ts';
 import { readText } from '../inspect/read-text.ts';
 import { hashesOf, Memory, taintedIn, type Sought } from './memory.ts';
 import { valuesIn } from './pieces.ts';
@@ -19,6 +20,11 @@ type Told = Pick<Passing, 'core' | 'place'>;
 /** The hashes of what a body says. `contentType` in any case. */
 export function hashesIn(bytes: Buffer, contentType: string, key: string): Uint32Array {
   return hashesOf(key, valuesIn(readText(bytes, contentType.toLowerCase()).text));
+}
+
+/** The same of a message of protobuf. */
+export function hashesInMessage(bytes: Buffer, key: string): Uint32Array {
+  return hashesOf(key, valuesIn(messageText(bytes)));
 }
 
 /** Of one sandbox; nothing of it outlives the process, and no value is kept, only its hash under a key of this memory. */

@@ -1,0 +1,160 @@
+/** What a labelled host says in messages of gRPC is known again wherever it leaves; and in messages of gRPC leaves nothing of what was told elsewhere. */
+import assert from 'node:assert/strict';
+import type { ClientHttp2Session } from 'node:http2';
+import { after, before, beforeEach, test } from 'node:test';
+import { deflateSync, gzipSync } from 'node:zlib';
+import { openDesk } from '../testing/testing-egress.ts';
+import type { Desk } from '../testing/testing-egress.ts';
+import { answerOf, ask, openHttp2Upstream, openSession } from '../testing/testing-http2.ts';
+import type { Http2Answer, Http2Upstream } from '../testing/testing-http2.ts';
+import { field, framed, number, varint } from '../testing/testing-protobuf.ts';
+
+let upstream: Http2Upstream;
+/** What crm.test answers, in these pieces. */
+let says: readonly Buffer[] = [];
+let encoding = 'identity';
+/** Bodies that came whole, by host. */
+let arrived: string[] = [];
+let desk: Desk;
+const sessions = new Map<string, ClientHttp2Session>();
+
+before(async () => {
+  upstream = await openHttp2Upstream((stream, raw) => {
+    const host = (raw[raw.indexOf(':authority') + 1] ?? '').split(':')[0] ?? '';
+    const parts: Buffer[] = [];
+    stream.on('data', (part: Buffer) => parts.push(part));
+    stream.on('end', () => {
+      // Nor is one that was cut.
+      if (stream.rstCode !== 0 || stream.destroyed) return;
+      arrived.push(`${host} ${Buffer.concat(parts).toString('latin1')}`);
+      stream.respond({ ':status': 200, 'content-type': raw[raw.indexOf('content-type') + 1] ?? '', 'grpc-encoding': encoding }, { waitForTrailers: true });
+      stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+      for (const piece of host === 'crm.test' ? says : []) stream.write(piece);
+      stream.end();
+    });
+  });
+});
+after(() => upstream.close());
+beforeEach(async () => {
+  [arrived, says, encoding] = [[], [], 'identity'];
+});
+
+async function withDesk(use: () => Promise<void>): Promise<void> {
+  const hosts = ['crm.test', 'other.test'];
+  desk = await openDesk({ rules: hosts.map((host) => ({ host, verdict: 'allow' })), pins: hosts.map((host) => ({ host })), ports: [upstream.port] });
+  desk.policy.inspection = { scanForPII: true, actions: { tainted: 'block' } };
+  desk.policy.labels = new Map([['crm.test', 'confidential']]);
+  for (const host of hosts) sessions.set(host, await openSession(desk, host, upstream.port, false));
+  try {
+    await use();
+  } finally {
+    for (const session of sessions.values()) session.destroy();
+    await desk.close();
+  }
+}
+
+const fields = { ':method': 'POST', ':path': '/pkg.Service/Do', 'content-type': 'application/grpc+proto', te: 'trailers' };
+const session = (host: string): ClientHttp2Session => sessions.get(host) ?? assert.fail(host);
+/** `pieces`: each goes out by itself. */
+async function call(host: string, pieces: readonly Buffer[], more: Readonly<Record<string, string>> = {}): Promise<Http2Answer> {
+  const stream = session(host).request({ ...fields, ...more }, { endStream: false });
+  const answer = answerOf(stream);
+  for (const piece of pieces) await new Promise<void>((done) => stream.write(piece, () => done()));
+  stream.end();
+  return answer;
+}
+const tell = async (...pieces: readonly Buffer[]): Promise<void> => {
+  says = pieces;
+  const { trailers, rstCode } = await call('crm.test', [framed('')]);
+  assert.equal(trailers['grpc-status'], '0', `${rstCode}`);
+};
+async function stopped(pieces: readonly Buffer[], more: Readonly<Record<string, string>> = {}, why = ''): Promise<void> {
+  const before = desk.audit.events.length;
+  arrived = [];
+  const { headers, trailers, rstCode } = await call('other.test', pieces, more);
+  assert.ok(headers['grpc-status'] === '7' || (rstCode !== 0 && trailers['grpc-status'] === undefined), why);
+  assert.deepEqual(arrived, [], why);
+  assert.equal(desk.audit.events.slice(before).find(({ verdict, decision }) => verdict === 'deny' && decision !== undefined)?.decision?.rules[0]?.id, 'inspection.actions.tainted', why);
+  for (const event of desk.audit.events) assert.ok(!JSON.stringify(event).includes('CUST-48'), JSON.stringify(event));
+}
+const passes = async (pieces: readonly Buffer[]): Promise<void> => {
+  const { trailers } = await call('other.test', pieces);
+  assert.equal(trailers['grpc-status'], '0');
+};
+
+const customer = Buffer.concat([field(1, 'x'.repeat(48)), field(6, 'CUST-48-20931'), field(7, field(8, Buffer.concat([field(6, 'Jörg Müller, Straße'), number(2, 48209317n)]))), field(9, Buffer.concat([varint(77123456n), varint(300n)])), field(10, JSON.stringify({ note: 'ref\n7741-A9-x' }))]);
+const leaks: readonly (readonly [string, Buffer])[] = [
+  ['a text between fields whose tags are letters', Buffer.concat([field(6, 'CUST-48-20931'), field(6, 'more')])],
+  ['a text of a message inside', field(2, field(6, Buffer.concat([field(6, 'see Jörg Müller, Straße'.slice(4)), field(7, 'z')])))],
+  ['a whole number', Buffer.concat([number(1, 5n), number(3, 48209317n)])],
+  ['packed numbers', field(3, Buffer.concat([varint(77123456n), varint(200n)]))],
+  ['a JSON text with escapes', field(6, '{"x":"\\u0043UST-48-20931"}')],
+  ['no message at all', Buffer.from([0xff, ...Buffer.from(' CUST-48-20931 '), 0xff])],
+];
+
+test('what was told in messages of gRPC does not leave in any, whatever stands beside it, compressed or not, in one piece or in many', () => withDesk(async () => {
+  await passes([framed(customer)]);
+  await tell(framed(customer));
+  for (const [name, message] of leaks) {
+    await stopped([framed(message)], {}, name);
+    await stopped([framed(gzipSync(message), true)], { 'grpc-encoding': 'gzip' }, name);
+    await stopped([framed(deflateSync(message), true)], { 'grpc-encoding': 'deflate' }, name);
+    await stopped([framed(message, true)], { 'grpc-encoding': 'identity' }, name);
+    const bytes = Buffer.concat([framed(field(1, 'before')), framed(message)]);
+    await stopped(Array.from(bytes, (_, i) => bytes.subarray(i, i + 1)), {}, name);
+    await stopped([bytes], { 'content-length': String(bytes.length) }, name);
+  }
+  await passes([framed(Buffer.concat([field(6, 'CUST-48-20932'), number(3, 48209318n)]))]);
+}));
+
+test('what was told in messages of gRPC does not leave in JSON, in a path or in a header; what JSON told does not leave in gRPC', () => withDesk(async () => {
+  await tell(framed(customer));
+  for (const value of ['CUST-48-20931', 'Jörg Müller, Straße', '48209317', '77123456', '7741-A9-x']) {
+    const { status, body } = await ask(session('other.test'), { ':method': 'POST', 'content-type': 'application/json' }, JSON.stringify({ value }));
+    assert.equal(status, 403, value);
+    assert.match(body, /inspection\.actions\.tainted/);
+  }
+  assert.equal((await ask(session('other.test'), { ':path': '/of/CUST-48-20931' })).status, 403);
+  assert.equal((await ask(session('other.test'), { 'x-note': 'CUST-48-20931' })).status, 403);
+  says = [Buffer.from('{"other":"VAULT-99-1"}')];
+  assert.equal((await ask(session('crm.test'), { ':method': 'POST', 'content-type': 'application/json' }, '{}')).status, 200);
+  await stopped([framed(field(6, Buffer.concat([field(6, 'VAULT-99-1'), field(6, 'x')])))]);
+}));
+
+test('answers are remembered compressed, in pieces, beside others, cut and unreadable: before any of it goes on', async () => {
+  const whole = framed(customer);
+  const shapes: readonly (readonly [string, readonly Buffer[], string])[] = [
+    ['gzip', [framed(gzipSync(customer), true)], 'gzip'],
+    ['deflate', [framed(deflateSync(customer), true)], 'deflate'],
+    ['a compressed one that is not', [framed(customer, true)], 'identity'],
+    ['byte by byte', Array.from(whole, (_, i) => whole.subarray(i, i + 1)), 'identity'],
+    ['behind others', [framed(field(1, 'first')), framed(''), whole, framed(field(1, 'last'))], 'identity'],
+    ['text, and no message', [framed('{"no":"CUST-48-20931"}')], 'identity'],
+    ['bytes, and no message', [framed(Buffer.from([0xff, ...Buffer.from(' CUST-48-20931 '), 0xff]))], 'identity'],
+    // Larger than what is held: as text, piece by piece.
+    ['a large one', [framed(Buffer.concat([field(1, Buffer.alloc(2 << 20)), field(1, ' CUST-48-20931\n'), field(1, Buffer.alloc(1 << 20))]))], 'identity'],
+  ];
+  for (const [name, pieces, how] of shapes) {
+    await withDesk(async () => {
+      encoding = how;
+      await tell(...pieces);
+      encoding = 'identity';
+      await stopped([framed(field(6, Buffer.concat([field(6, 'CUST-48-20931'), field(6, 'x')])))], {}, name);
+    });
+  }
+});
+
+test('what cannot be undone is not delivered: an encoding that nobody knows, a bomb, bytes behind the end', () => withDesk(async () => {
+  const bomb = gzipSync(Buffer.alloc(900_000));
+  for (const [bytes, how] of [[customer, 'snappy'], [gzipSync(customer), 'identity, gzip'], [bomb, 'gzip'], [Buffer.concat([gzipSync('x'), customer]), 'gzip']] as const) {
+    says = [framed(bytes, true)];
+    encoding = how;
+    const { trailers, rstCode, body } = await call('crm.test', [framed('')]);
+    assert.ok(rstCode !== 0 && trailers['grpc-status'] === undefined && !body.includes('CUST'), how);
+    // Nor does it leave so.
+    arrived = [];
+    const sent = await call('other.test', [framed(bytes, true)], { 'grpc-encoding': how });
+    assert.ok(sent.headers['grpc-status'] !== '0' && sent.trailers['grpc-status'] === undefined, how);
+    assert.deepEqual(arrived, [], how);
+  }
+}));
