@@ -103,11 +103,17 @@ async function provideSandbox(
   }
   const path = workspacePath(context, answers.name, workspace);
   const seed = blueprint.workspace.seed === undefined ? undefined : join(folder, blueprint.workspace.seed);
-  prepareWorkspace(path, seed, personOf(context));
-  const registration = await registerWorkspace(context, path);
-  const wanted: CreateSandbox = { name: answers.name, blueprint: answers.blueprint, registration, ...(answers.provider ? { provider: answers.provider } : {}) };
-  const sandbox = await call<SandboxView>(context, 'POST', '/v1/sandboxes', wanted);
-  return { sandbox, created: true, said: `made, workspace ${path}` };
+  const prepared = prepareWorkspace(path, seed, personOf(context));
+  try {
+    const registration = await registerWorkspace(context, path);
+    const wanted: CreateSandbox = { name: answers.name, blueprint: answers.blueprint, registration, ...(answers.provider ? { provider: answers.provider } : {}) };
+    const sandbox = await call<SandboxView>(context, 'POST', '/v1/sandboxes', wanted);
+    return { sandbox, created: true, said: `made, workspace ${path}` };
+  } catch (error) {
+    // Refused: nothing works there. Where no answer came, something may.
+    if (error instanceof AnsweredFailure) prepared.undo();
+    throw error;
+  }
 }
 
 async function find(context: CliContext, name: string): Promise<SandboxView | undefined> {

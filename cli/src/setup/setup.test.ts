@@ -1,6 +1,6 @@
 /** Setting up: the installed copy, the daemon's configuration, bounds, workspaces and answers; on real folders and sockets, never on the system's own. */
 import assert from 'node:assert/strict';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readlinkSync, realpathSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, realpathSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -126,11 +126,17 @@ test('a workspace is made and filled once, never over what is there', () => {
   writeFileSync(join(seed, 'readme'), 'seed');
   const person = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0, home: temporary };
   const path = join(temporary, 'deep/er/work');
-  assert.equal(prepareWorkspace(path, seed, person), true);
+  const prepared = prepareWorkspace(path, seed, person);
+  assert.equal(prepared.filled, true);
   writeFileSync(join(path, 'readme'), 'mine');
-  assert.equal(prepareWorkspace(path, seed, person), false);
+  const again = prepareWorkspace(path, seed, person);
+  assert.equal(again.filled, false);
+  again.undo();
   assert.equal(readFileSync(join(path, 'readme'), 'utf8'), 'mine');
   assert.throws(() => prepareWorkspace(join(path, 'readme'), seed, person), { code: 'NEMO_E_WORKSPACE' });
+  writeFileSync(join(temporary, 'deep/other'), '');
+  prepared.undo();
+  assert.deepEqual(readdirSync(join(temporary, 'deep')), ['other'], 'what was made is taken away, and nothing else');
 });
 
 test('registration: one line each way; silence is an error', async () => {

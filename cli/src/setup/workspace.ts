@@ -1,6 +1,6 @@
 /** The folder an agent works in: made for the person if absent, filled from the blueprint if empty, registered as that person. */
 import { execFileSync } from 'node:child_process';
-import { chownSync, cpSync, existsSync, lstatSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { chownSync, cpSync, existsSync, lstatSync, mkdirSync, readdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -30,8 +30,15 @@ export function workspacePath(context: CliContext, sandbox: string, named: strin
   return context.places.root === '' ? join(personOf(context).home, 'nemoclaw', sandbox) : join(context.places.root, 'workspaces', sandbox);
 }
 
-/** Makes the folder if absent, for the person; copies `seed` into it if it is empty. Returns whether anything was put there. */
-export function prepareWorkspace(path: string, seed: string | undefined, person: Person): boolean {
+export interface Prepared {
+  /** Whether the blueprint's files were put there. */
+  readonly filled: boolean;
+  /** Takes away what was made: the folders, or what was put into one that was empty. */
+  undo(): void;
+}
+
+/** Makes the folder if absent, for the person; copies `seed` into it if it is empty. */
+export function prepareWorkspace(path: string, seed: string | undefined, person: Person): Prepared {
   const made: string[] = [];
   for (let at = path; !existsSync(at); at = dirname(at)) made.unshift(at);
   for (const folder of made) {
@@ -39,10 +46,16 @@ export function prepareWorkspace(path: string, seed: string | undefined, person:
     if (process.getuid?.() === 0) chownSync(folder, person.uid, person.gid);
   }
   if (!statSync(path).isDirectory()) throw new Failure('NEMO_E_WORKSPACE', { what: `${path} is not a folder.`, fix: 'Name a folder with --workspace.' });
-  if (seed === undefined || !existsSync(seed) || readdirSync(path).length > 0) return false;
-  cpSync(seed, path, { recursive: true });
-  if (process.getuid?.() === 0) giveTo(path, person);
-  return true;
+  const files = seed === undefined || !existsSync(seed) || readdirSync(path).length > 0 ? [] : readdirSync(seed);
+  for (const file of files) cpSync(join(seed ?? '', file), join(path, file), { recursive: true });
+  if (files.length > 0 && process.getuid?.() === 0) giveTo(path, person);
+  return {
+    filled: files.length > 0,
+    undo: () => {
+      for (const file of files) rmSync(join(path, file), { recursive: true, force: true });
+      for (const folder of made.toReversed()) if (readdirSync(folder).length === 0) rmdirSync(folder);
+    },
+  };
 }
 
 function giveTo(path: string, person: Person): void {
