@@ -1,5 +1,5 @@
 /** Policies with a mistake: each gives one clear error with its place, and changes nothing. */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Checks } from '../../harness/checks.ts';
 import { checkout, run, type Instance, type Result } from '../../harness/instance.ts';
@@ -44,6 +44,10 @@ export async function badInput(instance: Instance, check: Checks): Promise<void>
     const after = await terminal.json<{ version: number }>(['policy', 'get', 'desk']);
     check.that('after all of it the policy in force is the same, to the letter and the version', before.version === 1 && JSON.stringify(after) === JSON.stringify(before), after);
 
+    company.installBlueprint(instance, 'desk', 'broken', [['  permissions:', '  permisions:']]);
+    const refused = await terminal.make('broken', company).then(() => 'it was made', (error: unknown) => String(error));
+    check.that('a blueprint with a mistake makes no sandbox, and leaves no workspace', /sandbox\.yaml:\d+:\d+[^]*NEMO_E_POLICY_UNKNOWN_FIELD/.test(refused) && !existsSync(join(instance.root, 'workspaces/broken')), refused);
+
     const good = join(folder, 'good.yaml');
     writeFileSync(good, readFileSync(join(instance.state, 'blueprints/desk/sandbox.yaml')));
     const started = await openshell(good);
@@ -52,7 +56,7 @@ export async function badInput(instance: Instance, check: Checks): Promise<void>
     check.that('a file that is not there is named', nothing.code === 2 && nothing.err.includes('none.yaml'), nothing.err);
   } finally {
     rmSync(folder, { recursive: true, force: true });
-    await terminal.unmake('desk');
+    for (const name of ['desk', 'broken']) await terminal.unmake(name);
     await company.close();
   }
 }
