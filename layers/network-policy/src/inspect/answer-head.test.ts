@@ -4,11 +4,12 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { request } from 'node:http';
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
+import { createServer } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { after, before, beforeEach, test } from 'node:test';
 import type { ServerHttp2Stream } from 'node:http2';
 import type { LedgerEvent } from '@nemoclaw/contract';
-import { openDesk, openUpstream, say } from '../testing/testing-egress.ts';
+import { openDesk, openUpstream, say, wholeAnswer } from '../testing/testing-egress.ts';
 import type { Desk, Upstream } from '../testing/testing-egress.ts';
 import { ask, openHttp2Upstream, openSession } from '../testing/testing-http2.ts';
 import type { InspectionSettings } from './findings.ts';
@@ -213,6 +214,7 @@ test('over HTTP/2, and in gRPC: heads, trailers, and answers that are trailers o
     '/s.S/Masked': (stream) => respond(stream, { 'content-type': 'application/grpc', 'x-contact': mail }, { 'grpc-status': '0', 'grpc-message': `no such user: ${mail}` }),
     '/s.S/Hidden': (stream) => respond(stream, { 'content-type': 'application/grpc' }, { 'grpc-status': '5', 'grpc-message': encodeURIComponent(`no user: ${mail}`) }),
     '/s.S/Trailer': (stream) => respond(stream, { 'content-type': 'application/grpc' }, { 'grpc-status': '5', 'x-details-bin': Buffer.from(`the card is ${card} here`).toString('base64') }),
+    '/s.S/Asked': (stream) => respond(stream, { 'content-type': 'application/grpc', 'x-person': ssn }, { 'grpc-status': '0', 'x-sum': 'plain' }),
     '/s.S/Only': (stream) => stream.respond({ ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '5', 'grpc-message': `no card ${card}` }, { endStream: true }),
   };
   const origin = await openHttp2Upstream((stream, raw) => {
@@ -240,6 +242,11 @@ test('over HTTP/2, and in gRPC: heads, trailers, and answers that are trailers o
   const told = await call('Masked');
   assert.deepEqual([told.headers['x-contact'], told.trailers['grpc-status'], told.trailers['grpc-message']], ['[redacted:email]', '0', 'no such user: [redacted:email]']);
   assert.equal((await call('Hidden')).trailers['grpc-message'], '[redacted:email]');
+  const asked = call('Asked');
+  await other.approver.until(1);
+  other.approver.answer({ verdict: 'allow', approvalId: 'apr_1', by: 'uid:0' });
+  const allowed = await asked;
+  assert.deepEqual([allowed.headers['x-person'], allowed.trailers['grpc-status'], allowed.trailers['x-sum']], [ssn, '0', 'plain']);
   const ended = await call('Trailer');
   assert.deepEqual([ended.trailers['grpc-status'] === '5', ended.trailers['x-details-bin']], [false, undefined]);
 });
@@ -260,4 +267,39 @@ test('the sandbox\'s own credential is masked and no finding; a search that fail
   };
   const refused = await get();
   assert.deepEqual([refused.status >= 500, refused.headers['x-set']], [true, undefined], refused.body);
+});
+
+test('fields that come folded, twice, as thousands of bytes or by the hundred are searched all the same; early answers without end are few records', async (t) => {
+  let said = '';
+  const raw = createServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.once('data', () => socket.end(`${said}\r\n\r\nfine`));
+  });
+  await new Promise<void>((done) => raw.listen(0, '127.0.0.1', done));
+  t.after(() => raw.close());
+  const { port } = raw.address() as AddressInfo;
+  const other = await openDesk({ rules: [{ host: 'raw.test', verdict: 'allow' }], pins: [{ host: 'raw.test' }], ports: [port] });
+  t.after(() => other.close());
+  Object.assign(other.policy, { inspection: { scanForPII: true, responses: { actions } } });
+  const whole = (fields: readonly string[], before = ''): string => [`${before}HTTP/1.1 200 OK`, 'content-type: text/plain', 'content-length: 4', ...fields].join('\r\n');
+  const got = async (text: string): Promise<string> => {
+    said = text;
+    const socket = await other.tcp('raw.test', port);
+    return say(socket, `GET /x HTTP/1.1\r\nhost: raw.test:${port}\r\nconnection: close\r\n\r\n`, wholeAnswer);
+  };
+  const long = 'word '.repeat(5000);
+  const cases: readonly (readonly [number, readonly string[]])[] = [
+    [502, ['x-a: 4111 1111', ' 1111 1111']], [403, ['x-a: one', `X-A: no ${card}`, 'x-a: three']], [403, [`x-a: ${long}${card}`]], [403, [...Array.from({ length: 150 }, (_, i) => `x-f${i}: value ${i}`), `x-last: ${card}`]],
+    [200, [`x-a: ${long}${mail}`]], [200, [`X-A:${mail}`, `x-a:\t${mail} \t`]], [200, [`x-a:${'%6a%61%6e%65%2e%72%6f%65%40'}example.org`]],
+  ];
+  for (const [status, fields] of cases) {
+    const text = await got(whole(fields));
+    assert.equal(text.slice(0, 12), `HTTP/1.1 ${status}`, fields.join('|').slice(0, 200));
+    assert.ok(!text.includes(card) && !text.includes(mail) && !text.includes('%40example'), fields.join('|').slice(0, 200));
+  }
+  const mark = other.audit.events.length;
+  const hints = `HTTP/1.1 103 Early Hints\r\nlink: </of/${mail}>; rel=preload\r\n\r\n`.repeat(6);
+  const text = await got(whole([], hints));
+  assert.ok(text.includes('fine') && text.includes('</of/[redacted:email]>') && !text.includes(mail), text);
+  assert.equal(other.audit.events.slice(mark).filter((one) => one.class === 'dataSecurityFinding').length, 1);
 });

@@ -39,7 +39,7 @@ export function searchedFields(passing: Passing, given: readonly string[], where
 function judge(passing: Passing, given: readonly string[], where: keyof typeof places, waits: boolean): Judged {
   try {
     const fields = passing.core.values.maskFields(given);
-    return fields.length === 0 ? { fields } : act(passing, fields, where, waits);
+    return fields.length === 0 ? { fields } : passing.core.pace.measure(() => act(passing, fields, where, waits));
   } catch (error) {
     throw error instanceof Stopped ? error : answerUnreadable(passing, 'inspection.responses', 'the head of the answer could not be inspected');
   }
@@ -59,8 +59,11 @@ function act(passing: Passing, fields: string[], where: keyof typeof places, wai
   const kept = found.some(taken) ? without(fields, taken) : fields;
   // What cannot be taken out is not delivered.
   const stops = worst.action === 'block' || (worst.action === 'escalate' && !waits) ? worst.found : kept ? undefined : found.find(taken);
-  recordFound(passing, 'answer', found, stops ? 'block' : worst.action);
-  if (stops || !kept) throw answerBlocked(passing, stops ?? worst.found);
+  if (stops || !kept) {
+    recordFound(passing, 'answer', found, 'block');
+    throw answerBlocked(passing, stops ?? worst.found);
+  }
+  recordOnce(passing, 'answer', found, worst.action);
   if (worst.action !== 'escalate') return { fields: kept };
   const decision = askedAboutAnswer(passing, `inspection.responses.actions.${worst.found.type}`, `${classWords[worst.found.type]} stands in ${worst.found.place}`);
   return { fields: kept, question: { decision, hidden: hiddenOf(found, settings), fields: holding(fields, (one) => actionFor(one, settings) === 'escalate') } };

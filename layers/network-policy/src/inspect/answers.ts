@@ -8,7 +8,7 @@ import { valueOf, valuesOf } from '../http/fields.ts';
 import { AnswerWindow } from './answer-window.ts';
 import { ContentDecoder, encodingsOf } from './content-decoder.ts';
 import { acts, answerSettings, counts, strictest } from './findings.ts';
-import type { Found, InspectionSettings } from './findings.ts';
+import type { Action, Found, InspectionSettings } from './findings.ts';
 import { answerBlocked, answerUnreadable, recordFound, settingsOf } from './report.ts';
 import { isPageOfRows } from './row-ranges.ts';
 
@@ -66,13 +66,13 @@ export const answerIsGated = (passing: Passing): void => void gated.add(passing)
 /** What was told already of a call whose messages are looked at one by one. */
 const toldOf = new WeakMap<Passing, Set<string>>();
 
-/** Puts each class on record once for each request: a call can have any number of messages. */
-export function recordOnce(passing: Passing, way: string, found: readonly Found[]): void {
+/** Puts each class on record once for each request and action: a call can have any number of messages. */
+export function recordOnce(passing: Passing, way: string, found: readonly Found[], action: Action = 'log'): void {
   const told = toldOf.get(passing) ?? new Set<string>();
   toldOf.set(passing, told);
-  const fresh = found.filter(({ type }) => !told.has(`${way} ${type}`));
-  for (const { type } of fresh) told.add(`${way} ${type}`);
-  recordFound(passing, way, fresh, 'log');
+  const fresh = found.filter(({ type }) => !told.has(`${way} ${action} ${type}`));
+  for (const { type } of fresh) told.add(`${way} ${action} ${type}`);
+  recordFound(passing, way, fresh, action);
 }
 
 /** Answers that are only put on record pass unchanged, as they come, also events of a stream. gRPC messages, and what answers a WebSocket handshake otherwise, are acted on here. */

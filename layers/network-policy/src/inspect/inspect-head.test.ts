@@ -244,9 +244,19 @@ test('what is looked for is found in every kind of field, plain or one encoding 
     ['x-4111111111111111-id', '1', 'credit-card'],
     ['x-a', `${'word '.repeat(8000)}${card}`, 'credit-card'],
     ['location', `https://jane:hunter2secret@a.test/`, 'secret'],
+    ['x-refs', 'jane.roe&#64;example.org', 'email'], ['x-json', '{"to":"jane.roe\\u0040example.org"}', 'email'], ['subject', `=?UTF-8?B?${Buffer.from(`mail: ${mail}`).toString('base64')}?=`, 'email'],
     ['x-phone', '+1 415-555-2671', 'phone'], ['x-peer', '203.0.113.9', 'ip'],
   ];
   for (const [name, value, type] of forms) assert.ok(inspectAnswerFields([name, value]).some((one) => one.type === type), `${name}: ${value.slice(0, 80)}`);
   const many = Array.from({ length: 400 }, (_, i) => [`x-f${i}`, i === 399 ? card : `value ${i}`]).flat();
   assert.deepEqual(inspectAnswerFields(many).map(({ type }) => type), ['credit-card']);
+  for (const words of ['version', 'order id', 'account']) for (const [name, value, type] of forms) assert.ok(inspectAnswerFields(['x-says', words, 'etag', words, 'location', words, name, value]).some((one) => one.type === type), `${words} before ${name}`);
+});
+
+test('what is clean under one name is looked at again under another', () => {
+  const number = '4111111111111111';
+  assert.deepEqual(inspectAnswerFields(['x-customer-id', number]).map(({ confidence }) => confidence < 0.9), [true], 'its name says that it is something else');
+  assert.deepEqual(inspectAnswerFields(['etag', number]).map(({ confidence }) => confidence >= 0.9), [true]);
+  assert.deepEqual(inspectAnswerFields(['x-customer-id', '+1 415-555-2671']), []);
+  assert.deepEqual(inspectAnswerFields(['x-customer', '+1 415-555-2671']).map(({ type }) => type), ['phone']);
 });

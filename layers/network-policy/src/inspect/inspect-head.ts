@@ -1,9 +1,10 @@
 /** What is found in the target and the fields of a request, and in the fields of an answer. */
 import type { Known } from '@nemoclaw/detect';
-import { base64Runs, foldForms, undoPercent } from './encoded-runs.ts';
+import { base64Runs, foldForms, undoPercent, undoReferences } from './encoded-runs.ts';
 import type { Found, FoundType } from './findings.ts';
 import { findIn } from './inspect-body.ts';
 import type { Sought } from '../taint/memory.ts';
+import { undoEscapes } from '../taint/pieces.ts';
 import { carriesTainted } from '../taint/taint.ts';
 
 export interface Head {
@@ -20,12 +21,21 @@ type Keep = (found: Pick<Found, 'type' | 'kind'>) => boolean;
 /** `credential`: a session's token may stand there; one of a known issuer's format may not. `place`: addresses, which may be signed. */
 type Part = 'technical' | 'credential' | 'place' | 'other';
 
+/** What the name of a field says. */
+interface Name {
+  readonly part: Part;
+  /** Stands before its value where it says what that is, else ''. */
+  readonly label: string;
+  /** What is looked into of the name itself. */
+  readonly alone: string;
+}
+
 /** What counts in which fields of one direction. */
 interface Fields {
   readonly names: Readonly<Partial<Record<Part, RegExp>>>;
   readonly keeps: Readonly<Record<Part, Keep>>;
   /** The same few names come with every message. */
-  readonly parts: Map<string, Part>;
+  readonly known: Map<string, Name>;
   /** Values of technical fields in which nothing was found: the same few come with every message. */
   readonly clean: Set<string>;
 }
@@ -48,7 +58,7 @@ const ofRequests: Fields = {
     credential: /^(?:authorization|cookie|x-api-key|api-key|x-auth-token|x-csrf-token|x-goog-api-key)$/i,
   },
   keeps: { technical: sound, credential: issued, place: all, other: all },
-  parts: new Map(), clean: new Set(),
+  known: new Map(), clean: new Set(),
 };
 const ofAnswers: Fields = {
   names: {
@@ -58,10 +68,10 @@ const ofAnswers: Fields = {
     place: /^(?:location|content-location|link|refresh)$/i,
   },
   keeps: { technical: opaque, credential: opaque, place: signed, other: all },
-  parts: new Map(), clean: new Set(),
+  known: new Map(), clean: new Set(),
 };
 const cleanAtMost = 1024;
-const partsAtMost = 1024;
+const namesAtMost = 1024;
 
 function remember(clean: Set<string>, value: string): void {
   if (value.length > 256) return;
@@ -69,15 +79,22 @@ function remember(clean: Set<string>, value: string): void {
   clean.add(value);
 }
 
-function partOf({ names, parts }: Fields, name: string): Part {
-  const known = parts.get(name);
-  if (known !== undefined) return known;
+function nameOf({ names, known }: Fields, name: string): Name {
+  const told = known.get(name);
+  if (told) return told;
   const part = names.technical?.test(name) ? 'technical' : names.credential?.test(name) ? 'credential' : names.place?.test(name) ? 'place' : 'other';
-  if (name.length > 64) return part;
-  if (parts.size >= partsAtMost) parts.clear();
-  parts.set(name, part);
-  return part;
+  const made: Name = { part, label: labels.test(name) && !mayHold.test(name) ? `${name}: ` : '', alone: mayHold.test(name) ? `${name}${apart}` : '' };
+  if (name.length > 64) return made;
+  if (known.size >= namesAtMost) known.clear();
+  known.set(name, made);
+  return made;
 }
+
+const apart = '\n\n\n\n';
+/** Names that say what kind of number stands behind them, as the detectors understand it. */
+const labels = /(?:^|[-_])id$/i;
+/** Names that are long enough for a card or account number. */
+const mayHold = /^(?=.*\d).{11}/;
 
 /** Findings of the URL and of each header; places are words, never values. `tainted`: what may not go there, looked for in all headers. */
 export function inspectHead(head: Head, secrets: Known, tainted?: Sought): Found[] {
@@ -105,7 +122,7 @@ function inspect(head: Head, fields: Fields, secrets: Known, tainted: Sought | u
     note(text, place);
     // Fields are read byte by byte.
     const written = /[\x80-\xff]/.test(text) ? Buffer.from(text, 'latin1').toString('utf8') : undefined;
-    for (const form of [foldForms(text), written, written && foldForms(written), undoPercent(text)]) if (form !== undefined) note(form, place);
+    for (const form of [foldForms(text), written, written && foldForms(written), undoPercent(text), undoReferences(text), undoEscapes(text)]) if (form !== undefined) note(form, place);
     // In a path the slash before it is not of it.
     for (const run of [...base64Runs(text), ...(behindSlash.test(text) ? base64Runs(text.replaceAll('/', '\t')) : [])]) note(run.text, `${place}, in base64`);
   };
@@ -113,17 +130,17 @@ function inspect(head: Head, fields: Fields, secrets: Known, tainted: Sought | u
   const mark = head.target.indexOf('?');
   look(decodePath(mark < 0 ? head.target : head.target.slice(0, mark)), 'the path of the URL', all);
   if (head.query.length > 0) look(head.query.map(([name, value]) => `${name}=${value}`).join('\n'), 'the query of the URL', all);
-  // Those of a kind together, with an empty line between them: base64 goes on in the next line, but not behind that.
+  // Those of a kind together, so far apart that no word of one says what the next is, and no base64 goes on in it.
   const texts: Record<Part, string> = { technical: '', credential: '', place: '', other: '' };
   const fresh: string[] = [];
   for (let i = 0; i + 1 < head.headers.length; i += 2) {
     const name = head.headers[i] ?? '';
-    const value = head.headers[i + 1] ?? '';
-    const part = partOf(fields, name);
-    if (mayHold.test(name)) texts.other += `${name}\n\n`;
+    const { part, label, alone } = nameOf(fields, name);
+    const value = `${label}${head.headers[i + 1] ?? ''}`;
+    texts.other += alone;
     if (part === 'technical' && !tainted && fields.clean.has(value)) continue;
     if (part === 'technical') fresh.push(value);
-    texts[part] += labels.test(name) ? `${name}: ${value}\n\n` : `${value}\n\n`;
+    texts[part] += `${value}${apart}`;
   }
   const before = found.length;
   if (texts.technical !== '') look(texts.technical, 'a header', fields.keeps.technical, none);
@@ -134,12 +151,8 @@ function inspect(head: Head, fields: Fields, secrets: Known, tainted: Sought | u
   return found;
 }
 
-/** Names that say what kind of number stands behind them, as the detectors understand it. */
-const labels = /(?:^|[-_])id$/i;
 /** A part of a path that is long enough for base64. */
 const behindSlash = /\/[\w+-]{15}/;
-/** Names that are long enough for a card or account number. */
-const mayHold = /^(?=.*\d).{11}/;
 /** The sandbox's own are looked for in all of a head before (head-leaks.ts); where a credential is expected, they stand by placeholder, also inside base64. */
 const none: Known = [];
 
