@@ -41,11 +41,11 @@ function distance(before: string, pattern: RegExp): number | undefined {
   return found === undefined ? undefined : found + 1;
 }
 
-/** A segment of a path behind another that is no number, `/issues/`, not the host of a URL: as near as its word is. */
-const segment = /(?<!\/)\/[A-Za-z][\w.~%-]*\/$/;
+/** What names a collection in a path, `/issues/`, not the host of a URL: as near as its word is. */
+const collection = /(?<!\/)\/[A-Za-z][\w-]{2,}s\/$/;
 
 /**
- * What the plain digits at `at` are said to be: `card`, by a word near them; `other`, by their label in the same field, that of the list they stand in, or as a segment of a path.
+ * What the plain digits at `at` are said to be: `card`, by a word near them; `other`, by their label in the same field, that of the list they stand in, or that of a collection in a path.
  * The nearer one counts.
  */
 export function labelOf(text: string, at: number): 'card' | 'other' | undefined {
@@ -53,7 +53,7 @@ export function labelOf(text: string, at: number): 'card' | 'other' | undefined 
   const before = text.slice(Math.max(0, start - reach), start);
   const apart = before.replaceAll(/[a-z](?=[A-Z])/g, '$& ').replaceAll(/[_-]/g, ' ').toLowerCase();
   const card = distance(apart, words.card) ?? Infinity;
-  const other = segment.test(before) ? 2 : distance(apart.slice(fieldStart(apart)), words.identifier) ?? Infinity;
+  const other = collection.test(before) ? 2 : distance(apart.slice(fieldStart(apart)), words.identifier) ?? Infinity;
   if (other < card && other <= labelReach) return 'other';
   return card < Infinity ? 'card' : undefined;
 }

@@ -32,7 +32,7 @@ test('a card number is sure wherever nothing labels it as another', () => {
     '4111111111111111', 'use 4111111111111111 please', '{"n":4111111111111111}', '{"account":"4111111111111111"}', '["4111111111111111"]', 'https://x.test/4111111111111111', 'https://x.test/?c=4111111111111111',
     // What labels another field, line or segment, or stands further off, is not its label.
     '{"id":7,"n":"4111111111111111"}', '{"amount":12.5,"currency":"EUR","n":"4111111111111111"}', 'order 4471\n4111111111111111', 'order_id=4471&n=4111111111111111', 'order 12, paid by 4111111111111111',
-    'the order that came last week: 4111111111111111', '{"ids":[1,2],"n":4111111111111111}', 'Jane Doe/4111111111111111/1227', 'paid 4111111111111111', '{"valid":"4111111111111111"}',
+    'the order that came last week: 4111111111111111', '{"ids":[1,2],"n":4111111111111111}', 'Jane Doe/4111111111111111/1227', 'GET /x/4111111111111111', '/collect/4111111111111111', 'https://items.test/4111111111111111', 'paid 4111111111111111', '{"valid":"4111111111111111"}',
     // No other number is written as cards are printed.
     'order 4111 1111 1111 1111', '{"id":"4111-1111-1111-1111"}', '/tasks/3782-822463-10005/x', 'ids (4111 1111 1111 1111)',
     // A word for a card outweighs what is no nearer.
