@@ -15,7 +15,7 @@ export const resources: readonly Attempt[] = [
   { id: 'disk', title: 'fill the disk by /tmp', plain: 'user', by: ['limits', 'view', 'kernel'], admitted: { C: together }, spec: 'resources: { maxMemory: 128Mi }', attempt: '$TRY fill_file /tmp/nca-fill-$TOKEN 200 >$W/loot', won: said(/^took 200$/m) },
   { id: 'shared-disk', title: 'fill the memory by /dev/shm', plain: 'user', by: ['limits', 'view', 'kernel'], admitted: { C: together }, spec: 'resources: { maxMemory: 128Mi }', attempt: '$TRY fill_file /dev/shm/nca-fill-$TOKEN 200 >$W/loot', won: said(/^took 200$/m) },
   { id: 'crash-dump', title: 'leave what is in memory as a file when it crashes', plain: 'user', by: ['limits', 'kernel'], attempt: 'cd $W && ulimit -c unlimited && sh -c "kill -SEGV \\$\\$"', won: ({ world }) => readdirSync(world.workspace).some((name) => name.startsWith('core')) },
-  { id: 'wall-time', title: 'go on after its time', plain: 'user', by: ['kernel'], spec: 'resources: { timeout: 1s }', attempt: 'sleep 1.6; echo $TOKEN >$W/late', won: inWorkspace('late') },
+  { id: 'wall-time', title: 'go on after its time', plain: 'user', by: ['kernel'], spec: 'resources: { timeout: 1s }', attempt: 'sleep 4; echo $TOKEN >$W/late', won: inWorkspace('late') },
   {
     id: 'lease', title: 'keep the owner from opening a file in the workspace (a lease)', plain: 'user', by: ['seccomp'], attempt: '$TRY lease $W/leased',
     during: (world) => blocked(join(world.workspace, 'leased')), won: () => false,

@@ -31,7 +31,7 @@ export async function openPolicyDesk({ network, pins, ports, intercepted, more =
   const policy = compilePolicy({ sandboxPolicy: loadSandboxPolicy(sandbox, 'sandbox.yaml'), network: loadNetworkPolicy(network, 'network.yaml'), role: '' }, 1);
   return openDesk({
     rules: [], judge: judgeOf(() => policy, { version: 1, decide: (request) => decide(policy, request) }), ports: [doorPort, ...ports], intercepted, ...(pins ? { pins } : {}),
-    limits: { headMs: 1500, helloMs: 1500, handshakesPerSecond: 10_000, questionsPerSecond: 100_000 }, ...more,
+    limits: { headMs: 3000, helloMs: 3000, handshakesPerSecond: 10_000, questionsPerSecond: 100_000 }, ...more,
   });
 }
 
