@@ -70,6 +70,7 @@ export const policyWords: Readonly<Record<string, Readonly<Record<string, string
     'networkPolicy.egress.allow[].addresses[]': 'Fixed addresses of the host, or blocks that its address must lie in (`10.1.0.0/16`); the only way to loopback and private ranges.',
     'networkPolicy.egress.allow[].ca': 'File name of one more trust anchor (PEM) for the host’s certificate.',
     'networkPolicy.egress.allow[].tls': '`intercept`: requests are read. `passthrough`: only name and port are decided.',
+    'networkPolicy.egress.allow[].upstream': '`http1`: a request that came over HTTP/1.1 goes on over HTTP/1.1. If left out: over HTTP/2 where the host offers it. Holds for the host, whatever rule allows the request.',
     'networkPolicy.egress.allow[].as': 'The action that a request counts as where the catalogue knows none.',
     'networkPolicy.egress.allow[].accepts': 'Values that came from hosts with this label (`labels`) or a lower one may be sent here. `restricted`: also a sandbox that can read what is labelled restricted sends here without a question.',
     'networkPolicy.egress.allow[].maxBody': 'A request with a larger body is refused (413), by its length or as soon as it is over it.',

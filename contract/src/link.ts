@@ -81,8 +81,8 @@ export interface SandboxConfig {
   readonly placeholderKey: string;
   /** Credentials that are inserted outside: placeholder seen by the agent -> value, bound to host (+ optional path prefix, header). */
   readonly credentials: readonly CredentialPlan[];
-  /** Names resolved to fixed addresses by policy (`addresses:`), and trust anchors per host. */
-  readonly upstreams: readonly { readonly host: string; readonly addresses: readonly string[]; readonly caPem?: string }[];
+  /** Names resolved to fixed addresses by policy (`addresses:`), trust anchors per host, and where requests of HTTP/1.1 are kept in it. */
+  readonly upstreams: readonly { readonly host: string; readonly addresses: readonly string[]; readonly caPem?: string; readonly http1?: boolean }[];
   /** Who may call in, nobody if absent; a rule without a proof is not among them. */
   readonly ingress?: readonly IngressEntry[];
   readonly label: Sensitivity;

@@ -84,6 +84,7 @@ const wrong: readonly (readonly [string, Loader, string, ErrorCode, number, numb
   ['methods behind closed TLS', loadNetworkPolicy, `${network}    allow: [{ domain: x.org, methods: [GET], tls: passthrough }]\n`, 'NEMO_E_POLICY_TYPE', 4, 30, /TLS is not opened/],
   ['TLS passed on unread where everything is searched', loadNetworkPolicy, `${network}    allow: [{ domain: x.org, tls: passthrough }]\n`, 'NEMO_E_POLICY_TYPE', 4, 35, /uninspected: allow/],
   ['uninspected by itself', loadNetworkPolicy, `${network}    allow: [{ domain: x.org, uninspected: allow }]\n`, 'NEMO_E_POLICY_TYPE', 4, 43, /only beside/],
+  ['a version of HTTP behind closed TLS', loadNetworkPolicy, `${network}    allow: [{ domain: x.org, tls: passthrough, uninspected: allow, upstream: http1 }]\n`, 'NEMO_E_POLICY_TYPE', 4, 78, /TLS is not opened/],
   ['a trust anchor where the client verifies', loadNetworkPolicy, `${network}    allow: [{ domain: x.org, tls: passthrough, uninspected: allow, ca: a.pem }]\n`, 'NEMO_E_POLICY_TYPE', 4, 72, /client itself verifies/],
   ['an action of what is passed on unread', loadNetworkPolicy, `${network}    allow: [{ domain: x.org, protocol: tcp, ports: [22], as: crm.read }]\n`, 'NEMO_E_POLICY_TYPE', 4, 62, /passed on unread/],
   ['a longest body of a WebSocket', loadNetworkPolicy, `${network}    allow: [{ domain: x.org, protocol: websocket, maxBody: 1Mi }]\n`, 'NEMO_E_POLICY_TYPE', 4, 60, /has none/],

@@ -15,7 +15,7 @@ export interface RuleFields {
 
 /** Words of one protocol, by the field of the rule. */
 const wordsOf = { graphql: 'graphql', mcp: 'mcp', jsonRpc: 'json-rpc', smtp: 'smtp', postgres: 'postgres', redis: 'redis' } as const satisfies Record<string, RuleProtocol>;
-const ofHttp = ['methods', 'paths', 'query', 'headers', 'maxBody', 'onOversize'] as const;
+const ofHttp = ['methods', 'paths', 'query', 'headers', 'maxBody', 'onOversize', 'upstream'] as const;
 /** Need TLS to be opened. */
 const inside = [...ofHttp, 'as', 'graphql', 'mcp', 'jsonRpc', 'smtp', 'postgres', 'redis'] as const;
 

@@ -38,6 +38,8 @@ const upstream = {
   /** File name of an extra trust anchor (PEM) for the host's certificate. */
   ca: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'This is not a file name').optional(),
   tls: z.enum(['intercept', 'passthrough']).optional(),
+  /** What came over HTTP/1.1 goes on over it, also where HTTP/2 is offered. */
+  upstream: z.literal('http1').optional(),
   /** The action that a matching request counts as, where the catalogue knows none. */
   as: action.optional(),
   /** Values with this label may be sent here; `restricted`: also a sandbox that can read what is labelled restricted sends here without being asked about each request. */

@@ -90,7 +90,7 @@ async function bare(plan: ProxyPlan): Promise<Ready> {
 function policyText(port: number, mode: Mode): string {
   const rules = Array.from({ length: 199 }, (_, i) => `      - { domain: host${i}.example.com, methods: [GET, POST], paths: [/v1/**] }`);
   const what = mode === 'passthrough' ? 'tls: passthrough' : 'methods: [GET, POST], paths: [/v1/**]';
-  rules.splice(100, 0, `      - { domain: ${host}, ports: [${port}], ${what}, addresses: [127.0.0.1] }`);
+  rules.splice(100, 0, `      - { domain: ${host}, ports: [${port}], ${what}, addresses: [127.0.0.1]${mode === 'passthrough' ? '' : ', upstream: http1'} }`);
   return `networkPolicy:\n  name: bench\n  egress:\n    allow:\n${rules.join('\n')}\n    deny:\n      - { domain: "*" }\n  inspection: { tlsDecrypt: true, scanForPII: ${String(mode === 'searched')} }\n`;
 }
 const sandboxText = 'apiVersion: openshell.nvidia.com/v1\nkind: SandboxPolicy\nmetadata: { name: bench }\nspec:\n  isolation: { network: restricted, filesystem: read-only, syscalls: minimal }\n';
@@ -104,7 +104,7 @@ async function proxy(plan: ProxyPlan): Promise<Ready> {
   sink.attach(connect(plan.ledgerPath));
   const egress = createEgress({
     sandbox: 'sbx_bench', tcp: { host: '0.0.0.0', port: 0 }, dns: { host: '127.0.0.1', port: 0 }, policy: () => policy, decider: { decide: (request) => decide(policy, request), version: 1 },
-    config: { role: '', task: '', version: 1, ca: createIntermediate(root, policy.network.interceptNames, now), credentials: [], upstreams: [{ host, addresses: ['127.0.0.1'], caPem: plan.caPem }], patience: { httpMs: 1000 } },
+    config: { role: '', task: '', version: 1, ca: createIntermediate(root, policy.network.interceptNames, now), credentials: [], upstreams: [{ host, addresses: ['127.0.0.1'], caPem: plan.caPem, http1: true }], patience: { httpMs: 1000 } },
     approver: nobody, audit: sink, clock: testClock, ids: testIds, local: new Map(), limits: { handshakesPerSecond: 100_000, helloMs: 60_000, headMs: 60_000 },
     destination: (socket) => ({ address: (socket.localAddress ?? '').replace(/^127\.(\d+)\./, (_, half: string) => `198.${half}.`), port: plan.upstreamPort }),
   });

@@ -84,6 +84,11 @@ export class OutgoingBody extends Readable {
   }
 }
 
+/** Nobody takes the rest of it: an answer may come before the end of what it answers. */
+export function leaveBody(body: Buffer | OutgoingBody | null): void {
+  if (body && !Buffer.isBuffer(body) && !body.destroyed) body.destroy();
+}
+
 /** What all transforms still hold, each one's rest led through those after it. */
 export function endThrough(transforms: readonly ByteTransform[]): Buffer {
   let rest: Buffer = Buffer.alloc(0);

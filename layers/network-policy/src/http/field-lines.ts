@@ -29,8 +29,20 @@ function bare(text: string, from: number, to: number): string {
 }
 const isBlank = (code: number): boolean => code === 0x20 || code === 0x09;
 
+/** Throws where it would be more than one field, or none; so it would in HTTP/2, where Node sends of each character one byte. */
+export function checkField(field: string, text: string): void {
+  if (!name.test(field) || !value.test(text)) throw new Error('a header field has characters that no field may have');
+}
+
 /** One line, in latin1 when it is sent. Throws where it would be more than one, or none. */
 export function fieldLine(field: string, text: string): string {
-  if (!name.test(field) || !value.test(text)) throw new Error('a header field has characters that no field may have');
+  checkField(field, text);
   return `${field}: ${text}\r\n`;
+}
+
+const targetForm = /^[\x21-\x7e]+$/;
+
+/** Of a request. Throws where it would be more than that, or none. */
+export function checkTarget(target: string): void {
+  if (!targetForm.test(target)) throw new Error('the request target has characters that no target may have');
 }

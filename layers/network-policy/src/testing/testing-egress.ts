@@ -198,7 +198,7 @@ export interface DeskOptions {
   /** In place of the rules. */
   readonly judge?: Judge;
   /** Host -> loopback server behind it. */
-  readonly pins?: readonly { readonly host: string; readonly caPem?: string; readonly addresses?: readonly string[] }[];
+  readonly pins?: readonly { readonly host: string; readonly caPem?: string; readonly http1?: boolean; readonly addresses?: readonly string[] }[];
   readonly ports: readonly number[];
   readonly intercepted?: readonly string[];
   readonly credentials?: EgressConfig['credentials'];

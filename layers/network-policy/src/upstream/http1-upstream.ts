@@ -3,8 +3,9 @@ import type { Socket } from 'node:net';
 import type { Dispatcher } from 'undici';
 import { AnswerReader } from '../http/answer-reader.ts';
 import type { AnswerEvents } from '../http/answer-reader.ts';
-import { fieldLine } from '../http/field-lines.ts';
+import { checkTarget, fieldLine } from '../http/field-lines.ts';
 import { isStreamed } from '../http/streamed.ts';
+import { leaveBody } from '../body/outgoing-body.ts';
 import type { OutgoingBody } from '../body/outgoing-body.ts';
 
 export interface Http1Request {
@@ -27,7 +28,6 @@ export interface Http1PoolOptions {
 const keepMargin = 2000;
 const closedAtOnce = (): Error => new Error('the origin closed the connection at once');
 const expectsBody = new Set(['POST', 'PUT', 'PATCH']);
-const targetForm = /^[\x21-\x7e]+$/;
 /** Connections that may close before a request is sent on them, until it fails. */
 const mostTries = 64;
 /** Bytes of a body that are copied to go out in one write with the head. */
@@ -52,6 +52,12 @@ export class Http1Pool {
   }
   get busy(): boolean {
     return this.#connecting > 0 || this.#waiting.size > 0 || this.#all.size > this.#idle.length;
+  }
+
+  /** Takes over a socket that is connected already. */
+  adopt(socket: Socket): void {
+    const connection = this.#made(socket);
+    if (connection.usable) this.#add(connection);
   }
 
   /** Never throws; failures go to `handler`. */
@@ -98,18 +104,26 @@ export class Http1Pool {
     if (this.#all.size + this.#connecting >= this.#options.connections) return;
     this.#connecting += 1;
     this.#options.connect().then((socket) => {
-      const connection = new Connection(socket, this.#options, (one) => this.#free(one), (one) => this.#gone(one));
+      const connection = this.#made(socket);
       if (!connection.usable) throw closedAtOnce();
       return connection;
     }).then((connection) => {
       this.#connecting -= 1;
-      this.#all.add(connection);
-      this.#free(connection);
+      this.#add(connection);
     }, (error: unknown) => {
       this.#connecting -= 1;
       this.#next()?.fail(error instanceof Error ? error : new Error(String(error)));
       if (this.#connecting < this.#waiting.size) this.#connect();
     });
+  }
+
+  #made(socket: Socket): Connection {
+    return new Connection(socket, this.#options, (one) => this.#free(one), (one) => this.#gone(one));
+  }
+
+  #add(connection: Connection): void {
+    this.#all.add(connection);
+    this.#free(connection);
   }
 
   #free(connection: Connection): void {
@@ -186,9 +200,7 @@ class Call implements Dispatcher.DispatchController {
     this.settled = true;
     this.connection = undefined;
     this.#settled();
-    const { body } = this.request;
-    // An answer may come before the end of what it answers.
-    if (body && !Buffer.isBuffer(body) && !body.destroyed) body.destroy();
+    leaveBody(this.request.body);
     return true;
   }
 }
@@ -331,7 +343,7 @@ class Connection implements AnswerEvents {
 
   #send(call: Call): void {
     const { method, path, headers, body } = call.request;
-    if (!targetForm.test(path)) throw new Error('the request target has characters that none has');
+    checkTarget(path);
     let text = `${method} ${path} HTTP/1.1\r\n`;
     let said: number | undefined;
     for (let i = 0; i + 1 < headers.length; i += 2) {

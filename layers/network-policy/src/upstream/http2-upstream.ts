@@ -3,7 +3,9 @@ import { connect, constants } from 'node:http2';
 import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Dispatcher } from 'undici';
+import { leaveBody } from '../body/outgoing-body.ts';
 import type { OutgoingBody } from '../body/outgoing-body.ts';
+import { checkField, checkTarget } from '../http/field-lines.ts';
 import { isStreamed } from '../http/streamed.ts';
 
 export interface Http2Request {
@@ -19,8 +21,10 @@ export interface Http2Request {
 export interface Http2PoolOptions {
   readonly tls: boolean;
   readonly authority: string;
-  /** A connection that speaks HTTP/2. */
-  readonly connect: () => Promise<Socket>;
+  /** A connection that speaks HTTP/2; undefined where the origin does not any more. */
+  readonly connect: () => Promise<Socket | undefined>;
+  /** Sends what the origin takes over HTTP/1.1 only; nothing of it was processed. */
+  readonly instead?: (request: Http2Request, handler: Dispatcher.DispatchHandler) => void;
   readonly sessions: number;
   /** ms without a stream until a session is closed; and in which nothing may come or go on one while an answer is waited for, or for the rest of one. */
   readonly idleMs: number;
@@ -28,12 +32,14 @@ export interface Http2PoolOptions {
 }
 
 const streamsWanted = 100;
+// Bytes that may be under way, and so wait in memory for a client that does not read: of a far origin, no more than so many come in one round trip.
+const streamWindow = 1 << 20;
 const connectionWindow = 4 << 20;
 
 export class Http2Pool {
   readonly #options: Http2PoolOptions;
   readonly #sessions = new Map<ClientHttp2Session, { open: number }>();
-  #connecting: Promise<ClientHttp2Session> | undefined;
+  #connecting: Promise<ClientHttp2Session | undefined> | undefined;
   #closed = false;
 
   constructor(options: Http2PoolOptions) {
@@ -68,17 +74,21 @@ export class Http2Pool {
   }
 
   async #send(request: Http2Request, handler: Dispatcher.DispatchHandler, controller: Controller, again: boolean): Promise<void> {
-    let session: ClientHttp2Session;
+    let session: ClientHttp2Session | undefined;
     try {
       session = this.#free() ?? (await (this.#connecting ??= this.#open()));
       // Many may have waited for the same session.
-      if (this.#full(session)) session = this.#free() ?? session;
+      if (session && this.#full(session)) session = this.#free() ?? session;
     } catch (error) {
       fail(request, handler, controller, error instanceof Error ? error : new Error('no connection'));
       return;
     }
     if (controller.aborted) {
       fail(request, handler, controller, controller.reason ?? new Error('ended before it was sent'));
+      return;
+    }
+    if (!session) {
+      this.#instead(request, handler, controller);
       return;
     }
     const state = this.#sessions.get(session);
@@ -97,15 +107,24 @@ export class Http2Pool {
     state.open += 1;
     stream.once('close', () => { state.open -= 1; });
     // What the origin refused unprocessed may be sent once more, if its body can be.
-    const retry = again && !(request.body && !Buffer.isBuffer(request.body)) ? () => void this.#send(request, handler, controller, false) : undefined;
+    const retry = again && !(request.body && !Buffer.isBuffer(request.body)) ? (code: number) => (code === constants.NGHTTP2_HTTP_1_1_REQUIRED ? this.#instead(request, handler, controller) : void this.#send(request, handler, controller, false)) : undefined;
     carry(stream, request, handler, controller, retry, this.#options.answerMs);
   }
 
+  #instead(request: Http2Request, handler: Dispatcher.DispatchHandler, controller: Controller): void {
+    const { instead } = this.#options;
+    if (instead) instead(request, handler);
+    else fail(request, handler, controller, new Error('the origin does not speak HTTP/2'));
+  }
+
   #head({ method, path, headers }: Http2Request): string[] {
+    checkTarget(path);
     const out = [':method', method, ':scheme', this.#options.tls ? 'https' : 'http', ':authority', this.#options.authority, ':path', path, 'te', 'trailers'];
     for (let i = 0; i + 1 < headers.length; i += 2) {
       const name = (headers[i] ?? '').toLowerCase();
-      if (name !== 'host') out.push(name, headers[i + 1] ?? '');
+      if (name === 'host') continue;
+      checkField(name, headers[i + 1] ?? '');
+      out.push(name, headers[i + 1] ?? '');
     }
     return out;
   }
@@ -125,9 +144,10 @@ export class Http2Pool {
     return this.#sessions.size >= this.#options.sessions ? emptiest : undefined;
   }
 
-  async #open(): Promise<ClientHttp2Session> {
+  async #open(): Promise<ClientHttp2Session | undefined> {
     try {
-      return this.#session(await this.#options.connect());
+      const socket = await this.#options.connect();
+      return socket && this.#session(socket);
     } finally {
       this.#connecting = undefined;
     }
@@ -135,7 +155,7 @@ export class Http2Pool {
 
   #session(socket: Socket): ClientHttp2Session {
     const { tls, authority, idleMs } = this.#options;
-    const session = connect(`${tls ? 'https' : 'http'}://${authority}`, { createConnection: () => socket, settings: { enablePush: false, initialWindowSize: 256 * 1024, maxHeaderListSize: 64 * 1024 }, maxHeaderListPairs: 256, maxSessionMemory: 16 });
+    const session = connect(`${tls ? 'https' : 'http'}://${authority}`, { createConnection: () => socket, settings: { enablePush: false, initialWindowSize: streamWindow, maxHeaderListSize: 64 * 1024 }, maxHeaderListPairs: 256, maxSessionMemory: 16 });
     const state = { open: 0 };
     this.#sessions.set(session, state);
     session.on('error', () => undefined);
@@ -145,7 +165,17 @@ export class Http2Pool {
       this.#sessions.delete(session);
       socket.destroy();
     });
-    session.setTimeout(idleMs, () => { if (state.open === 0) session.close(); });
+    // Many requests share it: one that is dead must not keep them all for as long as an answer may take.
+    let asked = false;
+    session.setTimeout(idleMs);
+    session.on('timeout', () => {
+      if (state.open === 0) session.close();
+      else if (asked) session.destroy(new Error('nothing comes from the origin any more'));
+      else {
+        asked = session.ping(() => { asked = false; });
+        session.setTimeout(idleMs);
+      }
+    });
     if (this.#closed) session.destroy();
     return session;
   }
@@ -177,12 +207,17 @@ class Controller implements Dispatcher.DispatchController {
   }
 }
 
+/** What resets a stream that the origin did nothing with. */
+const unprocessed: ReadonlySet<number> = new Set([constants.NGHTTP2_REFUSED_STREAM, constants.NGHTTP2_HTTP_1_1_REQUIRED]);
+
 /** One stream from its head to its end. */
-function carry(stream: ClientHttp2Stream, request: Http2Request, handler: Dispatcher.DispatchHandler, controller: Controller, retry: (() => void) | undefined, answerMs: number): void {
+function carry(stream: ClientHttp2Stream, request: Http2Request, handler: Dispatcher.DispatchHandler, controller: Controller, retry: ((code: number) => void) | undefined, answerMs: number): void {
   controller.stream = stream;
   let failure: Error | undefined;
   let started = false;
-  stream.setTimeout(answerMs, () => {
+  const whole = endsInOrder(stream);
+  stream.setTimeout(answerMs);
+  stream.on('timeout', () => {
     const awaited = started ? (controller.rawHeaders ?? []) : request.headers;
     // It is the client that is waited for, or something to happen: a stream of messages may begin with the first of them.
     if (controller.paused || (!stream.writableEnded && !stream.writableNeedDrain) || isStreamed(awaited)) stream.setTimeout(answerMs);
@@ -201,17 +236,17 @@ function carry(stream: ClientHttp2Stream, request: Http2Request, handler: Dispat
   });
   stream.on('trailers', (_headers: unknown, _flags: unknown, raw: readonly string[]) => { controller.rawTrailers = withoutPseudo(raw); });
   stream.once('end', () => {
-    if (!started || stream.rstCode !== constants.NGHTTP2_NO_ERROR || stream.aborted || controller.aborted || controller.settled) return;
+    if (!started || !whole() || stream.rstCode !== constants.NGHTTP2_NO_ERROR || stream.aborted || controller.aborted || controller.settled) return;
     controller.settled = true;
     handler.onResponseEnd?.(controller, {});
-    endBody(request);
+    leaveBody(request.body);
     if (!stream.writableFinished) stream.close(constants.NGHTTP2_NO_ERROR);
   });
   stream.on('error', (error) => { failure ??= error; });
   stream.once('close', () => {
     if (controller.settled) return;
-    const refused = stream.rstCode === constants.NGHTTP2_REFUSED_STREAM;
-    if (refused && !started && !controller.aborted && retry) retry();
+    const code = stream.rstCode ?? constants.NGHTTP2_CANCEL;
+    if (unprocessed.has(code) && !started && !controller.aborted && retry) retry(code);
     else fail(request, handler, controller, controller.reason ?? failure ?? new Error(`the stream was reset (${stream.rstCode ?? 'no code'})`));
   });
   const { body } = request;
@@ -234,12 +269,19 @@ function carry(stream: ClientHttp2Stream, request: Http2Request, handler: Dispat
 function fail(request: Http2Request, handler: Dispatcher.DispatchHandler, controller: Controller, error: Error): void {
   if (controller.settled) return;
   controller.settled = true;
-  endBody(request);
+  leaveBody(request.body);
   handler.onResponseError?.(controller, error);
 }
 
-function endBody({ body }: Http2Request): void {
-  if (body && !Buffer.isBuffer(body) && !body.destroyed) body.destroy();
+/** Whether the origin has ended its answer. Node ends one whose stream was reset without an error (RFC 9113 §7) like one that is whole; but it closes that stream first. */
+function endsInOrder(stream: ClientHttp2Stream): () => boolean {
+  let whole = false;
+  const push = stream.push.bind(stream);
+  stream.push = (chunk: unknown, encoding?: BufferEncoding): boolean => {
+    if (chunk === null && !stream.closed) whole = true;
+    return push(chunk, encoding);
+  };
+  return () => whole;
 }
 
 function withoutPseudo(raw: readonly string[]): string[] {

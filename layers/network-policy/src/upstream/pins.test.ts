@@ -1,8 +1,11 @@
 /** What an older policy allowed while a connection was being made is not there for a request that a newer one decides. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { loadNetworkPolicy } from '@nemoclaw/contract';
 import { openUpstream, testClock } from '../testing/testing-egress.ts';
 import { openHttp2Upstream } from '../testing/testing-http2.ts';
+import { http1ByHost, pinFor, pinsByHost } from './pins.ts';
+import { upstreamsOf } from './reach.ts';
 import { AddressRefused, Upstreams } from './upstreams.ts';
 
 test('a name that is looked up while its blocks change leads where the new policy lets it, for this connection and the next', async () => {
@@ -54,4 +57,12 @@ test('a connection that was being made to the former address carries no request 
     upstreams.close();
     await upstream.close();
   }
+});
+
+test('`upstream: http1` of a rule holds for its host, which still leads where a wider name says', () => {
+  const text = 'networkPolicy:\n  name: x\n  egress:\n    allow:\n      - { domain: "*.x.org", addresses: [10.0.0.0/8], ca: x.pem }\n      - { domain: api.x.org, upstream: http1 }\n      - { domain: "*.y.org", upstream: http1 }\n';
+  const pins = upstreamsOf(loadNetworkPolicy(text, 'x.yaml'), () => 'PEM');
+  const hosts = ['api.x.org', 'www.x.org', 'a.y.org', 'z.org'];
+  assert.deepEqual(hosts.map((host) => pinFor(http1ByHost(pins), host) !== undefined), [true, false, true, false]);
+  assert.deepEqual(hosts.map((host) => pinFor(pinsByHost(pins), host)?.addresses.join()), ['10.0.0.0/8', '10.0.0.0/8', undefined, undefined]);
 });

@@ -1,4 +1,4 @@
-/** Names that the policy fixes to addresses, or to a trust anchor of their own. */
+/** Names that the policy fixes to addresses, or to a trust anchor of their own; and those that are spoken to in HTTP/1.1. */
 import { isIP } from 'node:net';
 
 /** A name (`host` or `*.suffix`) fixed to addresses by the policy, or to blocks of them (`10.1.0.0/16`), in which what it resolves to must lie. `caPem`: its certificate has to come from this anchor instead of the public ones. */
@@ -6,9 +6,14 @@ export interface Pin {
   readonly host: string;
   readonly addresses: readonly string[];
   readonly caPem?: string;
+  /** What came over HTTP/1.1 goes on over it, whatever else is spoken there. */
+  readonly http1?: boolean;
 }
 
-export const pinsByHost = (pins: readonly Pin[]): Map<string, Pin> => new Map(pins.map((pin) => [pin.host.toLowerCase(), pin]));
+/** A name that only says a version is none of those where it leads: what a wider name says of that holds. */
+export const pinsByHost = (pins: readonly Pin[]): Map<string, Pin> => byHost(pins.filter(({ addresses, caPem, http1 }) => addresses.length > 0 || caPem !== undefined || http1 !== true));
+export const http1ByHost = (pins: readonly Pin[]): Map<string, Pin> => byHost(pins.filter(({ http1 }) => http1 === true));
+const byHost = (pins: readonly Pin[]): Map<string, Pin> => new Map(pins.map((pin) => [pin.host.toLowerCase(), pin]));
 
 /** The pin of the host itself, else of the longest suffix. */
 export function pinFor(pins: ReadonlyMap<string, Pin>, host: string): Pin | undefined {

@@ -6,16 +6,17 @@ import type { SecureContext } from 'node:tls';
 import type { Dispatcher } from 'undici';
 import type { Clock } from '@nemoclaw/contract';
 import { isPublicAddress, isWithin } from './addresses.ts';
+import { leaveBody } from '../body/outgoing-body.ts';
 import { Http1Pool } from './http1-upstream.ts';
 import { Http2Pool } from './http2-upstream.ts';
 import type { Http2Request } from './http2-upstream.ts';
-import { pinsByHost, pinFor, samePin, fixedAddresses } from './pins.ts';
+import { fixedAddresses, http1ByHost, pinFor, pinsByHost, samePin } from './pins.ts';
 import type { Pin } from './pins.ts';
 
 /** All addresses of a name, IPv4 first. */
 export type Resolve = (host: string) => Promise<readonly string[]>;
 
-/** A request for one origin. `version`: what the client spoke; it is kept where the origin speaks it too. */
+/** A request for one origin. `version`: what the client spoke. */
 export interface UpstreamRequest extends Http2Request {
   readonly host: string;
   readonly port: number;
@@ -45,13 +46,14 @@ export interface UpstreamOptions {
 
 export class Upstreams {
   readonly #options: UpstreamOptions;
-  #pins = new Map<string, Pin>();
+  #pins: ReadonlyMap<string, Pin>;
+  #http1: ReadonlyMap<string, Pin>;
   readonly #pools = new Map<string, { readonly pool: Http1Pool; readonly host: string }>();
   /** The one that was used last: most requests go to the same origin as the one before. */
-  #last: { readonly host: string; readonly port: number; readonly tls: boolean; readonly pool: Http1Pool } | undefined;
+  #last: { readonly host: string; readonly port: number; readonly tls: boolean; readonly version: '1.1' | '2'; readonly pool: Http1Pool | Http2Pool } | undefined;
   readonly #http2 = new Map<string, { readonly pool: Http2Pool; readonly host: string }>();
-  /** What an origin chose when it was offered HTTP/2; a promise while the first connection is being made. */
-  readonly #chosen = new Map<string, 'h1' | 'h2' | Promise<'h1' | 'h2'>>();
+  /** What an origin chose when it was offered both versions; a promise while the first connection is being made. */
+  readonly #chosen = new Map<string, { readonly host: string; readonly version: Chosen | Promise<Chosen> }>();
   readonly #resolved = new Map<string, { readonly addresses: readonly string[]; readonly until: number }>();
   readonly #sessions = new Map<string, Buffer>();
   readonly #anchors = new Map<string, SecureContext>();
@@ -60,6 +62,7 @@ export class Upstreams {
   constructor(options: UpstreamOptions) {
     this.#options = options;
     this.#pins = pinsByHost(options.pins);
+    this.#http1 = http1ByHost(options.pins);
   }
 
   /** Whether the policy names the addresses of `host`. */
@@ -68,58 +71,74 @@ export class Upstreams {
   }
 
   /** The pool for one origin of this sandbox. */
-  #pool(host: string, port: number, tls: boolean): Http1Pool {
-    const last = this.#last;
-    if (last && last.host === host && last.port === port && last.tls === tls) return last.pool;
+  #http1Pool(host: string, port: number, tls: boolean): Http1Pool {
     const origin = originOf(host, port, tls);
-    const pool = this.#pools.get(origin)?.pool ?? new Http1Pool({ connect: () => this.connect(host, port, tls), connections: this.#options.connections, idleMs: idleFor, answerMs: answerFor });
-    this.#last = { host, port, tls, pool };
-    if (this.#pools.has(origin)) return pool;
+    const known = this.#pools.get(origin);
+    if (known) return known.pool;
+    const connect = (): Promise<Socket> => this.connect(host, port, tls).catch((error: unknown) => {
+      // It may speak HTTP/2 only by now.
+      this.#forget(origin);
+      throw error;
+    });
+    const pool = new Http1Pool({ connect, connections: this.#options.connections, idleMs: idleFor, answerMs: answerFor });
     this.#pools.set(origin, { pool, host });
-    if (this.#pools.size > poolLimit) dropIdle(this.#pools, origin);
+    this.#dropIdle(this.#pools, origin);
     return pool;
   }
 
-  /** Sends a request over the pool of its origin; failures go to `handler`. */
+  /** Sends a request over a pool of its origin, over HTTP/2 where that is offered; failures go to `handler`. */
   send(request: UpstreamRequest, handler: Dispatcher.DispatchHandler): void {
-    const { host, port, tls, path, method, headers, body } = request;
-    if (request.version === '1.1') {
-      this.#pool(host, port, tls).dispatch({ path, method, headers, body }, handler);
+    const { host, port, tls, version } = request;
+    const last = this.#last;
+    if (last && last.host === host && last.port === port && last.tls === tls && last.version === version) {
+      last.pool.dispatch(request, handler);
       return;
     }
-    const origin = originOf(host, port, tls);
+    const chosen = this.#versionFor(request);
+    if (!(chosen instanceof Promise)) {
+      this.#sendBy(chosen, request, handler);
+      return;
+    }
+    chosen.then((one) => this.#sendBy(one, request, handler), (error: unknown) => {
+      leaveBody(request.body);
+      handler.onResponseError?.(noController, error instanceof Error ? error : new Error(String(error)));
+    });
+  }
+
+  #versionFor({ host, port, tls, version }: UpstreamRequest): Chosen | Promise<Chosen> {
     // Without TLS nothing is negotiated: who speaks HTTP/2 unasked knows that the origin does.
-    const chosen = tls ? (this.#chosen.get(origin) ?? this.#choose(host, port)) : 'h2';
-    if (chosen instanceof Promise) chosen.then((version) => this.#sendBy(version, request, handler), (error: unknown) => handler.onResponseError?.(noController, error instanceof Error ? error : new Error(String(error))));
-    else this.#sendBy(chosen, request, handler);
+    if (!tls) return version === '2' ? 'h2' : 'h1';
+    if (version === '1.1' && pinFor(this.#http1, host)) return 'h1';
+    return this.#chosen.get(originOf(host, port, tls))?.version ?? this.#choose(host, port);
   }
 
-  #sendBy(chosen: 'h1' | 'h2', request: UpstreamRequest, handler: Dispatcher.DispatchHandler): void {
-    if (chosen === 'h2') this.#http2Pool(request.host, request.port, request.tls).dispatch(request, handler);
-    else this.send({ ...request, version: '1.1' }, handler);
+  #sendBy(chosen: Chosen, request: UpstreamRequest, handler: Dispatcher.DispatchHandler): void {
+    const { host, port, tls, version } = request;
+    const pool = chosen === 'h2' ? this.#http2Pool(host, port, tls) : this.#http1Pool(host, port, tls);
+    this.#last = { host, port, tls, version, pool };
+    pool.dispatch(request, handler);
   }
 
-  /** Offers HTTP/2 to an origin for the first time, and keeps the connection if it is taken. */
-  #choose(host: string, port: number): Promise<'h1' | 'h2'> {
+  /** Offers an origin both versions for the first time, and keeps the connection for the one it chose. */
+  #choose(host: string, port: number): Promise<Chosen> {
     const origin = originOf(host, port, true);
     const pin = pinFor(this.#pins, host);
     const choosing = this.connect(host, port, true, ['h2', 'http/1.1']).then((socket) => {
       // The policy says since then that it leads elsewhere: nothing new goes over this connection.
       if (!samePin(pin, pinFor(this.#pins, host))) {
         socket.destroy();
-        return this.#chosen.get(origin) ?? this.#choose(host, port);
+        return this.#chosen.get(origin)?.version ?? this.#choose(host, port);
       }
       const version = spoken(socket);
-      this.#chosen.set(origin, version);
+      this.#chosen.set(origin, { host, version });
       if (this.#chosen.size > 4096) this.#chosen.clear();
-      if (version === 'h2') this.#http2Pool(host, port, true).adopt(socket);
-      else socket.destroy();
+      (version === 'h2' ? this.#http2Pool(host, port, true) : this.#http1Pool(host, port, true)).adopt(socket);
       return version;
     }, (error: unknown) => {
       this.#chosen.delete(origin);
       throw error;
     });
-    this.#chosen.set(origin, choosing);
+    this.#chosen.set(origin, { host, version: choosing });
     return choosing;
   }
 
@@ -130,16 +149,39 @@ export class Upstreams {
     const pool = new Http2Pool({
       tls, authority: new URL(origin).host, sessions: http2Sessions, idleMs: idleFor, answerMs: answerFor,
       connect: async () => {
-        const socket = await this.connect(host, port, tls, ['h2']);
+        const socket = await this.connect(host, port, tls, ['h2', 'http/1.1']);
         if (!tls || spoken(socket) === 'h2') return socket;
         socket.destroy();
-        this.#chosen.delete(origin);
-        throw new Error('the origin does not speak HTTP/2 any more');
+        return undefined;
       },
+      ...(tls ? { instead: (request, handler) => this.#insteadOfHttp2(host, port, request, handler) } : {}),
     });
     this.#http2.set(origin, { pool, host });
-    if (this.#http2.size > poolLimit) dropIdle(this.#http2, origin);
+    this.#dropIdle(this.#http2, origin);
     return pool;
+  }
+
+  /** Of too many pools, the one that was made first of those that have nothing to do. */
+  #dropIdle(pools: Map<string, { readonly pool: Http1Pool | Http2Pool }>, keep: string): void {
+    if (pools.size <= poolLimit) return;
+    const [origin, idle] = [...pools].find(([one, { pool }]) => one !== keep && !pool.busy) ?? [];
+    if (origin === undefined) return;
+    pools.delete(origin);
+    this.#last = undefined;
+    idle?.pool.close();
+  }
+
+  #forget(origin: string): void {
+    this.#chosen.delete(origin);
+    this.#last = undefined;
+  }
+
+  /** The origin takes this over HTTP/1.1 only: so goes what comes after it. */
+  #insteadOfHttp2(host: string, port: number, request: Http2Request, handler: Dispatcher.DispatchHandler): void {
+    const origin = originOf(host, port, true);
+    this.#forget(origin);
+    this.#chosen.set(origin, { host, version: 'h1' });
+    this.#http1Pool(host, port, true).dispatch(request, handler);
   }
 
   /** A connected (and, with `tls`, verified) socket to `host`. Rejects with AddressRefused or the network's error. */
@@ -161,6 +203,7 @@ export class Upstreams {
   update(pins: readonly Pin[]): void {
     const before = this.#pins;
     this.#pins = pinsByHost(pins);
+    this.#http1 = http1ByHost(pins);
     this.#last = undefined;
     this.#resolved.clear();
     // A resumed session is not verified again, so it would outlive the trust anchor it was verified by.
@@ -173,7 +216,9 @@ export class Upstreams {
         setImmediate(() => pool.close());
       }
     }
-    this.#chosen.clear();
+    for (const [origin, { host, version }] of this.#chosen) {
+      if (version instanceof Promise || !samePin(pinFor(before, host), pinFor(this.#pins, host))) this.#chosen.delete(origin);
+    }
   }
 
   close(): void {
@@ -230,16 +275,7 @@ export class Upstreams {
   }
 }
 
-/** The one that was made first of those that have nothing to do. */
-function dropIdle(pools: Map<string, { readonly pool: Http1Pool | Http2Pool }>, keep: string): void {
-  for (const [origin, { pool }] of pools) {
-    if (origin === keep || pool.busy) continue;
-    pools.delete(origin);
-    pool.close();
-    return;
-  }
-}
-
+type Chosen = 'h1' | 'h2';
 const originOf = (host: string, port: number, tls: boolean): string => `${tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}`;
 const spoken = (socket: Socket): 'h1' | 'h2' => (socket instanceof TLSSocket && socket.alpnProtocol === 'h2' ? 'h2' : 'h1');
 const noController: Dispatcher.DispatchController = { aborted: true, paused: false, reason: null, abort: () => undefined, pause: () => undefined, resume: () => undefined };
