@@ -26,8 +26,10 @@ export interface HoldRequest {
   readonly kind: 'tool' | 'http' | 'syscall';
   readonly request: ActionRequest;
   readonly decision: Decision;
-  /** SHA-256 hex over the canonical form. */
+  /** SHA-256 hex over the canonical form; of an answer `answerKey` of that and of `answer`. */
   readonly key: string;
+  /** The question is whether this answer to the request, which was made, is delivered: its SHA-256 hex. */
+  readonly answer?: string;
   /** One plain sentence: verb and object. Agent-supplied text inside is already escaped. */
   readonly summary: string;
   /** The exact request, masked where secret, for the folded part of the card. */

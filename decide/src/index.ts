@@ -2,7 +2,7 @@
 export { compilePolicy, type PolicyInput } from './compile.ts';
 export { decide } from './decide.ts';
 export { encodePolicy, decodePolicy } from './codec.ts';
-export { requestKey } from './key.ts';
+export { answerKey, requestKey } from './key.ts';
 export { resolveTool, resolveHttp, type CompiledPolicy } from './policy.ts';
 export { headersNamed, needsBody, needsMessage, programsNamed, termsOf } from './needs.ts';
 export type { EgressTerms } from './egress.ts';

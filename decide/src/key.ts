@@ -15,6 +15,11 @@ export function requestKey(request: ActionRequest): string {
   return createHash('sha256').update(canonicalJson(identity)).digest('hex');
 }
 
+/** The identity of one answer to a request, which is never that of a request. `request`: its key; `answer`: SHA-256 hex of the answer. */
+export function answerKey(request: string, answer: string): string {
+  return createHash('sha256').update(`${request}\nanswer ${answer}`).digest('hex');
+}
+
 /** The resource, unless action and parameters name it. */
 function boundOf({ source, action, params, resource }: ActionRequest): { readonly resource?: Resource } {
   if (action !== '' && (resource.kind === 'tool' || resource.kind === 'none')) return {};

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { loadBundle, unlabelled, type ActionRequest } from '@nemoclaw/contract';
+import { answerKey } from '@nemoclaw/decide';
 import { blueprintFiles, makeWorld, refusal, type World } from '../fake-world.ts';
 import { setPolicy } from '../policy/change.ts';
 import { createSandbox } from '../sandboxes/create.ts';
@@ -188,6 +189,43 @@ describe('a held request with a value in it that may not be shown', () => {
     assert.equal(settled(world, await asked)?.card.summary, 'PUT https://warehouse.acme.example/[redacted]');
     assert.doesNotMatch(await kept(world), /told-by-crm/);
   }));
+});
+
+describe('an answer that waits', () => {
+  const request = (live: LiveSandbox): ActionRequest => ({ ...toolRequest(live), source: 'http', action: '', resource: { kind: 'http', host: 'warehouse.acme.example', port: 443, method: 'PUT', path: '/v1/17', query: [], tls: true }, params: new Map(), labels: unlabelled });
+  const answer = 'a'.repeat(64);
+  const ask = (world: World, live: LiveSandbox): Promise<string> => held(world, live, 'h1', request(live), { answer, key: answerKey(live.inForce.key(request(live)), answer) });
+
+  test('is asked about as an answer, and its approval is none for the request', inWorld(async (world, live) => {
+    const id = await ask(world, live);
+    assert.equal(settled(world, id)?.card.summary, 'Deliver the answer to PUT https://warehouse.acme.example/v1/17');
+    assert.match(settled(world, id)?.card.creates ?? '', /^The answer that came is delivered/);
+    await world.restart();
+    await decide(world, id);
+    assert.ok(world.record.events.some(({ message }) => message === 'Approved by uid:1001: Deliver the answer to PUT https://warehouse.acme.example/v1/17'));
+    assert.equal(await consume(world, live, live.inForce.key(request(live)), 1), 'no');
+    assert.equal(await consume(world, live, answerKey(live.inForce.key(request(live)), answer), 2), 'ok');
+  }));
+
+  test('is not delivered because a policy now allows the request, and goes with one that denies it', inWorld(async (world, live) => {
+    const id = await ask(world, live);
+    const network = blueprintFiles['network.yaml'] ?? '';
+    assert.equal((await setPolicy(world.gateway.house, 'helper', { files: { 'network.yaml': network.replace('    escalate:\n', '') } }, uid)).redecided, 0);
+    assert.equal(settled(world, id)?.state, 'waiting');
+    assert.equal((await setPolicy(world.gateway.house, 'helper', { files: { 'network.yaml': network.replace('warehouse.acme.example', 'another.acme.example') } }, uid)).redecided, 1);
+    assert.equal(settled(world, id)?.state, 'rejected');
+  }));
+
+  test('is no question of the demo, whatever its request is', async () => {
+    const first = await makeWorld();
+    const key = await createSandbox(first.gateway.house, { name: 'helper', blueprint: 'support' }, uid).then((live) => live.inForce.key(withoutPlace(request(live)))).finally(() => first.close());
+    await inWorld(async (world, live) => {
+      assert.equal(settled(world, await ask(world, live))?.state, 'waiting');
+      const asked = await held(world, live, 'h2', request(live));
+      await world.worker.until((worker) => worker.outcome('h2'));
+      assert.equal(settled(world, asked)?.by, 'demo rule');
+    }, { 'blueprint.yaml': `${blueprintFiles['blueprint.yaml']}demo: { approvedRequests: ["${key}"] }\n` })();
+  });
 });
 
 describe('a holder that is gone', () => {
@@ -397,6 +435,7 @@ describe('a hostile worker', () => {
     'sends a decision': (world) => world.worker.say({ t: 'decision', id: 'apr_1', verdict: 'approve' }),
     'changes the policy': (world, live) => world.worker.say({ t: 'configure', config: world.worker.configs.get(live.record.value.id) }),
     'shows one request and holds the key of another': (world, live) => world.worker.say({ t: 'hold', hold: { ...wire(live, toolRequest(live), 'h9'), key: live.inForce.key(toolRequest(live, 'thief@evil.example')) } }),
+    'asks about an answer by the key of its request': (world, live) => world.worker.say({ t: 'hold', hold: { ...wire(live, toolRequest(live), 'h9'), answer: 'a'.repeat(64) } }),
     'pretends that it holds a system call': (world, live) => world.worker.say({ t: 'hold', hold: { ...wire(live, toolRequest(live), 'h9'), kind: 'syscall' } }),
     'replays a hold that is held': async (world, live) => {
       await held(world, live, 'h1');

@@ -11,6 +11,7 @@ const notKept = 'What was asked is not kept after the decision, only what the re
 /** One sentence: exactly what an approval lets happen. */
 function whatApprovalCreates(record: ApprovalRecord): string {
   const action = safeLine(record.decision.action || record.request.action || record.kind, 100);
+  if (record.ofAnswer) return record.held ? 'The answer that came is delivered, once.' : `The same answer to the identical request is delivered once within ${grantLifetime / 60_000} minutes.`;
   if (!record.held) return `One use of the identical request (${action}, same task, same content) within ${grantLifetime / 60_000} minutes.`;
   if (record.kind === 'syscall') return `This one ${action} is performed, on the file that was shown; nothing else changes.`;
   if (record.kind === 'tool' && record.alsoHttp) return `This one ${action} goes ahead: the tool call, and once the identical HTTP request that carries it out.`;

@@ -155,6 +155,7 @@ export class ApprovalDesk {
       key: hold.key,
       request: hold.tainted === true ? placeOf(request) : keptRequest(request, mask),
       decision: hold.decision as ApprovalRecord['decision'],
+      ofAnswer: hold.answer !== undefined,
       summary: safeLine(mask(hold.summary)),
       detail: hold.detail.length > maxDetail ? `${hold.detail.slice(0, maxDetail)}\n… (${hold.detail.length - maxDetail} more)` : hold.detail,
       createdAt: now,
@@ -171,10 +172,11 @@ export class ApprovalDesk {
     this.#keep(kept);
     this.#holders.set(record.id, answer);
     this.#asked.set(record.id, asked);
-    if (decision.verdict === 'escalate') this.#reproduced.add(record.id);
+    // What the policy says of a request says nothing of its answer.
+    if (decision.verdict === 'escalate' && !record.ofAnswer) this.#reproduced.add(record.id);
     this.#deps.audit.emit(this.#event(record, `Waiting for a person: ${summaryOnRecord(record)}`, 'escalate'));
     this.#deps.changed(record.sandbox, this.#view(record));
-    const scripted = sandbox.demoAnswer(asked);
+    const scripted = record.ofAnswer ? undefined : sandbox.demoAnswer(asked);
     await this.#lock.run(record.id, async () => {
       if (!isOpen(record.state)) return;
       // What the policy in force denies is not a question, whatever the holder says.

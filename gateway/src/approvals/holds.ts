@@ -1,12 +1,13 @@
 /** Turns what workers and openshelld hold into questions on the desk, in the gateway's own words. */
 import { unlabelled, type ActionRequest, type GatewayToWorker, type HoldRequestWire, type Resource, type SyscallHold } from '@nemoclaw/contract';
+import { answerKey } from '@nemoclaw/decide';
 import type { House } from '../house.ts';
 import type { LiveSandbox } from '../sandboxes/live.ts';
 import { onlyDemo } from '../sandboxes/providers.ts';
 import type { DeskSandbox } from './desk.ts';
 import { placeOf } from './kept-request.ts';
 import { asRequest, type RequestWire } from './record.ts';
-import { summaryOf, syscallDetail } from './summary.ts';
+import { ofAnswer, summaryOf, syscallDetail } from './summary.ts';
 
 /** What the desk may know of a sandbox. */
 export function deskSandbox(live: LiveSandbox): DeskSandbox {
@@ -44,7 +45,8 @@ export async function workerHold(house: House, hold: HoldRequestWire): Promise<v
   if (!live || live.record.value.state !== 'running') return answer({ verdict: 'unavailable', reason: 'The sandbox is not running.' });
   const given = hold.request as RequestWire;
   const request = asRequest(given);
-  if (live.inForce.key(request) !== hold.key) throw new RangeError('the key is not that of the request');
+  const key = live.inForce.key(request);
+  if ((hold.answer === undefined ? key : answerKey(key, hold.answer)) !== hold.key) throw new RangeError('the key is not that of the request');
   const kindFits = hold.kind === 'tool' ? request.resource.kind === 'tool' : request.resource.kind === 'http' || request.resource.kind === 'host';
   if (!kindFits) throw new RangeError('the kind is not that of the request');
   if (request.role !== live.bundle.role) throw new RangeError('the role is not that of the sandbox');
@@ -52,7 +54,8 @@ export async function workerHold(house: House, hold: HoldRequestWire): Promise<v
   if (!/^[A-Za-z0-9_-]{0,64}$/.test(request.task)) throw new RangeError('the task is not one of ours');
   // What labelled hosts told the sandbox is known to its worker alone.
   const shown = hold.tainted === true ? placeOf(given) : given;
-  await house.desk.open({ ...hold, summary: summaryOf(asRequest(shown), hold.decision.action) }, answer);
+  const summary = summaryOf(asRequest(shown), hold.decision.action);
+  await house.desk.open({ ...hold, summary: hold.answer === undefined ? summary : ofAnswer(summary) }, answer);
 }
 
 function resourceOf(hold: SyscallHold): Resource {

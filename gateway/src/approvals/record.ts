@@ -76,6 +76,7 @@ export const holdWireSchema: z.ZodType<HoldRequestWire> = z.object({
   key: z.string().regex(/^[0-9a-f]{64}$/),
   summary: z.string().max(2000),
   detail: z.string().max(1024 * 1024),
+  answer: z.string().regex(/^[0-9a-f]{64}$/).optional(),
   tainted: z.boolean().optional(),
   patienceMs: z.number().min(0).max(7 * 24 * 3600 * 1000),
 }) as z.ZodType<HoldRequestWire>;
@@ -93,6 +94,8 @@ export const approvalRecordSchema = z.object({
   key: z.string(),
   request: requestWireSchema,
   decision: decisionSchema,
+  /** Whether the answer to the request is delivered; the request itself was made. */
+  ofAnswer: z.boolean().default(false),
   summary: z.string(),
   detail: z.string(),
   createdAt: z.number(),

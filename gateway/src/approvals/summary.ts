@@ -40,12 +40,16 @@ export function summaryOf(request: ActionRequest, action: string): string {
   }
 }
 
+/** The question whether the answer to a request, which was made, is delivered. */
+export const ofAnswer = (summary: string): string => `Deliver the answer to ${summary}`;
+
 /** The same for the record and for what stays after the decision: it says what was asked and has nothing of what a request or a tool call carries. */
-export function summaryOnRecord({ kind, request, decision, summary }: Pick<ApprovalRecord, 'kind' | 'request' | 'decision' | 'summary'>): string {
+export function summaryOnRecord({ kind, request, decision, summary, ofAnswer: answers }: Pick<ApprovalRecord, 'kind' | 'request' | 'decision' | 'summary' | 'ofAnswer'>): string {
   if (kind === 'syscall') return summary;
   const { action } = decision;
   if (request.resource.kind === 'tool') return safeLine(`${action === '' ? '' : `${action}: `}tool call ${request.resource.name}`);
-  return summaryOf(asRequest(withoutPayload(request)), action);
+  const asked = summaryOf(asRequest(withoutPayload(request)), action);
+  return answers ? ofAnswer(asked) : asked;
 }
 
 /** The exact system call, for the folded part of the card. */

@@ -4,7 +4,7 @@ import type { PersonSaid, Question } from '../judge/ask-person.ts';
 import { holdDetail, holdSummary } from '../judge/hold-card.ts';
 import type { Judged } from '../judge/judge-request.ts';
 import type { PassingRequest } from './passing.ts';
-import { carriesTainted, maskTainted, soughtIn } from '../taint/taint.ts';
+import { keepsTainted, maskTainted, soughtIn } from '../taint/taint.ts';
 import type { RequestRead } from './request-read.ts';
 
 /** Resolves with the outcome, `ended`: nobody waits for it any more. `waits` says whether the client still does. `withdraw` takes the question back. */
@@ -12,8 +12,7 @@ export async function holdRequest(judged: Judged, passing: PassingRequest, read:
   const { core, place, checked } = passing;
   const card = (): ReturnType<Question['card']> => {
     const tainted = soughtIn(passing);
-    const kept = [checked.target, JSON.stringify([...judged.request.params.values()])];
-    return { summary: maskTainted(holdSummary(place, checked), tainted), detail: maskTainted(holdDetail(place, checked, read.readable, core.config.credentials, read.hidden), tainted), tainted: kept.some((text) => carriesTainted(text, tainted)) };
+    return { summary: maskTainted(holdSummary(place, checked), tainted), detail: maskTainted(holdDetail(place, checked, read.readable, core.config.credentials, read.hidden), tainted), tainted: keepsTainted(judged.request, checked.target, tainted) };
   };
   const said = await askPerson(core, { ...judged, key: core.ports.judge.key(judged.request), card }, withdraw.signal);
   return waits() ? said : 'ended';

@@ -1,13 +1,15 @@
 /** Asks a person whether an answer is delivered: it is here already, and nobody but the proxy has it. */
 import { createHash } from 'node:crypto';
 import type { Decision } from '@nemoclaw/contract';
+import { answerKey } from '@nemoclaw/decide';
 import { askPerson } from '../judge/ask-person.ts';
+import type { Question } from '../judge/ask-person.ts';
 import { refusal } from '../core.ts';
 import { holdAnswer, holdSummary } from '../judge/hold-card.ts';
 import { Stopped } from '../hooks.ts';
 import type { Passing } from '../hooks.ts';
 import { httpRecord } from '../records.ts';
-import { maskTainted, shownPath, soughtIn } from '../taint/taint.ts';
+import { keepsTainted, maskTainted, shownPath, soughtIn } from '../taint/taint.ts';
 
 export interface AnswerQuestion {
   readonly decision: Decision;
@@ -27,13 +29,14 @@ export async function askAboutAnswer(passing: Passing, { decision, status, conte
   const { audit, judge } = core.ports;
   if (!judged) throw unasked(passing, 'It was never decided on.');
   // The yes is for this answer to this request, and for no other.
-  const key = createHash('sha256').update(`${judge.key(judged.request)}\nanswer ${status} ${contentType}\n${fields.join('\n')}\n`).update(body ?? '').digest('hex');
+  const answer = createHash('sha256').update(`${status} ${contentType}\n${fields.join('\n')}\n`).update(body ?? '').digest('hex');
   const record = (verdict: 'approved' | 'deny', message: string, more: Readonly<Record<string, unknown>>): ReturnType<typeof httpRecord> => httpRecord(core.seen(correlation), place, checked.method, shownPath(passing), verdict, message, decision, more);
-  const card = (): { summary: string; detail: string } => {
-    const mask = (text: string): string => maskTainted(text, soughtIn(passing));
-    return { summary: `Deliver the answer to ${mask(holdSummary(place, checked))}`, detail: mask(holdAnswer(place, checked, { status, contentType, body, hidden }, core.config.credentials)) };
+  const card = (): ReturnType<Question['card']> => {
+    const sought = soughtIn(passing);
+    const mask = (text: string): string => maskTainted(text, sought);
+    return { tainted: keepsTainted(judged.request, checked.target, sought), summary: `Deliver the answer to ${mask(holdSummary(place, checked))}`, detail: mask(holdAnswer(place, checked, { status, contentType, body, hidden }, core.config.credentials)) };
   };
-  const outcome = await askPerson(core, { request: judged.request, decision, key, card }, withdraw);
+  const outcome = await askPerson(core, { request: judged.request, decision, key: answerKey(judge.key(judged.request), answer), answer, card }, withdraw);
   if (outcome === 'full') throw unasked(passing, 'Too many requests wait for approval already.');
   if (outcome === 'granted') await audit.commit(record('approved', 'the answer is delivered by an earlier approval', {}));
   else if (outcome.verdict === 'allow') await audit.commit(record('approved', `the answer is delivered: approved by ${outcome.by}`, { approvalId: outcome.approvalId }));

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { request } from 'node:http';
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { LedgerEvent } from '@nemoclaw/contract';
+import { answerKey } from '@nemoclaw/decide';
 import { after, before, beforeEach, test } from 'node:test';
 import { brotliCompressSync, constants, createGzip, deflateRawSync, deflateSync, gunzipSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { openDesk, openUpstream, say, wholeAnswer } from '../testing/testing-egress.ts';
@@ -142,6 +143,8 @@ test('escalate: nothing is delivered before a person decides, who sees class and
   const question = desk.approver.asked[count - 1];
   assert.equal(question?.decision.rules[0]?.id, 'inspection.responses.actions.us-ssn');
   assert.match(question?.summary ?? '', /^Deliver the answer to GET /);
+  assert.ok(question?.answer);
+  assert.equal(question.key, answerKey(desk.policy.key(question.request), question.answer), 'as the gateway finds it');
   assert.match(question?.detail ?? '', /answer 200 application\/json/);
   assert.ok(!(question?.detail ?? ssn).includes('8145'), question?.detail);
   desk.approver.answer({ verdict: 'allow', approvalId: 'apr_1', by: 'uid:0' });

@@ -4,6 +4,7 @@ import { TLSSocket } from 'node:tls';
 import type { ActionRequest, AppMessage, Decision } from '@nemoclaw/contract';
 import { safeLine } from '@nemoclaw/contract';
 import { askPerson } from '../judge/ask-person.ts';
+import type { Question } from '../judge/ask-person.ts';
 import type { TlsContexts } from '../tls/contexts.ts';
 import type { Core, Reconsidered } from '../core.ts';
 import { refusal } from '../core.ts';
@@ -13,6 +14,7 @@ import { connectionRecord } from '../records.ts';
 import { countAgainst } from '../judge/rule-limits.ts';
 import type { Place } from '../http/request-check.ts';
 import type { Sought } from '../taint/memory.ts';
+import { keepsTainted, maskTainted } from '../taint/taint.ts';
 import { AddressRefused } from '../upstream/upstreams.ts';
 
 export interface Judged {
@@ -92,7 +94,7 @@ export abstract class Conversation implements Reconsidered {
     const { request, decision } = judged;
     const { judge, audit } = this.core.ports;
     const stop = this.readAhead();
-    const outcome = await askPerson(this.core, { ...judged, key: judge.key(request), card: () => ({ summary: safeLine(summary, 200), detail }) }, this.#withdraw.signal).finally(stop);
+    const outcome = await askPerson(this.core, { ...judged, key: judge.key(request), card: () => this.#card(request, summary, detail) }, this.#withdraw.signal).finally(stop);
     if (outcome === 'full') return { verdict: 'waiting', decision: { ...decision, reason: 'Too many requests wait for approval already.' }, approvalId: '' };
     const approvalId = outcome === 'granted' || outcome.verdict === 'unavailable' ? '' : outcome.approvalId;
     if (outcome !== 'granted' && outcome.verdict === 'waiting') return { verdict: 'waiting', decision, approvalId };
@@ -100,6 +102,11 @@ export abstract class Conversation implements Reconsidered {
     this.#approved = true;
     await audit.commit(connectionRecord(this.core.seen(this.#correlation), this.place, 'approved', 'approved', decision, { approvalId }));
     return { verdict: 'allow', approvalId };
+  }
+
+  #card(request: ActionRequest, summary: string, detail: string): ReturnType<Question['card']> {
+    const { tainted } = this;
+    return { summary: maskTainted(safeLine(summary, 200), tainted), detail: maskTainted(detail, tainted), tainted: keepsTainted(request, '', tainted) };
   }
 
   /** What may not be said to this place. `accepts` is for what has requests: here one rule may let in what another has to answer for. */

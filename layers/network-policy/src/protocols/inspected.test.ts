@@ -39,7 +39,7 @@ before(async () => {
     });
   });
   desk = await openDesk({
-    rules: ['smtp.test', 'redis.test', 'db.test', 'told.test'].map((host) => ({ host, verdict: 'allow' as const })),
+    rules: [{ host: 'redis.test', verdict: 'escalate', said: (m) => m.protocol === 'redis' && m.command === 'DEL' }, ...['smtp.test', 'redis.test', 'db.test', 'told.test'].map((host) => ({ host, verdict: 'allow' as const }))],
     pins: [{ host: 'smtp.test', caPem: mail.caPem }, { host: 'redis.test' }, { host: 'db.test', caPem: postgres.caPem }, { host: 'told.test' }], ports: [mail.port, redis.port, postgres.port, told.port],
   });
   desk.policy.own = new Map([[mail.port, 'smtp'], [redis.port, 'redis'], [postgres.port, 'postgres']]);
@@ -201,6 +201,32 @@ test('what a labelled host said leaves in no mail, command or query, but for a s
     assert.match(await again.say(set, (all) => all.includes('\r\n')), /^\+OK/);
     assert.deepEqual(commands, [`SET a ${value}`]);
     again.socket.destroy();
+  } finally {
+    desk.policy.labels = new Map();
+  }
+});
+
+test('who is asked about a command is shown neither a card nor what a labelled host said, and of the latter nothing is kept', async () => {
+  const value = 'CUST-48-20931';
+  desk.policy.labels = new Map([['told.test', 'confidential']]);
+  desk.policy.inspection = { scanForPII: true, actions: { default: 'log', tainted: 'log' } };
+  try {
+    await say(await desk.tcp('told.test', told.port), `GET / HTTP/1.1\r\nHost: told.test:${told.port}\r\n\r\n`, wholeAnswer);
+    const client = new Dialogue(await desk.tcp('redis.test', redis.port));
+    for (const [given, tainted] of [[card, false], [value, true]] as const) {
+      const before = desk.approver.asked.length;
+      const waits = client.say(writeRespCommand(['DEL', `of ${given} here`].map((word) => Buffer.from(word))), (all) => all.includes('\r\n'));
+      await desk.approver.until(before + 1);
+      const question = desk.approver.asked[before];
+      assert.match(question?.detail ?? '', /^DEL of .* here$/);
+      assert.ok(!`${question?.summary} ${question?.detail}`.includes(given), question?.detail);
+      assert.equal(question?.tainted, tainted);
+      desk.approver.answer({ verdict: 'deny', approvalId: 'apr_1', by: 'uid:0', reason: 'no' });
+      assert.match(await waits, /^-ERR denied by policy/);
+    }
+    client.socket.destroy();
+    for (const one of [card, value]) silentAbout(one);
+    assert.deepEqual(commands, []);
   } finally {
     desk.policy.labels = new Map();
   }

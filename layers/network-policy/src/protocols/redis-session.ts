@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import type { Decision } from '@nemoclaw/contract';
 import { safeBlock } from '@nemoclaw/contract';
+import { redactForCard, shownOnCards } from '@nemoclaw/detect';
 import type { Core } from '../core.ts';
 import { putIn } from '../credentials/credentials.ts';
 import { strictest } from '../inspect/findings.ts';
@@ -89,7 +90,7 @@ export class RedisSession extends Conversation {
     const judged = this.judge({ protocol: 'redis', command: transport.has(name) ? '' : name }, new Map<string, unknown>([['command', name], ['arguments', words.slice(1).map((word) => word.toString('latin1'))]]));
     if (judged.decision.verdict === 'deny') return this.#deny(judged.decision, 'denied', name);
     if (judged.decision.verdict === 'escalate') {
-      const asked = await this.ask(judged, `${name} at ${this.where}`, safeBlock(words.map((word) => word.toString('utf8')).join(' '), 20_000));
+      const asked = await this.ask(judged, `${name} at ${this.where}`, safeBlock(redactForCard(words.map((word) => word.toString('utf8')).join(' '), [], shownOnCards.http), 20_000));
       if (this.over) return;
       if (asked.verdict === 'waiting') return this.#deny({ ...asked.decision, hint: 'Send the identical command again later; it passes once after approval.' }, `still waiting for approval ${asked.approvalId}`, name);
       if (asked.verdict === 'deny') return this.#deny(asked.decision, 'not approved', name);

@@ -11,7 +11,6 @@ import type { Place } from '../http/request-check.ts';
 import { actionFor, strictest, type Found } from '../inspect/findings.ts';
 import { inspectMail } from '../inspect/inspect-mail.ts';
 import { asked as askedAboutFinding, blocked, recordFound, settingsOf } from '../inspect/report.ts';
-import { maskTainted } from '../taint/taint.ts';
 import { ByteReader, ReadEnded } from './byte-reader.ts';
 import { Conversation } from './conversation.ts';
 import { mailReadings, readMessage } from './smtp-message.ts';
@@ -259,7 +258,7 @@ export class SmtpSession extends Conversation {
     if (judged.decision.verdict === 'deny') return refuse(550, judged.decision, 'denied');
     if (judged.decision.verdict === 'escalate') {
       const shown = `From: <${sender}>\nTo: ${recipients.map((one) => `<${one}>`).join(', ')}\n\n${inspected.shown}`;
-      const asked = await this.ask(judged, `send mail by ${this.where} to ${recipients.join(', ')}`, maskTainted(safeBlock(shown, 70_000), this.tainted));
+      const asked = await this.ask(judged, `send mail by ${this.where} to ${recipients.join(', ')}`, safeBlock(shown, 70_000));
       if (this.over) return;
       if (asked.verdict === 'waiting') return refuse(451, { ...asked.decision, hint: 'Send the identical message again later; it passes once after approval.' }, 'still waiting for approval', asked.approvalId);
       if (asked.verdict === 'deny') return refuse(550, asked.decision, 'not approved', asked.approvalId);

@@ -1,5 +1,6 @@
 /** What one sandbox was told by labelled hosts, and where it may not go on. */
 import { randomBytes } from 'node:crypto';
+import type { ActionRequest } from '@nemoclaw/contract';
 import type { Passing } from '../hooks.ts';
 import type { HostResource, HttpResource } from '../judge/judge.ts';
 import { base64Runs, foldForms, undoPercent } from '../inspect/encoded-runs.ts';
@@ -110,6 +111,12 @@ export function carriesTainted(text: string, sought: Sought | undefined): boolea
   const apart = (form: string): string => form.replaceAll('/', '\t');
   const forms = [text, written, undoPercent(text), foldForms(text), ...[...base64Runs(text), ...base64Runs(apart(text))].map((run) => run.text)];
   return forms.some((form) => form !== undefined && (taintedIn(form, sought).length > 0 || taintedIn(apart(form), sought).length > 0));
+}
+
+/** Whether something tainted would be kept of a question about a request: of its target, or of what the policy is asked about. */
+export function keepsTainted({ resource, params }: ActionRequest, target: string, sought: Sought | undefined): boolean {
+  const said = resource.kind === 'http' ? [resource.headers, resource.message] : resource.kind === 'host' ? [resource.message] : [];
+  return [target, ...[...said, [...params]].map((one) => JSON.stringify(one ?? ''))].some((text) => carriesTainted(text, sought));
 }
 
 /** The path of a request, for the record. */
