@@ -19,7 +19,7 @@ const networkFile = (port: number): string => `networkPolicy:
   inspection:
     logPayloads: false
     actions: { email: log, credit-card: block }
-    responses: { actions: { credit-card: block, email: redact } }
+    responses: { actions: { credit-card: block, email: redact, us-ssn: escalate } }
 `;
 
 /** Sends each request of \`asked.json\` and writes what came to \`got.json\`: nothing of it is on its output, which is kept. */
@@ -48,7 +48,7 @@ interface Asked {
 export async function payloads(check: Checks): Promise<void> {
   check.section('what a run carried is in no file');
   const mark = (what: string): string => `${what}${randomBytes(9).toString('hex')}`;
-  const [sent, query, header, answered, streamed, packed, person, control, held] = [mark('sent'), mark('query'), mark('header'), mark('answered'), mark('streamed'), mark('packed'), mark('person'), mark('control'), mark('held')];
+  const [sent, query, header, answered, streamed, packed, person, control, held, delivered] = [mark('sent'), mark('query'), mark('header'), mark('answered'), mark('streamed'), mark('packed'), mark('person'), mark('control'), mark('held'), mark('delivered')];
   const [cardOut, cardIn] = ['4556737586899855', '4716108999716531'];
   const server = createServer((req, res) => {
     req.resume();
@@ -56,6 +56,7 @@ export async function payloads(check: Checks): Promise<void> {
       const json = { 'content-type': 'application/json' };
       if (req.url?.startsWith('/stream') === true) res.writeHead(200, { 'content-type': 'text/event-stream' }).end(`data: ${streamed}\n\n`);
       else if (req.url === '/packed') res.writeHead(200, { ...json, 'content-encoding': 'gzip' }).end(gzipSync(JSON.stringify({ packed })));
+      else if (req.url === '/asked') res.writeHead(200, json).end(JSON.stringify({ ssn: '536-22-8145', delivered }));
       else if (req.url === '/blocked') res.writeHead(200, json).end(JSON.stringify({ card: cardIn, answered }));
       else res.writeHead(200, json).end(JSON.stringify({ answered, mail: `${person}@example.org` }));
     });
@@ -70,6 +71,7 @@ export async function payloads(check: Checks): Promise<void> {
     { path: '/packed', body: '', status: 200 },
     { path: '/blocked', body: '', status: 403 },
     { method: 'PUT', path: `/held?q=${held}`, body: JSON.stringify({ held }), headers: { 'content-type': 'application/json', 'x-note': held }, status: 200 },
+    { path: '/asked', body: '', status: 200 },
   ];
   const instance = new Instance();
   try {
@@ -87,16 +89,19 @@ export async function payloads(check: Checks): Promise<void> {
     const kept = (): readonly string[] => filesBelow(instance.root, new Set([workspace, join(instance.root, 'opt')]));
     const holding = (text: string): readonly string[] => kept().filter((file) => contains(file, text));
     const questions = join(instance.state, 'gateway/store.db');
-    const elsewhere = (): readonly string[] => holding(held).filter((file) => !file.startsWith(questions));
+    const elsewhere = (): readonly string[] => [...holding(held), ...holding(delivered)].filter((file) => !file.startsWith(questions));
     check.that('while it waits it is in the store of questions, and nowhere else', holding(held).length > 0 && elsewhere().length === 0, holding(held));
     await instance.cli(['approvals', 'approve', question.id]);
     const shown = await instance.cli(['approvals', 'show', question.id, '--json']);
     check.that('after the decision nobody is shown what it carried', shown.code === 0 && shown.out.includes('not kept after the decision') && !shown.out.includes(held), shown.out);
+    const second = await until('the question about the answer', async () => (await instance.json<{ id: string; card: { summary: string; detail: string } }[]>(['approvals', 'list'])).at(0));
+    check.that('who is asked about an answer sees that, and what it is', second.card.summary.startsWith('Deliver the answer to GET ') && second.card.detail.includes(delivered) && !second.card.detail.includes('8145'), second);
+    await instance.cli(['approvals', 'approve', second.id]);
     const ran = await running;
     const got = existsSync(join(workspace, 'got.json')) ? (JSON.parse(readFileSync(join(workspace, 'got.json'), 'utf8')) as [number, string][]) : [];
     check.that('requests and answers passed, were blocked and were rewritten', asked.every(({ status }, i) => got[i]?.[0] === status), [got.map(([status]) => status), ran.out, ran.err]);
     const texts = got.map(([, body]) => Buffer.from(body, 'base64')).map((bytes) => (bytes[0] === 0x1f ? gunzipSync(bytes) : bytes).toString());
-    check.that('what passed arrived', texts[0]?.includes(answered) === true && texts[3]?.includes(streamed) === true && texts.some((text) => text.includes(packed)), texts);
+    check.that('what passed arrived', texts[0]?.includes(answered) === true && texts[3]?.includes(streamed) === true && texts.some((text) => text.includes(packed)) && texts.at(-1)?.includes(delivered) === true, texts);
     check.that('what was redacted or blocked did not', !texts.join('').includes(person) && !texts.join('').includes(cardIn), texts);
     await until('the last request on record', () => (holding('/blocked').length > 0 ? true : undefined)).catch(() => undefined);
     check.that('the search finds what is kept: the path of a request', holding(control).length > 0, kept());
@@ -107,7 +112,7 @@ export async function payloads(check: Checks): Promise<void> {
     check.that('what a person was asked about is in no file but what the store of questions has not yet written over', elsewhere().length === 0, elsewhere());
     check.that('the record says that it was asked', holding('/held').some((file) => !file.startsWith(questions)), kept());
     await instance.cli(['down'], { timeoutMs: 120_000 });
-    check.that('nor after everything has stopped', [sent, query, header, answered, streamed, packed, person, cardOut, cardIn].every((text) => holding(text).length === 0), kept());
+    check.that('nor after everything has stopped', [sent, query, header, answered, streamed, packed, person, cardOut, cardIn, held, delivered].every((text) => holding(text).length === 0), kept());
   } finally {
     await instance.destroy();
     await new Promise<void>((done) => {

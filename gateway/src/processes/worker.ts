@@ -7,6 +7,7 @@ import type { Destination, SocketSource } from '@nemoclaw/network-policy';
 import { closeFd, ControlChannel, OpenshelldClient, OpenshelldError } from '@nemoclaw/openshell';
 import type { ConnectionEnds, OpenshelldNews } from '@nemoclaw/openshell';
 import { systemClock, systemIds } from '../clock.ts';
+import { errorPlace } from './error-place.ts';
 import { GatewayApprover } from './worker-approver.ts';
 import { GatewayLink } from './worker-link.ts';
 import type { GatewayNews } from './worker-link.ts';
@@ -74,8 +75,7 @@ class DataPlane implements Worker {
   }
 
   report(error: unknown): void {
-    const message = error instanceof Error ? error.message : 'unknown error';
-    this.#audit.emit(this.#event('', `The data plane survived an error that nobody caught: ${message.slice(0, 200)}`));
+    this.#audit.emit(this.#event('', `The data plane survived an error that nobody caught: ${errorPlace(error, 1)}`));
   }
 
   searches(scanner: ScannerName, why: string): void {
@@ -248,7 +248,7 @@ function main(): void {
   setInterval(() => { uncaught = 0; }, 10_000).unref();
   // An error in one connection's late callback must not end every sandbox's network; what it belonged to stays closed.
   const survive = (error: unknown): void => {
-    process.stderr.write(`worker: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    process.stderr.write(`worker: ${errorPlace(error, 20)}\n`);
     uncaught += 1;
     if (uncaught > maxUncaught) process.exit(1);
     worker.report(error);
