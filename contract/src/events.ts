@@ -20,8 +20,8 @@ export const ocsfClass = {
 } as const;
 export type OcsfClassName = keyof typeof ocsfClass;
 
-/** Which layer stopped or saw it. */
-export type Layer = 'view' | 'mounts' | 'uid' | 'landlock' | 'seccomp' | 'limits' | 'netns' | 'dns' | 'proxy' | 'gate' | 'router' | 'approval' | 'gateway' | 'openshelld' | 'ledger';
+/** Which layer stopped or saw it. `kernel`: refused, and by which of the kernel's layers is not known. */
+export type Layer = 'view' | 'mounts' | 'uid' | 'landlock' | 'seccomp' | 'limits' | 'netns' | 'dns' | 'proxy' | 'gate' | 'router' | 'approval' | 'gateway' | 'openshelld' | 'ledger' | 'kernel';
 
 export interface LedgerEvent {
   /** ms since epoch. */

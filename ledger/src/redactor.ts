@@ -27,7 +27,7 @@ const secretKey = /^(?:[^]{0,64}[-_.])?(?:password|passwd|passphrase|secret|api[
 /** Addresses are what a record of connections is about, and every network event carries one; all other kinds are masked. */
 const keep: ReadonlySet<FindingType> = new Set<FindingType>(['ip']);
 const maxDepth = 24;
-const layers: ReadonlySet<string> = new Set(['view', 'mounts', 'uid', 'landlock', 'seccomp', 'limits', 'netns', 'dns', 'proxy', 'gate', 'router', 'approval', 'gateway', 'openshelld', 'ledger']);
+const layers: ReadonlySet<string> = new Set(['view', 'mounts', 'uid', 'landlock', 'seccomp', 'limits', 'netns', 'dns', 'proxy', 'gate', 'router', 'approval', 'gateway', 'openshelld', 'ledger', 'kernel']);
 const verdicts: ReadonlySet<string> = new Set(['allow', 'deny', 'escalate', 'approved', 'rejected', 'observe']);
 
 /** Builds the function that every event passes before it is chained. */

@@ -9,7 +9,7 @@ trap 'rm -rf "$dir"' EXIT
 program() {
   "$OBJCOPY" -O binary --only-section="$2/$3" "$dir/o" "$dir/bin"
   echo "static const uint64_t $1[] = {"
-  od -An -v -t x8 -w32 "$dir/bin" | sed -e 's/ \([0-9a-f]\)/ 0x\1/g' -e 's/$/,/' -e 's/\([0-9a-f]\) /\1, /g'
+  od -An -v -t x8 -w64 "$dir/bin" | sed -e 's/ \([0-9a-f]\)/ 0x\1/g' -e 's/$/,/' -e 's/\([0-9a-f]\) /\1, /g'
   echo '};'
   echo "static const struct seen_relocation $1_maps[] = {"
   "$READELF" -r "$dir/o" | awk -v section=".rel$2/$3" '/^Relocation section/ { on = index($0, "\047" section "\047") } on && /R_BPF_64_64/ { printf "  {0x%s / 8, \"%s\"},\n", $1, $5 }'
@@ -21,7 +21,7 @@ program() {
   echo '#pragma once'
   echo '#include <stddef.h>'
   echo '#include <stdint.h>'
-  echo '/* Index of an instruction that loads a map. */'
+  echo "/* Index of an instruction that loads a map, or the place of a member of one of the kernel's structures. */"
   echo 'struct seen_relocation { unsigned at; const char *map; };'
   "$CLANG" -O2 -g0 -DDIRECT -target bpf -I/usr/include/x86_64-linux-gnu -c seen.bpf.c -o "$dir/o"
   program seen_exit_direct tp_btf sys_exit

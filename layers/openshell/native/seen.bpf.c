@@ -8,19 +8,45 @@
 #define EPERM 1
 #define ENOENT 2
 #define EACCES 13
+#define EBUSY 16
 #define EROFS 30
 #define ENOSYS 38
 #define ENETUNREACH 101
+#define ECONNREFUSED 111
 #define ERESTARTSYS 512
 #define ERESTARTNOINTR 513
 #define ERESTARTNOHAND 514
 #define ERESTART_RESTARTBLOCK 516
+#define NR_OPEN 2
 #define NR_RT_SIGRETURN 15
+#define NR_CONNECT 42
+#define NR_SENDTO 44
 #define NR_CLONE 56
 #define NR_VFORK 58
 #define NR_EXIT 60
+#define NR_RENAME 82
+#define NR_MKDIR 83
+#define NR_CREAT 85
+#define NR_LINK 86
+#define NR_SYMLINK 88
+#define NR_MKNOD 133
 #define NR_EXIT_GROUP 231
+#define NR_OPENAT 257
+#define NR_MKDIRAT 258
+#define NR_MKNODAT 259
+#define NR_FCHOWNAT 260
+#define NR_UNLINKAT 263
+#define NR_RENAMEAT 264
+#define NR_LINKAT 265
+#define NR_FCHMODAT 268
+#define NR_UTIMENSAT 280
+#define NR_RENAMEAT2 316
 #define NR_CLONE3 435
+#define NR_OPENAT2 437
+#define O_CREAT 0100
+#define AT_FDCWD -100
+#define AF_INET 2
+#define AF_INET6 10
 typedef __u8 uint8_t;
 typedef __u16 uint16_t;
 typedef __u32 uint32_t;
@@ -77,9 +103,11 @@ static __always_inline int climbs_out(const void *path) {
   return 0;
 }
 
-static __always_inline int looked_up_by_habit(const void *path) {
+/* `makes`: nobody makes a name by habit where its folder is not. */
+static __always_inline int looked_up_by_habit(const void *path, int makes) {
   __u32 head = 0;
   if (bpf_probe_read_user(&head, sizeof head, path) < 0 || (head & 0xff) != '/') return 1;
+  if (makes) return 0;
   switch (head) {
   case HEAD('/', 'u', 's', 'r'):
   case HEAD('/', 'o', 'p', 't'):
@@ -95,6 +123,120 @@ static __always_inline int looked_up_by_habit(const void *path) {
   }
   return 0;
 }
+
+static __always_inline int has_two_names(__u32 call) { return call == NR_RENAMEAT || call == NR_RENAMEAT2 || call == NR_LINKAT; }
+
+static __always_inline int makes_a_name(__u32 call, const __u64 *args) {
+  switch (call) {
+  case NR_OPEN: return (args[1] & O_CREAT) != 0;
+  case NR_OPENAT: return (args[2] & O_CREAT) != 0;
+  case NR_RENAME:
+  case NR_MKDIR:
+  case NR_CREAT:
+  case NR_LINK:
+  case NR_SYMLINK:
+  case NR_MKNOD:
+  case NR_MKDIRAT:
+  case NR_MKNODAT: return 1;
+  }
+  return has_two_names(call);
+}
+
+/* The address that a call names; NULL: it is no call of a socket. */
+static __always_inline const char *address_of(__u32 call, const __u64 *args) {
+  return (const char *)(call == NR_CONNECT ? args[1] : call == NR_SENDTO ? args[4] : 0);
+}
+
+static __always_inline int on_loopback(const char *address) {
+  __u64 head = 0;
+  if (!address || bpf_probe_read_user(&head, sizeof head, address) < 0) return 0;
+  return (__u16)head == AF_INET6 || ((__u16)head == AF_INET && (head >> 32 & 0xff) == 127);
+}
+
+#ifdef DIRECT
+/* Where a member stands in its struct: the loader puts the number in, from the kernel's own description (seen_btf.c). All 0: it does not tell. */
+#define MEMBER(name, of) extern const char name[] __asm__(of) __attribute__((weak))
+MEMBER(task_fs, "task_struct.fs");
+MEMBER(task_files, "task_struct.files");
+MEMBER(files_fdt, "files_struct.fdt");
+MEMBER(fdt_max, "fdtable.max_fds");
+MEMBER(fdt_fd, "fdtable.fd");
+MEMBER(file_path, "file.f_path");
+MEMBER(fs_pwd, "fs_struct.pwd");
+MEMBER(fs_root, "fs_struct.root");
+MEMBER(path_mnt, "path.mnt");
+MEMBER(path_dentry, "path.dentry");
+MEMBER(dentry_parent, "dentry.d_parent");
+MEMBER(dentry_name, "dentry.d_name");
+MEMBER(qstr_name, "qstr.name");
+MEMBER(mnt_root, "vfsmount.mnt_root");
+MEMBER(mount_mnt, "mount.mnt");
+MEMBER(mount_parent, "mount.mnt_parent");
+MEMBER(mount_point, "mount.mnt_mountpoint");
+
+static __always_inline __u64 word(__u64 base, const char *member) {
+  __u64 value = 0;
+  bpf_probe_read_kernel(&value, sizeof value, (const void *)(base + (__u64)member));
+  return value;
+}
+
+static __always_inline int folder_argument(__u32 call, const __u64 *args) {
+  switch (call) {
+  case NR_OPENAT:
+  case NR_MKDIRAT:
+  case NR_MKNODAT:
+  case NR_FCHOWNAT:
+  case NR_UNLINKAT:
+  case NR_RENAMEAT:
+  case NR_LINKAT:
+  case NR_FCHMODAT:
+  case NR_UTIMENSAT:
+  case NR_RENAMEAT2:
+  case NR_OPENAT2: return (int)args[0];
+  }
+  return AT_FDCWD;
+}
+
+#define FOLDER_STEPS 40
+#define FOLDER_PART 64
+#define FOLDER_ROOM 128 /* and one part more: SEEN_PATH */
+/* The folder that a relative name begins at: the process may be gone when user space looks. Its names, innermost first, up to the process's root. */
+static __always_inline void tell_folder(struct seen_event *event, int fd) {
+  __u64 task = bpf_get_current_task(), used = 0;
+  if (!(__u64)task_fs) return;
+  __u64 fs = word(task, task_fs), at = fs + (__u64)fs_pwd;
+  if (fd != AT_FDCWD) {
+    __u64 table = word(word(task, task_files), files_fdt);
+    if (fd < 0 || (__u32)fd >= (__u32)word(table, fdt_max)) return;
+    at = word(word(table, fdt_fd) + 8 * (__u64)(__u32)fd, 0);
+    if (!at) return;
+    at += (__u64)file_path;
+  }
+  __u64 d = word(at, path_dentry), mnt = word(at, path_mnt);
+  __u64 root = word(fs + (__u64)fs_root, path_dentry), root_mnt = word(fs + (__u64)fs_root, path_mnt);
+  __u32 parts = 1;
+  for (int i = 0; i < FOLDER_STEPS; i++) {
+    if (d == root && mnt == root_mnt) {
+      event->folder_parts = parts;
+      return;
+    }
+    if (d == word(mnt, mnt_root)) {
+      __u64 mount = mnt - (__u64)mount_mnt, above = word(mount, mount_parent);
+      if (above == mount) return;
+      d = word(mount, mount_point);
+      mnt = above + (__u64)mount_mnt;
+      continue;
+    }
+    __u64 parent = word(d, dentry_parent);
+    if (parent == d || used >= FOLDER_ROOM) return;
+    long n = bpf_probe_read_kernel_str(event->folder + (used & (FOLDER_ROOM - 1)), FOLDER_PART, (const void *)word(d + (__u64)dentry_name, qstr_name));
+    if (n <= 1 || n >= FOLDER_PART) return;
+    used += n;
+    parts++;
+    d = parent;
+  }
+}
+#endif
 
 /* The classic instructions that our filters are made of (linux/filter.h). */
 #define CODE_LOAD 0x20
@@ -171,13 +313,23 @@ static __always_inline void tell(__u32 slot, __u32 uid, __u32 call, int error, _
   event->nr = (__s32)call;
   event->error = error;
   event->verdict = verdict;
-  event->spare = 0;
+  event->folder_parts = 0;
   bpf_get_current_comm(event->comm, sizeof event->comm);
   event->args[0] = args[0];
   event->args[1] = args[1];
   event->args[2] = args[2];
-  if (bpf_probe_read_user_str(event->first, sizeof event->first, (const void *)args[0]) < 0) event->first[0] = 0;
-  if (bpf_probe_read_user_str(event->second, sizeof event->second, (const void *)args[1]) < 0) event->second[0] = 0;
+  const char *address = address_of(call, args);
+  if (address) {
+    /* A whole IPv6 address, or what a shorter one has of it; then what would be a Unix socket's name. */
+    if (bpf_probe_read_user(event->first, SEEN_ADDRESS, address) < 0 && bpf_probe_read_user(event->first, 16, address) < 0) event->first[0] = event->first[1] = 0;
+    if (bpf_probe_read_user_str(event->second, sizeof event->second, address + 2) < 0) event->second[0] = 0;
+  } else {
+    if (bpf_probe_read_user_str(event->first, sizeof event->first, (const void *)args[has_two_names(call) ? 3 : 0]) < 0) event->first[0] = 0;
+    if (bpf_probe_read_user_str(event->second, sizeof event->second, (const void *)args[1]) < 0) event->second[0] = 0;
+  }
+#ifdef DIRECT
+  if (verdict != SEEN_DONE && verdict != SEEN_FILTERED) tell_folder(event, folder_argument(call, args));
+#endif
   bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);
 }
 
@@ -226,8 +378,12 @@ int sys_exit(__u64 *ctx) {
   }
   int denied = error == EPERM || error == EACCES || error == EROFS;
   __sync_fetch_and_add(denied ? &count->denied : &count->failed, 1);
-  if (!denied && error != ENOENT && error != ENETUNREACH) return 0;
-  if (error == ENOENT && looked_up_by_habit((const void *)args[0]) && looked_up_by_habit((const void *)args[1])) return 0;
+  const char *address = address_of(call, args);
+  if (!denied && error != ENOENT && error != EBUSY && error != ENETUNREACH && !(error == ECONNREFUSED && on_loopback(address))) return 0;
+  if (error == ENOENT && !address) {
+    int makes = makes_a_name(call, args);
+    if (looked_up_by_habit((const void *)args[has_two_names(call) ? 3 : 0], makes) && looked_up_by_habit((const void *)args[1], makes)) return 0;
+  }
   tell(slot, uid, call, error, denied ? SEEN_DENIED : SEEN_FAILED, args);
   return 0;
 }

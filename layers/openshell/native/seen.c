@@ -49,6 +49,24 @@ static int make_map(uint32_t type, uint32_t value, uint32_t entries, uint32_t fl
   return bpf(BPF_MAP_CREATE, &attr);
 }
 
+/* What seen.bpf.c reads of the kernel's own structures. */
+static struct btf_member_place members[] = {
+  {.name = "task_struct.fs"}, {.name = "task_struct.files"}, {.name = "files_struct.fdt"}, {.name = "fdtable.max_fds"}, {.name = "fdtable.fd"}, {.name = "file.f_path"},
+  {.name = "fs_struct.pwd"}, {.name = "fs_struct.root"}, {.name = "path.mnt"}, {.name = "path.dentry"}, {.name = "dentry.d_parent"}, {.name = "dentry.d_name"}, {.name = "qstr.name"},
+  {.name = "vfsmount.mnt_root"}, {.name = "mount.mnt"}, {.name = "mount.mnt_parent"}, {.name = "mount.mnt_mountpoint"},
+};
+enum { MEMBERS = sizeof members / sizeof *members };
+
+/* 0 for all of them where one is not known: then no folder is told. */
+static int32_t place_of_member(const char *name) {
+  int32_t place = 0;
+  for (int i = 0; i < MEMBERS; i++) {
+    if (!members[i].known) return 0;
+    if (strcmp(members[i].name, name) == 0) place = (int32_t)members[i].offset;
+  }
+  return place;
+}
+
 static int load(const struct program *program, uint32_t type) {
   struct bpf_insn code[PROGRAM_MAX];
   size_t length = program->bytes / sizeof *code;
@@ -58,6 +76,10 @@ static int load(const struct program *program, uint32_t type) {
   }
   memcpy(code, program->code, program->bytes);
   for (const struct seen_relocation *one = program->maps; one->map; one++) {
+    if (strchr(one->map, '.')) {
+      code[one->at].imm = place_of_member(one->map);
+      continue;
+    }
     code[one->at].src_reg = BPF_PSEUDO_MAP_FD;
     for (int i = 0; i < SEEN_MAP_FDS; i++)
       if (strcmp(map_names[i], one->map) == 0) code[one->at].imm = maps[i];
@@ -105,7 +127,7 @@ static int attach_all(const struct program *programs, const uint32_t *types) {
 static int attach_best(void) {
   uint32_t types[SEEN_LINK_FDS];
   const char *const names[] = {direct[0].type, direct[1].type};
-  if (btf_typedefs(names, types, SEEN_LINK_FDS) == 0 && types[0] && types[1] && attach_all(direct, types) == 0) return 0;
+  if (btf_find(names, types, SEEN_LINK_FDS, members, MEMBERS) == 0 && types[0] && types[1] && attach_all(direct, types) == 0) return 0;
   return attach_all(plain, NULL);
 }
 
@@ -115,7 +137,7 @@ static void shape_of(int map, uint32_t *value, uint32_t *entries, char name[BPF_
   const uint32_t lengths[] = {SEEN_PLACES, slot_count * SEEN_ROW, slot_count * SEEN_FILTER_MAX, RING_BYTES};
   *value = values[map];
   *entries = lengths[map];
-  (void)snprintf(name, BPF_OBJ_NAME_LEN, "seen1_%s", map_names[map]);
+  (void)snprintf(name, BPF_OBJ_NAME_LEN, "seen2_%s", map_names[map]);
 }
 
 static void *memory_of(int map) {

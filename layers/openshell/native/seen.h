@@ -6,6 +6,7 @@
 
 #define SEEN_CALLS 512
 #define SEEN_PATH 192
+#define SEEN_ADDRESS 28 /* struct sockaddr_in6 */
 /* Numbers above the table (x32, nonsense) share this place; the one after it holds struct seen_meta. */
 #define SEEN_OTHER (SEEN_CALLS - 1)
 #define SEEN_META SEEN_CALLS
@@ -53,10 +54,13 @@ struct seen_event {
   uint64_t boottime_ns, owner;
   uint32_t uid, pid;
   int32_t nr, error; /* error >= 0 */
-  uint32_t verdict, spare;
+  uint32_t verdict;
+  uint32_t folder_parts; /* names in `folder`, and one more; 0: it is not known */
   uint64_t args[3];
   char comm[16];
-  char first[SEEN_PATH], second[SEEN_PATH]; /* the first two arguments, read as text; "" where they are none */
+  /* The first two arguments, read as text; "" where they are none. Of a call with two folders: its two names, the new one first. Of connect and sendto: the address as it is, and a Unix socket's name. */
+  char first[SEEN_PATH], second[SEEN_PATH];
+  char folder[SEEN_PATH]; /* where a relative name begins, seen from the process's root: names that end with a 0 each, innermost first */
 };
 
 #ifndef __bpf__

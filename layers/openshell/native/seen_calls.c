@@ -65,6 +65,32 @@ const struct seen_call *seen_call(int nr) {
   return NULL;
 }
 
+const char *seen_other_name(const struct seen_event *event, const struct seen_call *call) {
+  switch (call->nr) {
+  case SYS_rename: return event->second;
+  case SYS_link:
+  case SYS_linkat:
+  case SYS_renameat:
+  case SYS_renameat2: return event->first;
+  default: return "";
+  }
+}
+
+bool seen_makes(const struct seen_event *event, const struct seen_call *call) {
+  switch (call->nr) {
+  case SYS_open: return (event->args[1] & O_CREAT) != 0;
+  case SYS_openat: return (event->args[2] & O_CREAT) != 0;
+  case SYS_creat:
+  case SYS_mkdir:
+  case SYS_mkdirat:
+  case SYS_mknod:
+  case SYS_mknodat:
+  case SYS_link:
+  case SYS_symlink: return true;
+  default: return false;
+  }
+}
+
 const char *seen_name(int nr, char *out, size_t size) {
   if (nr == SEEN_OTHER) return "other";
   if (nr >= 0 && (size_t)nr < sizeof seen_names / sizeof *seen_names && seen_names[nr]) return seen_names[nr];

@@ -18,6 +18,10 @@ struct seen_call {
 
 /* NULL: counted only. */
 const struct seen_call *seen_call(int nr);
+/* Of a call with two names the one that `path` does not say; "" for all others. */
+const char *seen_other_name(const struct seen_event *event, const struct seen_call *call);
+/* True if the call would make the name that `path` says. */
+bool seen_makes(const struct seen_event *event, const struct seen_call *call);
 /* The kernel's name of any call, "call_N" for one that the headers of the build did not know, "other" for SEEN_OTHER. */
 const char *seen_name(int nr, char *out, size_t size);
 /* The number of a name, read up to the first space; -1: there is none. */
