@@ -42,6 +42,8 @@ int service_send(struct service *service, json_t *message, const int *fds, int c
 pid_t service_spawn(const struct service *service, int control);
 /* Confines the calling process to what a service of this role needs. 0, or -1 with errno. */
 int service_confine(enum role role);
+/* services_calls.c: takes from the calling process, for good, the system calls that no service makes. 0, or -1 with errno. */
+int service_calls(void);
 /* This process reads and writes in `folder` and runs the system's programs; all other files are out of reach. 0; -1 with errno, also where the kernel has no Landlock. */
 int confine_to(const char *folder);
 /* services_links.c: fresh sockets between a service that has just started and its peers. */

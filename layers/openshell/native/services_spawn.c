@@ -94,6 +94,7 @@ static _Noreturn void become(const struct service *service, int control, int log
   if (setuid(0) == 0) _exit(126);
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) fail_in_child("no_new_privs");
   if (service_confine(service->role) < 0) fail_in_child("landlock");
+  if (service_calls() < 0) fail_in_child("seccomp");
   if (chdir("/") < 0) fail_in_child("chdir");
   execve(argv[0], argv, env);
   fail_in_child(argv[0]);

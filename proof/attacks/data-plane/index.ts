@@ -1,20 +1,15 @@
 /** A data plane that was taken over: with a worker's identity, descriptors and links it gets no approval, no sandbox, no other process and no record; what it tries is on record. */
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SandboxView } from '@nemoclaw/contract';
 import { requestKey } from '@nemoclaw/decide';
 import { Checks } from '../../harness/checks.ts';
 import { until } from '../../harness/instance.ts';
+import { attemptsOfRoot, type Attempt } from './attempts-control.ts';
 import { forgedMessages, forgedRequests, question } from './forged.ts';
 import { PrivateInstance, type OwnProcess } from './private-instance.ts';
 
-interface Attempt {
-  readonly what: string;
-  readonly target: string;
-  readonly got: boolean;
-  readonly detail: string;
-}
 type Made = SandboxView & { readonly path: string };
 interface Scene {
   readonly p: PrivateInstance;
@@ -69,7 +64,7 @@ const digest = (path: string): string => createHash('sha256').update(readFileSyn
 async function identity({ p, check }: Scene): Promise<void> {
   const up = await p.hub.up();
   const of = status(up.pid);
-  check.that('the hostile program runs as the data plane does: its uid, no groups, no capabilities, no new privileges', up.uid === p.identities.users.worker.uid && /^Groups:\s*$/m.test(of) && /^CapEff:\t0+$/m.test(of) && /^NoNewPrivs:\t1$/m.test(of), of);
+  check.that('the hostile program runs as the data plane does: its uid, no groups, no capabilities, no new privileges, a filter of system calls', up.uid === p.identities.users.worker.uid && /^Groups:\s*$/m.test(of) && /^CapEff:\t0+$/m.test(of) && /^NoNewPrivs:\t1$/m.test(of) && /^Seccomp:\t2$/m.test(of), of);
   const honest = p.processes().find(({ name }) => name === 'worker:2');
   check.that('the kernel holds it as it holds the honest worker beside it', honest !== undefined && held(of).length === 9 && held(of).join() === held(status(honest.pid)).join(), { hostile: held(of), honest: honest && held(status(honest.pid)) });
   const uids = Object.values(p.identities.users).map(({ uid }) => uid);
@@ -93,11 +88,14 @@ async function kernelAttempts({ p, check, own, other }: Scene): Promise<void> {
   ];
   const input = {
     sockets: [join(runDir, 'openshelld/openshelld.sock'), join(runDir, 'register.sock'), join(runDir, 'gateway.sock')], gateway: join(runDir, 'gateway.sock'),
-    processes: targets, read: files, write: [...files, join(p.lib, 'gateway/src/processes/gateway.ts'), join(root, 'etc/nemoclaw/openshelld.json'), join(root, 'etc/nemoclaw/host.yaml'), join(state, 'checkpoints/public.key')],
+    processes: targets, read: files, write: [...files.filter((path) => !statSync(path).isDirectory()), join(p.lib, 'gateway/src/processes/gateway.ts'), join(root, 'etc/nemoclaw/openshelld.json'), join(root, 'etc/nemoclaw/host.yaml'), join(state, 'checkpoints/public.key')],
     make: [runDir, state, join(state, 'ledger'), join(state, 'gateway'), join(state, 'checkpoints'), join(state, 'log'), p.lib, join(root, 'etc/nemoclaw'), other.path],
     become: [0, p.identities.users.gateway.uid, p.identities.users.ledger.uid], groups: p.identities.operatorsGid,
   };
+  const worked = await attemptsOfRoot();
+  check.that(`control: against things of its own each of ${worked.length} ways works for root`, worked.length >= 27 && worked.every(({ got }) => got), worked.filter(({ got }) => !got));
   report(check, await attempts(p, input));
+  report(check, await attempts(p, { calls: true }));
   // signals last: they would end what the other attempts look at
   report(check, await attempts(p, { signals: targets }));
   const now = p.processes();
@@ -117,7 +115,9 @@ function report(check: Checks, tried: readonly Attempt[]): void {
   for (const { what } of tried) kinds.set(what, (kinds.get(what) ?? 0) + 1);
   for (const [what, count] of kinds) {
     const got = worked.filter((one) => one.what === what);
-    check.that(`${what}: ${count} tries, none worked`, got.length === 0, got);
+    // A try that fails by itself shows nothing.
+    const broken = tried.filter((one) => one.what === what && !one.got && !one.refused);
+    check.that(`${what}: ${count} tries, none worked, each was refused`, got.length === 0 && broken.length === 0, [...got, ...broken]);
   }
 }
 
