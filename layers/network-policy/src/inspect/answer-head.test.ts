@@ -290,7 +290,7 @@ test('fields that come folded, twice, as thousands of bytes or by the hundred ar
   const long = 'word '.repeat(5000);
   const cases: readonly (readonly [number, readonly string[]])[] = [
     [502, ['x-a: 4111 1111', ' 1111 1111']], [403, ['x-a: one', `X-A: no ${card}`, 'x-a: three']], [403, [`x-a: ${long}${card}`]], [403, [...Array.from({ length: 150 }, (_, i) => `x-f${i}: value ${i}`), `x-last: ${card}`]],
-    [200, [`x-a: ${long}${mail}`]], [200, [`X-A:${mail}`, `x-a:\t${mail} \t`]], [200, [`x-a:${'%6a%61%6e%65%2e%72%6f%65%40'}example.org`]],
+    [200, [`x-a: ${long.slice(0, 4000)}${mail}`]], [403, [`x-a: ${long}${mail}`]], [200, [`X-A:${mail}`, `x-a:\t${mail} \t`]], [200, [`x-a:${'%6a%61%6e%65%2e%72%6f%65%40'}example.org`]],
   ];
   for (const [status, fields] of cases) {
     const text = await got(whole(fields));

@@ -79,8 +79,12 @@ function holding(fields: readonly string[], which: (found: Found) => boolean): s
   return out;
 }
 
-/** The fields with marks in place of what is found in their values, or of whole values where it hides in an encoding; undefined where some of it stays. */
+/** Characters of a head out of which something is taken: each field is searched again for it, and all others wait. */
+const longestRedacted = 8 * 1024;
+
+/** The fields with marks in place of what is found in their values, or of whole values where it hides in an encoding; undefined where some of it stays, or there is too much to take it out. */
 function without(fields: readonly string[], which: (found: Found) => boolean): string[] | undefined {
+  if (fields.reduce((sum, text) => sum + text.length, 0) > longestRedacted) return undefined;
   const out: string[] = [];
   for (let i = 0; i + 1 < fields.length; i += 2) {
     const [name = '', value = ''] = fields.slice(i, i + 2);

@@ -197,7 +197,8 @@ X-Request-Id: 9f8e7d6c-5b4a-3928-1706-f5e4d3c2b1a0
 X-Download-Options: noopen
 X-Permitted-Cross-Domain-Policies: none
 Set-Cookie: _app_session=R0dhUzNKMWk4M0VxWkt4%2BK2Q4bUxwUTlYNWVEOGZLMm9WN3dBMXlKMw%3D%3D--5f3c2a1b9d8e7f6a5b4c3d2e1f0a9b8c7d6e5f4a; path=/; HttpOnly`,
-  'a framework with a token': `X-CSRF-Token: q9X5eD8fK2oV7wA1yJ3eLp0q8Vn3mXkZy5RtWcBd7Fh2GjSa9UqEi4Wo6Xt1MbN7
+  'a framework with a token': `Authorization: Bearer eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIiwiaWF0IjoxNTE2MjM5MDIyfQ.SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c
+X-CSRF-Token: q9X5eD8fK2oV7wA1yJ3eLp0q8Vn3mXkZy5RtWcBd7Fh2GjSa9UqEi4Wo6Xt1MbN7
 Set-Cookie: csrftoken=q9X5eD8fK2oV7wA1yJ3eLp0q8Vn3mXkZ; expires=Sun, 21 Nov 2027 21:35:39 GMT; Max-Age=31449600; Path=/; SameSite=Lax
 Set-Cookie: sessionid=eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIiwiaWF0IjoxNTE2MjM5MDIyfQ.SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c; HttpOnly`,
   'a download': `Content-Disposition: attachment; filename="report-2026-11-22-0001234567.pdf"; filename*=UTF-8''report-2026-11-22-0001234567.pdf

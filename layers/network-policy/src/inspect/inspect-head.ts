@@ -64,7 +64,7 @@ const ofAnswers: Fields = {
   names: {
     technical: /^(?:accept-ranges|access-control-[a-z-]+|age|alt-svc|cache-control|content-(?:encoding|language|length|md5|range|security-policy|security-policy-report-only|type)|cross-origin-[a-z-]+|date|digest|etag|expires|last-modified|nel|p3p|permissions-policy|pragma|referrer-policy|report-to|reporting-endpoints|server|server-timing|strict-transport-security|traceparent|tracestate|vary|via|x-amz-id-2|x-cache(?:-hits)?|x-content-type-options|x-frame-options|x-powered-by|x-served-by|x-timer|x-varnish)$|ratelimit|[-_](?:checksum|crc32c?|digest|etag|generation|hash|id|length|md5|ms|ray|ref|reset|revision|runtime|sha\d+|signature|time|timestamp|trace|uploadid|uuid|version)$/i,
     // Where a service gives its caller a session of its own.
-    credential: /^(?:set-cookie|www-authenticate|authentication-info)$|[-_](?:nonce|token)$/i,
+    credential: /^(?:set-cookie|authorization|www-authenticate|authentication-info)$|[-_](?:nonce|token)$/i,
     place: /^(?:location|content-location|link|refresh)$/i,
   },
   keeps: { technical: opaque, credential: opaque, place: signed, other: all },
