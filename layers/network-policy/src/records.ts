@@ -38,10 +38,12 @@ function watched(decision: Decision | undefined): string {
 /** One HTTP request and what became of it. `path` without its query: parameters may be anything. */
 export function httpRecord(seen: Seen, place: Place, method: string, path: string, verdict: Recorded, message: string, decision?: Decision, more?: Readonly<Record<string, unknown>>): LedgerEvent {
   const shown = plain.test(path) ? path : safeLine(path, 300);
+  // Over HTTP/2 it can be any word.
+  const verb = httpActivities.has(method) ? method : safeLine(method, 32);
   return {
     time: seen.time, class: 'httpActivity', activity: httpActivities.get(method) ?? 99, severity: verdict === 'deny' ? 3 : 1, sandbox: seen.sandbox, layer: 'proxy',
-    message: `${method} ${place.tls ? 'https' : 'http'}://${authority(place)}${shown}: ${message}${watched(decision)}`, verdict, ...decided(decision), correlation: seen.correlation,
-    data: { method, host: place.name, port: place.port, path: shown, tls: place.tls, ...besides(verdict, decision), ...more },
+    message: `${verb} ${place.tls ? 'https' : 'http'}://${authority(place)}${shown}: ${message}${watched(decision)}`, verdict, ...decided(decision), correlation: seen.correlation,
+    data: { method: verb, host: place.name, port: place.port, path: shown, tls: place.tls, ...besides(verdict, decision), ...more },
   };
 }
 
