@@ -7,7 +7,7 @@ import { enforced } from './answer-plan.ts';
 import { recordOnce } from './answers.ts';
 import { actionFor, answerSettings, classWords, hiddenOf, strictest } from './findings.ts';
 import type { Found } from './findings.ts';
-import { inspectAnswerFields } from './inspect-head.ts';
+import { inspectAnswerFields, toldInFields } from './inspect-head.ts';
 import { answerBlocked, answerUnreadable, askedAboutAnswer, recordFound, settingsOf } from './report.ts';
 
 export type HeadQuestion = Pick<AnswerQuestion, 'decision' | 'fields' | 'hidden'>;
@@ -48,6 +48,7 @@ function judge(passing: Passing, given: readonly string[], where: keyof typeof p
 function act(passing: Passing, fields: string[], where: keyof typeof places, waits: boolean): Judged {
   const settings = answerSettings(settingsOf(passing.core));
   if (!settings) return { fields };
+  passing.core.taint.rememberText(passing, toldInFields(fields));
   const found = inspectAnswerFields(fields).map((one): Found => ({ ...one, place: one.place.replace('a header', places[where]) }));
   const worst = strictest(found, settings);
   if (!worst) return { fields };

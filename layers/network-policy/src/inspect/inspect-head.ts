@@ -3,6 +3,7 @@ import type { Known } from '@nemoclaw/detect';
 import { base64Runs, foldForms, undoPercent, undoReferences } from './encoded-runs.ts';
 import type { Found, FoundType } from './findings.ts';
 import { findIn } from './inspect-body.ts';
+import { readText } from './read-text.ts';
 import type { Sought } from '../taint/memory.ts';
 import { undoEscapes } from '../taint/pieces.ts';
 import { carriesTainted } from '../taint/taint.ts';
@@ -104,6 +105,21 @@ export function inspectHead(head: Head, secrets: Known, tainted?: Sought): Found
 /** Findings of the fields of an answer (name, value, name, value…), which has the sandbox's own credentials masked already. */
 export function inspectAnswerFields(headers: readonly string[]): Found[] {
   return inspect({ target: '', query: [], headers }, ofAnswers, none, undefined);
+}
+
+/** What the fields of an answer tell, as it is and undone: not those that say how to talk, and of a session its value, without what stands behind that. Each byte a character, as fields are read. */
+export function toldInFields(headers: readonly string[]): string {
+  let told = '';
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const { part } = nameOf(ofAnswers, headers[i] ?? '');
+    if (part === 'technical') continue;
+    const said = headers[i + 1] ?? '';
+    const value = readText(Buffer.from(part === 'credential' ? (said.split(';', 1)[0] ?? '') : said, 'latin1'), '').text;
+    const forms = `${value}\n${undoPercent(value) ?? ''}\n`;
+    // A part of a path is a whole value.
+    told += part === 'place' ? forms.replaceAll('/', '\n') : forms;
+  }
+  return told;
 }
 
 function inspect(head: Head, fields: Fields, secrets: Known, tainted: Sought | undefined): Found[] {

@@ -14,22 +14,28 @@ import type { Desk, Upstream } from '../testing/testing-egress.ts';
 const hosts = ['crm.test', 'vault.test', 'other.test', 'partner.test'];
 const customer = { customer_no: 'CUST-48-20931', name: 'Jane Q. Public, Elm Street', account: 48209317, city: 'Berlin', line_2_text: 'says "ref 7741-A9-x"', open: true, at: '2026-03-04T10:00:00Z' };
 /** What the origins answer. */
-let answer: { readonly type: string; readonly parts: readonly string[] };
+let answer: { readonly type: string; readonly parts: readonly string[]; readonly status?: number; readonly fields?: Readonly<Record<string, string>>; readonly hints?: string; readonly trailers?: Readonly<Record<string, string>> };
 let arrived: string[] = [];
 let upstream: Upstream;
 let sockets: WebSocketServer;
 
 before(async () => {
   sockets = new WebSocketServer({ noServer: true });
+  sockets.on('headers', (fields) => fields.push('X-Owner: OWN-55-1234'));
   upstream = await openUpstream((req, res) => {
     const parts: Buffer[] = [];
     req.on('error', () => undefined);
     req.on('data', (part: Buffer) => parts.push(part));
     req.on('end', () => {
       arrived.push(`${req.headers.host?.split(':')[0]} ${req.url} ${req.rawHeaders.join(' ')} ${Buffer.concat(parts).toString()}`);
-      const { type, parts: said } = req.method === 'GET' ? answer : { type: 'text/plain', parts: ['done'] };
+      const { type, parts: said, status = 200, fields = {}, hints, trailers } = req.method === 'GET' ? answer : { type: 'text/plain', parts: ['done'] };
+      if (hints !== undefined) res.writeEarlyHints({ link: hints });
+      res.statusCode = status;
       res.setHeader('content-type', type);
-      if (said.length === 1) res.end(said[0]);
+      for (const [name, value] of Object.entries(fields)) res.setHeader(name, value);
+      if (trailers) res.addTrailers(trailers);
+      // As text the head would be encoded with it.
+      if (said.length === 1) res.end(Buffer.from(said[0] ?? ''));
       else {
         for (const part of said) res.write(part);
         res.end();
@@ -240,6 +246,8 @@ test('messages of a WebSocket: what a labelled host says in one does not leave i
   };
   const other = await open('other.test');
   const crm = await open('crm.test');
+  assert.match(await send(desk, 'other.test', { body: '{"note":"OWN-55-1234"}' }), blocked, 'told by the head of its answer');
+  arrived = [];
   crm.send('tell');
   await once(crm, 'message');
   crm.send('CUST-48-20931');
@@ -298,4 +306,55 @@ test('a request that is none is refused, and its path is on record without the v
   assert.match(await told(socket), /^HTTP\/1\.1 4/);
   assert.ok(desk.audit.events.some((event) => JSON.stringify(event).includes('[redacted:tainted]')));
   silent(desk);
+}));
+
+test('what a labelled host says in the fields of its answers is remembered: in the head, before it, behind the body, in whatever answer; words of HTTP are not', async () => {
+  const plain = { type: 'text/plain', parts: ['hello'] };
+  const heads: readonly (readonly [string, typeof answer])[] = [
+    ['a field of its own', { ...plain, fields: { 'x-customer': 'CUST-48-20931' } }],
+    ['a field of its own beside a body that is passed on as it comes', { type: 'text/event-stream', parts: ['data: hello\n\n', 'data: more\n\n'], fields: { 'x-customer': 'CUST-48-20931' } }],
+    ['an address', { ...plain, status: 302, fields: { location: '/of/CUST-48-20931/x?y=1' } }],
+    ['an answer without a body', { type: 'text/plain', parts: [''], status: 204, fields: { 'x-customer': 'CUST-48-20931' } }],
+    ['a session', { ...plain, fields: { 'set-cookie': 'customer=CUST-48-20931; Path=/; Max-Age=31536000' } }],
+    ['the name of a file', { ...plain, fields: { 'content-disposition': 'attachment; filename="CUST-48-20931"' } }],
+    ['hints before the answer', { ...plain, hints: '</of/CUST-48-20931>; rel=preload' }],
+    ['a trailer', { type: 'text/plain', parts: ['hello', 'more'], fields: { trailer: 'x-customer' }, trailers: { 'x-customer': 'CUST-48-20931' } }],
+  ];
+  for (const [name, said] of heads) {
+    await withDesk(block, async (desk) => {
+      answer = said;
+      assert.match(await send(desk, 'crm.test', { headers: ['Connection: close'] }), /HTTP\/1\.1 (?:200|204|302) /, name);
+      assert.match(await send(desk, 'other.test', { body: '{"note":"CUST-48-20931"}' }), blocked, name);
+      assert.match(await send(desk, 'crm.test', { body: '{"note":"CUST-48-20931"}' }), passed, name);
+      silent(desk);
+    });
+  }
+  await withDesk(block, async (desk) => {
+    answer = { ...plain, status: 302, fields: { location: '/of/J%C3%B6rg%20M%C3%BCller,%20Stra%C3%9Fe/x', 'x-name': Buffer.from('Zoë Élan, Große Allee').toString('latin1'), 'x-old': 'Chloé Straßer, Süd' } };
+    await send(desk, 'crm.test');
+    for (const value of ['Jörg Müller, Straße', 'Zoë Élan, Große Allee', 'Chloé Straßer, Süd']) assert.match(await send(desk, 'other.test', { body: JSON.stringify({ value }) }), blocked, value);
+    answer = { ...plain, fields: { etag: '"33a64df551425fcc"', server: 'frontend/12.34.5678', 'strict-transport-security': 'max-age=31536000', 'set-cookie': 'a=b; Max-Age=31536000; Expires=Wed, 21 Oct 2026 07:28:00 GMT', 'last-modified': 'Wed, 21 Oct 2026 07:28:00 GMT' } };
+    await send(desk, 'crm.test');
+    assert.match(await send(desk, 'other.test', { body: '{"a":31536000,"b":"Wed, 21 Oct 2026 07:28:00 GMT","c":"12.34.5678","d":"33a64df551425fcc"}' }), passed);
+  });
+});
+
+test('an upload that passes as it comes is stopped at a value outside ASCII wherever it is cut', () => withDesk(block, async (desk) => {
+  answer = { type: 'application/json', parts: ['{"name":"J\\u00f6rg M\\u00fcller, Gro\\u00dfe Stra\\u00dfe\\u20ac"}'] };
+  await send(desk, 'crm.test');
+  const bytes = Buffer.from('"Jörg Müller, Große Straße€"');
+  for (let cut = 1; cut < bytes.length; cut += 1) {
+    // The last bytes of the first piece begin where what is carried on does, or just before.
+    const first = Buffer.concat([Buffer.from('ä'.repeat(1500)), bytes.subarray(0, cut)]);
+    const socket = await desk.tcp('other.test', upstream.port);
+    const answered = told(socket);
+    socket.write(`POST /up HTTP/1.1\r\nHost: other.test:${upstream.port}\r\nTransfer-Encoding: chunked\r\nContent-Type: application/octet-stream\r\n\r\n`);
+    for (const piece of [first, bytes.subarray(cut)]) {
+      socket.write(Buffer.concat([Buffer.from(`${piece.length.toString(16)}\r\n`), piece, Buffer.from('\r\n')]));
+      await new Promise((turn) => setImmediate(turn));
+    }
+    socket.write('0\r\n\r\n');
+    assert.match(await answered, blocked, String(cut));
+  }
+  assert.deepEqual(arrived.filter((one) => one.startsWith('other.test')), []);
 }));

@@ -59,6 +59,12 @@ export class Taint {
     });
   }
 
+  /** What a text says that came from there. */
+  rememberText(told: Told, text: string): void {
+    const remember = this.remembering(told);
+    if (remember) this.remember(told, hashesOf(remember.key, valuesIn(text)), remember);
+  }
+
   /** What may not be sent to this place; undefined where nothing is known, or all of it may. `resources`: the request, as the policy is asked about it. */
   sought({ core, place }: Told, resources: readonly (HttpResource | HostResource)[]): Sought | undefined {
     if (!this.#memory) return undefined;
