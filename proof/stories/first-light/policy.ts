@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Checks } from '../../harness/checks.ts';
-import type { Instance } from '../../harness/instance.ts';
+import { until, type Instance } from '../../harness/instance.ts';
 import { Company } from './company.ts';
 import { LiveStream } from './live-stream.ts';
 import { curl, statusOf, Terminal } from './terminal.ts';
@@ -39,6 +39,7 @@ export async function policy(instance: Instance, check: Checks): Promise<void> {
     const scene: Scene = { instance, check, terminal, desk, shop, deskFolder, shopFolder: await terminal.make('shop', shop) };
     check.section('two sandboxes at once');
     await check.step('two sandboxes', () => nothingInCommon(scene));
+    await check.step('what is the other’s', () => whatIsTheOthers(scene));
     check.section('a policy change while they work');
     await check.step('the change', () => change(scene));
     check.section('a policy change while a request waits');
@@ -74,6 +75,51 @@ async function nothingInCommon({ check, terminal, desk, shop, deskFolder, shopFo
   check.that('what one may ask for is denied to the other at once', statusOf(put) === 403 && shop.at('orders.shop.example', 'PUT').length === 0, put.out);
 }
 
+/** Placeholder, listener and approval of the one, tried from the other; each works where it belongs. */
+async function whatIsTheOthers({ check, instance, terminal, desk, shop }: Scene): Promise<void> {
+  const key = async (name: string): Promise<string> => (await terminal.exec(name, ['printenv', 'NEMOCLAW_API_KEY'])).out.trim();
+  const [deskKey, shopKey] = await Promise.all([key('desk'), key('shop')]);
+  const ask = (from: string, placeholder: string) => terminal.exec(from, [...curl('POST', 'http://inference.local/v1/chat/completions', { model: 'default', messages: [{ role: 'user', content: 'hello' }] }), '-H', `authorization: Bearer ${placeholder}`]);
+  const asked = desk.asked.length;
+  const [foreign, own] = await Promise.all([ask('shop', deskKey), ask('shop', shopKey)]);
+  check.that('the other’s placeholder is refused at the model, the own one is taken', /^40[13]$/.test(String(statusOf(foreign))) && statusOf(own) === 200 && desk.asked.length === asked, foreign.out + own.out);
+
+  void terminal.exec('desk', ['timeout', '60', 'python3', '-m', 'http.server', '4000', '--bind', '0.0.0.0', '--directory', '/workspace']);
+  const visit = (from: string) => terminal.exec(from, curl('GET', 'http://127.0.0.1:4000/mine'));
+  await until('the listener', async () => (statusOf(await visit('desk')) === 200 ? true : undefined));
+  const visitor = await visit('shop');
+  check.that('a listener of the one is reached from itself, and not from the other', visitor.code !== 0 && statusOf(visitor) === 0, visitor);
+
+  // Approved when nobody waits any more: one use, for the sandbox that asked.
+  const patch = (from: string) => terminal.exec(from, curl('PATCH', `https://orders.shop.example:${shop.port}/orders/9`, { note: 'x' }));
+  const arrived = (): number => shop.arrived.filter(({ path }) => path === '/orders/9').length;
+  const first = await patch('shop');
+  const approval = await terminal.waiting('/orders/9');
+  await terminal.approve(approval.id);
+  const rule = /( {6}- domain: orders\.shop\.example\n(?: {8}.*\n)+)/.exec((await terminal.json<Policy>(['policy', 'get', 'shop'])).files['network.yaml'] ?? '')?.[1] ?? '';
+  const text = (await terminal.json<Policy>(['policy', 'get', 'desk'])).files['network.yaml'] ?? '';
+  const file = join(instance.root, 'desk.yaml');
+  writeFileSync(file, text.replace('    escalate:\n', `    escalate:\n${rule}`));
+  await set(terminal, 'desk', file);
+  const second = patch('desk');
+  const question = await terminal.waiting('/orders/9');
+  check.that('the other’s approval is not used: the same request is a question of its own', statusOf(first) === 503 && rule !== '' && question.id !== approval.id && question.sandbox === 'desk' && arrived() === 0, [first, question]);
+  await terminal.deny(question.id);
+  check.that('and is denied by itself', statusOf(await second) === 403 && arrived() === 0);
+  check.that('it is still there for the one that asked, once', statusOf(await patch('shop')) === 200 && arrived() === 1);
+  writeFileSync(file, text);
+  await set(terminal, 'desk', file);
+}
+
+/** `policy set`, with what it took. */
+async function set(terminal: Terminal, name: string, file: string): Promise<Applied> {
+  const sent = performance.now();
+  const applied = await terminal.json<Applied>(['policy', 'set', name, file]);
+  console.log(`     in force ${applied.appliedMs.toFixed(1)} ms after the gateway took it; the whole command ${Math.round(performance.now() - sent)} ms`);
+  console.log(`     of which, in ms: ${Object.entries(applied.phases).map(([phase, ms]) => `${phase} ${ms.toFixed(1)}`).join(', ')}`);
+  return applied;
+}
+
 async function change({ check, instance, terminal, desk, shop, deskFolder, shopFolder }: Scene): Promise<void> {
   const at = (host: string): string => `https://${host}:${host.endsWith('shop.example') ? shop.port : desk.port}`;
   const [news, pages, others] = await Promise.all([
@@ -96,12 +142,9 @@ async function change({ check, instance, terminal, desk, shop, deskFolder, shopF
   const next = join(instance.root, 'next.yaml');
   writeFileSync(next, withoutRule(text, 'news.desk.example').replace(/(pages\.desk\.example\n\s+ports: \[\d+\]\n\s+methods: )\[GET\]/, '$1[GET, POST]'));
   check.that('a POST to the pages is denied so far', statusOf(await terminal.exec('desk', curl('POST', `${at('pages.desk.example')}/home`, {}))) === 403);
-  const sent = performance.now();
-  const set = terminal.json<Applied>(['policy', 'set', 'desk', next]);
+  const setting = set(terminal, 'desk', next);
   const gone = news.ends();
-  const applied = await set;
-  console.log(`     in force ${applied.appliedMs.toFixed(1)} ms after the gateway took it; the whole command ${Math.round(performance.now() - sent)} ms`);
-  console.log(`     of which, in ms: ${Object.entries(applied.phases).map(([phase, ms]) => `${phase} ${ms.toFixed(1)}`).join(', ')}`);
+  const applied = await setting;
   check.that('the new version is in force in less than a second', applied.version === before.version + 1 && applied.appliedMs < 1000, applied);
   check.that('a new connection is decided by it: the one is open, the other is not', statusOf(await terminal.exec('desk', curl('POST', `${at('pages.desk.example')}/home`, {}))) === 200 && (await terminal.exec('desk', curl('GET', `${at('news.desk.example')}/home`))).code !== 0);
   check.that('the stream whose decision changed is closed', await gone, { ended: news.ended });
@@ -112,7 +155,7 @@ async function change({ check, instance, terminal, desk, shop, deskFolder, shopF
 
   // A name that the former version's certificates did not cover.
   writeFileSync(next, text);
-  await terminal.json<Applied>(['policy', 'set', 'desk', next]);
+  await set(terminal, 'desk', next);
   const added = await terminal.exec('desk', curl('GET', `${at('news.desk.example')}/home`));
   check.that('a host that is added is reached over TLS at once, nothing being started anew', statusOf(added) === 200 && (await pages.livesOn()), added.out + added.err);
   const shopNow = await terminal.json<Policy>(['policy', 'get', 'shop']);
@@ -126,7 +169,7 @@ async function redecide({ check, instance, terminal, desk }: Scene): Promise<voi
   const file = join(instance.root, 'orders.yaml');
   const put = async (text: string): Promise<Applied> => {
     writeFileSync(file, text);
-    return terminal.json<Applied>(['policy', 'set', 'desk', file]);
+    return set(terminal, 'desk', file);
   };
 
   const first = terminal.exec('desk', curl('PUT', url('1'), {}));
