@@ -8,7 +8,7 @@ kind: SandboxPolicy
 metadata: { name: attacked }
 spec:
   isolation: { network: restricted, filesystem: workspace, syscalls: standard }
-  filesystem: { readOnly: [/workspace/fixed] }
+  filesystem: { deny: [/workspace/keys/**, /workspace/vault/deep/**], readOnly: [/workspace/fixed] }
   process: { exec: { allow: [/usr/bin/**, /usr/lib/**, /workspace/**, /opt/**] } }
   permissions: { allowedAPIs: [${['office.read', ...allowed].join(', ')}], deniedAPIs: [${allowed.includes('vault.open') ? 'admin.*' : 'vault.*'}] }
 `;

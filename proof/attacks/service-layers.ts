@@ -6,13 +6,10 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { Checks } from '../harness/checks.ts';
-import { Instance, until, type Result } from '../harness/instance.ts';
+import { Instance, type Result } from '../harness/instance.ts';
+import { kernelOnRecord } from './on-record.ts';
 import { ownDoors, pastTheProxy } from './past-the-proxy.ts';
 import { networkFile, prepare, sandboxFile } from './instance-blueprint.ts';
-
-interface OnRecord {
-  readonly event: { readonly message: string; readonly unmapped?: { readonly layer?: string; readonly verdict?: string } };
-}
 
 /** A server on loopback that keeps what it got. */
 async function listening(answer: (method: string, body: string) => string): Promise<{ server: Server; port: number; got: string[] }> {
@@ -65,6 +62,10 @@ class Attacked {
     prepare(this.instance, this.port, modelPort);
     mkdirSync(join(this.workspace, 'fixed'), { recursive: true });
     writeFileSync(join(this.workspace, 'fixed/file'), 'as it was');
+    for (const folder of ['keys', 'vault/deep']) {
+      mkdirSync(join(this.workspace, folder), { recursive: true });
+      writeFileSync(join(this.workspace, folder, 'secret'), 'for nobody inside');
+    }
     copyFileSync(this.tries, join(this.workspace, 'tries'));
     chmodSync(join(this.workspace, 'tries'), 0o755);
     writeFileSync(join(this.workspace, 'agent.py'), honestAgent);
@@ -127,31 +128,6 @@ class Attacked {
   }
 }
 
-async function kernelOnRecord(attacked: Attacked): Promise<void> {
-  const { check } = attacked;
-  check.section('the record names the layer that refused');
-  const attempts: readonly { layer: string; what: string; argv: string[]; word: string }[] = [
-    { layer: 'view', what: 'reading /etc/shadow', argv: ['/usr/bin/cat', '/etc/shadow'], word: 'shadow' },
-    { layer: 'mounts', what: 'changing a read-only file', argv: ['/bin/sh', '-c', 'echo x >>/workspace/fixed/file'], word: 'fixed/file' },
-    { layer: 'uid', what: 'giving a file to root', argv: ['/bin/sh', '-c', 'touch /tmp/mine && chown 0:0 /tmp/mine'], word: '/tmp/mine' },
-    { layer: 'mounts', what: 'running a program of /usr/sbin', argv: ['/bin/sh', '-c', '/usr/sbin/nologin'], word: 'nologin' },
-    { layer: 'landlock', what: 'making a file where everybody could', argv: ['/bin/sh', '-c', 'echo x >/dev/.probe/kept'], word: 'probe/kept' },
-    { layer: 'seccomp', what: 'making a user namespace', argv: ['/workspace/tries', 'user_namespace'], word: 'unshare' },
-    { layer: 'netns', what: 'connecting to every machine of the link', argv: ['/usr/bin/python3', '-c', 'import socket; socket.create_connection(("ff02::1", 80), 3)'], word: 'connect' },
-  ];
-  for (const { layer, what, argv, word } of attempts) {
-    const result = await attacked.inside(...argv);
-    let last: OnRecord[] = [];
-    const found = await until(layer, async () => {
-      last = await attacked.instance.json<OnRecord[]>(['audit', 'search', '--sandbox', 'attacked', '--limit', '400', word]);
-      return last.find(({ event }) => event.unmapped?.layer === layer);
-    }).catch(() => undefined);
-    check.that(`${what}: refused by ${layer}, on record`, result.code !== 0 && found !== undefined, { code: result.code, said: result.out + result.err, last: last.map(({ event }) => [event.message, event.unmapped?.layer]) });
-  }
-  const record = await attacked.instance.json<OnRecord[]>(['audit', 'search', '--sandbox', 'attacked', '--limit', '1000']);
-  for (const layer of ['proxy', 'gate']) check.that(`the refusals of the ${layer} are on record`, record.some(({ event }) => event.unmapped?.layer === layer && event.unmapped.verdict === 'deny'), record.slice(-20).map(({ event }) => [event.message, event.unmapped?.layer]));
-}
-
 /** Every line of every file of the record. */
 function recordFiles(instance: Instance): string[] {
   const folder = join(instance.state, 'ledger');
@@ -196,7 +172,7 @@ export async function serviceLayers(check: Checks, tries: string, made: (instanc
     await attacked.works('all layers on', []);
     await pastTheProxy(check, office.port, () => `${office.got.join()} ${model.got.join()}`, (...argv) => attacked.inside(...argv));
     await ownDoors(check, attacked.instance, (...argv) => attacked.inside(...argv));
-    await kernelOnRecord(attacked);
+    await kernelOnRecord(attacked.check, attacked.instance, office.port, (...argv) => attacked.inside(...argv));
     check.section('proxy and gate switched off, one at a time');
     await attacked.policy('network.yaml', networkFile(office.port, ['GET', 'POST']));
     await attacked.works('the proxy allows everything to that host', ['proxy']);

@@ -35,12 +35,14 @@
 #define NR_MKDIRAT 258
 #define NR_MKNODAT 259
 #define NR_FCHOWNAT 260
+#define NR_NEWFSTATAT 262
 #define NR_UNLINKAT 263
 #define NR_RENAMEAT 264
 #define NR_LINKAT 265
 #define NR_FCHMODAT 268
 #define NR_UTIMENSAT 280
 #define NR_RENAMEAT2 316
+#define NR_STATX 332
 #define NR_CLONE3 435
 #define NR_OPENAT2 437
 #define O_CREAT 0100
@@ -186,12 +188,14 @@ static __always_inline int folder_argument(__u32 call, const __u64 *args) {
   case NR_MKDIRAT:
   case NR_MKNODAT:
   case NR_FCHOWNAT:
+  case NR_NEWFSTATAT:
   case NR_UNLINKAT:
   case NR_RENAMEAT:
   case NR_LINKAT:
   case NR_FCHMODAT:
   case NR_UTIMENSAT:
   case NR_RENAMEAT2:
+  case NR_STATX:
   case NR_OPENAT2: return (int)args[0];
   }
   return AT_FDCWD;

@@ -275,7 +275,8 @@ int seen_add(struct seen_sandbox *sandbox, uid_t uid, uint64_t owner, const stru
   if (filter) memcpy(program, filter, sizeof *program * length);
   for (uint32_t nr = 0; nr < SEEN_CALLS; nr++) {
     if (filter) row[nr].filter = (uint8_t)(nr == SEEN_OTHER ? FILTER_DEPENDS : seen_filter_of(filter, length, nr, &row[nr].leaf));
-    row[nr].told = told && nr < SEEN_OTHER && seen_call((int)nr) != NULL;
+    const struct seen_call *call = nr < SEEN_OTHER ? seen_call((int)nr) : NULL;
+    row[nr].told = told && call && call->kind != SEEN_LOOK;
   }
   *sandbox = (struct seen_sandbox){.counts = row, .uid = uid};
   seen_meta(sandbox)->owner = owner;

@@ -25,6 +25,11 @@ static unsigned wants_execute(const struct seen_event *event) {
   return SEEN_EXECUTE;
 }
 
+static unsigned wants_nothing(const struct seen_event *event) {
+  (void)event;
+  return 0;
+}
+
 static const struct seen_call calls[] = {
   {SYS_open, "open", SEEN_FILE, 1, false, false, open_wants},
   {SYS_openat, "openat", SEEN_FILE, 2, false, false, openat_wants},
@@ -53,6 +58,10 @@ static const struct seen_call calls[] = {
   {SYS_fchownat, "fchownat", SEEN_FILE, 2, false, true, wants_write},
   {SYS_utimensat, "utimensat", SEEN_FILE, 2, false, true, wants_write},
   {SYS_setxattr, "setxattr", SEEN_FILE, 1, false, true, wants_write},
+  {SYS_stat, "stat", SEEN_LOOK, 1, false, false, wants_nothing},
+  {SYS_lstat, "lstat", SEEN_LOOK, 1, false, false, wants_nothing},
+  {SYS_newfstatat, "newfstatat", SEEN_LOOK, 2, false, false, wants_nothing},
+  {SYS_statx, "statx", SEEN_LOOK, 2, false, false, wants_nothing},
   {SYS_connect, "connect", SEEN_NETWORK, 0, false, false, wants_write},
   {SYS_sendto, "sendto", SEEN_NETWORK, 0, false, false, wants_write},
   {SYS_kill, "kill", SEEN_SIGNAL, 0, false, false, wants_write},

@@ -3,7 +3,8 @@
 #include "seen.h"
 #include <stddef.h>
 
-enum seen_kind { SEEN_FILE, SEEN_NETWORK, SEEN_SIGNAL };
+/* SEEN_LOOK: asks whether something is there; that it is, is never told. */
+enum seen_kind { SEEN_FILE, SEEN_LOOK, SEEN_NETWORK, SEEN_SIGNAL };
 enum { SEEN_EXECUTE = 1, SEEN_WRITE = 2, SEEN_READ = 4 };
 
 struct seen_call {

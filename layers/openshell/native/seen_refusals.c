@@ -29,6 +29,8 @@ struct recent {
 static struct recent recent[RECENT];
 static struct timer timer;
 
+static bool is_file(const struct seen_call *call) { return call->kind == SEEN_FILE || call->kind == SEEN_LOOK; }
+
 /* FNV-1a: only tells repeats apart; a collision merely counts one refusal to another's line. */
 static uint64_t key_of(const struct seen_event *event, const char *path) {
   uint64_t hash = event->owner;
@@ -54,7 +56,7 @@ static bool worth_telling(const struct seen_event *event, const char *path, unsi
 
 /* True if the view hides something of this name. What programs look up by habit and what everybody may read is not worth telling. */
 static bool hides(const char *name) {
-  static const char *const habits[] = {"/usr/", "/sys/", "/proc/", "/dev/", "/lib", "/bin/", "/sbin/", "/tmp/", "/run/"};
+  static const char *const habits[] = {"/usr/", "/sys/", "/proc/", "/dev/", "/lib", "/bin/", "/sbin/", "/tmp/", "/run/", "/var/run/"};
   struct stat st;
   for (size_t i = 0; i < sizeof habits / sizeof *habits; i++)
     if (strncmp(name, habits[i], strlen(habits[i])) == 0) return false;
@@ -141,7 +143,7 @@ static const char *object_of(const struct seen_event *event, const struct seen_c
 }
 
 static json_t *rule_of(const struct seen_watch *watch, const struct seen_event *event, const struct seen_call *call, const char *layer, const char *call_name, const char *name) {
-  json_t *rule = event->verdict == SEEN_FILTERED ? rule_of_call(watch->rules, call_name) : call && call->kind == SEEN_FILE ? rule_of_path(watch->rules, event, call, name) : NULL;
+  json_t *rule = event->verdict == SEEN_FILTERED ? rule_of_call(watch->rules, call_name) : call && is_file(call) ? rule_of_path(watch->rules, event, call, name) : NULL;
   /* What a sandbox lacks is nobody's rule. */
   return rule ? json_incref(rule) : strcmp(layer, "view") == 0 ? json_pack("{s:s}", "id", "view") : NULL;
 }
@@ -150,7 +152,7 @@ static void take(const struct seen_event *event) {
   struct seen_watch *watch = watch_of(event->uid, event->owner);
   const struct seen_call *call = seen_call(event->nr);
   if (!watch) return; /* its sandbox is gone, and its counts with it */
-  bool success = event->verdict == SEEN_DONE, file = call && call->kind == SEEN_FILE;
+  bool success = event->verdict == SEEN_DONE, file = call && is_file(call);
   char text[SEEN_PATH], name[HIDDEN_PATH];
   const char *path = object_of(event, call, text);
   (void)place_name(event, path, name);
