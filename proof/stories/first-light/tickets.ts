@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Checks } from '../../harness/checks.ts';
-import { checkout, run, type Instance } from '../../harness/instance.ts';
+import { checkout, run, until, type Instance } from '../../harness/instance.ts';
 
 interface ServiceLine {
   readonly service: string;
@@ -66,7 +66,10 @@ export async function tickets(instance: Instance, check: Checks): Promise<void> 
   check.that('an address without a name: denied by the proxy', has('proxy', /denied/i, /203\.0\.113\.9/), rows);
   check.that('POST where only GET is allowed: denied by the proxy', has('proxy', /deny|denied/i, /status/), rows);
   check.that('the provider-run tool: denied by the router', has('router', /deny|denied/i, /tools\[0\]|provider_tool/), rows);
-  check.that('/etc/shadow: hidden by the view', rows.some((row) => row.layer === 'view' && /shadow/.test(row.what)), rows);
+  const hidden = (path: string): boolean => rows.some((row) => row.layer === 'view' && row.rule === 'view' && row.what.startsWith(`openat ${path} `) && /denied/i.test(row.verdict));
+  check.that('/etc/shadow: hidden by the view', hidden('/etc/shadow'), rows);
+  // What the host has not, nobody was kept from.
+  for (const [path, needs] of [['/root/.bashrc', '/root/.bashrc'], ['/etc/cron.d/agent', '/etc/cron.d']] as const) check.that(`${path}: hidden by the view`, !existsSync(needs) || hidden(path), rows);
   check.that('the customer mail: held, then approved', rows.some((row) => /approved/i.test(row.verdict) && /email\.send/.test(`${row.what} ${row.rule}`)), rows);
   check.that('the deletion: held, then approved', rows.some((row) => /approved/i.test(row.verdict) && /archive/.test(row.what)), rows);
 }
@@ -80,6 +83,13 @@ async function anotherUser(instance: Instance, check: Checks): Promise<void> {
     spawnSync('chmod', ['-R', 'a+rX', home]);
     const tried = await instance.cli(['my-assistant', 'exec', '--', '/bin/sh', '-c', 'ls /home; cat /home/*/.ssh/id_*']);
     check.that('files of another user of the host are not there', tried.code !== 0 && /id_\*/.test(tried.err) && !/another user|story-/.test(tried.out), tried);
+    const key = join(home, '.ssh/id_canary');
+    await instance.cli(['my-assistant', 'exec', '--', '/usr/bin/cat', key]);
+    const told = await until(key, async () => {
+      const found = await instance.json<{ event: { unmapped?: { layer?: string; verdict?: string; data?: { path?: string; rule?: { id?: string } } } } }[]>(['audit', 'search', '--sandbox', 'my-assistant', 'id_canary']);
+      return found.map(({ event }) => event.unmapped).find((event) => event?.data?.path === key);
+    }).catch(() => undefined);
+    check.that('asked for by its name, the record says that the view hid it', told?.verdict === 'deny' && told.layer === 'view' && told.data?.rule?.id === 'view', told);
   } finally {
     rmSync(home, { recursive: true, force: true });
   }
