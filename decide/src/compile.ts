@@ -14,6 +14,8 @@ export interface PolicyInput {
   readonly catalogue?: Catalogue;
   /** '' = any role. */
   readonly role: string;
+  /** For network rules that come without a sandbox policy of the user’s: an action that a rule names is as allowed as the rule says. */
+  readonly rulesAllowActions?: true;
   /** Not read here: rule places come with the loaded policies. */
   readonly files?: ReadonlyMap<string, string>;
 }
@@ -35,6 +37,7 @@ export function compilePolicy(input: PolicyInput, version: number): CompiledPoli
     ingress: ingress(input.network),
     inspection: inspection === undefined ? { tlsDecrypt: true, logPayloads: false, scanForPII: true } : { ...stated({ ...inspection, actions: words(inspection.actions), responses: typeof inspection.responses === 'object' ? { actions: stated(inspection.responses.actions) } : inspection.responses }) },
     ...stated({ labels: input.network?.networkPolicy.labels.length ? input.network.networkPolicy.labels : undefined }),
+    ...stated({ rulesAllowActions: input.rulesAllowActions }),
     allowed: names('allowedAPIs'),
     denied: names('deniedAPIs'),
     triggers: (input.approvals?.triggers ?? []).map((t, i) => ({ ref: ref(`approvals.triggers[${i}]`, input.approvals, ['triggers', i]), pattern: t.action, threshold: t.threshold })),

@@ -91,8 +91,8 @@ function decideParts(policy: CompiledPolicy, request: ActionRequest): Part {
   else if (resource.kind === 'call') part = callPart(policy, resource.name);
   const plans = plansOf(policy, request, as);
   if (plans === undefined) return unlisted(resource.kind === 'tool' ? resource.name : '');
-  // a denial of the host is the whole answer, but its action is still worth a name
-  if (part?.verdict === 'deny') return plans[0] === undefined ? part : { ...part, plan: plans[0] };
+  // a denial of the host is the whole answer, and so is what rules allow where nobody permits actions, but the action is still worth a name
+  if (part?.verdict === 'deny' || (part !== undefined && policy.ir.rulesAllowActions === true)) return plans[0] === undefined ? part : { ...part, plan: plans[0] };
   for (const plan of plans) part = stricter(part, actionPart(policy, request, plan));
   return part ?? { verdict: 'deny', refs: [{ id: 'permissions.default' }], reason: 'The request names no action.', hint: hints.action, by: 'default', plan: undefined };
 }

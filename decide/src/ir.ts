@@ -130,6 +130,8 @@ export interface PolicyIr {
   readonly inspection: InspectionIr;
   /** Labels of hosts; undefined = none. */
   readonly labels?: readonly HostLabel[];
+  /** What a network rule lets through needs no word on the action that the rule names. */
+  readonly rulesAllowActions?: true;
   readonly allowed: readonly NamedRuleIr[];
   readonly denied: readonly NamedRuleIr[];
   readonly triggers: readonly TriggerIr[];

@@ -39,7 +39,7 @@ export function readAlone(file: string, bestEffort: boolean, now: number): Alone
     const { code, message, where, why } = error;
     throw new NemoError(code, { what: message, ...(where === undefined ? {} : { where }), ...(why === undefined ? {} : { why }), fix: 'Remove it, or start with --best-effort: then it is said what is not enforced.', cause: error });
   }
-  const policy = compilePolicy({ sandboxPolicy: around, network, role: '' }, 1);
+  const policy = compilePolicy({ sandboxPolicy: around, network, role: '', rulesAllowActions: true }, 1);
   const root = createRootCa('network-policy', now);
   const upstreams = upstreamsOf(network, (name) => read(isAbsolute(name) ? name : join(dirname(file), name), 'The trust anchor'));
   return {

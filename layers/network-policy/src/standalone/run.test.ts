@@ -40,6 +40,7 @@ describe('network-policy alone', { skip: process.getuid?.() === 0 ? false : 'nee
     allow:
       - { domain: here.example, ports: [${web.port}], methods: [GET], addresses: [127.0.0.1] }
       - { domain: safe.example, ports: [${safe.port}], methods: [GET], addresses: [127.0.0.1], ca: anchor.pem }
+      - { domain: crm.example, ports: [${web.port}], methods: [GET, POST], addresses: [127.0.0.1], as: crm.update }
     escalate:
       - { domain: ask.example, ports: [${web.port}], methods: [GET], addresses: [127.0.0.1] }
     deny:
@@ -92,6 +93,16 @@ describe('network-policy alone', { skip: process.getuid?.() === 0 ? false : 'nee
     assert.deepEqual([...new Set(denied.map((event) => `${event.verdict} ${event.decision.rules[0]?.id}`))], ['deny egress.deny[0]']);
     const all = readFileSync(join(folder, 'events'), 'utf8').trim().split('\n').map((line) => (JSON.parse(line) as { verdict: string }).verdict);
     assert.ok(all.includes('allow') && all.includes('deny'));
+  });
+
+  it('an action that a rule names is allowed by that rule, and stands in the record', async () => {
+    seen.length = 0;
+    const record = join(folder, 'actions');
+    const { out, err } = await run(`${curl} -X POST -d x=1 http://crm.example:${web.port}/one; ${curl} -X DELETE http://crm.example:${web.port}/two`, '--record', record);
+    assert.match(out, /^hello\n\{"error":"denied_by_policy","rule":"egress\.allow\[2\]"/, err);
+    assert.deepEqual(seen, ['POST /one']);
+    const decided = readFileSync(record, 'utf8').trim().split('\n').map((line) => JSON.parse(line) as { verdict: string; decision?: { action: string; rules: { id: string }[] } }).filter(({ decision }) => decision?.action === 'crm.update');
+    assert.ok(decided.some(({ verdict, decision }) => verdict === 'allow' && decision?.rules.every(({ id }) => id === 'egress.allow[2]')), JSON.stringify(decided));
   });
 
   it('denies what a person would be asked about where there is none', async () => {
