@@ -13,6 +13,7 @@ import { rebinding } from './rebinding.ts';
 import { smuggling } from './smuggling.ts';
 import { targets } from './targets.ts';
 import { tlsCases } from './tls.ts';
+import { waiting } from './waiting.ts';
 
 /** `made`: told the instance that a part of it starts and destroys. */
 export async function networkAttacks(check: Checks, made: (instance: Instance) => void): Promise<void> {
@@ -33,6 +34,7 @@ export async function networkAttacks(check: Checks, made: (instance: Instance) =
   } finally {
     await world.close();
   }
+  await waiting(check);
   await protocolAttacks(check);
   await rebinding(check);
   check.section('parsers of the way out');

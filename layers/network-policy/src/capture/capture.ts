@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { isIP } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { readClientHello } from '../tls/client-hello.ts';
+import type { Decision } from '@nemoclaw/contract';
 import type { TlsContexts } from '../tls/contexts.ts';
 import type { Core } from '../core.ts';
 import { refusal } from '../core.ts';
@@ -12,6 +13,7 @@ import { isOwnProtocol, serverFirst, spokenBy } from '../protocols/speak.ts';
 import type { OwnProtocol } from '../protocols/speak.ts';
 import { connectionRecord } from '../records.ts';
 import type { Place } from '../http/request-check.ts';
+import { firstWords, tlsHandshake } from './first-words.ts';
 import { Splice } from './splice.ts';
 import type { TokenBucket } from '../fairness/token-bucket.ts';
 
@@ -30,12 +32,13 @@ export interface CaptureOptions {
 }
 
 const dnsPort = 53;
-// How long a client on a raw port may stay silent before the server is taken to speak first.
+// How long a client on a raw port may stay silent before the server is asked whether it speaks first.
 const serverFirstMs = 150;
+// How long one may stay silent where nothing that it could say is allowed: a slow client of HTTP or TLS still gets the answer that teaches.
+const deniedSilentMs = 1000;
 // TLS alerts: fatal, unrecognized_name and access_denied (RFC 8446 §6).
 const unrecognizedName = Buffer.from([0x15, 3, 3, 0, 2, 2, 112]);
 const accessDenied = Buffer.from([0x15, 3, 3, 0, 2, 2, 49]);
-const tlsHandshake = 0x16;
 
 /** `name` undefined: a synthetic address that was never given out. */
 export function capture(options: CaptureOptions, socket: Socket, name: string | undefined, port: number): void {
@@ -69,8 +72,8 @@ function take(options: CaptureOptions, socket: Socket, name: string, port: numbe
   const { core } = options;
   const plain: Place = { name, port, tls: false, program };
   if (name === doorName) {
-    peek(socket, core.ports.limits.helloMs, 0, (first) => {
-      if (!Buffer.isBuffer(first)) refuse(core, socket, { name, port, tls: false }, 'proxy.silent', 'nothing was sent in time');
+    peek(socket, core.ports.limits.helloMs, (first) => {
+      if (first === 'silent') refuse(core, socket, plain, 'proxy.silent', 'nothing was sent in time');
       else options.door(socket, first[0] ?? 0);
     });
     return;
@@ -81,20 +84,48 @@ function take(options: CaptureOptions, socket: Socket, name: string, port: numbe
     takeOwn(options, socket, plain, handling);
     return;
   }
-  const raw = handling === 'raw' || handling === 'unread';
-  peek(socket, core.ports.limits.helloMs, raw ? serverFirstMs : 0, (first) => {
-    try {
-      if (first === 'silent') void new Splice(core, plain, socket).run();
-      else if (first === 'late') refuse(core, socket, { name, port, tls: false }, 'proxy.silent', 'nothing was sent in time');
-      else if (first[0] === tlsHandshake) takeTls(options, socket, first, { ...plain, tls: true }, handling === 'passthrough' || handling === 'unread', local);
-      else if (looksLikeHttp(first) && !(raw && !isRequestLine(first))) options.http(socket, plain);
-      else if (raw) void new Splice(core, plain, socket).run();
-      else refuse(core, socket, { name, port, tls: false }, 'proxy.protocol', 'neither TLS nor HTTP');
-    } catch {
-      // One connection's failure stays its own.
-      socket.destroy();
+  const takeHello = (first: Buffer): void => takeTls(options, socket, first, { ...plain, tls: true }, handling === 'passthrough' || handling === 'unread', local);
+  if (handling === 'raw' || handling === 'unread') {
+    peek(socket, serverFirstMs, (first) => {
+      const words = first === 'silent' ? 'more' : firstWords(first);
+      if (first !== 'silent' && words === 'tls') takeHello(first);
+      else if (words === 'http') options.http(socket, plain);
+      else void new Splice(core, plain, socket, words === 'more' && handling === 'raw' ? () => take(options, socket, name, port, program) : undefined).run();
+    });
+    return;
+  }
+  const read = (first: Buffer): void => {
+    if (first[0] === tlsHandshake) takeHello(first);
+    else if (!local && firstWords(first) === 'other' && endIfDenied(core, socket, plain)) return;
+    else if (looksLikeHttp(first)) options.http(socket, plain);
+    else refuse(core, socket, plain, 'proxy.protocol', 'neither TLS nor HTTP');
+  };
+  const { helloMs } = core.ports.limits;
+  const patience = Math.min(deniedSilentMs, helloMs);
+  peek(socket, patience, (first) => {
+    if (first !== 'silent') read(first);
+    else if (local || !endIfDenied(core, socket, plain)) {
+      peek(socket, helloMs - patience, (late) => {
+        if (late !== 'silent') read(late);
+        else refuse(core, socket, plain, 'proxy.silent', 'nothing was sent in time');
+      });
     }
   });
+}
+
+/** The decision on a connection where nothing could be allowed whatever is said; undefined where something could. */
+function deniedWhole(core: Core, place: Place): Decision | undefined {
+  const decision = core.decide(core.request('connect', { kind: 'host', host: place.name, port: place.port, ...core.programAt(place) }));
+  return decision.verdict === 'deny' ? decision : undefined;
+}
+
+function endIfDenied(core: Core, socket: Socket, place: Place): boolean {
+  const decision = deniedWhole(core, place);
+  if (!decision) return false;
+  core.counts.denied += 1;
+  core.folded.emit(decision.rules[0]?.id ?? 'denied', `${place.name}:${place.port}`, connectionRecord(core.seen(core.correlation()), place, 'deny', 'denied', decision));
+  socket.destroy();
+  return true;
 }
 
 /** A protocol that the policy names for this port: it is spoken here, and nothing else is. */
@@ -105,14 +136,10 @@ function takeOwn(options: CaptureOptions, socket: Socket, place: Place, protocol
     speak(socket, place);
     return;
   }
-  peek(socket, core.ports.limits.helloMs, 0, (first) => {
-    try {
-      if (typeof first === 'string') refuse(core, socket, place, 'proxy.silent', 'nothing was sent in time');
-      else if (first[0] === tlsHandshake) takeTls(options, socket, first, { ...place, tls: true }, false, false, speak);
-      else speak(socket, place);
-    } catch {
-      socket.destroy();
-    }
+  peek(socket, core.ports.limits.helloMs, (first) => {
+    if (first === 'silent') refuse(core, socket, place, 'proxy.silent', 'nothing was sent in time');
+    else if (first[0] === tlsHandshake) takeTls(options, socket, first, { ...place, tls: true }, false, false, speak);
+    else speak(socket, place);
   });
 }
 
@@ -191,20 +218,31 @@ function decrypt(options: CaptureOptions, socket: Socket, place: Place, protocol
     secure = true;
     clearTimeout(timer);
     core.counts.handshakes += 1;
-    next(tls, place);
+    // As outside: a client of another protocol is not left waiting where everything is denied.
+    if (next !== options.http || options.isLocal(place.name) || tls.alpnProtocol === 'h2' || !deniedWhole(core, place)) next(tls, place);
+    else {
+      peek(tls, deniedSilentMs, (first) => {
+        const words = first === 'silent' ? 'other' : firstWords(first);
+        if (words === 'http' || words === 'more' || !endIfDenied(core, tls, place)) next(tls, place);
+      });
+    }
   });
 }
 
-/** Hands over the first bytes without taking them from HTTP or a splice: they are put back for those. */
-function peek(socket: Socket, lateMs: number, silentMs: number, done: (first: Buffer | 'silent' | 'late') => void): void {
+/** Hands over the first bytes, if they come within `ms`; but for a TLS record's they are put back. */
+function peek(socket: Socket, ms: number, done: (first: Buffer | 'silent') => void): void {
   let over = false;
-  const finish = (first: Buffer | 'silent' | 'late'): void => {
+  const finish = (first: Buffer | 'silent'): void => {
     if (over) return;
-    over = true;
-    clearTimeout(timer);
+    gone();
     socket.off('readable', read);
     socket.off('close', gone);
-    done(first);
+    try {
+      done(first);
+    } catch {
+      // One connection's failure stays its own.
+      socket.destroy();
+    }
   };
   const gone = (): void => {
     over = true;
@@ -219,15 +257,14 @@ function peek(socket: Socket, lateMs: number, silentMs: number, done: (first: Bu
     if (bytes[0] !== tlsHandshake) socket.unshift(bytes);
     finish(bytes);
   };
-  const timer = setTimeout(() => finish(silentMs > 0 ? 'silent' : 'late'), silentMs > 0 ? silentMs : lateMs);
+  // What came while this process was busy is looked at first.
+  const timer = setTimeout(() => setImmediate(finish, 'silent'), ms);
   socket.on('readable', read);
   socket.once('end', () => { if (!over) socket.destroy(); });
   socket.once('close', gone);
 }
 
 const looksLikeHttp = (bytes: Buffer): boolean => (bytes[0] ?? 0) >= 0x41 && (bytes[0] ?? 0) <= 0x5a;
-/** On a raw port only a whole method and a space is taken for HTTP: SMTP and others start with letters too. */
-const isRequestLine = (bytes: Buffer): boolean => /^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|CONNECT|TRACE) /.test(bytes.toString('latin1', 0, 16));
 
 function refuse(core: Core, socket: Socket, place: Place, rule: string, why: string, alert?: Buffer): void {
   core.counts.refused += 1;

@@ -36,7 +36,7 @@ test('a client that has said all still gets the answer, and a server that has sa
     assert.equal(await read(first), 'answer after the end');
     const second = await desk.tcp('raw.test', port);
     second.allowHalfOpen = true;
-    second.write('early');
+    second.write('early\n');
     assert.equal(await read(second), 'done');
     second.end('the rest');
     assert.equal(await heard, 'the rest');
@@ -60,11 +60,11 @@ test('connections that a person is asked about wait within the number that a san
   desk.policy.raw = [port];
   try {
     const first = await desk.tcp('raw.test', port);
-    first.write('question');
+    first.write('question\n');
     await desk.approver.until(1);
     const second = await desk.tcp('raw.test', port);
     second.on('error', () => undefined);
-    second.write('question');
+    second.write('question\n');
     if (!second.destroyed) await once(second.resume(), 'close');
     assert.equal(desk.approver.asked.length, 1);
     assert.ok(desk.audit.events.some((event) => event.verdict === 'deny' && event.message.includes('too many requests wait for approval already')));

@@ -1,6 +1,6 @@
-/** A connection whose bytes are not read: decided once by host and port, then joined to the checked address. */
+/** A connection whose bytes are not read: decided once by host and port, then joined to the checked address. Where its client waits for the server, only what the client says first is looked at. */
 import type { Socket } from 'node:net';
-import { safeLine, type Decision } from '@nemoclaw/contract';
+import { safeLine, type Decision, type LedgerEvent } from '@nemoclaw/contract';
 import { askPerson } from '../judge/ask-person.ts';
 import type { Core, Reconsidered } from '../core.ts';
 import { refusal } from '../core.ts';
@@ -10,8 +10,9 @@ import type { HostResource } from '../judge/judge.ts';
 import { connectionRecord } from '../records.ts';
 import type { Place } from '../http/request-check.ts';
 import { AddressRefused } from '../upstream/upstreams.ts';
+import { firstWords } from './first-words.ts';
 
-/** Bytes that are read while a person is asked, at most: the end of what the client says stands behind them. */
+/** Bytes that are read before the other side gets them, at most: the end of what the client says stands behind them. */
 const mostAhead = 64 * 1024;
 
 export class Splice implements Reconsidered {
@@ -20,16 +21,24 @@ export class Splice implements Reconsidered {
   readonly #client: Socket;
   readonly #correlation: string;
   readonly #withdraw = new AbortController();
-  /** What the client said while a person was asked. */
-  readonly #ahead: Buffer[] = [];
+  /** What the client said and the other side has not got yet. */
+  #ahead = Buffer.alloc(0);
+  /** Set while the client may still turn out to speak TLS or HTTP. */
+  #aside: (() => void) | undefined;
+  #serverSpoke = false;
+  /** Passes on what the client says. */
+  #join: (() => void) | undefined;
+  #late: NodeJS.Timeout | undefined;
   #approved = false;
   #upstream: Socket | undefined;
   #done = false;
 
-  constructor(core: Core, place: Place, client: Socket) {
+  /** `aside`: called, with all its bytes unread again, if the client speaks TLS or HTTP before the server speaks; without it the client is passed on whatever it says. */
+  constructor(core: Core, place: Place, client: Socket, aside?: () => void) {
     this.#core = core;
     this.#place = place;
     this.#client = client;
+    this.#aside = aside;
     this.#correlation = core.correlation();
   }
 
@@ -68,12 +77,12 @@ export class Splice implements Reconsidered {
       this.#refuse(decision, 'denied');
       return;
     }
+    if (this.#aside || decision.verdict === 'escalate') this.#readAhead();
+    if (this.#done) return;
     if (decision.verdict === 'escalate') {
       const request = this.#core.request('connect', this.#resource);
-      const stop = this.#readAhead();
       const where = safeLine(authority(this.#place));
       const outcome = await askPerson(this.#core, { request, decision, key: judge.key(request), card: () => ({ summary: `connect to ${where}`, detail: `An unread connection to ${where}.` }) }, this.#withdraw.signal);
-      stop();
       if (outcome !== 'granted' && this.#withdraw.signal.aborted) {
         this.#refuse({ ...decision, verdict: 'deny' }, 'the client closed its side of the connection while a person was asked');
         return;
@@ -90,9 +99,16 @@ export class Splice implements Reconsidered {
       this.#refuse(over.decision, 'over the rate of its rule');
       return;
     }
-    const event = connectionRecord(this.#core.seen(this.#correlation), this.#place, this.#approved ? 'approved' : 'allow', 'passed through unread', decision);
-    if (this.#approved) await audit.commit(event);
-    else audit.emit(event);
+    const event = (message: string): LedgerEvent => connectionRecord(this.#core.seen(this.#correlation), this.#place, this.#approved ? 'approved' : 'allow', message, decision);
+    let told = false;
+    const tell = (): void => {
+      if (!told) audit.emit(event('passed through unread'));
+      told = true;
+    };
+    if (this.#approved) {
+      await audit.commit(event(this.#aside ? 'opened before its client said anything' : 'passed through unread'));
+      told = true;
+    } else if (!this.#aside) tell();
     const upstream = await upstreams.connect(this.#place.name, this.#place.port, false);
     if (this.#done) {
       upstream.destroy();
@@ -101,29 +117,82 @@ export class Splice implements Reconsidered {
     this.#upstream = upstream;
     upstream.once('close', () => this.#end());
     upstream.allowHalfOpen = true;
-    for (const bytes of this.#ahead.splice(0)) upstream.write(bytes);
-    this.#client.pipe(upstream).pipe(this.#client);
-    this.#client.resume();
+    upstream.once('data', () => {
+      this.#serverSpoke = true;
+      tell();
+    });
+    upstream.pipe(this.#client);
+    this.#join = () => {
+      tell();
+      this.#stopReading();
+      if (this.#ahead.length > 0) upstream.write(this.#ahead);
+      this.#ahead = Buffer.alloc(0);
+      this.#client.pipe(upstream);
+      this.#client.resume();
+    };
+    if (!this.#aside) this.#join();
   }
 
-  /** A client that closes its side may be gone: nothing is done later for nobody. Until what is given back is called. */
-  #readAhead(): () => void {
-    const client = this.#client;
-    let bytes = 0;
-    const take = (chunk: Buffer): void => {
-      this.#ahead.push(chunk);
-      bytes += chunk.length;
-      if (bytes >= mostAhead) client.pause();
-    };
-    const ended = (): void => this.#withdraw.abort();
-    client.on('data', take);
-    client.once('end', ended);
-    client.resume();
-    return () => {
-      client.off('data', take);
-      client.off('end', ended);
-      client.pause();
-    };
+  /** Until `#stopReading`. */
+  #readAhead(): void {
+    this.#client.on('readable', this.#take);
+    this.#client.once('end', this.#ended);
+    this.#take();
+  }
+
+  #stopReading(): void {
+    clearTimeout(this.#late);
+    this.#client.off('readable', this.#take);
+    this.#client.off('end', this.#ended);
+  }
+
+  readonly #take = (): void => {
+    while (!this.#done && this.#ahead.length < mostAhead) {
+      const chunk: unknown = this.#client.read();
+      if (!Buffer.isBuffer(chunk)) return;
+      this.#ahead = Buffer.concat([this.#ahead, chunk]);
+      this.#look(false);
+    }
+  };
+
+  /** A client that closes its side while a person is asked may be gone: nothing is done later for nobody. */
+  readonly #ended = (): void => {
+    this.#withdraw.abort();
+    this.#look(true);
+  };
+
+  /** A client that waits is not thereby one that is passed on: TLS and HTTP are read whenever they begin. */
+  #look(ended: boolean): void {
+    if (!this.#aside || this.#done) return;
+    const words = firstWords(this.#ahead, ended);
+    if (words === 'more') {
+      this.#late ??= setTimeout(() => this.#refuse(this.#own('proxy.head-late', 'What the client began to say may be a request of HTTP, and did not go on.'), 'the request head did not come in time'), this.#core.ports.limits.helloMs);
+    } else if (words === 'other') {
+      clearTimeout(this.#late);
+      this.#aside = undefined;
+      this.#join?.();
+    } else if (this.#serverSpoke) {
+      // Its connection has begun already and cannot be begun anew, and no protocol goes on like this.
+      this.#refuse(this.#own('proxy.protocol', 'TLS or HTTP that begins after the server spoke cannot be read.'), 'TLS or HTTP after the server spoke first');
+    } else this.#leave(this.#aside);
+  }
+
+  #own(rule: string, reason: string): Decision {
+    return refusal(this.#core.config.version, rule, reason, 'A rule with `protocol: tcp` passes on whatever is said there.');
+  }
+
+  /** As if it had never been here: nothing of the client's was passed on. */
+  #leave(aside: () => void): void {
+    this.#forget();
+    this.#upstream?.unpipe(this.#client).destroy();
+    this.#client.allowHalfOpen = false;
+    this.#client.unshift(this.#ahead);
+    try {
+      aside();
+    } catch {
+      // One connection's failure stays its own.
+      this.#client.destroy();
+    }
   }
 
   #refuse(decision: Decision, message: string): void {
@@ -135,11 +204,16 @@ export class Splice implements Reconsidered {
 
   #end(): void {
     if (this.#done) return;
-    this.#done = true;
-    this.#core.open.delete(this);
-    this.#withdraw.abort();
+    this.#forget();
     // What is on its way is still flushed towards a side that ended in order.
     this.#client.destroySoon();
     this.#upstream?.destroySoon();
+  }
+
+  #forget(): void {
+    this.#done = true;
+    this.#stopReading();
+    this.#core.open.delete(this);
+    this.#withdraw.abort();
   }
 }

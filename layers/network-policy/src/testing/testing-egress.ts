@@ -117,6 +117,8 @@ export class TestPolicy implements Judge {
 
 function fits(rule: TestRule, request: ActionRequest): boolean {
   const { resource } = request;
+  // A denial of some requests says nothing of the connection.
+  if (resource.kind === 'host' && rule.verdict === 'deny' && (rule.path !== undefined || rule.methods !== undefined || rule.body !== undefined)) return false;
   if (resource.kind === 'host') return rule.host === resource.host && (resource.message === undefined || rule.said === undefined || rule.said(resource.message)) && (rule.port === undefined || rule.port === resource.port || request.source === 'dns');
   if (resource.kind !== 'http' || rule.host !== resource.host) return false;
   if (rule.port !== undefined && rule.port !== resource.port) return false;
