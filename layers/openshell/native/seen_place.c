@@ -19,9 +19,9 @@
 
 bool place_name(const struct seen_event *event, const char *path, char out[HIDDEN_PATH]) {
   char text[2 * SEEN_PATH + 2];
-  size_t length = strnlen(path, SEEN_PATH), at = sizeof text - 1 - length;
+  size_t length = strnlen(path, SEEN_PATH), at = sizeof text - 1 - length; /* one of SEEN_PATH - 1 may be cut */
   out[0] = 0;
-  if (length == 0 || length == SEEN_PATH || (path[0] != '/' && event->folder_parts == 0)) return false;
+  if (length == 0 || length >= SEEN_PATH - 1 || (path[0] != '/' && event->folder_parts == 0)) return false;
   if (path[0] == '/') return plain_path(path, out);
   memcpy(text + at, path, length);
   text[sizeof text - 1] = 0;

@@ -81,6 +81,13 @@ describe('the layer that the record names', { skip: process.getuid?.() === 0 ? f
     assert.deepEqual(await refused(['own', '/workspace/own', 'closed/file'], ...calls), ['uid -', 'uid -', 'uid -']);
   });
 
+  it('no layer is guessed: a relative name that begins deeper than the kernel tells, and one that is cut', async () => {
+    const deep = 'os.makedirs("/workspace/" + "/".join([c * 50 for c in "abcd"])); os.chdir("/workspace/" + "/".join([c * 50 for c in "abcd"]))';
+    const long = `/workspace/closed/${'x'.repeat(180)}`;
+    const calls = [deep, 'os.close(os.open("below", os.O_CREAT, 0))', 't(os.open, "below", os.O_RDONLY)', 'os.chmod("/workspace/closed", 0)', `t(os.open, "${long}", os.O_RDONLY)`];
+    assert.deepEqual(await refused(['below', long.slice(0, 191)], ...calls), ['kernel -', 'kernel -']);
+  });
+
   it('view: what the host has and the sandbox has not: files, sockets, folders to write to', async () => {
     const names = [hidden, `${hidden}/file`, `${hidden}/socket`, `${hidden}/new`, `${scratch}/new`, ...(existsSync('/etc/cron.d') ? ['/etc/cron.d/agent'] : [])];
     // Nothing listens there, as on hosts without that service.
