@@ -17,8 +17,8 @@ export interface Destination {
   readonly bodyHash: string | undefined;
 }
 
-/** `used`: credentials that were put in. `misplaced`: a placeholder stands where it is not bound to. */
-export type Insertion = { readonly state: 'done'; readonly used: readonly Credential[] } | { readonly state: 'misplaced'; readonly where: string };
+/** `used`: credentials that were put in. `misplaced`: a placeholder stands where it is not bound to. `unsigned`: it stands where it should, and the signature cannot be made. */
+export type Insertion = { readonly state: 'done'; readonly used: readonly Credential[] } | { readonly state: 'misplaced'; readonly where: string } | { readonly state: 'unsigned'; readonly why: string };
 
 /** Replaces placeholders in `headers` (name, value, …) in place. */
 export function insertCredentials(headers: string[], target: string, credentials: readonly Credential[], to: Destination): Insertion {
@@ -38,7 +38,7 @@ export function insertCredentials(headers: string[], target: string, credentials
       if (credential.sigv4) {
         const claim = readClaim(value);
         const why = claim?.accessKeyId === credential.placeholder ? signAnew({ method: to.method, target, headers, bodyHash: to.bodyHash }, claim, { ...credential.sigv4, secret: credential.value }) : 'it is no AWS signature of version 4 by this key alone';
-        if (why !== undefined) return { state: 'misplaced', where: `the ${lower} header (${why})` };
+        if (why !== undefined) return { state: 'unsigned', why };
         used.push(credential);
         continue;
       }

@@ -73,7 +73,7 @@ test('what cannot be signed for certain, or is not bound here, is refused', () =
     ['in the URL', plain(good), {}, '/?X-Amz-Credential=NEMO12345678'], ['twice', [...plain(good), 'X-Other', 'NEMO12345678']],
   ];
   for (const [name, headers, where = {}, target = '/'] of cases) {
-    assert.equal(put(headers, where, target).state, 'misplaced', name);
+    assert.notEqual(put(headers, where, target).state, 'done', name);
     assert.ok(!headers.join('\n').includes(suite.secret), name);
   }
 });
@@ -104,7 +104,7 @@ test('through the proxy: the body is read where the signature needs its hash, an
     assert.equal(signAnew({ method: 'POST', target: '/?b=2&a=1', headers: again, bodyHash: hashOf(Buffer.from('hello')) }, claim, { ...suite, sessionToken: 'token-1234567890' }), undefined);
     assert.ok(again.includes(authorization), 'what AWS would compute');
     seen = [];
-    assert.match(await call('x-amz-content-sha256: STREAMING-AWS4-HMAC-SHA256-PAYLOAD\r\n'), /^HTTP\/1\.1 403[^]*credentials\.binding[^]*piece by piece/);
+    assert.match(await call('x-amz-content-sha256: STREAMING-AWS4-HMAC-SHA256-PAYLOAD\r\n'), /^HTTP\/1\.1 403[^]*credentials\.sigv4[^]*piece by piece/);
     assert.deepEqual(seen, []);
   } finally {
     await desk.close();

@@ -39,6 +39,8 @@ export function readClaim(authorization: string): Claim | undefined {
 
 /** Written or changed on the way, so that they are never signed. */
 const unsigned = new Set(['accept-encoding', 'authorization', 'connection', 'content-length', 'expect', 'te', 'trailer', 'transfer-encoding', 'upgrade', 'user-agent', 'x-amzn-trace-id']);
+/** What stands for the hash of a body that no signature covers: whole, or in chunks with a checksum behind them. */
+const unhashed: ReadonlySet<string> = new Set(['UNSIGNED-PAYLOAD', 'STREAMING-UNSIGNED-PAYLOAD-TRAILER']);
 const emptyHash = createHash('sha256').digest('hex');
 
 /** Signs `request` anew. A text says why it is not signed: then it must not be sent. */
@@ -52,8 +54,8 @@ export function signAnew(request: SignedRequest, claim: Claim, key: SigningKey):
   if (hashes.length > 1 || !claim.signedHeaders.includes('host')) return 'the signature is not well-formed';
   let payload = hashes[0];
   // A body signed piece by piece would need each piece signed anew.
-  if (payload !== undefined && !/^[0-9a-f]{64}$/.test(payload) && payload !== 'UNSIGNED-PAYLOAD') return 'a body that is signed piece by piece (STREAMING-…) is not signed anew; turn chunked encoding off';
-  if (request.bodyHash !== undefined && payload !== 'UNSIGNED-PAYLOAD') payload = request.bodyHash;
+  if (payload !== undefined && !/^[0-9a-f]{64}$/.test(payload) && !unhashed.has(payload)) return 'a body that is signed piece by piece is not signed anew; let the SDK send it unsigned over TLS (STREAMING-UNSIGNED-PAYLOAD-TRAILER, UNSIGNED-PAYLOAD), or whole';
+  if (request.bodyHash !== undefined && !unhashed.has(payload ?? '')) payload = request.bodyHash;
   if (payload === undefined) return 'the body is not known, so it cannot be signed';
   if (hashes.length === 1) setHeader(headers, 'x-amz-content-sha256', payload);
   dropField(headers, 'x-amz-security-token');

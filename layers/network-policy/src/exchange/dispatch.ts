@@ -1,5 +1,6 @@
 /** Sends one allowed request on: its head made anew, credentials put in, its bytes through the outgoing hooks, and the answer's through the incoming ones. */
 import type { Decision } from '@nemoclaw/contract';
+import { AwsChunkWriter, awsChunkReader } from '../body/aws-chunked.ts';
 import { bodyLimit } from '../body/body-limit.ts';
 import { refusal } from '../core.ts';
 import { insertCredentials } from '../credentials/credentials.ts';
@@ -34,7 +35,7 @@ export interface Underway {
   started(relay: Relay | WebSocketRelay): void;
   ended(): void;
   failed(error: Error): void;
-  /** A credential placeholder is out of place. */
+  /** A credential cannot be put in. */
   misplaced(decision: Decision): void;
   /** Whether it may go out once more. */
   live(): boolean;
@@ -112,6 +113,7 @@ export function insertInto(headers: string[], { core, place, checked }: PassingR
   const { name, port, tls } = place;
   const result = insertCredentials(headers, checked.target, config.credentials, { host: name, port, method: checked.method, bodyHash, paths: checked.paths, confidential: tls || ports.upstreams.pinned(name) });
   if (result.state === 'done') return { used: result.used };
+  if (result.state === 'unsigned') return refusal(config.version, 'credentials.sigv4', `The request cannot be signed for AWS: ${result.why}.`, 'Sign it by Signature Version 4 in the authorization header, with the placeholder as the access key, and send it within its region and service.');
   return refusal(config.version, 'credentials.binding', `A credential placeholder stands in ${result.where}, where it is not bound to.`, 'Use the placeholder only in the header and for the host it was given for.');
 }
 
@@ -124,6 +126,13 @@ function outgoing(passing: PassingRequest, wire: Wire, limit: ByteTransform | un
     if (!transform) continue;
     transforms.push(transform);
     if (hook.changesLength) dropField(headers, 'content-length');
+  }
+  if (passing.checked.awsChunked === true && transforms.length > 0) {
+    // They look at the data; its chunks are made anew, since what they keep back moves between them.
+    const reader = awsChunkReader(passing);
+    transforms.unshift(reader);
+    transforms.push(new AwsChunkWriter(reader));
+    dropField(headers, 'content-length');
   }
   return new OutgoingBody(wire, transforms, passing.core.pace);
 }

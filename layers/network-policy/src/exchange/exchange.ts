@@ -315,7 +315,7 @@ export class Exchange implements Reconsidered {
 }
 
 const wentAway = 'the client went away while it waited';
-const misplaced = 'a credential placeholder is out of place';
+const misplaced = 'a credential cannot be put in where its placeholder stands';
 const atOnce = Promise.resolve();
 
 /** For the record: parameters may be anything, and so may what stands before a path. */

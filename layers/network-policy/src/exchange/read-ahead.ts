@@ -4,6 +4,7 @@ import { refusal } from '../core.ts';
 import { Stopped } from '../hooks.ts';
 import { inspectedBytes } from '../inspect/report.ts';
 import { undoAside } from '../inspect/inspect-aside.ts';
+import { unframed } from '../body/aws-chunked.ts';
 import { collectBody } from '../body/outgoing-body.ts';
 import type { PassingRequest } from './passing.ts';
 import type { RequestRead } from './request-read.ts';
@@ -30,7 +31,7 @@ export async function readAhead(wire: Wire, passing: PassingRequest, read: Reque
   const mostRead = Math.max(core.ports.limits.bodyBytes, inspectedBytes(core));
   const body = await heldBody(core, wire, passing, mostRead, deciding);
   if (!body || !deciding()) return;
-  const undoing = undoAside(core.ports.sandbox, { body, encoding: checked.contentEncoding, limit: Math.max(core.ports.limits.bodyBytes * 4, mostRead) });
+  const undoing = undoAside(core.ports.sandbox, { body: unframed(passing, body), encoding: checked.contentEncoding, limit: Math.max(core.ports.limits.bodyBytes * 4, mostRead) });
   const undone = undoing instanceof Promise ? await undoing : undoing;
   if (!deciding()) return;
   if (undone.state !== 'done') throw new Stopped(refusal(core.config.version, 'proxy.body-encoding', `It cannot be checked: ${undone.why}.`, 'Send the body without a content encoding.'), undone.why);

@@ -34,7 +34,10 @@ export interface CheckedRequest {
   /** Bytes, or undefined for a chunked body. */
   readonly length: number | undefined;
   readonly contentType: string;
+  /** Without `aws-chunked`. */
   readonly contentEncoding: string;
+  /** Its body is framed as uploads to AWS are; the framing stands around every other encoding, wherever it is named. */
+  readonly awsChunked?: boolean;
 }
 
 /** A refusal before any policy is asked. `code` is stable, `why` one plain sentence. */
@@ -76,6 +79,7 @@ export function checkRequest(incoming: IncomingFields, place: Place): CheckedReq
   let chunked = false;
   let contentType = '';
   let contentEncoding = '';
+  let awsChunked = false;
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const name = raw[i] ?? '';
     const value = raw[i + 1] ?? '';
@@ -105,7 +109,7 @@ export function checkRequest(incoming: IncomingFields, place: Place): CheckedReq
         }
         continue;
       case 'content-type': contentType = value.toLowerCase(); break;
-      case 'content-encoding': contentEncoding = value.trim().toLowerCase(); break;
+      case 'content-encoding': [contentEncoding, awsChunked] = withoutFraming(value.trim().toLowerCase()); break;
       default:
     }
     if (hopByHop.has(key)) continue;
@@ -130,7 +134,14 @@ export function checkRequest(incoming: IncomingFields, place: Place): CheckedReq
   }
   const hasBody = chunked || (length ?? 0) > 0 || (incoming.streamed ?? false);
   if (hasBody && bodyless.has(method)) return refuse(400, 'body-not-expected', `${method} with a body is refused: the body would pass no rule`);
-  return { method, target, paths: read.paths, query: read.query, headers, hasBody, length: chunked ? undefined : length, contentType, contentEncoding };
+  return { method, target, paths: read.paths, query: read.query, headers, hasBody, length: chunked ? undefined : length, contentType, contentEncoding, ...(awsChunked ? { awsChunked } : {}) };
+}
+
+/** Named twice it is no framing that anybody knows. */
+function withoutFraming(encodings: string): [string, boolean] {
+  const names = encodings.split(',').map((name) => name.trim());
+  const others = names.filter((name) => name !== 'aws-chunked');
+  return others.length === names.length - 1 ? [others.join(), true] : [encodings, false];
 }
 
 /** The Host header has to name exactly the place the connection was made to. */

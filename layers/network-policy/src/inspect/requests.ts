@@ -93,7 +93,7 @@ function act(passing: Passing, settings: InspectionSettings, { found, rewritten 
   const escalate = { hidden: hiddenOf(found, settings), ...(worst.action === 'escalate' ? { escalate: asked(passing, worst.found) } : {}) };
   const first = found.find((one) => actionFor(one, settings) === 'redact');
   if (!first) return escalate;
-  const body = rewritten && encode(Buffer.from(rewritten.buffer, rewritten.byteOffset, rewritten.byteLength), passing.checked.contentEncoding);
+  const body = rewritten && passing.checked.awsChunked !== true && encode(Buffer.from(rewritten.buffer, rewritten.byteOffset, rewritten.byteLength), passing.checked.contentEncoding);
   // What cannot be taken out does not leave.
   if (!body) throw blocked(passing, first);
   return { ...escalate, body };
