@@ -39,14 +39,19 @@ export async function getToken(given: Extract<Credential, { kind: 'oauth2' }>): 
     throw new Error(`${url.host} gave no answer`);
   }
   if (answer.status !== 200) throw new Error(`${url.host} answered ${answer.status}${/"error"\s*:\s*"([a-z_]{1,40})"/.exec(text)?.[1]?.replace(/^/, ': ') ?? ''}`);
+  return readToken(text, url.host);
+}
+
+/** An answer of `host` with a token. Throws a sentence that has nothing of it. */
+export function readToken(text: string, host: string): Token {
   let json: unknown;
   try {
     json = JSON.parse(text);
   } catch {
-    throw new Error(`${url.host} answered with something else than JSON`);
+    throw new Error(`${host} answered with something else than JSON`);
   }
   const read = answerSchema.safeParse(json);
-  if (!read.success) throw new Error(`${url.host} answered without a bearer token`);
+  if (!read.success) throw new Error(`${host} answered without a bearer token`);
   const { access_token: value, expires_in: seconds, refresh_token: refreshToken } = read.data;
   return { value, lastsMs: seconds === undefined ? undefined : seconds * 1000, refreshToken };
 }

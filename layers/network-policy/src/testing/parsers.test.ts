@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import type { Socket } from 'node:net';
-import { PassThrough } from 'node:stream';
+import { Duplex, PassThrough } from 'node:stream';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
@@ -11,6 +11,8 @@ import { readClientHello } from '../tls/client-hello.ts';
 import type { Core } from '../core.ts';
 import { elements, integer, octets, oid, sequence, utf8 } from '../tls/der.ts';
 import { readQuery, writeAnswer } from '../dns/dns-packet.ts';
+import { serveDnsStream } from '../dns/dns-stream.ts';
+import { readToken } from '../credentials/access-token.ts';
 import { readAbsolute, readAuthority } from '../doors/target.ts';
 import { readGreeting, readRequest } from '../doors/socks5.ts';
 import { readHttp2Head } from '../http/http2-head.ts';
@@ -336,4 +338,35 @@ test('tokens of callers: one that was changed in what it says is none', async ()
     const text = bytes.toString('latin1');
     if ((await shown(text)) === undefined) assert.equal(said(text), said(token));
   }), { numRuns: numRuns / 8 });
+});
+
+test('DNS over TCP: the same questions in the same order however they are cut, and none behind what is refused', async () => {
+  const framed = (...packets: readonly string[]): Buffer => Buffer.concat(packets.map((packet) => Buffer.concat([Buffer.from([packet.length >> 8, packet.length & 255]), Buffer.from(packet, 'latin1')])));
+  const served = async (pieces: readonly Buffer[]): Promise<unknown> => {
+    const asked: string[] = [];
+    const out: Buffer[] = [];
+    const socket = new Duplex({ read: () => undefined, write: (chunk: Buffer, _encoding, done) => (out.push(chunk), done()) });
+    serveDnsStream(Object.assign(socket, { setTimeout: () => socket }) as unknown as Socket, (packet) => (asked.push(packet.toString('latin1')), packet[0] === 0xff ? undefined : packet), 60_000);
+    for (const piece of pieces) socket.push(piece);
+    socket.push(null);
+    await new Promise<void>((done) => socket.once('close', done));
+    return [asked, Buffer.concat(out).toString('latin1')];
+  };
+  await fc.assert(fc.asyncProperty(mutated([framed('one', 'two', 'three'), framed('', 'a'.repeat(300), '\xffno', 'never'), framed('x'), Buffer.from([0x10, 0x01, 1, 2])]), cuts, async (bytes, sizes) => {
+    const whole = (await served([bytes])) as [string[], string];
+    assert.deepEqual(await served(cut(bytes, sizes)), whole);
+    assert.ok(whole[0].every((packet, i) => packet.length <= 4096 && (!packet.startsWith('\xff') || i === whole[0].length - 1)));
+  }), { numRuns });
+});
+
+test('tokens of a token server: a bearer token of printable characters, or a sentence that has nothing of the answer', () => {
+  const answers = ['{"access_token":"at-7f3e-secret-value","token_type":"Bearer","expires_in":3600,"refresh_token":"rt-secret-value"}', '{"access_token":"at-7f3e-secret-value","token_type":"bearer","expires_in":"60"}'];
+  fc.assert(fc.property(mutated(answers), (bytes) => {
+    try {
+      const { value, lastsMs, refreshToken } = readToken(bytes.toString('utf8'), 'tokens.test');
+      assert.ok([value, refreshToken ?? value].every((one) => /^[!-~]{6,}$/.test(one)) && (lastsMs === undefined || lastsMs >= 0));
+    } catch (error) {
+      assert.ok(error instanceof Error && /^tokens\.test answered with(?:out a bearer token| something else than JSON)$/.test(error.message), String(error));
+    }
+  }), { numRuns });
 });
