@@ -4,7 +4,7 @@ import { usage } from './standalone/words.ts';
 
 const help = `network-policy: the only way out, by one policy
 
-  network-policy run   --policy FILE [--user NAME] [OPTIONS] [--] COMMAND...
+  network-policy run   --policy FILE [--user NAME] [--follow] [OPTIONS] [--] COMMAND...
   network-policy serve --policy FILE --netns NAME|PID [OPTIONS]
   network-policy --version
 
@@ -21,6 +21,8 @@ terminal; where there is none it is denied. --ca-out: the certificate that clien
 --credentials: secrets that are put in on their way out, each where it is bound to; the command has placeholders for them in its
 variables (serve prints them). The file is yours alone (mode 600), and so are those that it names.
 --listen: calls from outside that a rule of ingress admits go to its port in the network; in cleartext on loopback only.
+A policy file that changes is read anew; what is not right leaves the one before in force. run does so only where COMMAND could not
+write to it (--user), or with --follow.
 A tool that insists on a proxy: http://proxy.local:3128, socks5h://proxy.local:3128.
 What was denied lately, for the command itself to read: http://proxy.local/.
 `;

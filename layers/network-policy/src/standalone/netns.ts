@@ -24,7 +24,7 @@ export async function serve(args: readonly string[]): Promise<number> {
   announce(alone, words);
   const audit = sinkOf(words, held);
   const captured = await capture(['serve', path], process.env);
-  const served = await serveCaptured(alone, words, held, captured, approverHere(), audit);
+  const served = await serveCaptured(alone, words, held, captured, approverHere(), audit, true);
   captured.close();
   // For whoever starts programs there.
   for (const [name, placeholder] of Object.entries(held.variables)) process.stdout.write(`${name}=${placeholder}\n`);

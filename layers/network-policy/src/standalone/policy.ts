@@ -6,7 +6,9 @@ import { compilePolicy, decide } from '@nemoclaw/decide';
 import type { Decider, NetworkPolicyFile } from '@nemoclaw/contract';
 import type { CompiledPolicy } from '@nemoclaw/decide';
 import { createIntermediate, createRootCa } from '../tls/certificate.ts';
+import type { Issuer } from '../tls/certificate.ts';
 import type { EgressConfig } from '../core.ts';
+import { markOf } from './follow.ts';
 import { upstreamsOf } from '../upstream/reach.ts';
 
 export interface AlonePolicy {
@@ -14,8 +16,10 @@ export interface AlonePolicy {
   readonly decider: Decider;
   readonly config: EgressConfig;
   /** The root to trust. */
-  readonly rootPem: string;
-  /** A host is labelled restricted: whoever can read from it may have anything of it. */
+  readonly root: Issuer;
+  /** Of the file, before it was read. */
+  readonly mark: string;
+  /** A host is labelled restricted, or was: whoever could read from it may have anything of it. */
   readonly restricted: boolean;
   /** Who may call in, and the text of a file beside the policy: undefined where it cannot be read. */
   readonly network: NetworkPolicyFile;
@@ -26,8 +30,9 @@ export interface AlonePolicy {
 
 const patience = 300_000;
 
-/** Throws NemoError: the file's own problems with their place, NEMO_E_POLICY_NEEDS for what is not enforced here unless `bestEffort`. `now` in ms since epoch. */
-export function readAlone(file: string, bestEffort: boolean, now: number): AlonePolicy {
+/** Throws NemoError: the file's own problems with their place, NEMO_E_POLICY_NEEDS for what is not enforced here unless `bestEffort`. `now` in ms since epoch. `former`: what it takes the place of, under the same root. */
+export function readAlone(file: string, bestEffort: boolean, now: number, former?: AlonePolicy): AlonePolicy {
+  const mark = markOf(file);
   const network = loadNetworkPolicy(read(file, 'The policy'), file);
   const around = loadSandboxPolicy(`apiVersion: openshell.nvidia.com/v1\nkind: SandboxPolicy\nmetadata: { name: network-policy }\nspec: { isolation: { network: restricted }, enforcement: ${bestEffort ? 'best-effort' : 'strict'} }\n`, 'built in');
   const facts = { tier: 'B' } as const;
@@ -39,13 +44,13 @@ export function readAlone(file: string, bestEffort: boolean, now: number): Alone
     const { code, message, where, why } = error;
     throw new NemoError(code, { what: message, ...(where === undefined ? {} : { where }), ...(why === undefined ? {} : { why }), fix: 'Remove it, or start with --best-effort: then it is said what is not enforced.', cause: error });
   }
-  const policy = compilePolicy({ sandboxPolicy: around, network, role: '', rulesAllowActions: true }, 1);
-  const root = createRootCa('network-policy', now);
+  const policy = compilePolicy({ sandboxPolicy: around, network, role: '', rulesAllowActions: true }, (former?.policy.version ?? 0) + 1);
+  const root = former?.root ?? createRootCa('network-policy', now);
   const upstreams = upstreamsOf(network, (name) => read(isAbsolute(name) ? name : join(dirname(file), name), 'The trust anchor'));
   return {
-    policy, decider: { version: policy.version, decide: (request) => decide(policy, request) }, rootPem: root.certPem, network, restricted: network.networkPolicy.labels.some(({ level }) => level === 'restricted'), beside: (name) => besideOr(file, name),
+    policy, decider: { version: policy.version, decide: (request) => decide(policy, request) }, root, mark, network, restricted: former?.restricted === true || network.networkPolicy.labels.some(({ level }) => level === 'restricted'), beside: (name) => besideOr(file, name),
     notes: unenforced(around, facts, { network }).filter((note) => !unenforced(around, facts).includes(note)),
-    config: { role: '', task: '', version: 1, ca: createIntermediate(root, policy.network.interceptNames, now), credentials: [], upstreams, patience: { httpMs: patience } },
+    config: { role: '', task: '', version: policy.version, ca: createIntermediate(root, policy.network.interceptNames, now), credentials: [], upstreams, patience: { httpMs: patience } },
   };
 }
 

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { couldChange } from './follow.ts';
 import { freeze } from './freeze.ts';
 import { capture } from './captured-command.ts';
 import { holdCredentials } from './held-credentials.ts';
@@ -26,11 +27,12 @@ export async function run(args: readonly string[]): Promise<number> {
   const alone = readAlone(words.policy, words.bestEffort, systemClock.now());
   const user = words.user === undefined ? undefined : userOf(words.user);
   const held = await holdCredentials(words.credentials, systemClock, systemIds);
+  const followed = words.follow || !couldChange(words.policy, user?.uid ?? process.getuid?.() ?? 0);
   announce(alone, words);
   const audit = sinkOf(words, held);
   const files = mkdtempSync(join(tmpdir(), 'network-policy-'));
   try {
-    const { binds, env } = dress(files, alone.rootPem);
+    const { binds, env } = dress(files, alone.root.certPem);
     const hidden = [...held.files, ...(words.tlsKey === undefined ? [] : [resolve(words.tlsKey)])].map((file) => ['/dev/null', file] as const);
     const captured = await capture(['run', ...[...binds, ...hidden].flatMap(([from, over]) => ['--bind', from, over]), ...(user ? ['--user', String(user.uid), String(user.gid)] : []), '--', ...words.command], { ...withoutTaken(held), ...env, ...(user?.home === undefined ? {} : { HOME: user.home, USER: user.name, LOGNAME: user.name }), ...held.variables });
     const { child } = captured;
@@ -40,7 +42,7 @@ export async function run(args: readonly string[]): Promise<number> {
     for (const signal of passedOn) process.on(signal, forward);
     for (const signal of left) process.on(signal, ignore);
     try {
-      const served = await serveCaptured(alone, words, held, captured, terminalApprover(() => freeze(child.pid ?? 0)), audit);
+      const served = await serveCaptured(alone, words, held, captured, terminalApprover(() => freeze(child.pid ?? 0)), audit, followed);
       captured.go();
       const [code, signal] = await ended;
       await served.close();

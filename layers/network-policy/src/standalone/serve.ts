@@ -1,6 +1,6 @@
 /** An egress on the two sockets of a namespace, by a policy file. */
 import { writeFileSync } from 'node:fs';
-import { emptyHistory, NemoError, safeBlock } from '@nemoclaw/contract';
+import { emptyHistory, NemoError, renderError, safeBlock } from '@nemoclaw/contract';
 import type { Approver } from '@nemoclaw/contract';
 import { createEgress } from '../egress.ts';
 import type { EgressConfig } from '../core.ts';
@@ -8,7 +8,9 @@ import type { Egress } from '../egress.ts';
 import { denials } from './denials.ts';
 import type { Denials } from './denials.ts';
 import type { Captured } from './captured-command.ts';
+import { follow } from './follow.ts';
 import type { HeldCredentials } from './held-credentials.ts';
+import { readAlone } from './policy.ts';
 import type { AlonePolicy } from './policy.ts';
 import { sandboxName, systemClock, systemIds } from './system.ts';
 import { openWayIn } from './way-in.ts';
@@ -22,14 +24,15 @@ export interface Served {
 /** Where the events go, by the command line; nothing that is held shows in them. Throws NEMO_E_USAGE where the file cannot be written. */
 export const sinkOf = (words: Words, held: HeldCredentials): Denials => writing(words.record, () => denials({ write: (text) => void process.stderr.write(text), json: words.json, file: words.record, clock: systemClock, secrets: () => held.secrets }));
 
-/** Serves until closed, both ways. Rejects if a socket cannot be served, NEMO_E_USAGE where calls cannot be taken. */
-export async function serveCaptured(alone: AlonePolicy, words: Words, held: HeldCredentials, sockets: Pick<Captured, 'tcp' | 'dns'>, approver: Approver, audit: Denials): Promise<Served> {
+/** Serves until closed, both ways; by what the policy's file says then, if it may be `followed`. Rejects if a socket cannot be served, NEMO_E_USAGE where calls cannot be taken. */
+export async function serveCaptured(first: AlonePolicy, words: Words, held: HeldCredentials, sockets: Pick<Captured, 'tcp' | 'dns'>, approver: Approver, audit: Denials, followed: boolean): Promise<Served> {
+  let alone = first;
   const wayIn = await openWayIn(words, alone, held, sockets.tcp, audit);
   tell(wayIn.notes, words);
-  const { policy, decider } = alone;
   const config = (): EgressConfig => ({ ...alone.config, credentials: held.plans });
   const egress = createEgress({
-    sandbox: sandboxName, tcp: { fd: sockets.tcp }, dns: { fd: sockets.dns }, policy: () => policy, decider,
+    sandbox: sandboxName, tcp: { fd: sockets.tcp }, dns: { fd: sockets.dns }, policy: () => alone.policy,
+    decider: { get version() { return alone.policy.version; }, decide: (request) => alone.decider.decide(request) },
     config: config(), approver, audit, clock: systemClock, ids: systemIds, local: new Map(),
     history: () => (alone.restricted ? { ...emptyHistory, readRestricted: true } : emptyHistory),
     renew: async (placeholder) => {
@@ -38,7 +41,25 @@ export async function serveCaptured(alone: AlonePolicy, words: Words, held: Held
       return newer;
     },
   });
+  const use = (next: AlonePolicy): void => {
+    alone = next;
+    egress.update(config());
+    const version = next.policy.version;
+    tell([...next.notes, ...wayIn.update(next)], words);
+    process.stderr.write(words.json ? `${JSON.stringify({ policy: { version } })}\n` : `network-policy: the policy was read anew, and is version ${version}\n`);
+  };
+  const refused = (error: unknown): void => {
+    const known = error instanceof NemoError ? error : new NemoError('NEMO_E_INTERNAL', { what: error instanceof Error ? error.message : String(error), cause: error });
+    const version = alone.policy.version;
+    process.stderr.write(words.json ? `${JSON.stringify({ error: known, policy: { version } })}\n` : `${renderError(known)}\nnetwork-policy: the policy that was read before, version ${version}, stays in force\n`);
+  };
+  const read = (): AlonePolicy => {
+    if (!followed) throw new NemoError('NEMO_E_USAGE', { what: `${words.policy} changed, and is not read anew.`, why: 'The command could have changed it.', fix: 'Run the command as somebody who cannot (--user), allow it with --follow, or start it again.' });
+    return readAlone(words.policy, words.bestEffort, systemClock.now(), alone);
+  };
+  const unfollow = follow(words.policy, first.mark, { read, use, refused });
   const close = async (): Promise<void> => {
+    unfollow();
     await Promise.all([wayIn.close(), egress.close()]);
     audit.close();
   };
@@ -52,7 +73,7 @@ export async function serveCaptured(alone: AlonePolicy, words: Words, held: Held
 /** What a person is told before it starts, and the certificate where they asked for it. Throws NEMO_E_USAGE. */
 export function announce(alone: AlonePolicy, words: Words): void {
   const { caOut } = words;
-  if (caOut !== undefined) writing(caOut, () => writeFileSync(caOut, alone.rootPem));
+  if (caOut !== undefined) writing(caOut, () => writeFileSync(caOut, alone.root.certPem));
   tell(alone.notes, words);
 }
 

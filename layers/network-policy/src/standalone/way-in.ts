@@ -14,23 +14,36 @@ import type { Words } from './words.ts';
 export interface WayIn {
   /** What a person should know of it. */
   readonly notes: readonly string[];
+  /** By the rules of a policy that took the place of the one before; what a person should know of it. */
+  update(alone: AlonePolicy): readonly string[];
   close(): Promise<void>;
 }
 
 /** Listens where `--listen` says; without it nobody is admitted. `tcp`: the captured listener. Throws NEMO_E_USAGE where it cannot listen there. */
 export async function openWayIn(words: Words, alone: AlonePolicy, held: HeldCredentials, tcp: number, audit: AuditSink): Promise<WayIn> {
-  const { entries, problems } = ingressOf(alone.network, { file: alone.beside, key: (name) => held.key(name) });
-  if (words.listen === undefined) return { notes: [...problems, ...entries.map(({ id }) => `${id}: without --listen no calls are taken, so that nobody is admitted.`)], close: async () => undefined };
+  const rulesOf = ({ network, beside }: AlonePolicy): ReturnType<typeof ingressOf> => ingressOf(network, { file: beside, key: (name) => held.key(name) });
+  if (words.listen === undefined) {
+    const update = (next: AlonePolicy): readonly string[] => {
+      const { entries, problems } = rulesOf(next);
+      return [...problems, ...entries.map(({ id }) => `${id}: without --listen no calls are taken, so that nobody is admitted.`)];
+    };
+    return { notes: update(alone), update, close: async () => undefined };
+  }
   const door = new IngressDoor({ clock: systemClock, audit, recording: () => true });
-  door.set(sandboxName, {
-    // Nothing else is behind this address, so that paths are the policy's own.
-    id: sandboxName, name: '', rules: entries, connect: (port) => dial(tcp, port),
-    withhold: (body) => (alone.restricted ? 'the command may know what is restricted' : new KnownSecrets(held.secrets).inBytes(body) ? 'a secret is in it' : undefined),
-  });
+  const update = (next: AlonePolicy): readonly string[] => {
+    const { entries, problems } = rulesOf(next);
+    door.set(sandboxName, {
+      // Nothing else is behind this address, so that paths are the policy's own.
+      id: sandboxName, name: '', rules: entries, connect: (port) => dial(tcp, port),
+      withhold: (body) => (next.restricted ? 'the command may know what is restricted' : new KnownSecrets(held.secrets).inBytes(body) ? 'a secret is in it' : undefined),
+    });
+    return problems;
+  };
+  const problems = update(alone);
   const { host } = words.listen;
   try {
     const port = await door.listen({ ...words.listen, tls: certificate(words) });
-    return { notes: [...problems, `Calls are taken at ${words.tlsCert === undefined ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${port}/.`], close: () => door.close() };
+    return { notes: [...problems, `Calls are taken at ${words.tlsCert === undefined ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${port}/.`], update, close: () => door.close() };
   } catch (cause) {
     throw new NemoError('NEMO_E_USAGE', { what: `Calls cannot be taken at ${host} port ${words.listen.port}.`, why: cause instanceof Error ? cause.message : String(cause), fix: 'Name an address of this machine and a free port; beyond loopback with --tls-cert and --tls-key, in PEM.', cause });
   }

@@ -8,6 +8,8 @@ export interface Words {
   readonly policy: string;
   readonly json: boolean;
   readonly bestEffort: boolean;
+  /** `run`: the policy is read anew when it changes, although the command could change it. */
+  readonly follow: boolean;
   /** File that gets the certificate authority's certificate. */
   readonly caOut: string | undefined;
   /** File that every event is appended to. */
@@ -26,7 +28,7 @@ export interface Words {
 
 /** Options, then `--` or the first word of the command. Throws NEMO_E_USAGE. */
 export function readWords(verb: 'run' | 'serve', args: readonly string[]): Words {
-  const flags = ['--json', '--best-effort'];
+  const flags = ['--json', '--best-effort', ...(verb === 'run' ? ['--follow'] : [])];
   const valued = ['--policy', '--ca-out', '--record', '--credentials', '--listen', '--tls-cert', '--tls-key', ...(verb === 'run' ? ['--user'] : ['--netns'])];
   const given = new Map<string, string>();
   let at = 0;
@@ -53,7 +55,7 @@ export function readWords(verb: 'run' | 'serve', args: readonly string[]): Words
   const [tlsCert, tlsKey, listen] = [given.get('--tls-cert'), given.get('--tls-key'), given.get('--listen')];
   if ((tlsCert === undefined) !== (tlsKey === undefined)) throw usage('--tls-cert and --tls-key belong together.');
   if (tlsCert !== undefined && listen === undefined) throw usage('--tls-cert is for --listen.');
-  return { policy, json: given.has('--json'), bestEffort: given.has('--best-effort'), caOut: given.get('--ca-out'), record: given.get('--record'), credentials: given.get('--credentials'), listen: listen === undefined ? undefined : readListen(listen), tlsCert, tlsKey, user: given.get('--user'), netns: given.get('--netns'), command };
+  return { policy, json: given.has('--json'), bestEffort: given.has('--best-effort'), follow: given.has('--follow'), caOut: given.get('--ca-out'), record: given.get('--record'), credentials: given.get('--credentials'), listen: listen === undefined ? undefined : readListen(listen), tlsCert, tlsKey, user: given.get('--user'), netns: given.get('--netns'), command };
 }
 
 /** `127.0.0.1:8443`, `[::1]:8443`: an address, no name, so that it is known where is listened. */
