@@ -34,7 +34,7 @@ export interface HoldRequest {
   readonly summary: string;
   /** The exact request, masked where secret, for the folded part of the card. */
   readonly detail: string;
-  /** Something that a labelled host told the sandbox stands in its path, query or parameters: they are neither shown nor kept. */
+  /** Something that a labelled host told the sandbox stands in its path, query or parameters, or inspection found something encoded in its path: they are neither shown nor kept. */
   readonly tainted?: boolean;
   /** How long the holder will wait, ms. */
   readonly patienceMs: number;

@@ -23,6 +23,8 @@ export interface Passing {
   resource(path: string): HttpResource;
   /** What an application protocol said in it; [] until it is read, and for most. */
   readonly asked: readonly Asked[];
+  /** Whether inspection found something in its path; absent until that was looked into. */
+  foundInPath?: boolean | undefined;
   /** Set once the policy has decided. */
   readonly judged: { readonly request: ActionRequest; readonly decision: Decision; readonly each: readonly (readonly HttpResource[])[] } | undefined;
   /** Told of bytes of the answer that a hook holds from now on, less than 0 where it holds fewer; they count until the request is over. False: that is too much. Absent: nobody counts. */
@@ -86,6 +88,8 @@ export interface BodyReader {
   readonly bodiless?: true;
   /** Whether the decision needs the whole body. Cheap: asked for every request with a body. */
   needs(passing: Passing): boolean;
+  /** Called where a body without a length is larger than what is held, if whoever needs it has this: it goes on as it comes, through the outgoing hooks. Throws `Stopped` to refuse. */
+  larger?(passing: Passing): Pick<Reading, 'escalate' | 'hidden'> | undefined;
   /** Called for every held body. `readable`: without its content encoding; `raw`: as it came. Throws `Stopped` to refuse. */
   read(passing: Passing, readable: Buffer, raw: Buffer): Reading | undefined | Promise<Reading | undefined>;
 }

@@ -100,8 +100,8 @@ export function endThrough(transforms: readonly ByteTransform[]): Buffer {
   return rest;
 }
 
-/** Reads a whole body of at most `limit` bytes: `long` where it is longer or `room` says that there is none for that many more; `late` after `ms` and 1 ms more for every 4 bytes; `gone` if the client goes away. */
-export function collectBody(from: Readable, limit: number, ms: number, room: (more: number) => boolean): Promise<Buffer | 'long' | 'late' | 'gone'> {
+/** Reads a whole body of at most `limit` bytes: `long` where it is longer, and then all of it is still to be read from there; `full` where `room` says that there is none for that many more; `late` after `ms` and 1 ms more for every 4 bytes; `gone` if the client goes away. */
+export function collectBody(from: Readable, limit: number, ms: number, room: (more: number) => boolean): Promise<Buffer | 'long' | 'full' | 'late' | 'gone'> {
   return new Promise((resolve) => {
     const chunks = new Pieces();
     let size = 0;
@@ -116,7 +116,7 @@ export function collectBody(from: Readable, limit: number, ms: number, room: (mo
       }
     };
     let timer = setTimeout(late, ms);
-    const stop = (result: Buffer | 'long' | 'late' | 'gone'): void => {
+    const stop = (result: Buffer | 'long' | 'full' | 'late' | 'gone'): void => {
       clearTimeout(timer);
       from.off('data', take);
       from.off('end', whole);
@@ -125,10 +125,15 @@ export function collectBody(from: Readable, limit: number, ms: number, room: (mo
     };
     const take = (chunk: Buffer): void => {
       size += chunk.length;
-      if (size > limit || !room(chunk.length)) {
-        from.pause();
-        stop('long');
-      } else chunks.add(chunk);
+      if (size <= limit && room(chunk.length)) {
+        chunks.add(chunk);
+        return;
+      }
+      from.pause();
+      stop(size > limit ? 'long' : 'full');
+      if (size <= limit) return;
+      // Now, and not later: its end may be on its way, and behind that nothing can be put back.
+      for (const piece of [...chunks.take(), chunk].toReversed()) from.unshift(piece);
     };
     const whole = (): void => stop(chunks.whole());
     const gone = (): void => stop('gone');

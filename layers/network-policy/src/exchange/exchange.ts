@@ -23,10 +23,11 @@ import type { Relay } from '../http/relay.ts';
 import { checkRequest, isProblem } from '../http/request-check.ts';
 import type { Place, Problem } from '../http/request-check.ts';
 import { RequestRead } from './request-read.ts';
+import { maskTarget, shownPath } from '../inspect/shown-path.ts';
 import { hashOf } from '../credentials/sigv4.ts';
 import { secretFound } from '../standard-hooks.ts';
 import { AddressRefused } from '../upstream/upstreams.ts';
-import { maskTainted, shownPath } from '../taint/taint.ts';
+import { maskTainted } from '../taint/taint.ts';
 import type { WebSocketRelay } from '../websocket/websocket-relay.ts';
 import { UpgradeWire } from '../websocket/wire-upgrade.ts';
 import type { Wire } from '../http/wire.ts';
@@ -265,7 +266,7 @@ export class Exchange implements Reconsidered {
     core.counts.refused += 1;
     const decision = refusal(core.config.version, `proxy.${problem.code}`, `${problem.why}.`, 'Send a plain, unambiguous request.');
     const { method = '', url = '' } = this.#wire.fields;
-    core.ports.audit.emit(httpRecord(core.seen(this.#correlation), this.#place, method, maskTainted(pathOf(url), core.taint.sought({ core, place: this.#place }, [])), 'deny', problem.why, decision));
+    core.ports.audit.emit(httpRecord(core.seen(this.#correlation), this.#place, method, maskTainted(maskTarget(pathOf(url), core.secrets.known), core.taint.sought({ core, place: this.#place }, [])), 'deny', problem.why, decision));
     this.#finish();
     // Whatever follows on this connection is not trusted either.
     this.#wire.distrust();

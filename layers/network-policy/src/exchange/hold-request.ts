@@ -4,6 +4,7 @@ import type { PersonSaid, Question } from '../judge/ask-person.ts';
 import { holdDetail, holdSummary } from '../judge/hold-card.ts';
 import type { Judged } from '../judge/judge-request.ts';
 import type { PassingRequest } from './passing.ts';
+import { hidesInPath, shownPath } from '../inspect/shown-path.ts';
 import { keepsTainted, maskTainted, soughtIn } from '../taint/taint.ts';
 import type { RequestRead } from './request-read.ts';
 
@@ -12,7 +13,7 @@ export async function holdRequest(judged: Judged, passing: PassingRequest, read:
   const { core, place, checked } = passing;
   const card = (): ReturnType<Question['card']> => {
     const tainted = soughtIn(passing);
-    return { summary: maskTainted(holdSummary(place, checked), tainted), detail: maskTainted(holdDetail(place, checked, read.readable, core.config.credentials, read.hidden), tainted), tainted: keepsTainted(judged.request, checked.target, tainted) };
+    return { summary: holdSummary(place, checked.method, shownPath(passing)), detail: maskTainted(holdDetail(place, checked, read.readable, core.config.credentials, read.hidden), tainted), tainted: keepsTainted(judged.request, checked.target, tainted) || hidesInPath(passing, read.hidden) };
   };
   const said = await askPerson(core, { ...judged, key: core.ports.judge.key(judged.request), card }, withdraw.signal);
   return waits() ? said : 'ended';

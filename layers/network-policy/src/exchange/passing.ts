@@ -15,6 +15,7 @@ export class PassingRequest implements Passing {
   readonly correlation: string;
   asked: readonly Asked[] = nothingAsked;
   judged: Judged | undefined;
+  foundInPath: boolean | undefined;
   keep: ((bytes: number) => boolean) | undefined;
   #path: string | undefined;
   #asked: Asked | undefined;

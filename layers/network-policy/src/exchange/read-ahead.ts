@@ -2,6 +2,7 @@
 import type { Core } from '../core.ts';
 import { refusal } from '../core.ts';
 import { Stopped } from '../hooks.ts';
+import type { BodyReader } from '../hooks.ts';
 import { inspectedBytes } from '../inspect/report.ts';
 import { undoAside } from '../inspect/inspect-aside.ts';
 import { unframed } from '../body/aws-chunked.ts';
@@ -28,9 +29,20 @@ export async function readAhead(wire: Wire, passing: PassingRequest, read: Reque
     for (const reader of core.hooks.beforeDecision) if (reader.bodiless === true) read.understand(passing, await reader.read(passing, nothing, nothing));
     return;
   }
-  const mostRead = Math.max(core.ports.limits.bodyBytes, inspectedBytes(core));
-  const body = await heldBody(core, wire, passing, mostRead, deciding);
+  const needing = (): readonly BodyReader[] => core.hooks.beforeDecision.filter((reader) => reader.needs(passing));
+  const first = needing();
+  const streams = checked.length === undefined && first.every(({ larger }) => larger);
+  const mostRead = streams ? inspectedBytes(core) : Math.max(core.ports.limits.bodyBytes, inspectedBytes(core));
+  const why = first.every(({ inspects }) => inspects) ? 'The body of this request has to be known before it leaves' : 'The policy depends on the body of this request';
+  const body = await heldBody(core, wire, passing, mostRead, why, deciding);
   if (!body || !deciding()) return;
+  if (body === 'long') {
+    // The policy may be another by now.
+    const now = needing();
+    if (!streams || now.some(({ larger }) => !larger)) throw tooLarge(core, why, mostRead);
+    for (const reader of now) read.note(reader.larger?.(passing));
+    return;
+  }
   const undoing = undoAside(core.ports.sandbox, { body: unframed(passing, body), encoding: checked.contentEncoding, limit: Math.max(core.ports.limits.bodyBytes * 4, mostRead) });
   const undone = undoing instanceof Promise ? await undoing : undoing;
   if (!deciding()) return;
@@ -53,13 +65,12 @@ export async function readAhead(wire: Wire, passing: PassingRequest, read: Reque
   read.attributes = attributes;
 }
 
-/** The whole body, counted among all that are held until the answer is out; undefined where the request ended meanwhile. */
-async function heldBody(core: Core, wire: Wire, { checked }: PassingRequest, mostRead: number, deciding: () => boolean): Promise<Buffer | undefined> {
+/** The whole body, counted among all that are held until the answer is out; `long`: it is larger, and none of it was taken; undefined where the request ended meanwhile. */
+async function heldBody(core: Core, wire: Wire, { checked }: PassingRequest, mostRead: number, why: string, deciding: () => boolean): Promise<Buffer | 'long' | undefined> {
   const { bufferedBytes, bodyMs } = core.ports.limits;
   // What has a length is counted at once, what has none as it comes.
   let size = checked.length ?? 0;
-  const tooLarge = (): Stopped => new Stopped(refusal(core.config.version, 'proxy.body-too-large', `The policy depends on the body of this request, and it is larger than ${mostRead} bytes, or too much is held already.`, 'Send a smaller body.'), 'the body is too large to decide on');
-  if (size > mostRead || core.buffered + size > bufferedBytes) throw tooLarge();
+  if (size > mostRead || core.buffered + size > bufferedBytes) throw tooLarge(core, why, mostRead);
   core.buffered += size;
   wire.onClose(() => { core.buffered -= size; });
   wire.goOn();
@@ -71,9 +82,24 @@ async function heldBody(core: Core, wire: Wire, { checked }: PassingRequest, mos
     return true;
   });
   if (!deciding()) return undefined;
-  if (body === 'late') throw new Stopped(refusal(core.config.version, 'proxy.body-late', 'The policy depends on the body of this request, and it comes too slowly.', 'Send the body faster, or in smaller pieces.'), 'the body comes too slowly', 408);
-  if (!Buffer.isBuffer(body)) throw tooLarge();
+  if (body === 'late') throw new Stopped(refusal(core.config.version, 'proxy.body-late', `${why}, and it comes too slowly.`, 'Send the body faster, or in smaller pieces.'), 'the body comes too slowly', 408);
+  if (body === 'long') {
+    // It is no longer held as soon as it goes on.
+    const goesOn = (chunk: Buffer): void => {
+      const gone = Math.min(size, chunk.length);
+      size -= gone;
+      core.buffered -= gone;
+      if (size === 0) wire.body.off('data', goesOn);
+    };
+    wire.body.on('data', goesOn);
+    return body;
+  }
+  if (!Buffer.isBuffer(body)) throw tooLarge(core, why, mostRead);
   return body;
+}
+
+function tooLarge(core: Core, why: string, mostRead: number): Stopped {
+  return new Stopped(refusal(core.config.version, 'proxy.body-too-large', `${why}, and it is larger than ${mostRead} bytes, or too much is held already.`, 'Send a smaller body.'), 'the body is too large to decide on');
 }
 
 const nothing = Buffer.alloc(0);

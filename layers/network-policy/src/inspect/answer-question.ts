@@ -9,7 +9,8 @@ import { holdAnswer, holdSummary } from '../judge/hold-card.ts';
 import { Stopped } from '../hooks.ts';
 import type { Passing } from '../hooks.ts';
 import { httpRecord } from '../records.ts';
-import { keepsTainted, maskTainted, shownPath, soughtIn } from '../taint/taint.ts';
+import { keepsTainted, maskTainted, soughtIn } from '../taint/taint.ts';
+import { hidesInPath, shownPath } from './shown-path.ts';
 
 export interface AnswerQuestion {
   readonly decision: Decision;
@@ -34,7 +35,7 @@ export async function askAboutAnswer(passing: Passing, { decision, status, conte
   const card = (): ReturnType<Question['card']> => {
     const sought = soughtIn(passing);
     const mask = (text: string): string => maskTainted(text, sought);
-    return { tainted: keepsTainted(judged.request, checked.target, sought), summary: `Deliver the answer to ${mask(holdSummary(place, checked))}`, detail: mask(holdAnswer(place, checked, { status, contentType, body, hidden }, core.config.credentials)) };
+    return { tainted: keepsTainted(judged.request, checked.target, sought) || hidesInPath(passing, hidden), summary: `Deliver the answer to ${holdSummary(place, checked.method, shownPath(passing))}`, detail: mask(holdAnswer(place, checked, { status, contentType, body, hidden }, core.config.credentials)) };
   };
   const outcome = await askPerson(core, { request: judged.request, decision, key: answerKey(judge.key(judged.request), answer), answer, card }, withdraw);
   if (outcome === 'full') throw unasked(passing, 'Too many requests wait for approval already.');

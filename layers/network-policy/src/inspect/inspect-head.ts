@@ -91,6 +91,8 @@ function nameOf({ names, known }: Fields, name: string): Name {
   return made;
 }
 
+/** Where what is found in a path stands; words may follow. */
+export const pathPlace = 'the path of the URL';
 const apart = '\n\n\n\n';
 /** Names that say what kind of number stands behind them, as the detectors understand it. */
 const labels = /(?:^|[-_])id$/i;
@@ -144,7 +146,7 @@ function inspect(head: Head, fields: Fields, secrets: Known, tainted: Sought | u
   };
   if (head.host !== undefined) look(head.host, 'the name of the host', sound);
   const mark = head.target.indexOf('?');
-  look(decodePath(mark < 0 ? head.target : head.target.slice(0, mark)), 'the path of the URL', all);
+  look(decodePath(mark < 0 ? head.target : head.target.slice(0, mark)), pathPlace, all);
   if (head.query.length > 0) look(head.query.map(([name, value]) => `${name}=${value}`).join('\n'), 'the query of the URL', all);
   // Those of a kind together, so far apart that no word of one says what the next is, and no base64 goes on in it.
   const texts: Record<Part, string> = { technical: '', credential: '', place: '', other: '' };

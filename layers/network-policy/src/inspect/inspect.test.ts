@@ -18,7 +18,9 @@ const mail = 'jane.roe@example.org';
 const token = 'ghp_16C7e42F292c6912E7710c838347Ae178B4a';
 const own = 'own-credential-5d41402abc';
 const placeholder = 'nemo-placeholder-77';
-const canaries = [card, ssn, mail, token, own, card.replaceAll(' ', '')];
+/** As it stands in a path. */
+const encoded = Buffer.from(`please charge the card ${card} for it`).toString('base64url');
+const canaries = [card, ssn, mail, token, own, card.replaceAll(' ', ''), encoded];
 
 let desk: Desk;
 let upstream: Upstream;
@@ -86,7 +88,8 @@ test('credentials, cards, social security and account numbers are blocked wherev
   await refused('credit-card', send('POST', '/x', gzipSync(JSON.stringify({ note: card })), { ...json, 'content-encoding': 'gzip' }));
   await refused('credit-card', send('POST', '/x', 'card=4111+1111+1111+1111', { 'content-type': 'application/x-www-form-urlencoded' }));
   await refused('credit-card', send('GET', `/x?c=${encodeURIComponent(card)}`));
-  await refused('credit-card', send('GET', `/${Buffer.from(`please charge the card ${card} for it`).toString('base64url')}`));
+  await refused('credit-card', send('GET', `/${encoded}`));
+  for (const [rule, value] of [['credit-card', card.replaceAll(' ', '')], ['us-ssn', ssn], ['secret', token]] as const) await refused(rule, send('GET', `/x/${value}`));
   await refused('secret', send('GET', '/x', '', { 'x-note': token }));
   await refused('secret', send('POST', '/x', '{"a":1}', { ...json, authorization: `Bearer ${token}` }));
   const boundary = 'aB3';

@@ -7,7 +7,7 @@ import type { BodyReader, ByteTransform, HeadReader, OutgoingHook, Passing, Read
 import { actionFor, hiddenOf, strictest, type Found, type InspectionSettings } from './findings.ts';
 import type { Examined } from './examine.ts';
 import { inspectAside } from './inspect-aside.ts';
-import { inspectHead } from './inspect-head.ts';
+import { inspectHead, pathPlace } from './inspect-head.ts';
 import { messageText } from './protobuf-view.ts';
 import { taintedIn, type Sought } from '../taint/memory.ts';
 import { undoEscapes } from '../taint/pieces.ts';
@@ -24,31 +24,34 @@ const limitOf = (passing: Passing): number => inspectedBytes(passing.core);
 export const headInspection: HeadReader = {
   read: (passing) => {
     const settings = settingsOf(passing.core);
+    passing.foundInPath = false;
     if (!settings.scanForPII) return undefined;
-    const oversize = oversizeOf(passing);
-    if (oversize === 'deny') throw unreadable(passing, 'inspection.maxBody', tooLarge, 'Send it without a content encoding, or in smaller pieces.');
-    if (oversize !== undefined) recordUninspected(passing, oversize === 'escalate' ? 'escalate' : 'observe', tooLarge);
     const { target, query } = passing.checked;
     const { name } = passing.place;
     const host = passing.core.ports.judge.named(name) ? undefined : name;
     const found = inspectHead({ host, target, query, headers: withoutPlaceholders(passing) }, passing.core.secrets.known, soughtIn(passing));
+    passing.foundInPath = found.some(({ type, place }) => type !== 'tainted' && place.startsWith(pathPlace));
+    const oversize = (passing.checked.length ?? 0) > limitOf(passing) ? oversizeIn(passing) : undefined;
     const worst = strictest(found, settings);
-    if (!worst) return oversize === 'escalate' ? { escalate: askedAbout(passing, 'inspection.maxBody', `its body is not inspected: ${tooLarge}`) } : undefined;
+    if (!worst) return oversize;
     recordFound(passing, 'request', found, worst.action === 'redact' ? 'block' : worst.action);
     if (worst.action === 'block' || worst.action === 'redact') throw blocked(passing, worst.found);
     const hidden = hiddenOf(found, settings);
-    return worst.action === 'escalate' ? { escalate: asked(passing, worst.found), hidden } : { hidden };
+    return worst.action === 'escalate' ? { escalate: asked(passing, worst.found), hidden } : { ...oversize, hidden };
   },
 };
 
 const tooLarge = 'the body is encoded, and larger than what is inspected';
 
-/** What the policy wants done with a body that has to be held to be read, and is too large for it; undefined for all others. */
-function oversizeOf(passing: Passing): 'deny' | 'escalate' | 'uninspected' | undefined {
+/** Of a body that is larger than what is inspected: read as it passes where it is plain, and where it is encoded, by the word of its rule, refused, asked about, or on record as not inspected. */
+function oversizeIn(passing: Passing): Pick<Reading, 'escalate'> | undefined {
   const { checked, core } = passing;
-  if (!checked.hasBody || !isEncoded(checked.contentEncoding) || (checked.length ?? 0) <= limitOf(passing)) return undefined;
+  if (!checked.hasBody || !isEncoded(checked.contentEncoding)) return undefined;
   const words = checked.paths.map((path) => core.ports.judge.terms(passing.resource(path))?.onOversize ?? 'deny');
-  return words.includes('deny') ? 'deny' : words.includes('escalate') ? 'escalate' : 'uninspected';
+  if (words.includes('deny')) throw unreadable(passing, 'inspection.maxBody', tooLarge, 'Send it without a content encoding, or in smaller pieces.');
+  const asks = words.includes('escalate');
+  recordUninspected(passing, asks ? 'escalate' : 'observe', tooLarge);
+  return asks ? { escalate: askedAbout(passing, 'inspection.maxBody', `its body is not inspected: ${tooLarge}`) } : undefined;
 }
 
 /** A placeholder in its own header has been checked already. */
@@ -63,10 +66,11 @@ const isEncoded = (encoding: string): boolean => encoding !== '' && encoding !==
 /** Bodies that are documents, or encoded, or short: held, read as their readers will read them, blocked, rewritten, asked about or put on record. */
 export const bodyInspection: BodyReader = {
   inspects: true,
+  larger: oversizeIn,
   needs: (passing) => {
     const { core, checked } = passing;
     if (!settingsOf(core).scanForPII) return false;
-    if (isEncoded(checked.contentEncoding)) return oversizeOf(passing) === undefined;
+    if (isEncoded(checked.contentEncoding)) return (checked.length ?? 0) <= limitOf(passing);
     // Its messages may be compressed each by itself; they are undone and read as they pass.
     if (isGrpc(checked.contentType)) return false;
     const limit = limitOf(passing);

@@ -1,6 +1,7 @@
 /** What a person is shown of a request that waits: one sentence, and the exact request with its secrets masked. Pure. */
 import { redactForCard, shownOnCards } from '@nemoclaw/detect';
 import { maskCredentials } from '../credentials/credentials.ts';
+import { maskTarget } from '../inspect/shown-path.ts';
 import type { Credential } from '../credentials/credentials.ts';
 import { authority } from './judge.ts';
 import { safeLine } from '@nemoclaw/contract';
@@ -9,8 +10,8 @@ import type { CheckedRequest, Place } from '../http/request-check.ts';
 const secretHeader = /^(authorization|proxy-authorization|cookie|x-api-key|api-key|x-auth-token)$/i;
 
 /** Verb and object, e.g. `POST https://api.example.com/v1/charges`. */
-export function holdSummary(place: Place, checked: CheckedRequest): string {
-  return safeLine(`${checked.method} ${place.tls ? 'https' : 'http'}://${authority(place)}${checked.paths[0] ?? ''}`, 200);
+export function holdSummary(place: Place, method: string, shownPath: string): string {
+  return safeLine(`${method} ${place.tls ? 'https' : 'http'}://${authority(place)}${shownPath}`, 200);
 }
 
 /** Request line, headers and body as they would be sent, line by line; credentials, cards, account and social security numbers are masked, and so is what `hidden` names. */
@@ -18,7 +19,7 @@ export function holdDetail(place: Place, checked: CheckedRequest, body: Buffer |
   const keep = new Set([...shownOnCards.http].filter((type) => !hidden.has(type)));
   const mask = (text: string): string => redactForCard(maskCredentials(text, credentials), [], keep);
   const show = (text: string, limit: number): string => safeLine(mask(text), limit);
-  const lines = [show(`${checked.method} ${checked.target}`, 4096), `host: ${authority(place)}`];
+  const lines = [safeLine(`${checked.method} ${maskTarget(mask(checked.target), [], keep)}`, 4096), `host: ${authority(place)}`];
   for (let i = 0; i + 1 < checked.headers.length; i += 2) {
     const name = checked.headers[i] ?? '';
     lines.push(`${safeLine(name)}: ${secretHeader.test(name) ? `(masked, ${checked.headers[i + 1]?.length ?? 0} characters)` : show(checked.headers[i + 1] ?? '', 1024)}`);
@@ -32,7 +33,7 @@ export function holdDetail(place: Place, checked: CheckedRequest, body: Buffer |
 export function holdAnswer(place: Place, checked: CheckedRequest, { status, contentType, body, hidden }: { readonly status: number; readonly contentType: string; readonly body: Buffer | undefined; readonly hidden: ReadonlySet<string> }, credentials: readonly Credential[]): string {
   const keep = new Set([...shownOnCards.http].filter((type) => !hidden.has(type)));
   const mask = (text: string): string => redactForCard(maskCredentials(text, credentials), [], keep);
-  const lines = [safeLine(mask(`${checked.method} ${checked.target}`), 4096), `host: ${authority(place)}`, '', `answer ${status} ${safeLine(mask(contentType), 200)}`];
+  const lines = [safeLine(`${checked.method} ${maskTarget(mask(checked.target), [], keep)}`, 4096), `host: ${authority(place)}`, '', `answer ${status} ${safeLine(mask(contentType), 200)}`];
   return [...lines, ...(body === undefined ? ['(its body is not shown)'] : bodyLines(body, mask, hidden))].join('\n');
 }
 

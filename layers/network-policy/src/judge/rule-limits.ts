@@ -7,7 +7,7 @@ import { Stopped } from '../hooks.ts';
 import type { LimitHook, Passing } from '../hooks.ts';
 import type { HostResource, HttpResource } from './judge.ts';
 import { httpRecord } from '../records.ts';
-import { shownPath } from '../taint/taint.ts';
+import { shownPath } from '../inspect/shown-path.ts';
 import { Rates } from './rates.ts';
 
 /** One bucket a rule, for each sandbox. They outlive a change of the policy as long as the rule's id and rate stay. */

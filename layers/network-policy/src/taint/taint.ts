@@ -124,10 +124,3 @@ export function keepsTainted({ resource, params }: ActionRequest, target: string
   const said = resource.kind === 'http' ? [resource.headers, resource.message] : resource.kind === 'host' ? [resource.message] : [];
   return [target, ...[...said, [...params]].map((one) => JSON.stringify(one ?? ''))].some((text) => carriesTainted(text, sought));
 }
-
-/** The path of a request, for the record. */
-export function shownPath(passing: Passing): string {
-  const sought = soughtIn(passing);
-  const masked = maskTainted(passing.checked.paths[0] ?? '', sought);
-  return carriesTainted(masked, sought) ? '/[redacted:tainted]' : masked;
-}
