@@ -131,6 +131,7 @@ test('our own host is served on 443 and 80, with the same checks', async () => {
   assert.match(await call('inference.local', 'GET /v1/models HTTP/1.1\r\nHost: inference.local\r\nConnection: close\r\n\r\n', 443), /local \/v1\/models/);
   assert.match(await call('inference.local', 'GET /v1/models HTTP/1.1\r\nHost: inference.local\r\nConnection: close\r\n\r\n', 80, false), /local/);
   assert.match(await call('inference.local', 'GET / HTTP/1.1\r\nHost: api.test\r\n\r\n', 443), /^HTTP\/1\.1 421/);
+  assert.match(await call('inference.local', 'GET /v1/models HTTP/1.1\r\nHost: inference.local\r\nConnection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n', 80, false), /^HTTP\/1\.1 200[^]*local \/v1\/models/, 'as Java and curl --http2 ask for it');
 });
 
 test('a credential goes in only where it is bound, and is masked on the way back', async () => {

@@ -36,7 +36,7 @@ import { isSynthetic, SyntheticAddresses } from './dns/synthetic.ts';
 import { TokenBucket } from './fairness/token-bucket.ts';
 import { Upstreams } from './upstream/upstreams.ts';
 import type { Resolve } from './upstream/upstreams.ts';
-import { readHandshake } from './websocket/websocket-handshake.ts';
+import { offersHttp2, readHandshake, withoutOffer } from './websocket/websocket-handshake.ts';
 import { UpgradeWire } from './websocket/wire-upgrade.ts';
 import type { Wire } from './http/wire.ts';
 import { Http1Wire, isDistrusted } from './http/wire-http1.ts';
@@ -339,6 +339,10 @@ class SandboxEgress implements Egress {
   }
 
   #upgrade(req: IncomingMessage, socket: Socket, head: Buffer): void {
+    if (offersHttp2(req) && !this.#busy.has(socket) && !isDistrusted(socket)) {
+      this.#http.emit('connection', withoutOffer(req, socket, head));
+      return;
+    }
     socket.allowHalfOpen = false;
     if (isDistrusted(socket)) {
       socket.destroy();

@@ -122,6 +122,8 @@ export function checkRequest(incoming: IncomingFields, place: Place): CheckedReq
     headers.push(name, value);
   }
   if (chunked && length !== undefined) return refuse(400, 'framing', 'the request has both a length and a transfer encoding');
+  // Nobody agrees on where such a body ends (RFC 9112 §6.1).
+  if (chunked && incoming.httpVersion === '1.0') return refuse(400, 'framing', 'HTTP/1.0 has no transfer encoding');
 
   const problem = checkAuthority(host, place);
   if (problem) return problem;

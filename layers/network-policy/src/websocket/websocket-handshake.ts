@@ -16,6 +16,22 @@ const guid = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 const acceptFor = (key: string): string => createHash('sha1').update(key + guid).digest('base64');
 const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
+/** Whether the request offers HTTP/2 in the clear and nothing else: a server may go on as if it had not (RFC 9110 §7.8), and Java and curl expect that. */
+export const offersHttp2 = (req: IncomingMessage): boolean => valuesOf(req.rawHeaders, 'upgrade').join().trim().toLowerCase() === 'h2c';
+
+/** The connection of such a request, which Node's parser has let go of, with the request before `rest` again, but without its offer: for a fresh parser. */
+export function withoutOffer({ method = '', url = '', httpVersion, rawHeaders }: IncomingMessage, socket: Socket, rest: Buffer): Socket {
+  let text = `${method} ${url} HTTP/${httpVersion}\r\n`;
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+    const name = (rawHeaders[i] ?? '').toLowerCase();
+    if (name === 'upgrade' || name === 'http2-settings') continue;
+    const value = rawHeaders[i + 1] ?? '';
+    text += `${rawHeaders[i]}: ${name === 'connection' ? value.split(',').filter((option) => !/^\s*(?:upgrade|http2-settings)\s*$/i.test(option)).join() : value}\r\n`;
+  }
+  socket.unshift(Buffer.concat([Buffer.from(`${text}\r\n`, 'latin1'), rest]));
+  return socket;
+}
+
 /** Whether the request asks for a WebSocket and nothing else, in order; a text says why not. */
 export function readHandshake(req: IncomingMessage): Handshake | string {
   const raw = req.rawHeaders;
