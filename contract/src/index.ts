@@ -9,6 +9,7 @@ export * from './decision.ts';
 export * from './errors.ts';
 export * from './events.ts';
 export * from './exact-json.ts';
+export * from './explained.ts';
 export * from './figure.ts';
 export * from './framing.ts';
 export * from './ingress.ts';

@@ -27,16 +27,8 @@ export async function run(this: CliContext, flags: ExplainFlags, named?: string)
   const answer = await call<Explained>(this, 'POST', '/v1/policy/explain', question);
   if (flags.json) return sayJson(this, answer);
   const word = { allow: 'Allowed', deny: 'Denied', escalate: 'Waiting' }[answer.verdict];
-  const lines = [`${mark(this, word)}${answer.verdict === 'escalate' ? ' (a person is asked)' : ''}${answer.action === '' ? '' : `  ${answer.action}`}`, `  why   ${answer.reason}`];
-  for (const rule of answer.rules) lines.push(`  rule  ${rule.id}${rule.file ? ` (${rule.file}${rule.line ? `:${rule.line}` : ''})` : ''}`);
-  if (answer.hint !== '') lines.push(`  next  ${answer.hint}`);
-  if (answer.monitored !== undefined) lines.push(`  watch ${answer.monitored.verdict === 'deny' ? 'would be denied' : 'a person would be asked'}: ${answer.monitored.reason} (${answer.monitored.rules.map((rule) => rule.id).join(', ')})`);
-  lines.push(`  by    policy version ${answer.policyVersion}`);
-  if (answer.event !== undefined) {
-    const { safeLine } = await import('@nemoclaw/contract');
-    lines.push(`  event ${answer.event.sequence}  ${new Date(answer.event.time).toISOString()}  ${safeLine(answer.event.message, 400)}`);
-  }
-  say(this, lines.join('\n'));
+  const { explainedLines } = await import('@nemoclaw/contract');
+  say(this, explainedLines(answer, mark(this, word)));
 }
 
 async function requestFrom(flags: ExplainFlags): Promise<Explain['request']> {

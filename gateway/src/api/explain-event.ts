@@ -1,5 +1,5 @@
 /** What was decided of one event on record, in the words that the agent got. */
-import { NemoError, type Explained } from '@nemoclaw/contract';
+import { explainedOf, NemoError, type Explained } from '@nemoclaw/contract';
 import type { OcsfRecord } from '../backend.ts';
 import type { House } from '../house.ts';
 import { sequenceOf } from '../links/ledger-link.ts';
@@ -11,7 +11,6 @@ const step = 2000;
 
 const field = (value: unknown, ...path: readonly string[]): unknown =>
   path.reduce<unknown>((at, name) => (typeof at === 'object' && at !== null && Object.hasOwn(at, name) ? (at as Record<string, unknown>)[name] : undefined), value);
-const text = (value: unknown): string => (typeof value === 'string' ? value : '');
 
 /** `id`: the number of an event, or the event id that a denial carries. Throws NEMO_E_NOT_FOUND, NEMO_E_RECORD. */
 export async function explainEvent(house: House, live: LiveSandbox, id: string): Promise<Explained> {
@@ -21,11 +20,11 @@ export async function explainEvent(house: House, live: LiveSandbox, id: string):
   } catch (cause) {
     throw new NemoError('NEMO_E_RECORD', { what: 'The record cannot be read now.', cause });
   }
-  const decision = field(found, 'unmapped', 'decision');
-  if (found === undefined || decision === undefined) {
+  const answer = found && explainedOf({ ...(found.unmapped as Readonly<Record<string, unknown>> | undefined), message: found.message, time: found.time }, sequenceOf(found));
+  if (answer === undefined) {
     throw new NemoError('NEMO_E_NOT_FOUND', { what: found === undefined ? 'No such event of this sandbox is on record.' : 'Nothing was decided in this event.', fix: 'The number of an event stands in `nemoclaw logs --json`, the event id in the answer to the agent.' });
   }
-  return explained(found, decision);
+  return answer;
 }
 
 async function numbered(house: House, sandbox: string, sequence: number): Promise<OcsfRecord | undefined> {
@@ -52,25 +51,4 @@ async function correlated(house: House, sandbox: string, correlation: string): P
     if (last !== undefined) return last;
   }
   return undefined;
-}
-
-const verdicts: Readonly<Record<string, Explained['verdict']>> = { allow: 'allow', approved: 'allow', observe: 'allow', escalate: 'escalate', deny: 'deny', rejected: 'deny' };
-
-function explained(record: OcsfRecord, decision: unknown): Explained {
-  const rules = field(decision, 'rules');
-  const version = field(decision, 'policyVersion');
-  const time = field(record, 'time');
-  return {
-    verdict: verdicts[text(field(record, 'unmapped', 'verdict'))] ?? 'deny',
-    action: text(field(decision, 'action')),
-    rules: (Array.isArray(rules) ? rules : []).map((rule: unknown) => {
-      const line = field(rule, 'line');
-      const file = text(field(rule, 'file'));
-      return { id: text(field(rule, 'id')), ...(file === '' ? {} : { file }), ...(typeof line === 'number' ? { line } : {}) };
-    }),
-    reason: text(field(decision, 'reason')),
-    hint: text(field(record, 'unmapped', 'data', 'hint')),
-    policyVersion: typeof version === 'number' ? version : 0,
-    event: { sequence: sequenceOf(record), time: typeof time === 'number' ? time : 0, message: text(field(record, 'message')), layer: text(field(record, 'unmapped', 'layer')) },
-  };
 }

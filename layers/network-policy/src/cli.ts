@@ -6,6 +6,7 @@ const help = `network-policy: the only way out, by one policy
 
   network-policy run   --policy FILE [--user NAME] [--follow] [OPTIONS] [--] COMMAND...
   network-policy serve --policy FILE --netns NAME|PID [OPTIONS]
+  network-policy explain --record FILE EVENT [--json]
   network-policy --version
 
   OPTIONS: [--credentials FILE] [--listen ADDRESS:PORT [--tls-cert FILE --tls-key FILE]] [--ca-out FILE] [--record FILE] [--best-effort] [--json]
@@ -14,6 +15,7 @@ run    runs COMMAND in a network namespace of its own; what it sends is captured
        The exit code is the command's. As root it runs as root without the capabilities that lead out (--user: as somebody else).
        This is no sandbox: files and processes are as ever. \`openshell run\` and NemoClaw make one.
 serve  puts the policy in front of a namespace that exists. When serve ends, the namespace has no way out.
+explain says what a denial's eventId stands for, of the events that --record kept: the rule and its place, why, and what to do next.
 
 Denials are printed on standard error as they happen (--json: one object each). What the policy asks a person about is asked at the
 terminal; where there is none it is denied. --ca-out: the certificate that clients must trust; run makes its command trust it.
@@ -37,6 +39,7 @@ export async function main(args: readonly string[]): Promise<number> {
     }
     if (verb === 'run') return await (await import('./standalone/run.ts')).run(rest);
     if (verb === 'serve') return await (await import('./standalone/netns.ts')).serve(rest);
+    if (verb === 'explain') return await (await import('./standalone/explain.ts')).explain(rest);
     throw usage(`${verb} is not a command of network-policy.`);
   } catch (error) {
     const known = error instanceof NemoError ? error : new NemoError('NEMO_E_INTERNAL', { what: error instanceof Error ? error.message : String(error), cause: error });

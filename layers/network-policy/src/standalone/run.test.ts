@@ -95,6 +95,20 @@ describe('network-policy alone', { skip: process.getuid?.() === 0 ? false : 'nee
     assert.ok(all.includes('allow') && all.includes('deny'));
   });
 
+  it('explains a denial by its event id', async () => {
+    const record = join(folder, 'explained');
+    const { out } = await run(`${curl} -X DELETE http://here.example:${web.port}/d`, '--record', record);
+    const { eventId } = JSON.parse(out) as { eventId: string };
+    const told = await start(['explain', '--record', record, eventId]);
+    assert.equal(told.code, 0, told.err);
+    assert.match(told.out, /^Denied\n  why   .+\n  rule  egress\.allow\[0\] \(.*policy\.yaml:5\)\n  next  .+\n  by    policy version 1\n  event \d+  .*DELETE http:\/\/here\.example:\d+\/d: denied\n$/);
+    const whole = JSON.parse((await start(['explain', '--json', '--record', record, eventId])).out) as { verdict: string; event: { sequence: number } };
+    assert.equal(whole.verdict, 'deny');
+    assert.deepEqual(JSON.parse((await start(['explain', '--json', '--record', record, String(whole.event.sequence)])).out), whole);
+    writeFileSync(record, '{"correlation":"net_half","deci', { flag: 'a' });
+    for (const [args, words] of [[[record, 'net_none'], /NEMO_E_NOT_FOUND/], [[record, 'net_half'], /NEMO_E_NOT_FOUND/], [[join(folder, 'none'), eventId], /cannot be read/], [[record], /needs --record/]] as const) assert.match((await start(['explain', '--record', ...args])).err, words);
+  });
+
   it('an action that a rule names is allowed by that rule, and stands in the record', async () => {
     seen.length = 0;
     const record = join(folder, 'actions');
