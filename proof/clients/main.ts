@@ -35,7 +35,7 @@ function makeFiles(folder: string): void {
   run('git', ['add', '.'], tree);
   run('git', ['commit', '-q', '-m', 'one'], tree);
   run('git', ['clone', '-q', '--bare', tree, join(folder, 'repo.git')], folder);
-  run('git', ['update-server-info'], join(folder, 'repo.git'));
+  run('git', ['config', 'http.receivepack', 'true'], join(folder, 'repo.git'));
   const pack = join(folder, 'npm/package');
   mkdirSync(pack, { recursive: true });
   writeFileSync(join(pack, 'package.json'), '{"name":"small","version":"1.0.0","main":"index.js"}');
@@ -88,7 +88,7 @@ try {
   if (fetchMcp(folder, join(workspace, 'mcp/node_modules'))) clients.add('mcp');
   const made = await instance.cli(['onboard', '--yes', '--name', 'clients', '--blueprint', 'clients', '--workspace', workspace], { timeoutMs: 240_000 });
   if (made.code !== 0) throw new Error(`the instance does not start: ${made.out}${made.err}`);
-  await useClients({ check, clients, instance, web, workspace, postgres: databases['postgres']?.port, redis: databases['redis']?.port });
+  await useClients({ check, clients, instance, web, workspace, folder, postgres: databases['postgres']?.port, redis: databases['redis']?.port });
 } catch (error) {
   check.that('the clients can be tried', false, error instanceof Error ? (error.stack ?? error.message) : String(error));
 } finally {

@@ -22,6 +22,7 @@ export function networkFile({ web, postgres, redis }: Ports): string {
   egress:
     allow:
       - { domain: ${hosts.web}, ports: [${web}], methods: [GET, HEAD], ${at(', ca: web-ca.pem')} }
+      - { domain: ${hosts.web}, ports: [${web}], methods: [POST], paths: [/git/repo.git/git-upload-pack, /git/repo.git/git-receive-pack], ${at(', ca: web-ca.pem')} }
       - { domain: ${hosts.web}, ports: [${web}], protocol: websocket, paths: [/ws], ${at(', ca: web-ca.pem')} }
       - { domain: ${hosts.rpc}, ports: [${web}], protocol: grpc, paths: [/demo.Echo/Say], ${at(', ca: web-ca.pem')} }
       - { domain: ${hosts.tools}, ports: [${web}], paths: [/mcp], protocol: mcp, mcp: { methods: [initialize, "notifications/*", tools/list] }, ${at(', ca: web-ca.pem')} }

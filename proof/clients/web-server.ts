@@ -5,6 +5,7 @@ import { createSecureServer } from 'node:http2';
 import type { Http2SecureServer, Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
+import { serveGit } from './git-server.ts';
 import { createIntermediate, createLeafKey, createRootCa, mintLeaf } from '@nemoclaw/network-policy';
 import { WebSocketServer } from 'ws';
 
@@ -17,7 +18,7 @@ export interface WebServer {
   close(): Promise<void>;
 }
 
-/** What `root` holds: repo.git (with update-server-info), package.tgz, a wheel. */
+/** What `root` holds: repo.git (that takes pushes), package.tgz, a wheel. */
 export async function openWebServer(names: readonly string[], root: string): Promise<WebServer> {
   const now = Date.now();
   const ca = createRootCa('clients', now);
@@ -41,6 +42,11 @@ export async function openWebServer(names: readonly string[], root: string): Pro
   server.on('request', (req, res) => {
     if (req.headers['content-type'] === 'application/grpc') {
       grpc(req, res, heard);
+      return;
+    }
+    if (req.url?.startsWith('/git/') === true) {
+      heard.push(`${req.method} ${req.url}`);
+      serveGit(req, res, root);
       return;
     }
     let body = '';
@@ -97,7 +103,7 @@ function answer(req: Http2ServerRequest, res: Http2ServerResponse, body: string,
     return send(200, 'application/json', JSON.stringify({ name: 'small', 'dist-tags': { latest: '1.0.0' }, versions: { '1.0.0': { name: 'small', version: '1.0.0', dist: { tarball: `${origin}/files/package.tgz`, integrity } } } }));
   }
   if (path === '/simple/small/') return send(200, 'text/html', `<!doctype html><a href="${origin}/files/small-1.0.0-py3-none-any.whl">small-1.0.0-py3-none-any.whl</a>`);
-  const file = path.startsWith('/files/') ? join(root, path.slice(7)) : path.startsWith('/git/') ? join(root, path.slice(5)) : '';
+  const file = path.startsWith('/files/') ? join(root, path.slice(7)) : '';
   if (file !== '' && !path.includes('..') && existsSync(file) && statSync(file).isFile()) return send(200, types[file.split('.').at(-1) ?? ''] ?? 'text/plain', readFileSync(file));
   return send(404, 'text/plain', 'not here');
 }
