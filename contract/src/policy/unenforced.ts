@@ -132,7 +132,7 @@ function networkGaps(file: NetworkPolicyFile, open: boolean, programs: boolean, 
       const protocol = protocolOf(rule);
       const looksInside = rule.methods !== undefined || rule.paths !== undefined || rule.query !== undefined || rule.headers !== undefined || (protocol !== '' && protocol !== 'tcp');
       if (open && list !== 'allow' && rule.domain === '*' && looksInside) out.push({ text: `egress.${list}[${index}]: with isolation.network: open TLS to most hosts is not opened, so that this is decided for plain HTTP only.`, where: at('egress', list, index) });
-      if (rule.binaries !== undefined && !programs) out.push({ text: `egress.${list}[${index}].binaries: which program opened a connection is not seen here.`, where: at('egress', list, index, 'binaries') });
+      if (rule.binaries !== undefined && !programs) out.push({ text: `egress.${list}[${index}].binaries: which program opened a connection is not seen here, so that with best effort the rule holds for any.`, where: at('egress', list, index, 'binaries') });
     });
   }
 }
