@@ -34,6 +34,8 @@ export interface Http2PoolOptions {
 const streamsWanted = 100;
 // Bytes that may be under way, and so wait in memory for a client that does not read: of a far origin, no more than so many come in one round trip.
 const streamWindow = 1 << 20;
+/** A list may stand on several lines (RFC 9110 §5.3), also where Node sends one only; not in its types yet. */
+const asWritten = { strictSingleValueFields: false };
 const connectionWindow = 4 << 20;
 
 export class Http2Pool {
@@ -155,7 +157,7 @@ export class Http2Pool {
 
   #session(socket: Socket): ClientHttp2Session {
     const { tls, authority, idleMs } = this.#options;
-    const session = connect(`${tls ? 'https' : 'http'}://${authority}`, { createConnection: () => socket, settings: { enablePush: false, initialWindowSize: streamWindow, maxHeaderListSize: 64 * 1024 }, maxHeaderListPairs: 256, maxSessionMemory: 16 });
+    const session = connect(`${tls ? 'https' : 'http'}://${authority}`, { createConnection: () => socket, settings: { enablePush: false, initialWindowSize: streamWindow, maxHeaderListSize: 64 * 1024 }, maxHeaderListPairs: 2048, maxSessionMemory: 16, ...asWritten });
     const state = { open: 0 };
     this.#sessions.set(session, state);
     session.on('error', () => undefined);

@@ -72,6 +72,7 @@ function serve(req: Http2ServerRequest, res: Http2ServerResponse): void {
     seen.push({ version: req.httpVersion, method: req.method, path, raw: [...req.rawHeaders], body, trailers: [...req.rawTrailers] });
     if (path === '/none') res.writeHead(204).end();
     else if (path === '/same') res.writeHead(304, { etag: '"1"', 'content-length': 7 }).end();
+    else if (path === '/many') res.writeHead(200, Array.from({ length: 300 }, (_, i) => [`x-${i}`, 'y']).flat()).end('hello');
     else {
       if (path === '/sized' || req.method === 'HEAD') res.setHeader('content-length', 5);
       res.writeHead(200, { 'set-cookie': ['a=1', 'b=2'], 'x-echo': 'yes' });
@@ -139,6 +140,11 @@ test('an origin that speaks only HTTP/2 is reached, and one that speaks only HTT
   assert.match(await ask('/b', 'one.test'), /only one/);
   assert.match(await ask('/c', 'one.test'), /only one/);
   assert.deepEqual([seen.map(({ version, path }) => `${version} ${path}`), sockets.size], [['2.0 /a', '1.1 /b', '1.1 /c'], 1]);
+});
+
+test('a list on several lines, and an answer of 300 fields, go through', async () => {
+  assert.match(await ask('/many', 'both.test', 'If-None-Match: "1"\r\nIf-None-Match: "2"\r\n'), /^HTTP\/1\.1 200 [^]*\r\nx-299: y\r\n/);
+  assert.equal(values(seen[0]?.raw, 'if-none-match').join(', '), '"1", "2"');
 });
 
 test('plain HTTP, and where the policy says `upstream: http1`, stay at HTTP/1.1', async () => {
