@@ -67,7 +67,7 @@ export class TestService {
   async held<T>(start: () => Promise<T>, matches: (hold: SyscallHold) => boolean): Promise<{ readonly hold: SyscallHold; readonly out: Promise<T> }> {
     const asked = this.newHold(matches);
     const out = start();
-    return { hold: await Promise.race([asked, out.then((said) => Promise.reject(new Error(`not held: ${String(said)}`)))]), out };
+    return { hold: await Promise.race([asked, out.then((said) => Promise.reject(new Error(`not held: ${JSON.stringify(said)}`)))]), out };
   }
 
   /** `after`: only what came after so many lines. */

@@ -41,7 +41,12 @@ int main(int argc, char **argv) {
       _exit(0);
     }
   setitimer(ITIMER_REAL, &every, NULL);
-  int result = unlink(argv[1]), error = errno;
+  /* One that comes before the call has been taken interrupts it, and nobody was asked (seccomp_unotify(2), SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV). */
+  int result, error;
+  do {
+    result = unlink(argv[1]);
+    error = errno;
+  } while (result < 0 && error == EINTR);
   memset(&every, 0, sizeof every);
   setitimer(ITIMER_REAL, &every, NULL);
   kill(sender, SIGKILL);
