@@ -86,6 +86,8 @@ async function kernelAttempts({ p, check, own, other }: Scene): Promise<void> {
     ...['gateway', 'gateway/store.db', 'gateway/secrets.json', 'ledger', 'ledger/sinks', 'ledger/sinks/security-events.jsonl', 'ledger/events-0000000000000001.jsonl', 'checkpoints', 'checkpoints/secret.key', 'checkpoints/checkpoints.jsonl', 'log/gateway.log', 'log/ledger.log'].map((name) => join(state, name)),
     join(runDir, 'shims'), join(runDir, 'openshelld'), '/etc/shadow', join(own.path, 'keep/kept.txt'), join(other.path, 'keep/kept.txt'),
   ];
+  // The sink is fed once a second.
+  await until('every file', () => (files.every((path) => existsSync(path)) ? true : undefined));
   const input = {
     sockets: [join(runDir, 'openshelld/openshelld.sock'), join(runDir, 'register.sock'), join(runDir, 'gateway.sock')], gateway: join(runDir, 'gateway.sock'),
     processes: targets, read: files, write: [...files.filter((path) => !statSync(path).isDirectory()), join(p.lib, 'gateway/src/processes/gateway.ts'), join(root, 'etc/nemoclaw/openshelld.json'), join(root, 'etc/nemoclaw/host.yaml'), join(state, 'checkpoints/public.key')],
