@@ -91,19 +91,8 @@ export async function setPolicy(house: House, name: string, given: PutPolicy, ui
     const inForce = await phases.time('compile', () => house.compile(bundle, version));
     const names = [...inForce.interceptNames];
     const former: Former = { bundle: live.bundle, inForce: live.inForce, policy: live.policy.value, ca: live.ca.value, unenforced: live.record.value.unenforced };
-    const sameNames = JSON.stringify(names) === JSON.stringify(former.ca.names);
-    const ca: CaRecord = sameNames
-      ? former.ca
-      : await phases.time('certificate', () => ({ root: former.ca.root, intermediate: house.certificates.intermediate(former.ca.root, names, house.clock.now()), names }));
-    const policy: PolicyRecord = { version, files: Object.fromEntries(bundle.files), changedAt: house.clock.now(), changedBy: uid };
-
-    const label = readable(undefined, bundle.network);
-    if (label.level !== 'public') await raiseLabel(house, id, label.level, `it can read what is labelled (${label.rules.join(', ')})`);
     const running = (): boolean => live.record.value.state === 'running';
-    const sent = house.clock.monotonic();
-    // The worker reads it meanwhile; it is in force when the worker is told to switch, which is not before both are durable.
-    const prepared = running() ? prepare(house, { ...live, bundle, inForce, ca: { ...live.ca, value: ca } }) : undefined;
-    // Both are durable before the effect; they sync different files, so neither waits for the other.
+    // It goes on record while the rest is made. Both are durable before the effect; they sync different files, so neither waits for the other.
     const recorded = house.audit
       .commit(
         gatewayEvent(house.clock.now(), id, `The policy of ${name} changes to version ${version}.`, {
@@ -117,8 +106,17 @@ export async function setPolicy(house: House, name: string, given: PutPolicy, ui
         throw new NemoError('NEMO_E_RECORD', { what: 'The policy was not changed, because the change could not be put on record.', cause });
       });
     recorded.catch(() => undefined);
-    phases.add('send', house.clock.monotonic() - sent);
+    let prepared: Prepared | undefined;
     try {
+      const ca: CaRecord =
+        JSON.stringify(names) === JSON.stringify(former.ca.names)
+          ? former.ca
+          : await phases.time('certificate', () => ({ root: former.ca.root, intermediate: house.certificates.intermediate(former.ca.root, names, house.clock.now()), names }));
+      const label = readable(undefined, bundle.network);
+      if (label.level !== 'public') await raiseLabel(house, id, label.level, `it can read what is labelled (${label.rules.join(', ')})`);
+      // The worker reads it meanwhile; it is in force when the worker is told to switch, which is not before both are durable.
+      if (running()) prepared = await phases.time('send', () => prepare(house, { ...live, bundle, inForce, ca: { ...live.ca, value: ca } }));
+      const policy: PolicyRecord = { version, files: Object.fromEntries(bundle.files), changedAt: house.clock.now(), changedBy: uid };
       await phases.time('store', () => write(house, live, policy, ca, { lastVersion: version, unenforced: gaps }));
     } catch (error) {
       // On record it may stand as a change: its number is kept with the next thing that is stored.
