@@ -87,7 +87,11 @@ export class Instance {
   async destroy(): Promise<void> {
     if (!existsSync(this.root)) return;
     await this.cli(['down', '--purge', '--yes'], { timeoutMs: 180_000 });
-    rmSync(this.root, { recursive: true, force: true });
+    // A command that ends just now still puts its compiled code there.
+    await until('the end of the instance', () => {
+      rmSync(this.root, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+      return existsSync(this.root) ? undefined : true;
+    });
   }
 }
 
