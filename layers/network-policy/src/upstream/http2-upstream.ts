@@ -217,7 +217,6 @@ function carry(stream: ClientHttp2Stream, request: Http2Request, handler: Dispat
   controller.stream = stream;
   let failure: Error | undefined;
   let started = false;
-  const whole = endsInOrder(stream);
   stream.setTimeout(answerMs);
   stream.on('timeout', () => {
     const awaited = started ? (controller.rawHeaders ?? []) : request.headers;
@@ -238,7 +237,7 @@ function carry(stream: ClientHttp2Stream, request: Http2Request, handler: Dispat
   });
   stream.on('trailers', (_headers: unknown, _flags: unknown, raw: readonly string[]) => { controller.rawTrailers = withoutPseudo(raw); });
   stream.once('end', () => {
-    if (!started || !whole() || stream.rstCode !== constants.NGHTTP2_NO_ERROR || stream.aborted || controller.aborted || controller.settled) return;
+    if (!started || stream.rstCode !== constants.NGHTTP2_NO_ERROR || stream.aborted || controller.aborted || controller.settled) return;
     controller.settled = true;
     handler.onResponseEnd?.(controller, {});
     leaveBody(request.body);
@@ -273,17 +272,6 @@ function fail(request: Http2Request, handler: Dispatcher.DispatchHandler, contro
   controller.settled = true;
   leaveBody(request.body);
   handler.onResponseError?.(controller, error);
-}
-
-/** Whether the origin has ended its answer. Node ends one whose stream was reset without an error (RFC 9113 §7) like one that is whole; but it closes that stream first. */
-function endsInOrder(stream: ClientHttp2Stream): () => boolean {
-  let whole = false;
-  const push = stream.push.bind(stream);
-  stream.push = (chunk: unknown, encoding?: BufferEncoding): boolean => {
-    if (chunk === null && !stream.closed) whole = true;
-    return push(chunk, encoding);
-  };
-  return () => whole;
 }
 
 function withoutPseudo(raw: readonly string[]): string[] {
