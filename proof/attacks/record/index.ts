@@ -39,13 +39,17 @@ const checkpointsOf = (p: PrivateInstance): string => join(p.instance.state, 'ch
 
 /** Denials, a held deletion and its end: what somebody would like to be forgotten. */
 async function fill(p: PrivateInstance, check: Checks): Promise<void> {
+  // Signatures come as often as openshelld gives them: one is waited for after each part, so that there are several.
+  const signed = () => until('a checkpoint of all of it', () => (lastSigned(checkpointsOf(p)) >= p.records().length ? true : undefined));
   await p.sandbox('alpha');
+  await signed();
   await p.exec('alpha', ['curl', '-s', '-m', '5', 'http://elsewhere.example/']);
+  await signed();
   const deletion = p.exec('alpha', ['rm', '/workspace/keep/kept.txt']);
   const { id } = await until('a held deletion', async () => (await p.approvals()).find(({ state }) => state === 'waiting'));
   await p.cli(['approvals', 'deny', id]);
   await deletion;
-  await until('a checkpoint of all of it', () => (lastSigned(checkpointsOf(p)) >= p.records().length ? true : undefined));
+  await signed();
   check.that('there is something in it to be forgotten', p.records().length > 8, p.records().map(({ message }) => message));
   const whole = await p.cli(['audit', 'verify', '--json']);
   const report = JSON.parse(whole.out) as Report;
