@@ -112,7 +112,7 @@ function installNode(from: string, to: string, own: boolean): void {
 }
 
 // With the 1 MiB that V8 begins with, a command collects its garbage again and again with threads for helpers, and takes the processors from the services that it waits for.
-const heap = '--min-semi-space-size=4';
+const heap = '--min-semi-space-size=8';
 
 function writeWrapper(prefix: string, own: boolean): void {
   const path = join(prefix, 'bin/nemoclaw');
