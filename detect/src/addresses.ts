@@ -29,7 +29,8 @@ function isAddressChar(c: number): boolean {
 /** The IPv6 address around the colon at `i`, or undefined. Too-short forms (`::1`, `a::b`) are left alone: in code they are rarely addresses. */
 export function ipv6At(text: string, i: number): Finding | undefined {
   const next = text.charCodeAt(i + 1);
-  if (!isAddressChar(next) || next === 46) return undefined;
+  // Nor does one have three colons in a row.
+  if (!isAddressChar(next) || next === 46 || (next === 58 && text.charCodeAt(i - 1) === 58)) return undefined;
   let start = i;
   while (start > 0 && i - start < 5 && isAddressChar(text.charCodeAt(start - 1))) start -= 1;
   if (start > 0 && isWord(text.charCodeAt(start - 1))) return undefined;

@@ -12,11 +12,14 @@ const isPublicName = /(?:public|primary|foreign|partition|sort|cache|storage|obj
 const placeholder =
   /^(?:\$|<|\{|\[redacted|\*{3}|x{4,}|%[({s]|process\.env|os\.environ|env[.[(]|null$|nil$|none$|true$|false$|undefined$|your[-_ ]|example|changeme|placeholder|getenv|string$|str$|required|optional)/i;
 
+/** From the last letter of a name to its sign, at most. */
+export const nameGap = 5;
+
 /** The value behind the `=` or `:` at `i` if the name before it is that of a secret. */
 export function assignmentAt(text: string, i: number, runs: Runs): Finding | undefined {
   let p = i - 1;
   // `key" :`, `key :=`, `key ::`; at most four characters between name and sign.
-  while (p > i - 5 && isNameGap(text.charCodeAt(p))) p -= 1;
+  while (p > i - nameGap && isNameGap(text.charCodeAt(p))) p -= 1;
   if (!endsName(text.charCodeAt(p) | 32, text.charCodeAt(p - 1) | 32)) return undefined;
   let start = p;
   while (start > 0 && p - start < 40 && isNameChar(text.charCodeAt(start - 1))) start -= 1;

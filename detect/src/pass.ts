@@ -1,6 +1,6 @@
 /** One way over the text that looks closer only where a character can be part of something; it can stop anywhere and go on with more text. */
 import { ibanAt, ipv6At } from './addresses.ts';
-import { assignmentAt, pemAt, userinfoAt } from './assignments.ts';
+import { assignmentAt, nameGap, pemAt, userinfoAt } from './assignments.ts';
 import * as chars from './characters.ts';
 import { emailAt } from './email.ts';
 import type { Finding } from './finding.ts';
@@ -23,6 +23,8 @@ export interface Position {
 export function pass(text: string, bytes: Uint8Array, position: Position, until: number, out: Finding[], runs = new Runs()): void {
   const classOf = chars.classOf;
   let word = position.word;
+  /** Behind it, up to here, is no letter. */
+  let letter = position.at;
   const add = (finding: Finding | undefined): number => {
     if (!finding) return 0;
     out.push(finding);
@@ -38,7 +40,7 @@ export function pass(text: string, bytes: Uint8Array, position: Position, until:
         if (mayStart(c, bytes[i + 1] ?? 0)) {
           const end = add(tokenAt(text, i, c, runs));
           if (end > 0) {
-            i = end - 1;
+            letter = i = end - 1;
             word = -1;
             continue;
           }
@@ -47,13 +49,13 @@ export function pass(text: string, bytes: Uint8Array, position: Position, until:
       }
       // Letters are most of any text, and inside a word nothing starts.
       while (i + 1 < until && classOf[bytes[i + 1] ?? 0] === chars.letter) i += 1;
+      letter = i;
     } else if (kind === chars.digit) {
       if (word < 0) {
-        i = numbersAt(text, i, out) - 1;
-        word = i;
+        letter = word = i = numbersAt(text, i, out) - 1;
       } else if (i - word === 2) {
         const end = add(ibanAt(text, i));
-        if (end > 0) i = end - 1;
+        if (end > 0) letter = i = end - 1;
       }
     } else {
       word = -1;
@@ -61,14 +63,15 @@ export function pass(text: string, bytes: Uint8Array, position: Position, until:
       if (kind === chars.at) add(emailAt(text, i));
       else if (kind === chars.dash) {
         const end = text.charCodeAt(i + 1) === 45 ? add(pemAt(text, i)) : 0;
-        if (end > 0) i = end - 1;
+        if (end > 0) letter = i = end - 1;
       } else {
-        add(assignmentAt(text, i, runs));
+        // A long row of signs is no more work than any other text.
+        if (i - letter <= nameGap) add(assignmentAt(text, i, runs));
         if (kind === chars.colon) {
           add(userinfoAt(text, i));
-          add(jwkAt(text, i));
+          if (i - letter <= 2) add(jwkAt(text, i));
           const end = add(ipv6At(text, i));
-          if (end > 0) i = end - 1;
+          if (end > 0) letter = i = end - 1;
         }
       }
     }
