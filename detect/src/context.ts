@@ -1,5 +1,5 @@
 /** Words near a number that say what it is. */
-import { isDigit } from './characters.ts';
+import type { Runs } from './runs.ts';
 
 const words = {
   version: /\b(?:version|ver|release|rev|v)[\s:=.]{0,3}$/,
@@ -19,6 +19,7 @@ const words = {
 const reach = 48;
 /** A label stands closer to its number than a word that says what a text is about. */
 const labelReach = 16;
+/** How far behind its bracket a list of numbers is still said to be what stands before that. */
 const listReach = 1024;
 
 /** What stands within 48 characters before `at`, as `nearest` reads it. */
@@ -46,11 +47,13 @@ const collection = /(?<!\/)\/[A-Za-z][\w-]{2,}s\/$/;
 
 /**
  * What the plain digits at `at` are said to be: `card`, by a word near them; `other`, by their label in the same field, that of the list they stand in, or that of a collection in a path.
- * The nearer one counts.
+ * The nearer one counts. `runs`: those of this text.
  */
-export function labelOf(text: string, at: number): 'card' | 'other' | undefined {
-  const start = listStart(text, at);
+export function labelOf(text: string, at: number, runs: Runs): 'card' | 'other' | undefined {
+  const start = listStart(text, at, runs);
   const before = text.slice(Math.max(0, start - reach), start);
+  // Most numbers of a long list have nothing but numbers before them.
+  if (!/[a-z]/i.test(before)) return undefined;
   const apart = before.replaceAll(/[a-z](?=[A-Z])/g, '$& ').replaceAll(/[_-]/g, ' ').toLowerCase();
   const card = distance(apart, words.card) ?? Infinity;
   const other = collection.test(before) ? 2 : distance(apart.slice(fieldStart(apart)), words.identifier) ?? Infinity;
@@ -66,13 +69,8 @@ function fieldStart(before: string): number {
 }
 
 /** Where the bracket of the list of numbers stands that `at` is in, else `at`. */
-function listStart(text: string, at: number): number {
-  let p = at - 1;
-  while (at - p < listReach && isListed(text.charCodeAt(p))) p -= 1;
+function listStart(text: string, at: number, runs: Runs): number {
+  const p = runs.beforeList(text, at, listReach);
   const c = text.charCodeAt(p);
-  return c === 91 || c === 40 ? p : at;
-}
-
-function isListed(c: number): boolean {
-  return isDigit(c) || c === 44 || c === 34 || c === 39 || c === 32 || c === 10;
+  return at - p <= listReach && (c === 91 || c === 40) ? p : at;
 }

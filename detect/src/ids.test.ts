@@ -49,6 +49,14 @@ test('a card number that is labelled as another is found, and not sure', () => {
     assert.deepEqual(cards(text), [0.4], text);
 });
 
+test('what a list is labelled as counts for its numbers up to 1,024 characters behind its bracket, each as if nothing had been asked of another', () => {
+  const numbers = (n: number): string => Array<string>(n).fill('4111111111111111').join(',');
+  for (const [open, inside] of [['{"ids":[', 0.4], ['{"cards":[', 0.99], ['n(', 0.93]] as const) {
+    const found = cards(`${numbers(70)},${open}${numbers(70)}],${numbers(70)}`);
+    assert.deepEqual(found, Array.from({ length: 210 }, (_, i) => (i >= 70 && i < 131 ? inside : 0.93)), open);
+  }
+});
+
 test('the ranges of the networks with their lengths; others only beside a word for cards', () => {
   const tested = {
     visa: '4111111111111111', 'visa, 19': '4111111111111111110', mastercard: '5555555555554444', 'mastercard, 2': '2223003122003222', amex: '378282246310005', diners: '30569309025904', discover: '6011111111111117', jcb: '3566002020360505',

@@ -4,6 +4,7 @@ import { isCardRange, isSsn, luhn } from './checks.ts';
 import { labelOf, nearest, wordsBefore } from './context.ts';
 import type { Finding } from './finding.ts';
 import { phoneIn } from './phone.ts';
+import type { Runs } from './runs.ts';
 
 /** Digits and the separators between them, as they stand in the text. */
 export interface Group {
@@ -16,8 +17,8 @@ const maxGroups = 14;
 /** Longer runs are no number of any kind. */
 const longestGroup = 64;
 
-/** Reads the run that starts with the digit at `i`, reports what it holds, and returns where it ends. */
-export function numbersAt(text: string, i: number, out: Finding[]): number {
+/** Reads the run that starts with the digit at `i`, reports what it holds, and returns where it ends. `runs`: those of this text. */
+export function numbersAt(text: string, i: number, out: Finding[], runs: Runs): number {
   // Measured before anything is allocated: most numbers are too short to be anything.
   let p = i;
   let digits = 0;
@@ -38,7 +39,7 @@ export function numbersAt(text: string, i: number, out: Finding[]): number {
   const tail = text.charCodeAt(p);
   const touching = isWord(tail) && !(tail === 120 && isDigit(text.charCodeAt(p + 1)));
   const stop = touching ? lastStart : p;
-  if (stop > i) judge(text, split(text, i, stop), out);
+  if (stop > i) judge(text, split(text, i, stop), out, runs);
   return p;
 }
 
@@ -67,14 +68,14 @@ function isSeparator(c: number): boolean {
   return c === 32 || c === 45 || c === 46 || c === 40 || c === 41 || c === 47 || c === 0xa0 || c === 0x2011;
 }
 
-function judge(text: string, groups: readonly Group[], out: Finding[]): void {
+function judge(text: string, groups: readonly Group[], out: Finding[], runs: Runs): void {
   let i = 0;
   let from = 0;
   const leave = (upTo: number): void => {
     if (upTo > from) phoneIn(text, groups.slice(from, upTo), out);
   };
   while (i < groups.length) {
-    const found = ipv4(text, groups, i) ?? card(text, groups, i) ?? ssn(text, groups, i);
+    const found = ipv4(text, groups, i) ?? card(text, groups, i, runs) ?? ssn(text, groups, i);
     if (!found && !isDate(text, groups, i)) {
       i += 1;
       continue;
@@ -110,7 +111,7 @@ function ipv4(text: string, groups: readonly Group[], i: number): Found {
   return { finding: { type: 'ip', start: first.start, end: last.end, confidence: small ? 0.6 : 0.97, kind: 'ipv4' }, used: 4 };
 }
 
-function card(text: string, groups: readonly Group[], i: number): Found {
+function card(text: string, groups: readonly Group[], i: number, runs: Runs): Found {
   const first = groups[i];
   if (!first || first.digits.length < 4 || first.digits.length > 19) return undefined;
   const mark = separator(text, groups, i);
@@ -122,7 +123,7 @@ function card(text: string, groups: readonly Group[], i: number): Found {
     if (digits.length < 12 || digits.length > 19 || !luhn(digits) || /^(\d)\1+$/.test(digits)) continue;
     if (k > i && !isPrintedAs(groups.slice(i, k + 1).map((g) => g.digits.length))) continue;
     if (text[first.start - 1] === '.' || text[first.start - 1] === '+') continue;
-    const label = labelOf(text, first.start);
+    const label = labelOf(text, first.start, runs);
     // Beside the word, any issuer is taken: new ranges appear, and test data ignores them.
     if (label !== 'card' && (digits.length < 14 || !isCardRange(digits))) continue;
     // A label is easily written, so that it only makes unsure; and nobody prints another number as cards are printed.

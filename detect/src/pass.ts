@@ -52,7 +52,7 @@ export function pass(text: string, bytes: Uint8Array, position: Position, until:
       letter = i;
     } else if (kind === chars.digit) {
       if (word < 0) {
-        letter = word = i = numbersAt(text, i, out) - 1;
+        letter = word = i = numbersAt(text, i, out, runs) - 1;
       } else if (i - word === 2) {
         const end = add(ibanAt(text, i));
         if (end > 0) letter = i = end - 1;

@@ -54,6 +54,20 @@ export class Runs {
   steps = 0;
   #bareFrom = -1;
   #bareEnd = -1;
+  #listAt = -1;
+  #beforeList = -1;
+
+  /** Where the last character before `at` stands that is none of a list of numbers, or one that is `reach` characters before `at` or more. */
+  beforeList(text: string, at: number, reach: number): number {
+    const known = at < this.#listAt ? -1 : this.#listAt;
+    let p = at - 1;
+    while (p >= known && at - p < reach && isListed(text.charCodeAt(p))) p -= 1;
+    this.steps += at - p;
+    if (p < known) p = this.#beforeList;
+    this.#listAt = at;
+    this.#beforeList = p;
+    return p;
+  }
 
   /** Where a value without quotes ends that begins at `from`, or 514 characters further. */
   bare(text: string, from: number): number {
@@ -98,4 +112,8 @@ export class Runs {
     run.end = p;
     return run;
   }
+}
+
+function isListed(c: number): boolean {
+  return isDigit(c) || c === 44 || c === 34 || c === 39 || c === 32 || c === 10;
 }

@@ -153,7 +153,7 @@ test('any text at all: no throw, findings in order, inside the text, without ove
 });
 
 test('what is looked at is a small multiple of the text, whatever repeats in it', () => {
-  for (const unit of ['sk-', 'sk--', 'sk-ant-', 'eyJ.', 'eyJ-', '.eyJ', 'eyJa.eyJ', 'SG.', 'ghp_', 'token:', 'key=', 'auth:', ':pwd', 'authorization: basic ', 'sk-token=']) {
+  for (const unit of ['sk-', 'sk--', 'sk-ant-', 'eyJ.', 'eyJ-', '.eyJ', 'eyJa.eyJ', 'SG.', 'ghp_', 'token:', 'key=', 'auth:', ':pwd', 'authorization: basic ', 'sk-token=', '4111111111111111,', '"4111111111111111", ', '4111 1111 1111 1111 ', 'id 4111111111111111 ']) {
     const text = unit.repeat(Math.ceil(200_000 / unit.length));
     const runs = new Runs();
     pass(text, bytesOf(text), { at: 0, word: -1 }, text.length, [], runs);
