@@ -13,7 +13,7 @@ import { answersFrom, type AnswerFlags, type Answers } from '../setup/onboard-an
 import { preflight } from '../setup/preflight.ts';
 import { Progress } from '../setup/progress.ts';
 import { prepareIdentities, startInstance, needRoot } from '../setup/start-instance.ts';
-import { personOf, prepareWorkspace, registerWorkspace, restoreWorkspace, workspacePath } from '../setup/workspace.ts';
+import { restoreWorkspace, withWorkspace, workspacePath } from '../setup/workspace.ts';
 import { summaryBox } from '../summary-box.ts';
 
 export interface OnboardFlags extends CommonFlags, AnswerFlags {
@@ -103,17 +103,11 @@ async function provideSandbox(
   }
   const path = workspacePath(context, answers.name, workspace);
   const seed = blueprint.workspace.seed === undefined ? undefined : join(folder, blueprint.workspace.seed);
-  const prepared = prepareWorkspace(path, seed, personOf(context));
-  try {
-    const registration = await registerWorkspace(context, path);
+  const create = (registration: string): Promise<SandboxView> => {
     const wanted: CreateSandbox = { name: answers.name, blueprint: answers.blueprint, registration, ...(answers.provider ? { provider: answers.provider } : {}) };
-    const sandbox = await call<SandboxView>(context, 'POST', '/v1/sandboxes', wanted);
-    return { sandbox, created: true, said: `made, workspace ${path}` };
-  } catch (error) {
-    // Refused: nothing works there. Where no answer came, something may.
-    if (error instanceof AnsweredFailure) prepared.undo();
-    throw error;
-  }
+    return call<SandboxView>(context, 'POST', '/v1/sandboxes', wanted);
+  };
+  return { sandbox: await withWorkspace(context, path, seed, create), created: true, said: `made, workspace ${path}` };
 }
 
 async function find(context: CliContext, name: string): Promise<SandboxView | undefined> {

@@ -8,6 +8,7 @@ import { after, test } from 'node:test';
 import { loadBlueprint, reservedNames } from '@nemoclaw/contract';
 import { fakeWorld } from '../fake-gateway.ts';
 import type { CliContext } from '../context.ts';
+import { AnsweredFailure } from '../failure.ts';
 import { placesFrom } from '../places.ts';
 import { commandWords, laterWords, verbs } from '../command-words.ts';
 import { blueprintFolder } from './blueprint-folder.ts';
@@ -15,7 +16,7 @@ import { agentUids, daemonConfig, defaultBounds, instanceName, parseBounds } fro
 import { installCopy, productionPackages } from './install-copy.ts';
 import { installableAgents } from './agent-install.ts';
 import { answersFrom } from './onboard-answers.ts';
-import { prepareWorkspace, register } from './workspace.ts';
+import { prepareWorkspace, register, withWorkspace } from './workspace.ts';
 
 const temporary = mkdtempSync(join(tmpdir(), 'nemoclaw-setup-'));
 after(() => rmSync(temporary, { recursive: true, force: true }));
@@ -156,6 +157,36 @@ test('registration: one line each way; silence is an error', async () => {
     server.close();
   }
   await assert.rejects(register(join(temporary, 'nobody.sock'), '/x'), { code: 'NEMO_E_NO_DAEMON' });
+});
+
+test('a workspace that was made goes again where it is not registered, or what was to work in it is refused; where no answer came it stays', async () => {
+  const context = contextFor({ uid: process.getuid?.() ?? 0 });
+  const [seed, made] = [join(temporary, 'seed-with'), join(temporary, 'with')];
+  mkdirSync(seed);
+  writeFileSync(join(seed, 'readme'), 'seed');
+  const use = (): Promise<string> => withWorkspace(context, join(made, 'work'), seed, (registration) => (outcome instanceof Error ? Promise.reject(outcome) : Promise.resolve(`in ${registration}`)));
+  let outcome: Error | undefined;
+  await assert.rejects(use(), { code: 'NEMO_E_NO_DAEMON' });
+  assert.ok(!existsSync(made), 'nobody registers');
+  let reply: object = { ok: false, code: 'full', error: 'too many' };
+  const server = createServer((socket) => void socket.on('data', () => socket.end(`${JSON.stringify(reply)}\n`)));
+  mkdirSync(join(context.places.registerSocket, '..'), { recursive: true });
+  await new Promise<void>((resolve) => server.listen(context.places.registerSocket, resolve));
+  try {
+    await assert.rejects(use(), { code: 'NEMO_E_WORKSPACE' });
+    assert.ok(!existsSync(made), 'registration refused');
+    reply = { ok: true, id: 'ws_1', path: made };
+    outcome = new AnsweredFailure({ code: 'NEMO_E_BLUEPRINT', what: 'no', fix: 'none' });
+    await assert.rejects(use(), outcome);
+    assert.ok(!existsSync(made), 'creation refused');
+    outcome = new Error('no answer');
+    await assert.rejects(use(), outcome);
+    assert.ok(existsSync(join(made, 'work/readme')), 'no answer');
+    outcome = undefined;
+    assert.equal(await use(), 'in ws_1');
+  } finally {
+    server.close();
+  }
 });
 
 test('answers: flags and defaults without a question, keys only from the environment', async () => {

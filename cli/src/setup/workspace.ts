@@ -6,7 +6,7 @@ import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { decodeRegisterReply, encodeRegister, type RegisterReply, type SandboxView } from '@nemoclaw/contract';
 import type { CliContext } from '../context.ts';
-import { Failure } from '../failure.ts';
+import { AnsweredFailure, Failure } from '../failure.ts';
 
 interface Person {
   readonly uid: number;
@@ -65,8 +65,22 @@ function giveTo(path: string, person: Person): void {
   if (stat.isDirectory()) for (const name of readdirSync(path)) giveTo(join(path, name), person);
 }
 
+/** Prepares the folder, registers it and has `use` do what needs the registration. What was made is taken away again where either is refused: nothing works there. Where no answer came to `use`, something may. */
+export async function withWorkspace<T>(context: CliContext, path: string, seed: string | undefined, use: (registration: string) => Promise<T>): Promise<T> {
+  const prepared = prepareWorkspace(path, seed, personOf(context));
+  let registered = false;
+  try {
+    const registration = await registerWorkspace(context, path);
+    registered = true;
+    return await use(registration);
+  } catch (error) {
+    if (!registered || error instanceof AnsweredFailure) prepared.undo();
+    throw error;
+  }
+}
+
 /** Registers the folder as the person it belongs to; returns the registration's id. */
-export async function registerWorkspace(context: CliContext, path: string): Promise<string> {
+async function registerWorkspace(context: CliContext, path: string): Promise<string> {
   const person = personOf(context);
   const reply = person.uid === context.world.uid ? await register(context.places.registerSocket, path) : registerAs(person, context.places.registerSocket, path);
   if (reply.ok) return reply.id;
