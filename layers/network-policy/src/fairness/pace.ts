@@ -14,7 +14,7 @@ const mostWaiting = 4096;
 const exact = 1;
 /** ms of processor time that this thread has had. */
 export type ThreadTime = () => number;
-const threadTime: ThreadTime = () => {
+export const threadTime: ThreadTime = () => {
   const { user, system } = process.threadCpuUsage();
   return (user + system) / 1000;
 };

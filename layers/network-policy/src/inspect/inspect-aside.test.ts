@@ -74,6 +74,17 @@ test('encodings are undone aside with the same result, and the loop turns meanwh
   assert.equal((await undoAside('a', { body: Buffer.alloc(5000, 'no'), encoding: 'gzip', limit })).state, 'damaged');
 });
 
+test('after a body that took long its sandbox rests: whoever asks later comes first', { timeout: 120_000 }, async () => {
+  await inspectAside('long', what(Buffer.alloc(16 << 20, '1234 ')));
+  const order: string[] = [];
+  const short = what(Buffer.alloc(20_000, 'x '));
+  await Promise.all(['long', 'other'].map(async (sandbox) => {
+    await inspectAside(sandbox, short);
+    order.push(sandbox);
+  }));
+  assert.deepEqual(order, ['other', 'long']);
+});
+
 test('a body that breaks the thread is not inspected, and the next one gets a fresh thread', { timeout: 120_000 }, async () => {
   const broken = { ...what(rows(1000)), contentType: undefined as unknown as string };
   const [ended, next] = await Promise.allSettled([inspectAside('a', broken), inspectAside('a', what(rows(1000)))]);

@@ -26,7 +26,10 @@ export interface Undoing {
 /** What the thread is asked. */
 export type Question = { readonly examine: Examination } | { readonly undo: Undoing };
 /** What it answers, in the question's words. */
-export type Answer = { readonly examined: Examined } | { readonly undone: Undone };
+export type Answer = ({ readonly examined: Examined } | { readonly undone: Undone }) & {
+  /** ms of the thread's processor time that it took. */
+  readonly took: number;
+};
 /** What it says by itself: how it searches from now on. */
 export interface Searching {
   readonly scanner: ScannerName;
@@ -44,8 +47,10 @@ interface Job {
   readonly failed: (error: Error) => void;
 }
 
-/** ms in which a sandbox that sent a bomb has no turn: each costs far more than it cost to send, and what decodes takes a processor from all. */
-const restMs = 50;
+/** ms of processor time that a body may take for nothing: those of honest programs take less. After a dearer one its sandbox has no turn for as long, so that it leaves half a processor to the others. */
+const dear = 20;
+/** ms of rest after a bomb, at least: each costs far more than it cost to send. */
+const bombRest = 50;
 
 /** Waiting jobs by sandbox; a sandbox whose turn is over goes to the end. */
 const waiting = new Map<string, Job[]>();
@@ -120,12 +125,12 @@ function next(): void {
   }
 }
 
-function rest(sandbox: string): void {
+function rest(sandbox: string, ms: number): void {
   resting.add(sandbox);
   setTimeout(() => {
     resting.delete(sandbox);
     next();
-  }, restMs);
+  }, ms);
 }
 
 function started(): Worker {
@@ -141,7 +146,8 @@ function started(): Worker {
     const ended = current;
     current = undefined;
     clearTimeout(ended?.timer);
-    if (ended && 'undone' in result && result.undone.state === 'bomb') rest(ended.sandbox);
+    const rests = 'undone' in result && result.undone.state === 'bomb' ? Math.max(bombRest, result.took) : result.took;
+    if (ended && rests > dear) rest(ended.sandbox, rests);
     ended?.job.done(result);
     next();
   });

@@ -2,6 +2,7 @@
 import { getPriority, setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { fastestScan, scan } from '@nemoclaw/detect';
+import { threadTime } from '../fairness/pace.ts';
 import { examine } from './examine.ts';
 import type { Answer, Question, Searching, ThreadSettings } from './inspect-aside.ts';
 import { undoEncodings } from './undo-encodings.ts';
@@ -19,15 +20,17 @@ const { library } = workerData as ThreadSettings;
 const search = library === '' ? scan : fastestScan((scanner, why) => parentPort?.postMessage({ scanner, why } satisfies Searching), library);
 
 parentPort?.on('message', (question: Question) => {
+  const before = threadTime();
   if ('examine' in question) {
-    answer({ examined: examine(question.examine, search) });
+    const examined = examine(question.examine, search);
+    answer({ examined, took: threadTime() - before });
     return;
   }
   const { body, encoding, limit } = question.undo;
   const undone = undoEncodings(bufferOf(body), encoding, limit);
   // Handed over instead of copied, where it has its memory for itself.
   const memory = undone.state === 'done' ? undone.body.buffer : undefined;
-  answer({ undone }, memory instanceof ArrayBuffer && undone.state === 'done' && undone.body.length === memory.byteLength ? [memory] : []);
+  answer({ undone, took: threadTime() - before }, memory instanceof ArrayBuffer && undone.state === 'done' && undone.body.length === memory.byteLength ? [memory] : []);
 });
 
 function answer(said: Answer, handedOver: ArrayBuffer[] = []): void {
