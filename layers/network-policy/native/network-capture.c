@@ -3,6 +3,7 @@
 #include "netlink.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,7 @@
 #define CHANNEL 3
 #define LISTENER 4
 
-/* One packet: `text` says why not, or is empty and comes with up to two sockets. */
+/* One packet: `text` says why not, or comes with up to two sockets. */
 static int tell(const char *text, const int *fds, size_t count) {
   char control[CMSG_SPACE(2 * sizeof(int))] = {0}, byte = 0;
   struct iovec part = {text[0] ? (void *)(size_t)text : &byte, text[0] ? strlen(text) : 1};
@@ -27,6 +28,16 @@ static int tell(const char *text, const int *fds, size_t count) {
     memcpy(CMSG_DATA(c), fds, count * sizeof(int));
   }
   return sendmsg(CHANNEL, &message, MSG_NOSIGNAL) > 0 ? 0 : -1;
+}
+
+/* With the listeners goes what their network is called for ever (socket(7), SO_NETNS_COOKIE); 0 where the kernel does not say. */
+static int tell_listeners(const int listeners[2]) {
+  char text[24];
+  uint64_t cookie = 0;
+  socklen_t length = sizeof cookie;
+  (void)getsockopt(listeners[0], SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &length);
+  snprintf(text, sizeof text, "%" PRIu64, cookie);
+  return tell(text, listeners, 2);
 }
 
 static unsigned number(const char *text) {
@@ -65,7 +76,7 @@ int main(int argc, char **argv) {
   failed = serve ? namespace_enter(argv[2], &f) : namespace_new(&f) || namespace_binds(&o, &f);
   failed = failed || network_loopback(&f) || network_capture(listeners, serve, &f);
   if (failed) return tell(text, NULL, 0), 1;
-  if (tell("", listeners, 2) != 0) return 1;
+  if (tell_listeners(listeners) != 0) return 1;
   if (serve) return 0;
   close(listeners[0]);
   close(listeners[1]);

@@ -4,6 +4,7 @@
 #include "cgroup.h"
 #include "connected_program.h"
 
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -77,6 +78,12 @@ int connected_adopt(const int *given, int count) {
 void connected_fds(int out[CONNECTED_FDS]) { memcpy(out, fds, sizeof fds); }
 
 bool connected_active(void) { return fds[LINK] >= 0; }
+
+bool connected_address(const char *text, uint8_t out[16]) {
+  if (inet_pton(AF_INET6, text, out) == 1) return true;
+  memcpy(out, (uint8_t[12]){[10] = 0xff, [11] = 0xff}, 12);
+  return inet_pton(AF_INET, text, out + 12) == 1;
+}
 
 int connected_find(const struct connected_key *key, struct connected_value *value) {
   return fds[MAP] >= 0 && bpf_map_lookup_elem(fds[MAP], key, value) == 0 && value->length <= CONNECTED_PATH ? 0 : -1;

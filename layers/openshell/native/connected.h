@@ -41,6 +41,8 @@ int connected_start(struct connected_range uids, char *why, size_t size);
 int connected_adopt(const int *fds, int count);
 void connected_fds(int fds[CONNECTED_FDS]);
 bool connected_active(void);
+/* An address of a key, from its text. False: it is none. */
+bool connected_address(const char *text, uint8_t out[16]);
 /* What is kept of a connection. 0, or -1: nothing is. */
 int connected_find(const struct connected_key *key, struct connected_value *value);
 /* The path, outermost first, or "" where it is not known. */

@@ -5,7 +5,6 @@
 #include "openshelld_store.h"
 #include "openshelld_text.h"
 
-#include <arpa/inet.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -37,13 +36,6 @@ void programs_open(void) {
 
 bool programs_seen(void) { return connected_active(); }
 
-/* IPv4 as ::ffff:a.b.c.d. False: no address. */
-static bool read_address(const char *text, uint8_t out[16]) {
-  if (inet_pton(AF_INET6, text, out) == 1) return true;
-  memcpy(out, (uint8_t[12]){[10] = 0xff, [11] = 0xff}, 12);
-  return inet_pton(AF_INET, text, out + 12) == 1;
-}
-
 /* A path counts only in the sandbox's own mount namespace; in another one its names could be anything. */
 static bool own_mounts(const struct sandbox *s, uint32_t mounts) {
   char path[64];
@@ -57,8 +49,8 @@ void asked_owner(struct service *service, json_t *message, json_int_t id) {
   struct connected_key key = {0};
   struct connected_value value;
   char path[CONNECTED_PATH + 1] = "";
-  if (json_unpack(message, "{s:s,s:s,s:I,s:s,s:I}", "sandbox", &name, "source", &source, "sourcePort", &source_port, "destination", &destination, "destinationPort", &destination_port) < 0 || !read_address(source, key.source) ||
-      !read_address(destination, key.destination) || source_port < 1 || source_port > 65535 || destination_port < 1 || destination_port > 65535) {
+  if (json_unpack(message, "{s:s,s:s,s:I,s:s,s:I}", "sandbox", &name, "source", &source, "sourcePort", &source_port, "destination", &destination, "destinationPort", &destination_port) < 0 || !connected_address(source, key.source) ||
+      !connected_address(destination, key.destination) || source_port < 1 || source_port > 65535 || destination_port < 1 || destination_port > 65535) {
     reply_error(service, id, "protocol", "connection.owner needs a sandbox and both ends of a connection");
     return;
   }

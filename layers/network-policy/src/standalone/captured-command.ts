@@ -20,6 +20,7 @@ const helperPath = fileURLToPath(new URL('network-capture', build));
 interface Helped {
   readonly child: ChildProcess;
   readonly fds: readonly number[];
+  readonly said: string;
   go(): void;
   close(): void;
 }
@@ -42,7 +43,7 @@ function help(args: readonly string[], stdio: 'inherit' | 'ignore', extra: reado
       reject(new Error(why));
     };
     const handle = binding.open(ours, (packet, fds) => {
-      if (packet && fds.length === wanted) resolve({ child, fds, close, go: () => void binding.send(ours, Buffer.from([1]), []) });
+      if (packet && fds.length === wanted) resolve({ child, fds, said: packet.toString('utf8'), close, go: () => void binding.send(ours, Buffer.from([1]), []) });
       else fail(packet ? packet.toString('utf8') : 'the helper ended without a word');
     });
     child.once('error', (error) => fail(error.message));
@@ -54,6 +55,8 @@ export interface Captured {
   /** The transparent listener and the DNS socket. */
   readonly tcp: number;
   readonly dns: number;
+  /** Cookie of the network namespace that they are in (socket(7), SO_NETNS_COOKIE), decimal. */
+  readonly network: string;
   /** Lets the command start. */
   go(): void;
   /** Lets go of the channel; a command that was not started ends. */
@@ -62,10 +65,10 @@ export interface Captured {
 
 /** `args`: of the helper. Rejects with NEMO_E_CAPTURE, and then nothing of it is left. */
 export async function capture(args: readonly string[], env: NodeJS.ProcessEnv): Promise<Captured> {
-  const { fds: [tcp = -1, dns = -1], ...helped } = await help(args, 'inherit', [], env, 2).catch((error: unknown) => {
+  const { fds: [tcp = -1, dns = -1], said: network, ...helped } = await help(args, 'inherit', [], env, 2).catch((error: unknown) => {
     throw new NemoError('NEMO_E_CAPTURE', { what: 'The network of the command could not be made.', why: error instanceof Error ? error.message : String(error) });
   });
-  return { ...helped, tcp, dns };
+  return { ...helped, tcp, dns, network };
 }
 
 /** A connection to a port on the loopback of the network that the listener `tcp` is in. Rejects where nobody listens there. */

@@ -20,7 +20,7 @@ export function markOf(file: string): string {
 
 export interface Follower<T> {
   /** Reads the file; what it throws goes to `refused`. */
-  readonly read: () => T;
+  readonly read: () => Promise<T>;
   readonly use: (next: T) => void;
   /** Told once for each state of the file. */
   readonly refused: (error: unknown) => void;
@@ -30,7 +30,8 @@ export interface Follower<T> {
 export function follow<T>(file: string, began: string, { read, use, refused }: Follower<T>): () => void {
   if (statSync(file, { throwIfNoEntry: false })?.isFile() === false) return () => undefined;
   let [seen, done] = [began, began];
-  const timer = setInterval(() => {
+  let [reading, ended] = [false, false];
+  const look = async (): Promise<void> => {
     const now = markOf(file);
     const still = now === seen;
     seen = now;
@@ -38,18 +39,26 @@ export function follow<T>(file: string, began: string, { read, use, refused }: F
     let then: () => void;
     try {
       refuseOdd(file);
-      const next = read();
+      const next = await read();
       then = () => use(next);
     } catch (error) {
       then = () => refused(error);
     }
     // Of a file that changed while it was read nothing is known.
-    if (markOf(file) !== now) return;
+    if (ended || markOf(file) !== now) return;
     done = now;
     then();
+  };
+  const timer = setInterval(() => {
+    if (reading) return;
+    reading = true;
+    void look().finally(() => (reading = false));
   }, every);
   timer.unref();
-  return () => clearInterval(timer);
+  return () => {
+    ended = true;
+    clearInterval(timer);
+  };
 }
 
 /** Reading a pipe could take for ever, and a file without end all memory. */

@@ -9,6 +9,8 @@ import { createIntermediate, createRootCa } from '../tls/certificate.ts';
 import type { Issuer } from '../tls/certificate.ts';
 import type { EgressConfig } from '../core.ts';
 import { markOf } from './follow.ts';
+import { systemClock } from './system.ts';
+import type { Words } from './words.ts';
 import { upstreamsOf } from '../upstream/reach.ts';
 
 export interface AlonePolicy {
@@ -30,12 +32,12 @@ export interface AlonePolicy {
 
 const patience = 300_000;
 
-/** Throws NemoError: the file's own problems with their place, NEMO_E_POLICY_NEEDS for what is not enforced here unless `bestEffort`. `now` in ms since epoch. `former`: what it takes the place of, under the same root. */
-export function readAlone(file: string, bestEffort: boolean, now: number, former?: AlonePolicy): AlonePolicy {
+/** Throws NemoError: the file's own problems with their place, NEMO_E_POLICY_NEEDS for what is not enforced here unless `bestEffort`. `now` in ms since epoch. `former`: what it takes the place of, under the same root. `programs`: whether it is seen which program opens a connection. */
+export function readAlone(file: string, bestEffort: boolean, now: number, former?: AlonePolicy, programs = false): AlonePolicy {
   const mark = markOf(file);
   const network = loadNetworkPolicy(read(file, 'The policy'), file);
   const around = loadSandboxPolicy(`apiVersion: openshell.nvidia.com/v1\nkind: SandboxPolicy\nmetadata: { name: network-policy }\nspec: { isolation: { network: restricted }, enforcement: ${bestEffort ? 'best-effort' : 'strict'} }\n`, 'built in');
-  const facts = { tier: 'B' } as const;
+  const facts = { tier: 'B', programs } as const;
   try {
     checkHost(around, facts, { network });
   } catch (error) {
@@ -50,8 +52,15 @@ export function readAlone(file: string, bestEffort: boolean, now: number, former
   return {
     policy, decider: { version: policy.version, decide: (request) => decide(policy, request) }, root, mark, network, restricted: former?.restricted === true || network.networkPolicy.labels.some(({ level }) => level === 'restricted'), beside: (name) => besideOr(file, name),
     notes: unenforced(around, facts, { network }).filter((note) => !unenforced(around, facts).includes(note)),
-    config: { role: '', task: '', version: policy.version, ca: createIntermediate(root, policy.network.interceptNames, now), credentials: [], upstreams, patience: { httpMs: patience } },
+    config: { role: '', task: '', version: policy.version, ca: createIntermediate(root, policy.network.interceptNames, now), credentials: [], upstreams, ...(bestEffort && { bestEffort }), patience: { httpMs: patience } },
   };
+}
+
+/** The same, with programs seen where the policy speaks of them and `see` can. */
+export async function readSeeing({ policy, bestEffort }: Words, see: () => Promise<boolean>, former?: AlonePolicy): Promise<AlonePolicy> {
+  const { allow, escalate, deny } = loadNetworkPolicy(read(policy, 'The policy'), policy).networkPolicy.egress;
+  const speaks = [...allow, ...escalate, ...deny].some((rule) => rule.binaries !== undefined);
+  return readAlone(policy, bestEffort, systemClock.now(), former, speaks && (await see()));
 }
 
 function besideOr(file: string, name: string): string | undefined {

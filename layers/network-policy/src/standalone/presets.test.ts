@@ -1,4 +1,4 @@
-/** Presets in their published shape, each with its programs, load alone where best effort is asked for, and are refused at their place where it is not. */
+/** Presets in their published shape, each with its programs, load alone where programs are seen; elsewhere they are refused at their place, unless best effort is asked for. */
 import assert from 'node:assert/strict';
 import { fileURLToPath } from 'node:url';
 import { test } from 'node:test';
@@ -9,7 +9,10 @@ import { systemClock } from './system.ts';
 const preset = (name: string): string => fileURLToPath(new URL(`../../../../contract/vectors/policy/presets/${name}.yaml`, import.meta.url));
 
 for (const [name, line] of [['registry', 24], ['team-chat', 21]] as const) {
-  test(`${name}: its programs are not seen, so it is refused at their place`, () => {
+  test(`${name}: where programs are seen it loads as it is`, () => {
+    assert.ok(!readAlone(preset(name), false, systemClock.now(), undefined, true).notes.some((note) => note.includes('binaries')));
+  });
+  test(`${name}: where they are not, it is refused at their place`, () => {
     assert.throws(() => readAlone(preset(name), false, systemClock.now()), (error: unknown) => error instanceof NemoError && error.code === 'NEMO_E_POLICY_NEEDS' && error.where?.line === line && /binaries/.test(error.message) && /--best-effort/.test(error.fix));
   });
   test(`${name}: with best effort it loads, and what is wider for it is said of every rule`, () => {

@@ -230,8 +230,6 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     // A file of somebody else's steers no terminal, and what it asks beyond this host is told with the option that there is.
     writeFileSync(join(folder, 'odd.yaml'), 'networkPolicy:\n  name: x\n  \u009bfoo: 1\n');
     assert.match((await start(['run', '--policy', join(folder, 'odd.yaml'), '--', 'true'])).err, /Unknown field `\\u\{9b\}foo`/);
-    writeFileSync(join(folder, 'programs.yaml'), 'networkPolicy:\n  name: x\n  egress:\n    allow:\n      - { domain: a.example, binaries: [/usr/bin/curl] }\n');
-    assert.match((await start(['run', '--policy', join(folder, 'programs.yaml'), '--', 'true'])).err, /programs\.yaml:5:\d+\n[^]*fix: .*--best-effort/);
     // The published rule of a call into a sandbox loads; that it admits nobody is said, with a proof or without.
     const webhook = 'networkPolicy:\n  name: x\n  ingress:\n    allow:\n      - { source: webhook.salesforce.com, path: /api/v1/events }\n      - { source: webhook.salesforce.com, path: /b, port: 80, auth: { addresses: [192.0.2.1] } }\n';
     writeFileSync(join(folder, 'webhook.yaml'), webhook);

@@ -9,22 +9,26 @@ import { capture } from './captured-command.ts';
 import { holdCredentials } from './held-credentials.ts';
 import type { HeldCredentials } from './held-credentials.ts';
 import { javaTrustStore } from './java-trust-store.ts';
-import { readAlone } from './policy.ts';
+import { readSeeing } from './policy.ts';
+import { withPrograms } from './seen-programs.ts';
+import type { SeenPrograms } from './seen-programs.ts';
 import { announce, serveCaptured, sinkOf } from './serve.ts';
 import { systemClock, systemIds } from './system.ts';
 import { terminalApprover } from './terminal-approver.ts';
 import { javaStore, systemBundles, trustVariables } from './trust.ts';
 import { userOf } from './user.ts';
 import { readWords } from './words.ts';
+import type { Words } from './words.ts';
 
 const passedOn = ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
 // The terminal sends these to the command as well; ours is to wait for its end.
 const left = ['SIGINT', 'SIGQUIT'] as const;
 
 /** The exit code: the command's, or 128 + signal; 126, 127 where it could not be started. Throws NemoError before anything runs. */
-export async function run(args: readonly string[]): Promise<number> {
-  const words = readWords('run', args);
-  const alone = readAlone(words.policy, words.bestEffort, systemClock.now());
+export const run = (args: readonly string[]): Promise<number> => withPrograms((programs) => runSeen(readWords('run', args), programs));
+
+async function runSeen(words: Words, programs: SeenPrograms): Promise<number> {
+  const alone = await readSeeing(words, programs.see);
   const user = words.user === undefined ? undefined : userOf(words.user);
   const held = await holdCredentials(words.credentials, systemClock, systemIds);
   const followed = words.follow || !couldChange(words.policy, user?.uid ?? process.getuid?.() ?? 0);
@@ -42,7 +46,8 @@ export async function run(args: readonly string[]): Promise<number> {
     for (const signal of passedOn) process.on(signal, forward);
     for (const signal of left) process.on(signal, ignore);
     try {
-      const served = await serveCaptured(alone, words, held, captured, terminalApprover(() => freeze(child.pid ?? 0)), audit, followed);
+      programs.within(captured.network, `/proc/${child.pid ?? 0}/ns/mnt`);
+      const served = await serveCaptured(alone, words, held, captured, terminalApprover(() => freeze(child.pid ?? 0)), audit, followed, programs);
       captured.go();
       const [code, signal] = await ended;
       await served.close();

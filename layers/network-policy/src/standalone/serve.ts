@@ -10,8 +10,9 @@ import type { Denials } from './denials.ts';
 import type { Captured } from './captured-command.ts';
 import { follow } from './follow.ts';
 import type { HeldCredentials } from './held-credentials.ts';
-import { readAlone } from './policy.ts';
+import { readSeeing } from './policy.ts';
 import type { AlonePolicy } from './policy.ts';
+import type { SeenPrograms } from './seen-programs.ts';
 import { sandboxName, systemClock, systemIds } from './system.ts';
 import { openWayIn } from './way-in.ts';
 import type { Words } from './words.ts';
@@ -25,7 +26,7 @@ export interface Served {
 export const sinkOf = (words: Words, held: HeldCredentials): Denials => writing(words.record, () => denials({ write: (text) => void process.stderr.write(text), json: words.json, file: words.record, clock: systemClock, secrets: () => held.secrets }));
 
 /** Serves until closed, both ways; by what the policy's file says then, if it may be `followed`. Rejects if a socket cannot be served, NEMO_E_USAGE where calls cannot be taken. */
-export async function serveCaptured(first: AlonePolicy, words: Words, held: HeldCredentials, sockets: Pick<Captured, 'tcp' | 'dns'>, approver: Approver, audit: Denials, followed: boolean): Promise<Served> {
+export async function serveCaptured(first: AlonePolicy, words: Words, held: HeldCredentials, sockets: Pick<Captured, 'tcp' | 'dns'>, approver: Approver, audit: Denials, followed: boolean, programs: SeenPrograms): Promise<Served> {
   let alone = first;
   const wayIn = await openWayIn(words, alone, held, sockets.tcp, audit);
   tell(wayIn.notes, words);
@@ -33,7 +34,7 @@ export async function serveCaptured(first: AlonePolicy, words: Words, held: Held
   const egress = createEgress({
     sandbox: sandboxName, tcp: { fd: sockets.tcp }, dns: { fd: sockets.dns }, policy: () => alone.policy,
     decider: { get version() { return alone.policy.version; }, decide: (request) => alone.decider.decide(request) },
-    config: config(), approver, audit, clock: systemClock, ids: systemIds, local: new Map(),
+    config: config(), approver, audit, clock: systemClock, ids: systemIds, local: new Map(), programOf: programs.of,
     history: () => (alone.restricted ? { ...emptyHistory, readRestricted: true } : emptyHistory),
     renew: async (placeholder) => {
       const newer = await held.renew(placeholder, audit);
@@ -53,9 +54,9 @@ export async function serveCaptured(first: AlonePolicy, words: Words, held: Held
     const version = alone.policy.version;
     process.stderr.write(words.json ? `${JSON.stringify({ error: known, policy: { version } })}\n` : `${renderError(known)}\nnetwork-policy: the policy that was read before, version ${version}, stays in force\n`);
   };
-  const read = (): AlonePolicy => {
+  const read = async (): Promise<AlonePolicy> => {
     if (!followed) throw new NemoError('NEMO_E_USAGE', { what: `${words.policy} changed, and is not read anew.`, why: 'The command could have changed it.', fix: 'Run the command as somebody who cannot (--user), allow it with --follow, or start it again.' });
-    return readAlone(words.policy, words.bestEffort, systemClock.now(), alone);
+    return readSeeing(words, programs.see, alone);
   };
   const unfollow = follow(words.policy, first.mark, { read, use, refused });
   const close = async (): Promise<void> => {
