@@ -1,6 +1,8 @@
 /** One HTTP/2 stream of Node as a wire. */
 import { constants } from 'node:http2';
 import type { ServerHttp2Stream } from 'node:http2';
+import type { Decision } from '@nemoclaw/contract';
+import { grpcDenial, isGrpc } from '../protocols/grpc.ts';
 import type { Http2Head } from './http2-head.ts';
 import type { Wire } from './wire.ts';
 
@@ -13,6 +15,8 @@ export class Http2Wire implements Wire {
   #trailers: readonly string[] = [];
   /** The answer has no body, or one of known length: no trailers follow it. */
   #bare = false;
+  /** It is one of gRPC: its status comes behind its messages. */
+  #grpc = false;
   #out: readonly string[] = [];
 
   constructor(stream: ServerHttp2Stream, fields: Http2Head, ended: boolean) {
@@ -66,6 +70,7 @@ export class Http2Wire implements Wire {
     for (let i = 0; i + 1 < headers.length; i += 2) {
       const name = (headers[i] ?? '').toLowerCase();
       if (name === 'content-length') sized = true;
+      if (name === 'content-type') this.#grpc = isGrpc(headers[i + 1] ?? '');
       fields.push(name, headers[i + 1] ?? '');
     }
     this.#bare = sized || status === 204 || status === 205 || status === 304;
@@ -96,9 +101,16 @@ export class Http2Wire implements Wire {
     stream.resume();
   }
 
-  cut(): void {
+  cut(because?: Decision): void {
+    if (this.gone) return;
+    const stream = this.#stream;
+    // To whoever reads: what is not read is not kept for the sake of a reason.
+    if (because && this.#grpc && !this.#bare && !stream.writableEnded && !stream.writableNeedDrain) {
+      this.end(grpcDenial(403, { rule: because.rules[0]?.id, reason: because.reason, hint: because.hint }).slice(2));
+      return;
+    }
     // Not `close`: that ends a body without trailers in order before it resets, and a cut answer would look whole.
-    if (!this.gone) this.#stream.destroy(new Error('the answer was cut'));
+    stream.destroy(new Error('the answer was cut'));
   }
 
   onClose(listener: () => void): void {

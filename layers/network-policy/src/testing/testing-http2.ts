@@ -79,6 +79,9 @@ export async function answerOf(stream: ClientHttp2Stream): Promise<Http2Answer> 
   return { status: Number(headers[':status'] ?? 0), headers, body: Buffer.concat(chunks).toString('utf8'), trailers, interim, rstCode: stream.rstCode ?? 0 };
 }
 
+/** Whether a call was refused in words of gRPC, before its answer or behind what came of it. */
+export const refusedCall = ({ headers, trailers }: Http2Answer): boolean => [headers, trailers].some((fields) => fields['grpc-status'] === '7' && /\(rule /.test(decodeURIComponent(String(fields['grpc-message']))));
+
 /** One request with an optional body. */
 export function ask(session: ClientHttp2Session, fields: Readonly<Record<string, string | string[]>>, body?: string | Buffer): Promise<Http2Answer> {
   const stream = session.request({ ':method': 'GET', ':path': '/', ...fields }, { endStream: body === undefined });
