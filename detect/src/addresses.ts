@@ -22,8 +22,11 @@ export function ibanAt(text: string, i: number): Finding | undefined {
   return { type: 'iban', start, end: p, confidence: 0.99, kind: 'iban' };
 }
 
+const inAddress = new Uint8Array(128);
+for (const c of '0123456789abcdefABCDEF:.') inAddress[c.charCodeAt(0)] = 1;
+
 function isAddressChar(c: number): boolean {
-  return isDigit(c) || (c >= 97 && c <= 102) || (c >= 65 && c <= 70) || c === 58 || c === 46;
+  return c < 128 && inAddress[c] === 1;
 }
 
 /** The IPv6 address around the colon at `i`, or undefined. Too-short forms (`::1`, `a::b`) are left alone: in code they are rarely addresses. */

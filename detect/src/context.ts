@@ -22,10 +22,13 @@ const labelReach = 16;
 /** How far behind its bracket a list of numbers is still said to be what stands before that. */
 const listReach = 1024;
 
-/** What stands within 48 characters before `at`, as `nearest` reads it. */
+/** What stands within 48 characters before `at`, as `nearest` reads it: most numbers of many have nothing but numbers before them, which are no words. */
 export function wordsBefore(text: string, at: number): string {
-  return text.slice(at > reach ? at - reach : 0, at).toLowerCase();
+  const before = text.slice(at > reach ? at - reach : 0, at);
+  return hasLetter.test(before) ? before.toLowerCase() : '';
 }
+
+const hasLetter = /[a-z]/i;
 
 /** Distance from the end of `before` back to the nearest word of the kind, or undefined. */
 export function nearest(before: string, kind: keyof typeof words): number | undefined {
@@ -52,8 +55,7 @@ const collection = /(?<!\/)\/[A-Za-z][\w-]{2,}s\/$/;
 export function labelOf(text: string, at: number, runs: Runs): 'card' | 'other' | undefined {
   const start = listStart(text, at, runs);
   const before = text.slice(Math.max(0, start - reach), start);
-  // Most numbers of a long list have nothing but numbers before them.
-  if (!/[a-z]/i.test(before)) return undefined;
+  if (!hasLetter.test(before)) return undefined;
   const apart = before.replaceAll(/[a-z](?=[A-Z])/g, '$& ').replaceAll(/[_-]/g, ' ').toLowerCase();
   const card = distance(apart, words.card) ?? Infinity;
   const other = collection.test(before) ? 2 : distance(apart.slice(fieldStart(apart)), words.identifier) ?? Infinity;

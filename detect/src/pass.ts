@@ -44,7 +44,7 @@ export function pass(text: string, bytes: Uint8Array, position: Position, until:
             word = -1;
             continue;
           }
-          add(phraseAt(text, i, c));
+          add(phraseAt(text, i, c, runs));
         }
       }
       // Letters are most of any text, and inside a word nothing starts.
@@ -69,7 +69,7 @@ export function pass(text: string, bytes: Uint8Array, position: Position, until:
         if (i - letter <= nameGap) add(assignmentAt(text, i, runs));
         if (kind === chars.colon) {
           add(userinfoAt(text, i));
-          if (i - letter <= 2) add(jwkAt(text, i));
+          if (i - letter <= 2) add(jwkAt(text, i, runs));
           const end = add(ipv6At(text, i));
           if (end > 0) letter = i = end - 1;
         }

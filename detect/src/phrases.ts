@@ -1,25 +1,35 @@
 /** Secrets behind words instead of signs: SQL's `IDENTIFIED BY '…'`, `curl -u name:…`; and the private part of a JSON Web Key. */
 import { isAlnum } from './characters.ts';
 import type { Finding } from './finding.ts';
+import type { Runs } from './runs.ts';
 
 const identified = /^(?:identified(?:\s{1,4}with\s{1,4}[\w']{1,40})?\s{1,4}(?:by|as)|password)\s{1,4}(?:password\s{1,4})?(['"])/i;
-const curl = /^curl\s[^\n;|&]{0,200}?\s(?:-u|--user|-U|--proxy-user)[\s=]?\s{0,3}(["']?)([^\s:"']{1,64}):/;
+const option = /\s(?:-u|--user|-U|--proxy-user)[\s=]?\s{0,3}["']?[^\s:"']{1,64}:/;
+/** From the beginning of `curl`, how far off its option may begin, and what is looked at for it. */
+const [optionWithin, optionEnd] = [205, 320] as const;
 
 /** First two characters of the words that a phrase starts with. */
 export const phraseStarts: readonly string[] = ['id', 'ID', 'Id', 'iD', 'pa', 'PA', 'Pa', 'pA', 'cu'];
 
-/** The secret of a phrase that starts with the word at `i`, or undefined. `c` is the character there. */
-export function phraseAt(text: string, i: number, c: number): Finding | undefined {
+/** The secret of a phrase that starts with the word at `i`, or undefined. `c` is the character there; `runs`: those of this text. */
+export function phraseAt(text: string, i: number, c: number, runs: Runs): Finding | undefined {
   const lower = c | 32;
   // `id…` of identified, `pa…` of password, `cu…` of curl, with their third letter: nearly no other word gets further.
   if (lower === 105 || lower === 112) {
     if ((text.charCodeAt(i + 2) | 32) !== (lower === 105 ? 101 : 115)) return undefined;
     return quotedAfter(text, i, identified.exec(text.slice(i, i + 80)));
   }
-  if (c !== 99 || text.charCodeAt(i + 1) !== 117 || text.charCodeAt(i + 2) !== 114 || text.charCodeAt(i + 3) !== 108) return undefined;
-  const match = curl.exec(text.slice(i, i + 320));
-  if (!match) return undefined;
-  const start = i + match[0].length;
+  return c === 99 && text.startsWith('curl', i) && /\s/.test(text.charAt(i + 4)) ? curlUser(text, i, runs) : undefined;
+}
+
+function curlUser(text: string, i: number, runs: Runs): Finding | undefined {
+  // Where one `curl` stands behind another, what was looked through for that is not again.
+  const from = Math.max(i + 5, runs.noOption);
+  const match = option.exec(text.slice(from, i + optionEnd));
+  const at = match ? from + match.index : Infinity;
+  runs.noOption = Math.min(at, i + optionWithin + 1);
+  if (!match || at > i + optionWithin || /[\n;|&]/.test(text.slice(i + 5, at))) return undefined;
+  const start = at + match[0].length;
   let end = start;
   while (end - start < 256 && isSecretChar(text.charCodeAt(end))) end += 1;
   if (end - start < 4 || '$<{'.includes(text[start] ?? '$')) return undefined;
@@ -44,8 +54,8 @@ function isSecretChar(c: number): boolean {
 /** How far from its private part a key may say what it is. */
 const keyReach = 2048;
 
-/** `"d"` or `"k"` of a JSON Web Key (RFC 7517) whose colon stands at `i`, where `"kty"` is near. */
-export function jwkAt(text: string, i: number): Finding | undefined {
+/** `"d"` or `"k"` of a JSON Web Key (RFC 7517) whose colon stands at `i`, where `"kty"` is near. `runs`: those of this text. */
+export function jwkAt(text: string, i: number, runs: Runs): Finding | undefined {
   const name = text.charCodeAt(i - 2);
   if (text.charCodeAt(i - 1) !== 34 || text.charCodeAt(i - 3) !== 34 || (name !== 100 && name !== 107)) return undefined;
   let start = i + 1;
@@ -55,7 +65,7 @@ export function jwkAt(text: string, i: number): Finding | undefined {
   let end = start;
   while (end - start < 2048 && isBase64Url(text.charCodeAt(end))) end += 1;
   if (end - start < 22 || text.charCodeAt(end) !== 34) return undefined;
-  if (!text.slice(Math.max(0, i - keyReach), end + keyReach).includes('"kty"')) return undefined;
+  if (runs.keyType(text, Math.max(0, i - keyReach)) + '"kty"'.length > end + keyReach) return undefined;
   return { type: 'secret', start, end, confidence: 0.97, kind: 'jwk' };
 }
 

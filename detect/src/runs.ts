@@ -52,10 +52,13 @@ export class Runs {
   readonly #runs: (Run | undefined)[] = [];
   /** Characters that were looked at: never many more than the text has, whatever it holds. */
   steps = 0;
+  /** Up to here, from where the last `curl` stands, no option of it names a user. */
+  noOption = 0;
   #bareFrom = -1;
   #bareEnd = -1;
   #listAt = -1;
   #beforeList = -1;
+  #keyType = -1;
 
   /** Where the last character before `at` stands that is none of a list of numbers, or one that is `reach` characters before `at` or more. */
   beforeList(text: string, at: number, reach: number): number {
@@ -82,6 +85,15 @@ export class Runs {
     this.steps += p - begin + 1;
     this.#bareEnd = p;
     return p;
+  }
+
+  /** Where the name of a JSON Web Key's type stands at `from` or next behind it, or Infinity. Positions are asked for in rising order. */
+  keyType(text: string, from: number): number {
+    if (this.#keyType < from) {
+      const at = text.indexOf('"kty"', from);
+      this.#keyType = at < 0 ? Infinity : at;
+    }
+    return this.#keyType;
   }
 
   /** The run of `letters` that `from` stands in, measured up to `limit` at most. Positions are asked for in rising order. */

@@ -40,6 +40,8 @@ test('each type is found by its own form', () => {
     ["CREATE USER a IDENTIFIED BY 'hunter2hunter'", 'secret', 'hunter2hunter'],
     ["ALTER ROLE a WITH PASSWORD 's3cr3t-pw';", 'secret', 's3cr3t-pw'],
     ['curl -s -u admin:tr0ub4dor https://example.org', 'secret', 'tr0ub4dor'],
+    ['curl -I x -u none; curl y | curl -s -u admin:tr0ub4dor x', 'secret', 'tr0ub4dor'],
+    [`{"d":"${'a'.repeat(43)}"}${' '.repeat(2500)}{"d":"${'b'.repeat(43)}","kty":"OKP"}`, 'secret', 'b'.repeat(43)],
     ['{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"}', 'secret', 'nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A'],
     [`sid SK${'0123456789abcdef'.repeat(2)}.`, 'secret', `SK${'0123456789abcdef'.repeat(2)}`],
     ['AccountKey=Zm9vYmFyYmF6cXV4MTIzNDU2Nzg5MGFiY2RlZmdoaWprbG1ub3A9PQ==;', 'secret', 'Zm9vYmFyYmF6cXV4MTIzNDU2Nzg5MGFiY2RlZmdoaWprbG1ub3A9PQ=='],
@@ -76,6 +78,9 @@ test('what only looks like something is left alone', () => {
     'primary_key: "q8ZsD3fLw0PbX7vNc2RtY5hJ"',
     'sort_key = "all-lower-case-words-here-now"',
     '{"d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"}',
+    `{"d":"${'a'.repeat(43)}"}${' '.repeat(2100)}{"kty":"OKP"}${' '.repeat(2100)}{"d":"${'b'.repeat(43)}"}`,
+    'curl y; wget -u admin:tr0ub4dor x',
+    `curl ${'y'.repeat(230)} -u admin:tr0ub4dor`,
     'a user is identified by name, or by "curl -u name"',
   ])
     assert.deepEqual(found(text), [], text);
@@ -170,7 +175,7 @@ test('the bytes that a text is gone through by are of the classes of its charact
 
 test('long hostile inputs cost time in proportion to their length', () => {
   // Each would take minutes with a scanner that looks back or ahead without a bound; the test runner's own limit is the judge.
-  for (const unit of ['a@', '1-', '(', ':', '://a:', 'password=', '"', 'eyJ', 'DE89 ', '-----BEGIN ', '-----BEGIN PRIVATE KEY-----', 'sk-', 'eyJ.', '::', 'token:', 'a:a:', '1.1.', 'x="', '4111111111111111,']) {
+  for (const unit of ['a@', '1-', '(', ':', '://a:', 'password=', '"', 'eyJ', 'DE89 ', '-----BEGIN ', '-----BEGIN PRIVATE KEY-----', 'sk-', 'eyJ.', '::', 'token:', 'a:a:', '1.1.', 'x="', '4111111111111111,', '4111-1111-', 'curl -u ', `"k":"${'a'.repeat(22)}",`, '1234567,']) {
     const text = unit.repeat(Math.ceil(400_000 / unit.length));
     assert.ok(Array.isArray(scan(text)));
   }
