@@ -24,7 +24,7 @@ export function phraseAt(text: string, i: number, c: number, runs: Runs): Findin
 
 function curlUser(text: string, i: number, runs: Runs): Finding | undefined {
   // Where one `curl` stands behind another, what was looked through for that is not again.
-  const from = Math.max(i + 5, runs.noOption);
+  const from = Math.max(i + 4, runs.noOption);
   const match = option.exec(text.slice(from, i + optionEnd));
   const at = match ? from + match.index : Infinity;
   runs.noOption = Math.min(at, i + optionWithin + 1);

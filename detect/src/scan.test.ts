@@ -40,6 +40,7 @@ test('each type is found by its own form', () => {
     ["CREATE USER a IDENTIFIED BY 'hunter2hunter'", 'secret', 'hunter2hunter'],
     ["ALTER ROLE a WITH PASSWORD 's3cr3t-pw';", 'secret', 's3cr3t-pw'],
     ['curl -s -u admin:tr0ub4dor https://example.org', 'secret', 'tr0ub4dor'],
+    ['curl -u admin:tr0ub4dor https://example.org', 'secret', 'tr0ub4dor'],
     ['curl -I x -u none; curl y | curl -s -u admin:tr0ub4dor x', 'secret', 'tr0ub4dor'],
     [`{"d":"${'a'.repeat(43)}"}${' '.repeat(2500)}{"d":"${'b'.repeat(43)}","kty":"OKP"}`, 'secret', 'b'.repeat(43)],
     ['{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"}', 'secret', 'nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A'],
