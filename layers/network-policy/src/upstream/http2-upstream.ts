@@ -217,7 +217,10 @@ function carry(stream: ClientHttp2Stream, request: Http2Request, handler: Dispat
   controller.stream = stream;
   let failure: Error | undefined;
   let started = false;
+  const ended = endOf(stream);
   stream.setTimeout(answerMs);
+  // An origin may stop the rest of a request with a reset behind its whole answer (RFC 9113 §8.1), which may wait here for its reader.
+  stream.once('aborted', () => { if (ended()) leaveBody(request.body); });
   stream.on('timeout', () => {
     const awaited = started ? (controller.rawHeaders ?? []) : request.headers;
     // It is the client that is waited for, or something to happen: a stream of messages may begin with the first of them.
@@ -237,7 +240,7 @@ function carry(stream: ClientHttp2Stream, request: Http2Request, handler: Dispat
   });
   stream.on('trailers', (_headers: unknown, _flags: unknown, raw: readonly string[]) => { controller.rawTrailers = withoutPseudo(raw); });
   stream.once('end', () => {
-    if (!started || stream.rstCode !== constants.NGHTTP2_NO_ERROR || stream.aborted || controller.aborted || controller.settled) return;
+    if (!started || stream.rstCode !== constants.NGHTTP2_NO_ERROR || (stream.aborted && !ended()) || controller.aborted || controller.settled) return;
     controller.settled = true;
     handler.onResponseEnd?.(controller, {});
     leaveBody(request.body);
@@ -272,6 +275,17 @@ function fail(request: Http2Request, handler: Dispatcher.DispatchHandler, contro
   controller.settled = true;
   leaveBody(request.body);
   handler.onResponseError?.(controller, error);
+}
+
+/** Whether an answer was ended by its origin. Node ends it, too, when its stream closes; but that comes behind it. */
+function endOf(stream: ClientHttp2Stream): () => boolean {
+  let ended = false;
+  const push = stream.push.bind(stream);
+  stream.push = (chunk: unknown, encoding?: BufferEncoding): boolean => {
+    ended ||= chunk === null && !stream.closed;
+    return push(chunk, encoding);
+  };
+  return () => ended;
 }
 
 function withoutPseudo(raw: readonly string[]): string[] {

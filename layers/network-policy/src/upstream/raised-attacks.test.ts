@@ -7,6 +7,7 @@ import { openDesk, say, wholeAnswer } from '../testing/testing-egress.ts';
 import type { Desk } from '../testing/testing-egress.ts';
 import { block, flags, frame, types } from '../testing/testing-frames.ts';
 import type { Fields } from '../testing/testing-frames.ts';
+import { answerOf, openSession } from '../testing/testing-http2.ts';
 import { openFrames, openOrigin } from '../testing/testing-origins.ts';
 import type { Origin } from '../testing/testing-origins.ts';
 import { Http2Pool } from './http2-upstream.ts';
@@ -57,6 +58,9 @@ const honest: readonly (readonly [string, (stream: number) => Buffer, RegExp])[]
   ['a field with CR and LF, which is left out', (n) => Buffer.concat([head(n, status('200', ['x-a', 'a\r\nset-cookie: evil=1\r\n\r\nHTTP/1.1 200 OK'], ['x-b', 'b'])), data(n, 'abc')]), /^HTTP\/1\.1 200 OK\r\n(?!x-a)[^]*3\r\nabc\r\n0\r\n\r\n$/],
   ['a field with NUL, which is left out', (n) => Buffer.concat([head(n, status('200', ['x-a', 'a\0x-evil\0b'])), data(n, 'abc')]), /^HTTP\/1\.1 200 OK\r\n(?!x-a)[^]*3\r\nabc\r\n0\r\n\r\n$/],
   ['an end and a reset without an error behind it', (n) => Buffer.concat([head(n, status('200')), data(n, 'abc'), reset(n, 0)]), /3\r\nabc\r\n0\r\n\r\n$/],
+  ['a reset without an error for its end: servers made with Node end large answers so', (n) => Buffer.concat([head(n, status('200')), data(n, 'abc', false), reset(n, 0)]), /3\r\nabc\r\n0\r\n\r\n$/],
+  ['an empty frame for its end', (n) => Buffer.concat([head(n, status('200')), data(n, 'abc', false), data(n, '')]), /3\r\nabc\r\n0\r\n\r\n$/],
+  ['a head that is all there is', (n) => head(n, status('200'), true), /^HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\n(?:0\r\n\r\n)?$/],
   ['no more requests after this one', (n) => Buffer.concat([goaway(n, 0), head(n, status('200')), data(n, 'abc')]), /3\r\nabc\r\n0\r\n\r\n$/],
   ['what was pushed unasked', (n) => Buffer.concat([frame('push', flags.endHeaders, n, Buffer.concat([u32(2), block([[':method', 'GET'], [':scheme', 'https'], [':authority', 'framed.test'], [':path', '/pushed']])])), head(2, status('200')), data(2, 'pushed'), head(n, status('200')), data(n, 'abc')]), /^HTTP\/1\.1 (?:502 [^]*|200 OK\r\n[^]*3\r\nabc\r\n0\r\n\r\n)$/],
 ];
@@ -95,11 +99,20 @@ for (const [what, answer] of none) {
   });
 }
 
-const cut: readonly (readonly [string, (stream: number) => Buffer])[] = [
+/** What is said, and then the end of the connection. */
+const leave = (socket: Socket, last: Buffer): Buffer => {
+  socket.end(last);
+  return Buffer.alloc(0);
+};
+const cut: readonly (readonly [string, (stream: number, socket: Socket) => Buffer])[] = [
   ['less than its length', (n) => Buffer.concat([head(n, status('200', ['content-length', '5'])), data(n, 'abc')])],
   ['more than its length', (n) => Buffer.concat([head(n, status('200', ['content-length', '2'])), data(n, 'abc')])],
+  ['less than its length before a reset without an error', (n) => Buffer.concat([head(n, status('200', ['content-length', '5'])), data(n, 'abc', false), reset(n, 0)])],
   ['a reset in its middle', (n) => Buffer.concat([head(n, status('200')), data(n, 'abc', false), reset(n, 2)])],
+  ['a reset in its middle because nobody wants it', (n) => Buffer.concat([head(n, status('200')), data(n, 'abc', false), reset(n, 8)])],
   ['a connection that ends in its middle, with an error', (n) => Buffer.concat([head(n, status('200')), data(n, 'abc', false), goaway(n, 2)])],
+  ['a connection that ends in its middle, without one', (n, socket) => leave(socket, Buffer.concat([head(n, status('200')), data(n, 'abc', false)]))],
+  ['a connection that ends in its middle, as announced', (n, socket) => leave(socket, Buffer.concat([head(n, status('200')), data(n, 'abc', false), goaway(n, 0)]))],
   ['transfer-encoding behind its body', (n) => Buffer.concat([head(n, status('200')), data(n, 'abc', false), head(n, [['transfer-encoding', 'chunked']], true)])],
   ['a status behind its body', (n) => Buffer.concat([head(n, status('200')), data(n, 'abc', false), head(n, status('200'), true)])],
 ];
@@ -115,6 +128,22 @@ for (const [what, answer] of cut) {
     assert.ok(!wholeAnswer(text), text);
   });
 }
+
+test('an answer before the end of its request is whole where its end comes before the reset that stops the rest, however long it waits for its reader', async () => {
+  const long = 'x'.repeat(16_000);
+  for (const ends of [true, false]) {
+    script = [(n) => Buffer.concat([head(n, status('413')), ...Array.from({ length: 60 }, () => data(n, long, false)), data(n, 'abc', ends), reset(n, 0)])];
+    const text = await ask('POST', 'Transfer-Encoding: chunked\r\n\r\n3\r\nabc');
+    const session = await openSession(desk, 'framed.test', framed.port);
+    const stream = session.request({ ':method': 'POST', ':path': '/' });
+    stream.write('abc');
+    const answer = await answerOf(stream);
+    session.destroy();
+    const whole = [text.startsWith('HTTP/1.1 413 ') && wholeAnswer(text), answer.status === 413 && answer.rstCode === 0];
+    assert.deepEqual(whole, [ends, ends]);
+    if (ends) assert.deepEqual([text.replaceAll(/[^x]/g, '').length, answer.body.length], [60 * long.length, 60 * long.length + 3]);
+  }
+});
 
 test('a request that the origin did nothing with is sent once more, also on a new connection; one whose body is on its way is not', async () => {
   for (const refuse of [(n: number) => reset(n, 7), (n: number) => goaway(Math.max(0, n - 2), 0)]) {
