@@ -102,9 +102,20 @@ export interface ByteTransform {
   end(): Buffer;
 }
 
+export type Passed = Buffer | Promise<Buffer>;
+
+/** The same where a long message is looked at elsewhere: what comes behind it waits, and `next` is called again once it is through. */
+export interface PatientTransform {
+  /** Throws `Stopped`, or rejects with it, to end the request. */
+  next(chunk: Buffer): Passed;
+  end(): Buffer;
+}
+
 export interface OutgoingHook {
   /** Undefined: nothing to do for this request. Only asked where the body is streamed; a held one was seen by the body readers. */
   open(passing: Passing): ByteTransform | undefined;
+  /** In place of `open`, for each message of gRPC. */
+  openMessage?(passing: Passing): PatientTransform | undefined;
   /** Whether `open` may change the length of the body: then it is sent without one. */
   readonly changesLength?: boolean;
   /** Whether it is given messages of gRPC whole, where they are not larger than what is held. Asked for each. */
@@ -121,6 +132,8 @@ export interface AnswerHead {
 export interface IncomingHook {
   /** May change the head. Undefined: the bytes pass as they are. Whoever changes the length takes `content-length` out of the head. */
   open(passing: Passing, head: AnswerHead): ByteTransform | undefined;
+  /** In place of `open`, for each message of gRPC. */
+  openMessage?(passing: Passing, head: AnswerHead): PatientTransform | undefined;
 }
 
 export interface LimitHook {

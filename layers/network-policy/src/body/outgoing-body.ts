@@ -1,6 +1,7 @@
 /** The body of a request on its way out: follows the client's pace, and stops dead when a transform says so. */
 import { Readable } from 'node:stream';
-import type { ByteTransform } from '../hooks.ts';
+import type { PatientTransform } from '../hooks.ts';
+import { InOrder, through } from './in-order.ts';
 import type { Pace } from '../fairness/pace.ts';
 import { Pieces } from './pieces.ts';
 import type { Wire } from '../http/wire.ts';
@@ -8,13 +9,14 @@ import type { Wire } from '../http/wire.ts';
 /** A stream of its own, so that its end or failure never closes the client's connection. */
 export class OutgoingBody extends Readable {
   readonly #wire: Wire;
-  readonly #transforms: readonly ByteTransform[];
+  readonly #transforms: readonly PatientTransform[];
   readonly #pace: Pace;
-  /** The sandbox has worked through its share: the next bytes wait. */
-  #rests = false;
+  readonly #order = new InOrder();
+  /** What the next bytes wait for: the sandbox has worked through its share, or those before them are looked at elsewhere. */
+  #waits = 0;
   bytes = 0;
 
-  constructor(wire: Wire, transforms: readonly ByteTransform[], pace: Pace) {
+  constructor(wire: Wire, transforms: readonly PatientTransform[], pace: Pace) {
     super({ highWaterMark: 64 * 1024 });
     // It may fail before anybody has taken it, and nobody may ever.
     this.on('error', () => undefined);
@@ -29,7 +31,7 @@ export class OutgoingBody extends Readable {
   }
 
   override _read(): void {
-    if (!this.#rests) this.#wire.body.resume();
+    if (this.#waits === 0) this.#wire.body.resume();
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
@@ -40,36 +42,54 @@ export class OutgoingBody extends Readable {
     done(error);
   }
 
-  readonly #take = (chunk: Buffer): void => {
+  readonly #take = (chunk: Buffer): void => this.#order.run(() => this.#taken(chunk));
+
+  #taken(chunk: Buffer): void {
+    if (this.destroyed) return;
     this.bytes += chunk.length;
     const pace = this.#transforms.length > 0 ? this.#pace : undefined;
     pace?.measure(() => this.#pass(chunk));
     if (!pace) this.#pass(chunk);
-    if (!pace?.rests || this.#rests || this.destroyed) return;
-    this.#rests = true;
-    this.#wire.body.pause();
-    const rested = pace.run(() => {
-      this.#rests = false;
-      if (!this.destroyed && this.readableLength < this.readableHighWaterMark) this.#wire.body.resume();
-    });
-    if (!rested) this.destroy(new Error('too much of this sandbox waits for its turn'));
-  };
-
-  #pass(chunk: Buffer): void {
-    this.#guarded(() => {
-      let passed = chunk;
-      for (const transform of this.#transforms) passed = transform.next(passed);
-      if (passed.length > 0 && !this.push(passed)) this.#wire.body.pause();
+    if (!pace?.rests || this.#waits > 0 || this.destroyed) return;
+    this.#wait((goOn) => {
+      if (!pace.run(goOn)) this.destroy(new Error('too much of this sandbox waits for its turn'));
     });
   }
 
-  readonly #finish = (): void => {
+  #wait(start: (goOn: () => void) => void): void {
+    this.#waits += 1;
+    this.#wire.body.pause();
+    start(() => {
+      this.#waits -= 1;
+      if (this.#waits === 0 && !this.destroyed && this.readableLength < this.readableHighWaterMark) this.#wire.body.resume();
+    });
+  }
+
+  #pass(chunk: Buffer): void {
+    this.#guarded(() => {
+      const passed = through(this.#transforms, chunk);
+      if (passed instanceof Promise) this.#elsewhere(passed);
+      else this.#send(passed);
+    });
+  }
+
+  #elsewhere(passed: Promise<Buffer>): void {
+    const release = this.#order.hold();
+    this.#wait((goOn) => void passed.then((bytes) => release(() => this.#send(bytes)), (error: unknown) => release(() => this.#guarded(() => { throw error; }))).finally(goOn));
+  }
+
+  #send(passed: Buffer): void {
+    if (passed.length > 0 && !this.destroyed && !this.push(passed)) this.#wire.body.pause();
+  }
+
+  readonly #finish = (): void => this.#order.run(() => {
+    if (this.destroyed) return;
     this.#guarded(() => {
       const rest = endThrough(this.#transforms);
       if (rest.length > 0) this.push(rest);
       this.push(null);
     });
-  };
+  });
 
   readonly #gone = (): void => {
     if (!this.#wire.complete()) this.destroy(new Error('the client went away'));
@@ -89,11 +109,12 @@ export function leaveBody(body: Buffer | OutgoingBody | null): void {
   if (body && !Buffer.isBuffer(body) && !body.destroyed) body.destroy();
 }
 
-/** What all transforms still hold, each one's rest led through those after it. */
-export function endThrough(transforms: readonly ByteTransform[]): Buffer {
+/** What all transforms still hold, each one's rest led through those after it. Throws where one of those would take its time: messages leave no rest. */
+export function endThrough(transforms: readonly PatientTransform[]): Buffer {
   let rest: Buffer = Buffer.alloc(0);
   for (const transform of transforms) {
     const passed = rest.length > 0 ? transform.next(rest) : rest;
+    if (passed instanceof Promise) throw new Error('a rest comes behind the last message');
     const last = transform.end();
     rest = passed.length > 0 ? (last.length > 0 ? Buffer.concat([passed, last]) : passed) : last;
   }

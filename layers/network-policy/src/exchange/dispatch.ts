@@ -5,9 +5,9 @@ import { bodyLimit } from '../body/body-limit.ts';
 import { refusal } from '../core.ts';
 import { insertCredentials } from '../credentials/credentials.ts';
 import type { Credential } from '../credentials/credentials.ts';
-import { grpcAnswers, grpcBody, grpcTransforms, isGrpc } from '../protocols/grpc.ts';
+import { grpcAnswers, grpcTransforms, isGrpc } from '../protocols/grpc.ts';
 import type { Keep } from '../protocols/grpc.ts';
-import type { AnswerHead, ByteTransform } from '../hooks.ts';
+import type { AnswerHead, ByteTransform, PatientTransform } from '../hooks.ts';
 import { AnswerGate } from '../inspect/answer-gate.ts';
 import { searchedFields } from '../inspect/answer-head.ts';
 import { readsAnswers } from '../inspect/answer-plan.ts';
@@ -43,7 +43,7 @@ export interface Underway {
   sentAgain(): void;
 }
 
-/** `held`: the body, where it was read before the decision. Throws what hooks throw. */
+/** `held`: the body, where it was read before the decision; its messages were looked at. Throws what hooks throw. */
 export function dispatch(passing: PassingRequest, wire: Wire, held: Buffer | undefined, underway: Underway): void {
   const { core, place, checked } = passing;
   const headers = ['host', authority(place), ...checked.headers];
@@ -59,7 +59,7 @@ export function dispatch(passing: PassingRequest, wire: Wire, held: Buffer | und
   }
   const limit = held || checked.hasBody ? bodyLimit(passing, held?.length ?? checked.length ?? 0) : undefined;
   wire.goOn();
-  const body = (held && isGrpc(checked.contentType) ? grpcBody(passing, held) : held) ?? (checked.hasBody ? outgoing(passing, wire, limit, headers) : null);
+  const body = held ?? (checked.hasBody ? outgoing(passing, wire, limit, headers) : null);
   if (Buffer.isBuffer(body)) sayLength(headers, checked, body);
   const relay = new Relay(wire, inserted.used, (fields, where) => searchedFields(passing, fields, where), (head) => incoming(passing, wire, head), {
     data: (bytes) => { core.counts.bytesIn += bytes; },
@@ -119,7 +119,7 @@ export function insertInto(headers: string[], { core, place, checked }: PassingR
 
 /** A body that goes out as it comes, through what looks at it. */
 function outgoing(passing: PassingRequest, wire: Wire, limit: ByteTransform | undefined, headers: string[]): OutgoingBody {
-  const transforms: ByteTransform[] = limit ? [limit] : [];
+  const transforms: PatientTransform[] = limit ? [limit] : [];
   if (isGrpc(passing.checked.contentType)) transforms.push(...grpcTransforms(passing, keeping(passing, wire)));
   else for (const hook of passing.core.hooks.outgoing) {
     const transform = hook.open(passing);
@@ -154,7 +154,7 @@ function keeping({ core }: PassingRequest, wire: Wire): Keep {
 }
 
 /** What looks at the answer, in the order of the hooks. */
-function incoming(passing: PassingRequest, wire: Wire, head: AnswerHead): readonly ByteTransform[] {
+function incoming(passing: PassingRequest, wire: Wire, head: AnswerHead): readonly PatientTransform[] {
   if (isGrpc(passing.checked.contentType) && isGrpc(valueOf(head.headers, 'content-type'))) return grpcAnswers(passing, head, keeping(passing, wire));
   // Only this one holds what it reads.
   if (passing.asked.some(({ message }) => message.protocol === 'mcp')) passing.keep = keeping(passing, wire);

@@ -5,7 +5,8 @@ import type { Core } from '../core.ts';
 import { refusal } from '../core.ts';
 import type { Credential } from '../credentials/credentials.ts';
 import { Stopped } from '../hooks.ts';
-import type { AnswerHead, ByteTransform } from '../hooks.ts';
+import type { AnswerHead, PatientTransform } from '../hooks.ts';
+import { InOrder, through } from '../body/in-order.ts';
 import { endThrough } from '../body/outgoing-body.ts';
 import type { Stall } from '../fairness/stalled.ts';
 import { safeTrailers } from './trailers.ts';
@@ -27,19 +28,20 @@ export class Relay implements Dispatcher.DispatchHandler {
   readonly #wire: Wire;
   #masked: readonly Credential[];
   readonly #fields: AnswerFields;
-  readonly #open: (head: AnswerHead) => readonly ByteTransform[];
+  readonly #open: (head: AnswerHead) => readonly PatientTransform[];
   readonly #events: RelayEvents;
   readonly #core: Core;
   #stall: Stall | undefined;
   /** What the answer waits for: its client, its sandbox's turn, other answers. */
   #waits = 0;
   #controller: Dispatcher.DispatchController | undefined;
-  #transforms: readonly ByteTransform[] = [];
+  #transforms: readonly PatientTransform[] = [];
+  readonly #order = new InOrder();
   #done = false;
   #stopped: Error | undefined;
 
   /** `fields`: what looks at them wherever they stand. `open`: what looks at the head of the final answer, and at its bytes. */
-  constructor(wire: Wire, masked: readonly Credential[], fields: AnswerFields, open: (head: AnswerHead) => readonly ByteTransform[], events: RelayEvents, core: Core) {
+  constructor(wire: Wire, masked: readonly Credential[], fields: AnswerFields, open: (head: AnswerHead) => readonly PatientTransform[], events: RelayEvents, core: Core) {
     this.#wire = wire;
     this.#masked = masked;
     this.#fields = fields;
@@ -95,6 +97,10 @@ export class Relay implements Dispatcher.DispatchHandler {
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.#events.data(chunk.length);
+    this.#order.run(() => this.#take(controller, chunk));
+  }
+
+  #take(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#done) return;
     try {
       this.#core.pace.measure(() => this.#pass(controller, chunk));
@@ -109,8 +115,22 @@ export class Relay implements Dispatcher.DispatchHandler {
   }
 
   #pass(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    let passed = chunk;
-    for (const transform of this.#transforms) passed = transform.next(passed);
+    const passed = through(this.#transforms, chunk);
+    if (passed instanceof Promise) this.#elsewhere(controller, passed);
+    else this.#write(controller, passed);
+  }
+
+  /** What is looked at elsewhere is written when it comes back, before all that comes behind it. */
+  #elsewhere(controller: Dispatcher.DispatchController, passed: Promise<Buffer>): void {
+    const release = this.#order.hold();
+    this.#wait(controller, (goOn) => void passed.then((bytes) => release(() => {
+      if (!this.#done) this.#write(controller, bytes);
+    }), (thrown: unknown) => release(() => {
+      if (!this.#done) this.#broke(controller, thrown);
+    })).finally(goOn));
+  }
+
+  #write(controller: Dispatcher.DispatchController, passed: Buffer): void {
     if (passed.length === 0 || this.#wire.write(passed)) return;
     this.#wait(controller, (goOn) => {
       const { stalled } = this.#core;
@@ -143,11 +163,16 @@ export class Relay implements Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(controller: Dispatcher.DispatchController): void {
+    const { rawTrailers } = controller;
+    this.#order.run(() => this.#end(controller, rawTrailers));
+  }
+
+  #end(controller: Dispatcher.DispatchController, rawTrailers: Dispatcher.DispatchController['rawTrailers']): void {
     if (this.#done) return;
     try {
       const rest = this.#transforms.length > 0 ? endThrough(this.#transforms) : undefined;
       if (rest && rest.length > 0) this.#wire.write(rest);
-      const trailers = this.#fields(responseTrailers(controller.rawTrailers, this.#masked), 'trailers');
+      const trailers = this.#fields(responseTrailers(rawTrailers, this.#masked), 'trailers');
       this.#done = true;
       this.#wire.end(trailers);
       this.#events.ended();

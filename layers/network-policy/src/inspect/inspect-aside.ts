@@ -4,6 +4,9 @@ import type { ScannerName } from '@nemoclaw/contract';
 import { hyperscanLibrary, type ToldScanner } from '@nemoclaw/detect';
 import { examine } from './examine.ts';
 import type { Examination, Examined } from './examine.ts';
+import type { Found } from './findings.ts';
+import { searchWindow, type PassingWindow } from './search-window.ts';
+import { hashesInMessage } from '../taint/taint.ts';
 import { undoEncodings } from './undo-encodings.ts';
 import type { Undone } from './undo-encodings.ts';
 
@@ -23,10 +26,15 @@ export interface Undoing {
   readonly encoding: string;
   readonly limit: number;
 }
+/** A message of protobuf that is remembered, under the key of its memory. */
+export interface MessageHashing {
+  readonly bytes: Uint8Array;
+  readonly key: string;
+}
 /** What the thread is asked. */
-export type Question = { readonly examine: Examination } | { readonly undo: Undoing };
+export type Question = { readonly examine: Examination } | { readonly undo: Undoing } | { readonly search: PassingWindow } | { readonly hash: MessageHashing };
 /** What it answers, in the question's words. */
-export type Answer = ({ readonly examined: Examined } | { readonly undone: Undone }) & {
+export type Answer = ({ readonly examined: Examined } | { readonly undone: Undone } | { readonly found: readonly Found[] } | { readonly hashes: Uint32Array }) & {
   /** ms of the thread's processor time that it took. */
   readonly took: number;
 };
@@ -90,6 +98,24 @@ export function undoAside(sandbox: string, what: Undoing): Promise<Undone> | Und
     const { undone } = answer;
     // What comes from another thread is plain bytes.
     return undone.state === 'done' ? { state: 'done', body: Buffer.from(undone.body.buffer, undone.body.byteOffset, undone.body.byteLength) } : undone;
+  });
+}
+
+/** `searchWindow`, where it may take long: with values that came from labelled hosts. Rejects where it cannot be searched: then it must not leave. */
+export function searchWindowAside(sandbox: string, what: PassingWindow): readonly Found[] | Promise<readonly Found[]> {
+  if (!what.tainted || what.bytes.length <= atOnce) return searchWindow(what);
+  return aside(sandbox, { search: what }, what.bytes.length).then((answer) => {
+    if ('found' in answer) return answer.found;
+    throw new Error('the search failed');
+  });
+}
+
+/** `hashesInMessage`. Rejects where it cannot be read: then it must not be delivered. */
+export function hashMessageAside(sandbox: string, what: MessageHashing): Uint32Array | Promise<Uint32Array> {
+  if (what.bytes.length <= atOnce) return hashesInMessage(what.bytes, what.key);
+  return aside(sandbox, { hash: what }, what.bytes.length).then((answer) => {
+    if ('hashes' in answer) return answer.hashes;
+    throw new Error('the message could not be read');
   });
 }
 

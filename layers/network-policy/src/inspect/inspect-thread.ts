@@ -5,6 +5,8 @@ import { fastestScan, scan } from '@nemoclaw/detect';
 import { threadTime } from '../fairness/pace.ts';
 import { examine } from './examine.ts';
 import type { Answer, Question, Searching, ThreadSettings } from './inspect-aside.ts';
+import { searchWindow } from './search-window.ts';
+import { hashesInMessage } from '../taint/taint.ts';
 import { undoEncodings } from './undo-encodings.ts';
 
 const bufferOf = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -24,6 +26,16 @@ parentPort?.on('message', (question: Question) => {
   if ('examine' in question) {
     const examined = examine(question.examine, search);
     answer({ examined, took: threadTime() - before });
+    return;
+  }
+  if ('search' in question) {
+    const found = searchWindow(question.search);
+    answer({ found, took: threadTime() - before });
+    return;
+  }
+  if ('hash' in question) {
+    const hashes = hashesInMessage(question.hash.bytes, question.hash.key);
+    answer({ hashes, took: threadTime() - before });
     return;
   }
   const { body, encoding, limit } = question.undo;

@@ -1,16 +1,14 @@
 /** Requests on their way out: their heads, their bodies where these are held, and their bytes where they are passed on as they come. */
 import { brotliCompressSync, constants, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
-import { Scanner } from '@nemoclaw/detect';
+import { after, orThrow } from '../body/in-order.ts';
 import { valueOf } from '../http/fields.ts';
 import { isGrpc } from '../protocols/grpc.ts';
-import type { BodyReader, ByteTransform, HeadReader, OutgoingHook, Passing, Reading } from '../hooks.ts';
+import type { BodyReader, ByteTransform, HeadReader, OutgoingHook, Passing, PatientTransform, Reading } from '../hooks.ts';
 import { actionFor, hiddenOf, strictest, type Found, type InspectionSettings } from './findings.ts';
 import type { Examined } from './examine.ts';
-import { inspectAside } from './inspect-aside.ts';
+import { inspectAside, searchWindowAside } from './inspect-aside.ts';
 import { inspectHead, pathPlace } from './inspect-head.ts';
-import { messageText } from './protobuf-view.ts';
-import { taintedIn, type Sought } from '../taint/memory.ts';
-import { undoEscapes } from '../taint/pieces.ts';
+import { searchWindow, type PassingWindow } from './search-window.ts';
 import { soughtIn } from '../taint/taint.ts';
 import { asked, askedAbout, blocked, inspectedBytes, recordFound, recordUninspected, settingsOf, unreadable } from './report.ts';
 
@@ -128,41 +126,42 @@ const carried = 2048;
  */
 export const streamInspection: OutgoingHook = {
   open: (passing): ByteTransform | undefined => {
-    const { core } = passing;
-    const settings = settingsOf(core);
-    if (!settings.scanForPII) return undefined;
-    // Its encoding hides it; the policy said that it may pass so.
-    if (isEncoded(passing.checked.contentEncoding)) return undefined;
-    let tail: Buffer = Buffer.alloc(0);
-    let told = false;
-    return {
-      next: (chunk) => {
-        const window = tail.length > 0 ? Buffer.concat([tail, chunk]) : chunk;
-        const scanner = new Scanner({ known: core.secrets.known });
-        const found: Found[] = [...scanner.push(window), ...scanner.end()].filter(({ end }) => end > tail.length).map(({ type, kind, confidence }) => ({ type, kind, confidence, place: 'the body' }));
-        const sought = soughtIn(passing);
-        const tainted = sought !== undefined && taintedAtEnd(window, chunk.length, sought, isGrpc(passing.checked.contentType));
-        if (tainted) found.push({ type: 'tainted', kind: 'tainted', confidence: 1, place: 'the body' });
-        tail = Buffer.from(window.subarray(Math.max(0, window.length - carried)));
-        const worst = strictest(found, settings);
-        if (!worst) return chunk;
-        const blocks = worst.action !== 'log';
-        if (blocks || !told) recordFound(passing, 'request', found, blocks ? 'block' : 'log');
-        told = true;
-        if (blocks) throw blocked(passing, worst.found);
-        return chunk;
-      },
-      end: () => Buffer.alloc(0),
-    };
+    const looking = lookingAt(passing);
+    return looking && { next: (chunk) => looking.judged(searchWindow(looking.window(chunk)), chunk), end: () => Buffer.alloc(0) };
+  },
+  openMessage: (passing): PatientTransform | undefined => {
+    const looking = lookingAt(passing);
+    const unread = (): Error => unreadable(passing, 'inspection.scanForPII', 'the message could not be inspected', 'Send it again later, or in smaller messages.');
+    const { sandbox } = passing.core.ports;
+    return looking && { next: (chunk) => after(orThrow(searchWindowAside(sandbox, looking.window(chunk)), unread), (found) => looking.judged(found, chunk)), end: () => Buffer.alloc(0) };
   },
   // Beside a text stand the tag and the length of the next field: only its reader sees where it ends.
   wholeMessages: (passing) => soughtIn(passing) !== undefined,
 };
 
-/** Whether something tainted stands in the last `fresh` bytes, as they are or undone. `message`: they may be a message of protobuf. */
-function taintedAtEnd(window: Buffer, fresh: number, sought: Sought, message: boolean): boolean {
-  const text = window.toString('utf8');
-  if (taintedIn(text, sought).some(({ end }) => end > text.length - fresh)) return true;
-  const told = message ? messageText(window) : undefined;
-  return [undoEscapes(text), told, undoEscapes(told ?? '')].some((form) => form !== undefined && taintedIn(form, sought).length > 0);
+/** How a body, or a message of one, is looked at piece by piece; undefined where it is not. */
+function lookingAt(passing: Passing): { window(chunk: Buffer): PassingWindow; judged(found: readonly Found[], chunk: Buffer): Buffer } | undefined {
+  const { core } = passing;
+  const settings = settingsOf(core);
+  if (!settings.scanForPII) return undefined;
+  // Its encoding hides it; the policy said that it may pass so.
+  if (isEncoded(passing.checked.contentEncoding)) return undefined;
+  let tail: Buffer = Buffer.alloc(0);
+  let told = false;
+  return {
+    window: (chunk) => {
+      const bytes = tail.length > 0 ? Buffer.concat([tail, chunk]) : chunk;
+      tail = Buffer.from(bytes.subarray(Math.max(0, bytes.length - carried)));
+      return { bytes, fresh: chunk.length, known: core.secrets.known, tainted: soughtIn(passing), message: isGrpc(passing.checked.contentType) };
+    },
+    judged: (found, chunk) => {
+      const worst = strictest(found, settings);
+      if (!worst) return chunk;
+      const blocks = worst.action !== 'log';
+      if (blocks || !told) recordFound(passing, 'request', found, blocks ? 'block' : 'log');
+      told = true;
+      if (blocks) throw blocked(passing, worst.found);
+      return chunk;
+    },
+  };
 }

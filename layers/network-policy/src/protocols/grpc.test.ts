@@ -260,7 +260,9 @@ test('message framing: the same bytes whatever the cuts, all of a message out at
     let out = Buffer.alloc(0);
     for (let at = 0, i = 0; at < bytes.length; i += 1) {
       const size = cuts[i % cuts.length] ?? 1;
-      out = Buffer.concat([out, transform.next(bytes.subarray(at, at + size))]);
+      const passed = transform.next(bytes.subarray(at, at + size));
+      assert.ok(Buffer.isBuffer(passed));
+      out = Buffer.concat([out, passed]);
       at = Math.min(bytes.length, at + size);
       const due = ends.findLast((end) => end <= at) ?? 0;
       assert.ok(out.length >= due);

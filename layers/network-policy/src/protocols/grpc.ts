@@ -1,10 +1,11 @@
 /** gRPC over HTTP/2: denials in its own words, and its message framing kept in step when bodies are looked at. */
 import type { Decision } from '@nemoclaw/contract';
 import { refusal } from '../core.ts';
+import { after } from '../body/in-order.ts';
 import { Pieces } from '../body/pieces.ts';
 import { valuesOf } from '../http/fields.ts';
 import { Stopped } from '../hooks.ts';
-import type { AnswerHead, ByteTransform, Passing } from '../hooks.ts';
+import type { AnswerHead, ByteTransform, IncomingHook, OutgoingHook, Passed, Passing, PatientTransform } from '../hooks.ts';
 import { undoEncodings } from '../inspect/undo-encodings.ts';
 
 export const isGrpc = (contentType: string): boolean => /^application\/grpc(?:\+[a-z0-9.+-]*)?\s*(?:;|$)/i.test(contentType);
@@ -32,7 +33,7 @@ const nothing: Buffer = Buffer.alloc(0);
 
 export interface MessageFraming {
   /** A new transform for each message. */
-  readonly open: () => ByteTransform;
+  readonly open: () => PatientTransform;
   /** `grpc-encoding` of this direction. */
   readonly encoding: string;
   /** Bytes of a message that may be held. */
@@ -51,60 +52,76 @@ export type Keep = (bytes: number) => boolean;
  * Leads each message through a transform of its own, so that nothing of a message waits for the next one: a call may pause between any two.
  * Compressed messages are held and undone for the transform; what was not changed is sent as it came.
  */
-export function perMessage({ open, encoding, limit, refusal, rewrites, whole: readsWhole, keep }: MessageFraming): ByteTransform {
+export function perMessage({ open, encoding, limit, refusal, rewrites, whole: readsWhole, keep }: MessageFraming): PatientTransform {
   const refuse = (why: string): Stopped => new Stopped(refusal(why), why);
   let head: Buffer = nothing;
   let left = 0;
-  let transform: ByteTransform | undefined;
+  let transform: PatientTransform | undefined;
   let held: { readonly head: Buffer; readonly parts: Pieces } | undefined;
-  const whole = (): Buffer => {
+  const whole = (): Passed => {
     const done = transform;
     transform = undefined;
     if (!held) return done?.end() ?? nothing;
     const came = held.parts.whole();
     const first = held.head;
     held = undefined;
-    keep(-came.length);
     const plain = first[0] === 1 ? undo(came, encoding, limit) : came;
     if (plain === undefined || !done) throw refuse('a compressed gRPC message cannot be undone');
-    const passed = Buffer.concat([done.next(plain), done.end()]);
-    if (passed.equals(plain)) return Buffer.concat([first, came]);
-    if (!rewrites) throw refuse('a gRPC message was to be changed on its way');
-    const anew = Buffer.alloc(prefixBytes);
-    anew.writeUInt32BE(passed.length, 1);
-    return Buffer.concat([anew, passed]);
+    return after(done.next(plain), (looked) => {
+      keep(-came.length);
+      const passed = Buffer.concat([looked, done.end()]);
+      if (passed.equals(plain)) return Buffer.concat([first, came]);
+      if (!rewrites) throw refuse('a gRPC message was to be changed on its way');
+      const anew = Buffer.alloc(prefixBytes);
+      anew.writeUInt32BE(passed.length, 1);
+      return Buffer.concat([anew, passed]);
+    });
   };
-  return {
-    next: (chunk) => {
-      const out: Buffer[] = [];
-      let rest = chunk;
-      while (rest.length > 0) {
-        if (!transform) {
-          const more = rest.subarray(0, prefixBytes - head.length);
-          rest = rest.subarray(more.length);
-          head = Buffer.concat([head, more]);
-          if (head.length < prefixBytes) break;
-          if ((head[0] ?? 0) > 1) throw refuse('a gRPC message has an unknown flag');
-          left = head.readUInt32BE(1);
-          if (head[0] === 1 && left > limit) throw refuse('a compressed gRPC message is too large to be looked at');
-          held = head[0] === 1 || (left <= limit && (rewrites || readsWhole?.() === true)) ? { head, parts: new Pieces() } : undefined;
-          if (!held) out.push(head);
-          head = nothing;
-          transform = open();
-          if (left === 0) out.push(whole());
-          continue;
-        }
+  /** `out`: what goes on of it already. What comes behind a message that takes its time is read after that. */
+  const read = (chunk: Buffer, out: Buffer[]): Passed => {
+    let rest = chunk;
+    while (rest.length > 0) {
+      let step: Passed = nothing;
+      if (transform) {
         const part = rest.subarray(0, left);
         rest = rest.subarray(part.length);
         left -= part.length;
         if (held) {
           held.parts.add(part);
           if (!keep(part.length)) throw refuse('too much of this sandbox is held already to look at a gRPC message');
-        } else out.push(transform.next(part));
-        if (left === 0) out.push(whole());
+        } else step = transform.next(part);
+      } else {
+        const more = rest.subarray(0, prefixBytes - head.length);
+        rest = rest.subarray(more.length);
+        head = Buffer.concat([head, more]);
+        if (head.length < prefixBytes) break;
+        if ((head[0] ?? 0) > 1) throw refuse('a gRPC message has an unknown flag');
+        left = head.readUInt32BE(1);
+        if (head[0] === 1 && left > limit) throw refuse('a compressed gRPC message is too large to be looked at');
+        held = head[0] === 1 || (left <= limit && (rewrites || readsWhole?.() === true)) ? { head, parts: new Pieces() } : undefined;
+        if (!held) step = head;
+        head = nothing;
+        transform = open();
       }
-      return Buffer.concat(out);
-    },
+      if (left === 0) {
+        step = after(step, (passed) => {
+          out.push(passed);
+          return whole();
+        });
+      }
+      if (step instanceof Promise) {
+        const behind = rest;
+        return step.then((passed) => {
+          out.push(passed);
+          return read(behind, out);
+        });
+      }
+      out.push(step);
+    }
+    return Buffer.concat(out);
+  };
+  return {
+    next: (chunk) => read(chunk, []),
     end: () => {
       if (!transform && head.length === 0) return nothing;
       throw refuse('the last gRPC message is cut');
@@ -120,21 +137,23 @@ const framing = (passing: Passing, headers: readonly string[]): Pick<MessageFram
 });
 
 /** What looks at a gRPC body on its way out: each hook message by message; where none has anything to do, the framing alone. */
-export function grpcTransforms(passing: Passing, keep: Keep): ByteTransform[] {
+export function grpcTransforms(passing: Passing, keep: Keep): PatientTransform[] {
   const own = framing(passing, passing.checked.headers);
-  const all = passing.core.hooks.outgoing.filter((hook) => hook.open(passing)).map((hook) => perMessage({ ...own, open: () => hook.open(passing) ?? unchanged, rewrites: false, whole: () => hook.wholeMessages?.(passing) === true, keep }));
+  const opened = (hook: OutgoingHook): PatientTransform | undefined => (hook.openMessage ? hook.openMessage(passing) : hook.open(passing));
+  const all = passing.core.hooks.outgoing.filter(opened).map((hook) => perMessage({ ...own, open: () => opened(hook) ?? unchanged, rewrites: false, whole: () => hook.wholeMessages?.(passing) === true, keep }));
   return all.length > 0 ? all : [framesOnly(own.refusal)];
 }
 
-/** A body that was held as a whole, and is counted so, looked at in the same way. Throws `Stopped`. */
-export function grpcBody(passing: Passing, body: Buffer): Buffer {
-  return grpcTransforms(passing, () => true).reduce((bytes, transform) => Buffer.concat([transform.next(bytes), transform.end()]), body);
+/** A body that was held as a whole, and is counted so, looked at in the same way. Throws `Stopped`, or rejects with it. */
+export function grpcBody(passing: Passing, body: Buffer): Passed {
+  return grpcTransforms(passing, () => true).reduce<Passed>((bytes, transform) => after(bytes, (given) => after(transform.next(given), (passed) => Buffer.concat([passed, transform.end()]))), body);
 }
 
 /** The same for what comes back; its messages may be rewritten. */
-export function grpcAnswers(passing: Passing, head: AnswerHead, keep: Keep): ByteTransform[] {
+export function grpcAnswers(passing: Passing, head: AnswerHead, keep: Keep): PatientTransform[] {
   const own = framing(passing, head.headers);
-  const all = passing.core.hooks.incoming.filter((hook) => hook.open(passing, head)).map((hook) => perMessage({ ...own, open: () => hook.open(passing, { status: head.status, headers: [...head.headers] }) ?? unchanged, rewrites: true, keep }));
+  const opened = (hook: IncomingHook, given: AnswerHead): PatientTransform | undefined => (hook.openMessage ? hook.openMessage(passing, given) : hook.open(passing, given));
+  const all = passing.core.hooks.incoming.filter((hook) => opened(hook, head)).map((hook) => perMessage({ ...own, open: () => opened(hook, { status: head.status, headers: [...head.headers] }) ?? unchanged, rewrites: true, keep }));
   return all.length > 0 ? all : [framesOnly(own.refusal)];
 }
 

@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import type { ClientHttp2Session } from 'node:http2';
 import { after, before, beforeEach, test } from 'node:test';
 import { deflateSync, gzipSync } from 'node:zlib';
+import { compileKnown } from '@nemoclaw/detect';
+import { inspectAside } from '../inspect/inspect-aside.ts';
 import { openDesk } from '../testing/testing-egress.ts';
 import type { Desk } from '../testing/testing-egress.ts';
 import { answerOf, ask, openHttp2Upstream, openSession, refusedCall } from '../testing/testing-http2.ts';
@@ -13,6 +15,8 @@ let upstream: Http2Upstream;
 /** What crm.test answers, in these pieces. */
 let says: readonly Buffer[] = [];
 let encoding = 'identity';
+/** It answers so much more, then. */
+let later: Promise<Buffer> | undefined;
 /** Bodies that came whole, by host. */
 let arrived: string[] = [];
 let desk: Desk;
@@ -30,13 +34,14 @@ before(async () => {
       stream.respond({ ':status': 200, 'content-type': raw[raw.indexOf('content-type') + 1] ?? '', 'grpc-encoding': encoding }, { waitForTrailers: true });
       stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
       for (const piece of host === 'crm.test' ? says : []) stream.write(piece);
-      stream.end();
+      if (host === 'crm.test' && later) void later.then((last) => stream.end(last));
+      else stream.end();
     });
   });
 });
 after(() => upstream.close());
 beforeEach(async () => {
-  [arrived, says, encoding] = [[], [], 'identity'];
+  [arrived, says, encoding, later] = [[], [], 'identity', undefined];
 });
 
 async function withDesk(use: () => Promise<void>): Promise<void> {
@@ -155,4 +160,64 @@ test('what cannot be undone is not delivered, with a status that says so: an enc
     assert.ok(refusedCall(await call('other.test', [framed(bytes, true)], { 'grpc-encoding': how })), how);
     assert.deepEqual(arrived, [], how);
   }
+}));
+
+/** Some 900 KB with thousands of values, which others of another name do not have. */
+const long = (name: string): Buffer => framed(Buffer.concat(Array.from({ length: 12_000 }, (_, i) => field(1, Buffer.concat([number(1, BigInt(1_000_000 * name.length + i)), field(2, `${name}-${i}-20931`), field(3, `${name}${i}@example.com`), field(4, 'some more')])))));
+const until = async (holds: () => boolean): Promise<void> => {
+  while (!holds()) await new Promise((next) => setTimeout(next, 2));
+};
+const allHeld = (message: Buffer): Promise<void> => until(() => desk.egress.stats().buffered === message.length - 6);
+
+test('while a long message is taken apart, in either direction, the others are answered; what it says is known before it goes on', { timeout: 120_000 }, () => withDesk(async () => {
+  const message = long('CUST-48');
+  let send: (last: Buffer) => void = () => undefined;
+  later = new Promise((done) => { send = done; });
+  says = [message.subarray(0, -1)];
+  const order: string[] = [];
+  const download = session('crm.test').request(fields, { endStream: false });
+  const large = answerOf(download);
+  download.once('data', () => order.push('large'));
+  download.end(framed(''));
+  await allHeld(message);
+  send(message.subarray(-1));
+  await passes([framed('ping')]);
+  order.push('ping');
+  assert.equal((await large).trailers['grpc-status'], '0');
+  assert.deepEqual(order.splice(0), ['ping', 'large']);
+  await stopped([framed(field(6, 'CUST-48-11999-20931'))]);
+  await stopped([Buffer.concat([long('other'), framed(field(6, 'CUST-48-11999-20931'))])]);
+  await stopped([framed(Buffer.concat([long('other').subarray(5), field(6, 'CUST-48-11999-20931'), field(6, 'x')]))]);
+
+  const sent = long('other');
+  const stream = session('other.test').request(fields, { endStream: false });
+  const uploaded = answerOf(stream).then((answer) => {
+    order.push('large');
+    return answer;
+  });
+  stream.write(sent.subarray(0, -1));
+  await allHeld(sent);
+  stream.end(Buffer.concat([sent.subarray(-1), framed('and one behind it')]));
+  await passes([framed('ping')]);
+  order.push('ping');
+  assert.equal((await uploaded).trailers['grpc-status'], '0');
+  assert.deepEqual(order, ['ping', 'large']);
+  assert.ok(arrived.includes(`other.test ${Buffer.concat([sent, framed('and one behind it')]).toString('latin1')}`));
+}));
+
+test('a long message that cannot be taken apart is not delivered, with a status that says so', { timeout: 120_000 }, () => withDesk(async () => {
+  const message = long('CUST-48');
+  let send: (last: Buffer) => void = () => undefined;
+  later = new Promise((done) => { send = done; });
+  says = [message.subarray(0, -1)];
+  const answer = call('crm.test', [framed('')]);
+  await allHeld(message);
+  const examined = (sandbox: string, bytes: Buffer): unknown => inspectAside(sandbox, { bytes, contentType: '', known: compileKnown([]), settings: { scanForPII: true } });
+  // As much as may wait of this sandbox waits, behind some of others.
+  const others = [...['a', 'b', 'c'].map((name) => examined(name, message)), examined('sbx_test', Buffer.alloc(32 << 20))];
+  send(message.subarray(-1));
+  const refused = await answer;
+  assert.ok(refusedCall(refused) && refused.body === '', JSON.stringify(refused.trailers));
+  assert.match(String(refused.trailers['grpc-message']), /networkPolicy\.labels/);
+  await Promise.all(others);
 }));

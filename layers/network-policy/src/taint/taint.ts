@@ -24,8 +24,8 @@ export function hashesIn(bytes: Buffer, contentType: string, key: string): Uint3
 }
 
 /** The same of a message of protobuf. */
-export function hashesInMessage(bytes: Buffer, key: string): Uint32Array {
-  return hashesOf(key, valuesIn(messageText(bytes)));
+export function hashesInMessage(bytes: Uint8Array, key: string): Uint32Array {
+  return hashesOf(key, valuesIn(messageText(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))));
 }
 
 /** Of one sandbox; nothing of it outlives the process, and no value is kept, only its hash under a key of this memory. */

@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { AnswerHead, ByteTransform, Filtered, SocketMessage } from '../hooks.ts';
+import { InOrder } from '../body/in-order.ts';
 import { endThrough } from '../body/outgoing-body.ts';
 import type { Pace } from '../fairness/pace.ts';
 import { FrameError, FrameReader, writeClose, writeFrame } from './websocket-frames.ts';
@@ -164,12 +165,8 @@ export class WebSocketRelay {
         else this.#fail(error instanceof Error ? error : new Error('a message could not be passed on'));
       }
     };
-    /** While a message is read elsewhere: what came behind it, be it the end of the side. */
-    let behind: (() => void)[] | undefined;
-    const inOrder = (step: () => void): void => {
-      if (behind) behind.push(step);
-      else step();
-    };
+    /** While a message is read elsewhere all that came behind it waits, be it the end of the side. */
+    const order = new InOrder();
     const through = (events: Iterator<FrameEvent>): void => {
       for (let next = events.next(); !next.done; next = events.next()) {
         const event = next.value;
@@ -185,13 +182,10 @@ export class WebSocketRelay {
       keep(reader.kept);
     };
     const elsewhere = (event: FrameEvent, data: Promise<Buffer | undefined>, events: Iterator<FrameEvent>): void => {
-      behind = [];
-      const goOn = (step: () => void): void => {
-        const waiting = behind ?? [];
-        behind = undefined;
+      const release = order.hold();
+      const goOn = (step: () => void): void => release(() => {
         if (!this.#done && !ended) inTurn(() => guarded(step));
-        for (const one of waiting) inOrder(one);
-      };
+      });
       wait((read) => void data.then((passed) => goOn(() => {
         pass(event, passed);
         through(events);
@@ -203,7 +197,7 @@ export class WebSocketRelay {
       guarded(() => through(reader.read(chunk)));
     };
     from.on('error', () => undefined);
-    from.once('close', () => inOrder(() => {
+    from.once('close', () => order.run(() => {
       keep(0);
       if (!ended && side === 'server' && !this.#done) this.#fail(new Error('the origin closed the connection'));
       else if (!to.writableEnded) to.end();
@@ -212,7 +206,7 @@ export class WebSocketRelay {
       const timer = setTimeout(() => to.destroy(), closeWithin);
       to.once('close', () => clearTimeout(timer));
     }));
-    from.once('end', () => inOrder(() => from.destroySoon()));
+    from.once('end', () => order.run(() => from.destroySoon()));
     const inTurn = (step: () => void): void => {
       pace.measure(step);
       if (!pace.rests || this.#done || ended) return;
@@ -221,7 +215,7 @@ export class WebSocketRelay {
       });
     };
     const came = (chunk: Buffer): void => {
-      if (!this.#done && !ended) inOrder(() => inTurn(() => take(chunk)));
+      if (!this.#done && !ended) order.run(() => inTurn(() => take(chunk)));
     };
     if (early.length > 0) came(early);
     from.on('data', came);
