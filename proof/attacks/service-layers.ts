@@ -36,7 +36,7 @@ const wantsVault = JSON.stringify({
 const honestAgent = `import json, os, sys, urllib.request
 body = {"model": "willing", "messages": [{"role": "user", "content": "open the vault"}], "tools": [{"type": "function", "function": {"name": "vault_open", "parameters": {"type": "object", "properties": {}}}}]}
 ask = urllib.request.Request("http://inference.local/v1/chat/completions", json.dumps(body).encode(), {"content-type": "application/json", "authorization": "Bearer " + os.environ["OPENAI_API_KEY"]})
-answer = json.load(urllib.request.urlopen(ask, timeout=20))
+answer = json.load(urllib.request.urlopen(ask, timeout=60))
 for call in answer["choices"][0]["message"].get("tool_calls") or []:
     print("told to", call["function"]["name"])
     if call["function"]["name"] == "vault_open": open("/workspace/opened", "w").write(sys.argv[1])
@@ -87,7 +87,7 @@ class Attacked {
   /** The proxy's own: a method that the policy does not allow, to a host that it does. True = it arrived. */
   async upload(): Promise<Result & { won: boolean }> {
     const token = randomBytes(8).toString('hex');
-    const result = await this.inside('/usr/bin/curl', '-sS', '-m', '10', '-d', token, `http://office.example:${this.port}/upload`);
+    const result = await this.inside('/usr/bin/curl', '-sS', '-m', '60', '-d', token, `http://office.example:${this.port}/upload`);
     return { ...result, won: this.got.some((line) => line.includes(token)) };
   }
 
@@ -167,7 +167,7 @@ export async function serviceLayers(check: Checks, tries: string, made: (instanc
   made(attacked.instance);
   try {
     await attacked.start(model.port);
-    const control = await attacked.inside('/usr/bin/curl', '-sS', '-m', '10', `http://office.example:${office.port}/news`);
+    const control = await attacked.inside('/usr/bin/curl', '-sS', '-m', '60', `http://office.example:${office.port}/news`);
     check.that('control: what is allowed arrives', control.code === 0 && office.got.includes('GET /news '), control.out + control.err);
     await attacked.works('all layers on', []);
     await pastTheProxy(check, office.port, () => `${office.got.join()} ${model.got.join()}`, (...argv) => attacked.inside(...argv));

@@ -44,6 +44,7 @@ export async function attemptsOfRoot(): Promise<Attempt[]> {
   try {
     await new Promise<void>((done) => server.listen(socket, done));
     const pid = await until('the child', () => Number(/^\d+/.exec(readFileSync(`/proc/${parent.pid}/task/${parent.pid}/children`, 'utf8'))?.[0] ?? 0) || undefined);
+    await until('its program', () => readFileSync(`/proc/${pid}/comm`, 'utf8') === 'sleep\n' || undefined);
     const one = { pid, name: 'sleep' };
     const all = await try_({ sockets: [socket], gateway: socket, processes: [one], read: [file, folder], write: [file], make: [folder], become: [65534] });
     return [...all, ...(await try_({ groups: 65534 })), ...(await try_({ signals: [one] })), ...(await try_({ calls: true }))];

@@ -32,7 +32,7 @@ DECISION = b'POST /v1/approvals/x/decision HTTP/1.1\r\nHost: x\r\nContent-Length
 def ask(path, request):
     """Any answer but that of a peer who turns us away by our uid is something that we got."""
     with socket.socket(socket.AF_UNIX) as peer:
-        peer.settimeout(3)
+        peer.settimeout(60)
         peer.connect(path)
         peer.sendall(request)
         answer = peer.recv(4096).decode(errors="replace")

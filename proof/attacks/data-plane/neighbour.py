@@ -15,7 +15,7 @@ def tried(what, attempt):
 
 def visit(family, address):
     with socket.socket(family) as peer:
-        peer.settimeout(20)
+        peer.settimeout(60)
         peer.connect(address)
         return peer.recv(100).decode()
 
@@ -24,7 +24,7 @@ def ask(key):
     body = json.dumps({"model": "default", "messages": [{"role": "user", "content": "hello"}]}).encode()
     request = urllib.request.Request("http://inference.local/v1/chat/completions", body, {"content-type": "application/json", "authorization": "Bearer " + key})
     try:
-        return urllib.request.urlopen(request, timeout=10).status
+        return urllib.request.urlopen(request, timeout=60).status
     except urllib.error.HTTPError as error:
         return error.code
 
@@ -77,7 +77,7 @@ tried("workspace in the list of mounts", lambda: task["marker"] if task["path"] 
 tried("kill by its number on the host", lambda: os.kill(task["pid"], 9) or "sent")
 tried("its key at the model", lambda: ask(task["key"]))
 tried("the own key at the model", lambda: ask(os.environ["NEMOCLAW_API_KEY"]))
-tried("its host", lambda: fetch("only-" + task["name"] + ".example", timeout=30))
+tried("its host", lambda: fetch("only-" + task["name"] + ".example", timeout=60))
 tried("its approval", lambda: fetch("ask-" + task["self"] + ".example", "PUT", {"x-approval-id": task["approval"], "approval-id": task["approval"], "authorization": "Bearer " + task["key"]}))
 tried("its approval at the model's address", lambda: fetch("inference.local/v1/approvals/" + task["approval"] + "/decision", "POST"))
 tried("the gateway's socket", lambda: visit(socket.AF_UNIX, task["gateway"]))

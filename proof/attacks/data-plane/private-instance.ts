@@ -131,12 +131,12 @@ export class PrivateInstance {
   }
 
   /** The installed `nemoclaw`, which stays as it was at the start whatever happens to the checkout. */
-  cli(args: readonly string[], timeoutMs = 30_000): Promise<Result> {
+  cli(args: readonly string[], timeoutMs = 180_000): Promise<Result> {
     return run(join(this.instance.root, 'opt/nemoclaw/bin/nemoclaw'), args, { env: this.instance.env, timeoutMs });
   }
 
   /** A command inside a sandbox, to its end. */
-  exec(name: string, argv: readonly string[], timeoutMs = 30_000): Promise<Result> {
+  exec(name: string, argv: readonly string[], timeoutMs = 180_000): Promise<Result> {
     return this.cli([name, 'exec', '--', ...argv], timeoutMs);
   }
 

@@ -70,8 +70,8 @@ async function prepare(p: PrivateInstance, name: Name, provider: Provider): Prom
   const made = await p.sandbox(name, { kind: 'openai', endpoint: await provider.listen(), model: 'm', apiKey: realKey });
   writeFileSync(join(made.path, 'secret.txt'), marker);
   let ended = '';
-  void p.exec(name, ['python3', '-c', script('victim.py'), marker], 120_000).then((result) => (ended = `${result.code} ${result.out}${result.err}`));
-  void p.exec(name, ['rm', '/workspace/keep/kept.txt'], 120_000);
+  void p.exec(name, ['python3', '-c', script('victim.py'), marker], 600_000).then((result) => (ended = `${result.code} ${result.out}${result.err}`));
+  void p.exec(name, ['rm', '/workspace/keep/kept.txt'], 600_000);
   await until(`the victim in ${name}`, () => (existsSync(join(made.path, 'ready')) ? true : undefined)).catch((error: unknown) => {
     throw new Error(`${String(error)} ${ended}`);
   });
@@ -95,7 +95,7 @@ function isVictim(pid: number, marker: string): boolean {
 async function search(p: PrivateInstance, place: Side, target: Side): Promise<Map<string, string>> {
   // in its own sandbox the victim is looked for, not hurt
   const task = { name: target.name, self: place.name, marker: target.marker, path: target.made.path, key: target.key, approval: target.approval, pid: place === target ? 2 ** 22 + 1 : target.pid, gateway: join(p.instance.runDir, 'gateway.sock') };
-  const result = await p.exec(place.name, ['python3', '-c', script('neighbour.py'), JSON.stringify(task)], 60_000);
+  const result = await p.exec(place.name, ['python3', '-c', script('neighbour.py'), JSON.stringify(task)], 300_000);
   try {
     return new Map(Object.entries(JSON.parse(result.out) as Record<string, string>));
   } catch {

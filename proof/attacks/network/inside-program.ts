@@ -8,7 +8,7 @@ export interface Try {
 }
 
 const tcp = (host: string, port = 'D'): string => `say(socket.create_connection((${host}, ${port}), 4))`;
-const http = (bytes: string): string => `talk(socket.create_connection(('allowed.example', A), 4), ${bytes})`;
+const http = (bytes: string, patience = 4): string => `talk(socket.create_connection(('allowed.example', A), ${patience}), ${bytes}, ${patience})`;
 const door = (bytes: string): string => `talk(socket.create_connection(('proxy.local', 3128), 4), ${bytes})`;
 const option = (level: string, name: string, value: string): string => `s=socket.socket(); s.settimeout(4); s.setsockopt(${level}, ${name}, ${value}); s.connect((H, D)); say(s)`;
 
@@ -68,8 +68,8 @@ def attempt(tag, body):
     out = []
     def say(s):
         s.settimeout(4); s.sendall(T + b'\\n'); s.shutdown(socket.SHUT_WR); out.append(repr(s.recv(100)))
-    def talk(s, data):
-        s.settimeout(4); s.sendall(data); out.append(repr(s.recv(4000)))
+    def talk(s, data, patience=4):
+        s.settimeout(patience); s.sendall(data); out.append(repr(s.recv(4000)))
     try:
         exec(body, {'socket': socket, 'A': A, 'D': D, 'H': H, 'T': T, 'say': say, 'talk': talk, 'print': lambda *a: out.append(' '.join(map(str, a)))})
     except BaseException as error:
@@ -77,9 +77,9 @@ def attempt(tag, body):
     with lock:
         sys.stdout.write(tag + '\\t' + '; '.join(out).replace('\\n', ' ')[:300] + '\\n'); sys.stdout.flush()
 tries = [
-${[{ tag: 'control', code: http("b'GET /control HTTP/1.1\\r\\nHost: allowed.example\\r\\nConnection: close\\r\\n\\r\\n'") }, ...tries].map(({ tag, code }) => `    (${JSON.stringify(tag)}, ${JSON.stringify(code)}),`).join('\n')}
+${[{ tag: 'control', code: http("b'GET /control HTTP/1.1\\r\\nHost: allowed.example\\r\\nConnection: close\\r\\n\\r\\n'", 60) }, ...tries].map(({ tag, code }) => `    (${JSON.stringify(tag)}, ${JSON.stringify(code)}),`).join('\n')}
 ]
 threads = [threading.Thread(target=attempt, args=one, daemon=True) for one in tries]
 for t in threads: t.start()
-for t in threads: t.join(20)
+for t in threads: t.join(60)
 `;

@@ -41,7 +41,7 @@ export async function fromInside(check: Checks, made: (instance: Instance) => vo
     const file = join(workspace, 'tries.py');
     writeFileSync(file, program);
     const words = [String(allowed.port), String(denied.port), ownAddresses()[0] ?? '127.0.0.1'];
-    const outside = await run('/usr/bin/python3', [file, ...words], { timeoutMs: 60_000 });
+    const outside = await run('/usr/bin/python3', [file, ...words], { timeoutMs: 120_000 });
     const reached = new Set([...denied.bytes().matchAll(/tag-([a-z0-9-]+)/g)].map(([, tag]) => tag));
     check.that(`without a sandbox ${reached.size} of them reach the canary`, reached.size >= 8 && datagrams > 0, { reached: [...reached], datagrams, said: outside.out + outside.err });
     const started = await instance.cli(['onboard', '--yes', '--name', 'outward', '--blueprint', 'outward', '--workspace', workspace], { timeoutMs: 240_000 });

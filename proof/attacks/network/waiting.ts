@@ -80,7 +80,7 @@ export async function waiting(check: Checks): Promise<void> {
         const socket = await way(door, 'open.test', web.port);
         if (early > 0) socket.write(bytes.subarray(0, early));
         // The proxy has found the client silent when it opens the other side.
-        await until('the other side is opened', () => (web.accepted() > before ? true : undefined), 20_000);
+        await until('the other side is opened', () => (web.accepted() > before ? true : undefined));
         const text = await (tls ? secured(socket) : Promise.resolve(socket)).then((ready) => converse(ready, bytes.subarray(early), 1), (error: Error) => error.message);
         if (!expected.test(text) || web.heard() !== '') wrong.push({ door, text: text.slice(0, 300), heard: web.heard().slice(0, 100) });
       }

@@ -133,7 +133,7 @@ async function comesUpAgain(p: PrivateInstance, check: Checks): Promise<void> {
   const done = tamper(p, 'ledger', 'rewrite everything', ledgerOf(p), 3);
   process.kill(ledger, 'SIGKILL');
   check.that('the whole record is another one, with three events', done.worked, done.said);
-  const refused = await p.recorded(({ unmapped, message }) => unmapped.source.name === 'openshelld' && unmapped.layer === 'openshelld' && /refused: fewer events than were signed/.test(message), 15_000);
+  const refused = await p.recorded(({ unmapped, message }) => unmapped.source.name === 'openshelld' && unmapped.layer === 'openshelld' && /refused: fewer events than were signed/.test(message));
   check.that('openshelld does not sign it, and says on record that somebody rewrote it', refused, p.records().slice(-6));
   const own = await p.recorded(({ unmapped }) => unmapped.data?.['kind'] === 'checkpoint.refused');
   check.that('the ledger says on record that it was not signed', own, p.records().slice(-6));
