@@ -127,9 +127,7 @@ test('through the proxy: S3 gets the upload and a signature as it computes it, h
       for (const [name, text] of damaged.slice(1)) assert.doesNotMatch(await put(Buffer.from(text), 5, { type, sized: true }), /^HTTP\/1\.1 200/, name);
       assert.match(await put(framed(small), 5, { type, sized: true }), /^HTTP\/1\.1 403[^]*proxy\.body-encoding/, 'another length');
     }
-    const refused = await put(framed(small), small.length, { payload: 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER' });
-    assert.match(refused, /^HTTP\/1\.1 403[^]*credentials\.sigv4[^]*piece by piece/);
-    assert.doesNotMatch(refused, /credentials\.binding|not bound/);
+    assert.match(await put(framed(small), small.length, { payload: 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER' }), /^HTTP\/1\.1 403[^]*proxy\.body-encoding/, 'signatures are named, and there are none');
     assert.deepEqual(seen.map(({ body }) => body.toString('latin1', 0, 60)), [], 'nothing of what was refused arrived whole');
   } finally {
     await desk.close();

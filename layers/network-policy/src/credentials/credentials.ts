@@ -1,6 +1,7 @@
 /** Puts real credentials in the place of their placeholders, only where each is bound to, and takes them out of what comes back. */
 import type { CredentialPlan } from '@nemoclaw/contract';
 import { readClaim, signAnew } from './sigv4.ts';
+import type { ChunkSigner } from './sigv4.ts';
 
 export type Credential = CredentialPlan;
 
@@ -15,15 +16,18 @@ export interface Destination {
   readonly method: string;
   /** SHA-256 hex of the body; undefined while it is not read. */
   readonly bodyHash: string | undefined;
+  /** Its body is read in `aws-chunked` framing. */
+  readonly framed?: boolean;
 }
 
-/** `used`: credentials that were put in. `misplaced`: a placeholder stands where it is not bound to. `unsigned`: it stands where it should, and the signature cannot be made. */
-export type Insertion = { readonly state: 'done'; readonly used: readonly Credential[] } | { readonly state: 'misplaced'; readonly where: string } | { readonly state: 'unsigned'; readonly why: string };
+/** `used`: credentials that were put in; `chunks`: what signs the chunks of the body. `misplaced`: a placeholder stands where it is not bound to. `unsigned`: it stands where it should, and the signature cannot be made. */
+export type Insertion = { readonly state: 'done'; readonly used: readonly Credential[]; readonly chunks?: ChunkSigner } | { readonly state: 'misplaced'; readonly where: string } | { readonly state: 'unsigned'; readonly why: string };
 
 /** Replaces placeholders in `headers` (name, value, …) in place. */
 export function insertCredentials(headers: string[], target: string, credentials: readonly Credential[], to: Destination): Insertion {
   if (credentials.length === 0) return { state: 'done', used: [] };
   const used: Credential[] = [];
+  let chunks: ChunkSigner | undefined;
   for (const credential of credentials) {
     if (mentions(target, credential.placeholder)) return { state: 'misplaced', where: 'the URL' };
     for (let i = 0; i + 1 < headers.length; i += 2) {
@@ -37,8 +41,9 @@ export function insertCredentials(headers: string[], target: string, credentials
       if (!bound || !to.confidential || !text.includes(credential.placeholder)) return { state: 'misplaced', where: `the ${lower} header` };
       if (credential.sigv4) {
         const claim = readClaim(value);
-        const why = claim?.accessKeyId === credential.placeholder ? signAnew({ method: to.method, target, headers, bodyHash: to.bodyHash }, claim, { ...credential.sigv4, secret: credential.value }) : 'it is no AWS signature of version 4 by this key alone';
-        if (why !== undefined) return { state: 'unsigned', why };
+        const signed = claim?.accessKeyId === credential.placeholder ? signAnew({ ...to, target, headers }, claim, { ...credential.sigv4, secret: credential.value }) : 'it is no AWS signature of version 4 with HMAC by this key alone';
+        if (typeof signed === 'string') return { state: 'unsigned', why: signed };
+        chunks = signed;
         used.push(credential);
         continue;
       }
@@ -47,7 +52,7 @@ export function insertCredentials(headers: string[], target: string, credentials
       used.push(credential);
     }
   }
-  return { state: 'done', used };
+  return { state: 'done', used, ...(chunks ? { chunks } : {}) };
 }
 
 /** The placeholders of `text` replaced, as a value for `header` of `host` (protocols without headers have one name of their own, such as `auth`); undefined where one is not bound to that. */

@@ -19,6 +19,8 @@ export interface SignedRequest {
   readonly headers: string[];
   /** SHA-256 hex of the body; undefined where it is not known. */
   readonly bodyHash: string | undefined;
+  /** Its body is read in `aws-chunked` framing. */
+  readonly framed?: boolean;
 }
 
 export interface Claim {
@@ -41,10 +43,44 @@ export function readClaim(authorization: string): Claim | undefined {
 const unsigned = new Set(['accept-encoding', 'authorization', 'connection', 'content-length', 'expect', 'te', 'trailer', 'transfer-encoding', 'upgrade', 'user-agent', 'x-amzn-trace-id']);
 /** What stands for the hash of a body that no signature covers: whole, or in chunks with a checksum behind them. */
 const unhashed: ReadonlySet<string> = new Set(['UNSIGNED-PAYLOAD', 'STREAMING-UNSIGNED-PAYLOAD-TRAILER']);
+/** What in a body in chunks has a signature of its own. */
+export type SignedParts = 'nothing' | 'chunks' | 'chunks and checksum';
+const signedParts: ReadonlyMap<string, SignedParts> = new Map([['STREAMING-AWS4-HMAC-SHA256-PAYLOAD', 'chunks'], ['STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER', 'chunks and checksum']]);
 const emptyHash = createHash('sha256').digest('hex');
 
-/** Signs `request` anew. A text says why it is not signed: then it must not be sent. */
-export function signAnew(request: SignedRequest, claim: Claim, key: SigningKey): string | undefined {
+/** Signs the chunks of one body in their order, each over the signature before it (AWS, "Transferring payload in multiple chunks"). */
+export class ChunkSigner {
+  readonly #key: Buffer;
+  readonly #scope: string;
+  #previous: string;
+
+  /** `scope`: date and scope of the request as lines; `seed`: its signature. */
+  constructor(key: Buffer, scope: string, seed: string) {
+    this.#key = key;
+    this.#scope = scope;
+    this.#previous = seed;
+  }
+
+  /** The signature (hex) of the next chunk; the last has no data. */
+  chunk(data: readonly Buffer[]): string {
+    const hash = createHash('sha256');
+    for (const piece of data) hash.update(piece);
+    return this.#next('AWS4-HMAC-SHA256-PAYLOAD', emptyHash, hash.digest('hex'));
+  }
+
+  /** The signature (hex) of the checksum behind the last chunk. */
+  checksum(name: string, value: string): string {
+    return this.#next('AWS4-HMAC-SHA256-TRAILER', hashOf(Buffer.from(`${name}:${value}\n`, 'latin1')));
+  }
+
+  #next(algorithm: string, ...hashes: readonly string[]): string {
+    this.#previous = hmac(this.#key, [algorithm, this.#scope, this.#previous, ...hashes].join('\n')).toString('hex');
+    return this.#previous;
+  }
+}
+
+/** Signs `request` anew. A text says why it is not signed: then it must not be sent. A signer: what its body has to be framed with. */
+export function signAnew(request: SignedRequest, claim: Claim, key: SigningKey): string | ChunkSigner | undefined {
   const { headers } = request;
   if ((key.region !== undefined && key.region !== claim.region) || (key.service !== undefined && key.service !== claim.service)) return 'the signature is for another region or service than the key';
   const dates = valuesOf(headers, 'x-amz-date');
@@ -53,9 +89,10 @@ export function signAnew(request: SignedRequest, claim: Claim, key: SigningKey):
   const hashes = valuesOf(headers, 'x-amz-content-sha256');
   if (hashes.length > 1 || !claim.signedHeaders.includes('host')) return 'the signature is not well-formed';
   let payload = hashes[0];
-  // A body signed piece by piece would need each piece signed anew.
-  if (payload !== undefined && !/^[0-9a-f]{64}$/.test(payload) && !unhashed.has(payload)) return 'a body that is signed piece by piece is not signed anew; let the SDK send it unsigned over TLS (STREAMING-UNSIGNED-PAYLOAD-TRAILER, UNSIGNED-PAYLOAD), or whole';
-  if (request.bodyHash !== undefined && !unhashed.has(payload ?? '')) payload = request.bodyHash;
+  const inChunks = signedParts.has(payload ?? '');
+  if (payload !== undefined && !/^[0-9a-f]{64}$/.test(payload) && !unhashed.has(payload) && !inChunks) return 'its x-amz-content-sha256 is none that is signed anew, such as one by elliptic curve (SigV4A) or of events';
+  if (inChunks && (request.framed !== true || valuesOf(headers, 'x-amz-decoded-content-length').length !== 1)) return 'a body whose chunks are signed needs content-encoding: aws-chunked and one x-amz-decoded-content-length';
+  if (request.bodyHash !== undefined && !unhashed.has(payload ?? '') && !inChunks) payload = request.bodyHash;
   if (payload === undefined) return 'the body is not known, so it cannot be signed';
   if (hashes.length === 1) setHeader(headers, 'x-amz-content-sha256', payload);
   dropField(headers, 'x-amz-security-token');
@@ -71,8 +108,14 @@ export function signAnew(request: SignedRequest, claim: Claim, key: SigningKey):
   const toSign = ['AWS4-HMAC-SHA256', date, scope, createHash('sha256').update(canonical, 'utf8').digest('hex')].join('\n');
   let signing: Buffer = Buffer.from(`AWS4${key.secret}`, 'utf8');
   for (const part of [claim.date, claim.region, claim.service, 'aws4_request']) signing = hmac(signing, part);
-  setHeader(headers, 'authorization', `AWS4-HMAC-SHA256 Credential=${key.accessKeyId}/${scope}, SignedHeaders=${names.join(';')}, Signature=${hmac(signing, toSign).toString('hex')}`);
-  return undefined;
+  const signature = hmac(signing, toSign).toString('hex');
+  setHeader(headers, 'authorization', `AWS4-HMAC-SHA256 Credential=${key.accessKeyId}/${scope}, SignedHeaders=${names.join(';')}, Signature=${signature}`);
+  return inChunks ? new ChunkSigner(signing, `${date}\n${scope}`, signature) : undefined;
+}
+
+/** What in the body has to be signed anew, as the headers say. */
+export function partsToSign(headers: readonly string[]): SignedParts {
+  return signedParts.get(valuesOf(headers, 'x-amz-content-sha256')[0] ?? '') ?? 'nothing';
 }
 
 /** Whether the body has to be read before this request can be signed. */

@@ -1,6 +1,6 @@
 /** Sends one allowed request on: its head made anew, credentials put in, its bytes through the outgoing hooks, and the answer's through the incoming ones. */
 import type { Decision } from '@nemoclaw/contract';
-import { AwsChunkWriter, awsChunkReader } from '../body/aws-chunked.ts';
+import { AwsChunkWriter, awsChunkReader, resigned } from '../body/aws-chunked.ts';
 import { bodyLimit } from '../body/body-limit.ts';
 import { refusal } from '../core.ts';
 import { insertCredentials } from '../credentials/credentials.ts';
@@ -23,6 +23,7 @@ import { Relay } from '../http/relay.ts';
 import { newerValues, RenewingHandler } from '../credentials/renewal.ts';
 import type { CheckedRequest } from '../http/request-check.ts';
 import { hashOf } from '../credentials/sigv4.ts';
+import type { ChunkSigner } from '../credentials/sigv4.ts';
 import { safeTrailers } from '../http/trailers.ts';
 import { dispatchWebSocket } from '../websocket/websocket-dispatch.ts';
 import type { WebSocketRelay } from '../websocket/websocket-relay.ts';
@@ -59,7 +60,8 @@ export function dispatch(passing: PassingRequest, wire: Wire, held: Buffer | und
   }
   const limit = held || checked.hasBody ? bodyLimit(passing, held?.length ?? checked.length ?? 0) : undefined;
   wire.goOn();
-  const body = held ?? (checked.hasBody ? outgoing(passing, wire, limit, headers) : null);
+  const { chunks } = inserted;
+  const body = (held && chunks ? resigned(passing, held, chunks) : held) ?? (checked.hasBody ? outgoing(passing, wire, limit, headers, chunks) : null);
   if (Buffer.isBuffer(body)) sayLength(headers, checked, body);
   const relay = new Relay(wire, inserted.used, (fields, where) => searchedFields(passing, fields, where), (head) => incoming(passing, wire, head), {
     data: (bytes) => { core.counts.bytesIn += bytes; },
@@ -104,21 +106,21 @@ export function dispatch(passing: PassingRequest, wire: Wire, held: Buffer | und
     underway.sentAgain();
     send(fresh, gate);
   };
-  whenFewer(new RenewingHandler(gate, { renew: () => newerValues(core, inserted.used), again: body instanceof OutgoingBody ? undefined : again }));
+  whenFewer(new RenewingHandler(gate, { renew: () => newerValues(core, inserted.used), again: body instanceof OutgoingBody || chunks ? undefined : again }));
 }
 
 /** Puts credentials into the headers of a request, or says why it must not go. `bodyHash`: what a signature is made over, undefined where the body is not read. */
-export function insertInto(headers: string[], { core, place, checked }: PassingRequest, bodyHash: string | undefined): { readonly used: readonly Credential[] } | Decision {
+export function insertInto(headers: string[], { core, place, checked }: PassingRequest, bodyHash: string | undefined): { readonly used: readonly Credential[]; readonly chunks?: ChunkSigner } | Decision {
   const { config, ports } = core;
   const { name, port, tls } = place;
-  const result = insertCredentials(headers, checked.target, config.credentials, { host: name, port, method: checked.method, bodyHash, paths: checked.paths, confidential: tls || ports.upstreams.pinned(name) });
-  if (result.state === 'done') return { used: result.used };
+  const result = insertCredentials(headers, checked.target, config.credentials, { host: name, port, method: checked.method, bodyHash, framed: checked.awsChunked === true, paths: checked.paths, confidential: tls || ports.upstreams.pinned(name) });
+  if (result.state === 'done') return result;
   if (result.state === 'unsigned') return refusal(config.version, 'credentials.sigv4', `The request cannot be signed for AWS: ${result.why}.`, 'Sign it by Signature Version 4 in the authorization header, with the placeholder as the access key, and send it within its region and service.');
   return refusal(config.version, 'credentials.binding', `A credential placeholder stands in ${result.where}, where it is not bound to.`, 'Use the placeholder only in the header and for the host it was given for.');
 }
 
 /** A body that goes out as it comes, through what looks at it. */
-function outgoing(passing: PassingRequest, wire: Wire, limit: ByteTransform | undefined, headers: string[]): OutgoingBody {
+function outgoing(passing: PassingRequest, wire: Wire, limit: ByteTransform | undefined, headers: string[], signer: ChunkSigner | undefined): OutgoingBody {
   const transforms: PatientTransform[] = limit ? [limit] : [];
   if (isGrpc(passing.checked.contentType)) transforms.push(...grpcTransforms(passing, keeping(passing, wire)));
   else for (const hook of passing.core.hooks.outgoing) {
@@ -127,11 +129,11 @@ function outgoing(passing: PassingRequest, wire: Wire, limit: ByteTransform | un
     transforms.push(transform);
     if (hook.changesLength) dropField(headers, 'content-length');
   }
-  if (passing.checked.awsChunked === true && transforms.length > 0) {
+  if (passing.checked.awsChunked === true && (transforms.length > 0 || signer)) {
     // They look at the data; its chunks are made anew, since what they keep back moves between them.
     const reader = awsChunkReader(passing);
     transforms.unshift(reader);
-    transforms.push(new AwsChunkWriter(reader));
+    transforms.push(new AwsChunkWriter(reader, signer));
     dropField(headers, 'content-length');
   }
   return new OutgoingBody(wire, transforms, passing.core.pace);
