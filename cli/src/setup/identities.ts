@@ -39,17 +39,29 @@ function findIdentity(user: string): Identity | undefined {
   return entry ? { uid: Number(entry[2]), gid: Number(entry[3]) } : undefined;
 }
 
+/** False: somebody else made it meanwhile. While another program writes the databases, they are locked (passwd(5)); that ends soon. Throws the tool's error. */
+function makeOnce(program: 'groupadd' | 'useradd', args: readonly string[], isThere: () => boolean): boolean {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      run(program, args);
+      return true;
+    } catch (error) {
+      if (isThere()) return false;
+      if (tries === 50 || !/\block\b/.test(String(error))) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
+    }
+  }
+}
+
 /** Names that were made now. Root only; throws the tool's error. */
 export function ensureIdentities(places: Places): { identities: Identities; made: string[] } {
   const made: string[] = [];
-  if (!lookUp('group', operatorsGroup)) {
-    run('groupadd', ['--system', operatorsGroup]);
-    made.push(operatorsGroup);
-  }
+  const groupIsThere = (): boolean => lookUp('group', operatorsGroup) !== undefined;
+  if (!groupIsThere() && makeOnce('groupadd', ['--system', operatorsGroup], groupIsThere)) made.push(operatorsGroup);
   for (const user of Object.values(serviceUsers)) {
-    if (findIdentity(user)) continue;
-    run('useradd', ['--system', '--user-group', '--no-create-home', '--home-dir', '/nonexistent', '--shell', '/usr/sbin/nologin', user]);
-    made.push(user);
+    const isThere = (): boolean => findIdentity(user) !== undefined;
+    const args = ['--system', '--user-group', '--no-create-home', '--home-dir', '/nonexistent', '--shell', '/usr/sbin/nologin', user];
+    if (!isThere() && makeOnce('useradd', args, isThere)) made.push(user);
   }
   if (made.length > 0) {
     const before = readMarker(places);
