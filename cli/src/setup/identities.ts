@@ -39,29 +39,17 @@ function findIdentity(user: string): Identity | undefined {
   return entry ? { uid: Number(entry[2]), gid: Number(entry[3]) } : undefined;
 }
 
-/** False: somebody else made it meanwhile. While another program writes the databases, they are locked (passwd(5)); that ends soon. Throws the tool's error. */
-function makeOnce(program: 'groupadd' | 'useradd', args: readonly string[], isThere: () => boolean): boolean {
-  for (let tries = 1; ; tries += 1) {
-    try {
-      run(program, args);
-      return true;
-    } catch (error) {
-      if (isThere()) return false;
-      if (tries === 50 || !/\block\b/.test(String(error))) throw error;
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
-    }
-  }
+/** Makes it where it is not there; false where it is. Of two set-ups at once the second looks when the first has written: useradd(8) alone would let both make it, each with a number of its own. */
+function makeIfAbsent(database: 'passwd' | 'group', name: string, tool: readonly string[]): boolean {
+  return run('flock', ['/etc', 'sh', '-c', 'getent "$0" "$1" >/dev/null || { shift && "$@" && echo made; }', database, name, ...tool, name]).includes('made');
 }
 
 /** Names that were made now. Root only; throws the tool's error. */
 export function ensureIdentities(places: Places): { identities: Identities; made: string[] } {
   const made: string[] = [];
-  const groupIsThere = (): boolean => lookUp('group', operatorsGroup) !== undefined;
-  if (!groupIsThere() && makeOnce('groupadd', ['--system', operatorsGroup], groupIsThere)) made.push(operatorsGroup);
+  if (makeIfAbsent('group', operatorsGroup, ['groupadd', '--system'])) made.push(operatorsGroup);
   for (const user of Object.values(serviceUsers)) {
-    const isThere = (): boolean => findIdentity(user) !== undefined;
-    const args = ['--system', '--user-group', '--no-create-home', '--home-dir', '/nonexistent', '--shell', '/usr/sbin/nologin', user];
-    if (!isThere() && makeOnce('useradd', args, isThere)) made.push(user);
+    if (makeIfAbsent('passwd', user, ['useradd', '--system', '--user-group', '--no-create-home', '--home-dir', '/nonexistent', '--shell', '/usr/sbin/nologin'])) made.push(user);
   }
   if (made.length > 0) {
     const before = readMarker(places);
