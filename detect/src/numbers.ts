@@ -1,5 +1,5 @@
 /** Runs of digits: payment cards, US social security numbers, IPv4 addresses; what is left may be a phone. */
-import { isDigit, isWord } from './characters.ts';
+import { isBlank, isDash, isDigit, isWord } from './characters.ts';
 import { isCardRange, isSsn, luhn } from './checks.ts';
 import { labelOf, nearest, wordsBefore } from './context.ts';
 import type { Finding } from './finding.ts';
@@ -65,7 +65,7 @@ function gapAt(text: string, p: number): number {
 }
 
 function isSeparator(c: number): boolean {
-  return c === 32 || c === 45 || c === 46 || c === 40 || c === 41 || c === 47 || c === 0xa0 || c === 0x2011;
+  return isBlank(c) || isDash(c) || c === 46 || c === 40 || c === 41 || c === 47;
 }
 
 function judge(text: string, groups: readonly Group[], out: Finding[], runs: Runs): void {
@@ -90,10 +90,12 @@ function judge(text: string, groups: readonly Group[], out: Finding[], runs: Run
 
 type Found = { readonly finding: Finding; readonly used: number } | undefined;
 
-/** The one separator character between groups `i` and `i + 1`, or '' where it is none or longer. */
+/** The one separator character between groups `i` and `i + 1`, or '' where it is none or longer; of dashes and blanks the plain one. */
 function separator(text: string, groups: readonly Group[], i: number): string {
   const [a, b] = [groups[i], groups[i + 1]];
-  return a && b && b.start - a.end === 1 ? (text[a.end] ?? '') : '';
+  if (!a || !b || b.start - a.end !== 1) return '';
+  const c = text.charCodeAt(a.end);
+  return isDash(c) ? '-' : isBlank(c) ? ' ' : (text[a.end] ?? '');
 }
 
 function ipv4(text: string, groups: readonly Group[], i: number): Found {

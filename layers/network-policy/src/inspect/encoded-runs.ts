@@ -1,4 +1,5 @@
 /** One layer of base64, base64url or percent-encoding inside a text: the runs that are long enough to hold something, decoded. */
+import { readText } from './read-text.ts';
 
 export interface Run {
   readonly start: number;
@@ -11,6 +12,9 @@ const shortest = 15;
 /** Up to so many they are mostly words, so that they are decoded only where their first characters say text. */
 const wordLike = 32;
 
+/** Shorter lines are no lines of base64. */
+const shortLine = 20;
+
 const inRun = new Uint8Array(128);
 for (const c of 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_') inRun[c.charCodeAt(0)] = 1;
 
@@ -22,24 +26,28 @@ const none: readonly Run[] = [];
 
 function* runsOf(text: string): Generator<Run> {
   let start = -1;
-  /** Where its last line begins, and whether one before it is no whole number of groups. */
+  /** Where its last line begins, and whether one before it is no whole number of groups, or so short that each may be a value. */
   let line = -1;
   let uneven = false;
+  /** Characters of its first line. */
+  let first = 0;
   for (let i = 0; i <= text.length; i += 1) {
     const c = i < text.length ? text.charCodeAt(i) : 0;
     if (c < 128 && inRun[c] === 1) {
       if (start < 0) {
         start = line = i;
         uneven = false;
+        first = 0;
       }
       continue;
     }
     if (start < 0) continue;
-    // Lines of 64 or 76 characters (RFC 2045, 7468) go on behind their end.
-    if ((c === 13 || c === 10) && i - line >= 60) {
+    first ||= i - line;
+    // Lines of 64 or 76 characters (RFC 2045, 7468) go on behind their end, and shorter ones of one length.
+    if ((c === 13 || c === 10) && (i - line >= 60 || (i - line === first && first >= shortLine))) {
       const next = c === 13 ? i + 2 : i + 1;
       if (next < text.length && inRun[text.charCodeAt(next)] === 1) {
-        uneven ||= (i - line) % 4 !== 0;
+        uneven ||= (i - line) % 4 !== 0 || first < 60;
         line = next;
         i = next - 1;
         continue;
@@ -66,7 +74,7 @@ function* linesOf(text: string, from: number, to: number): Generator<Run> {
 function runAt(text: string, start: number, end: number): Run | undefined {
   if (end - start < shortest || (end - start <= wordLike && !beginsThrees(text, start, end))) return undefined;
   const bytes = Buffer.from(text.slice(start, end), 'base64');
-  return looksLikeText(bytes) ? { start, end, text: bytes.toString(bytes.includes(0) ? 'utf16le' : 'utf8') } : undefined;
+  return looksLikeText(bytes) ? { start, end, text: bytes.includes(0) ? readText(bytes, '').text : bytes.toString('utf8') } : undefined;
 }
 
 /** Whether the first of each three bytes is ASCII, but for one: its upper six bits are the first of each four characters. */
@@ -80,16 +88,17 @@ function beginsThrees(text: string, from: number, to: number): boolean {
   return true;
 }
 
-/** Mostly printable in its beginning, or UTF-16 of that. Words with slashes decode to noise. */
+/** Mostly printable in its beginning, or UTF-16 or UTF-32 of that. Words with slashes decode to noise. */
 function looksLikeText(bytes: Buffer): boolean {
   const n = Math.min(bytes.length, 256);
   let good = 0;
+  let zeros = 0;
   for (let i = 0; i < n; i += 1) {
     const c = bytes[i] ?? 0;
     if ((c >= 32 && c < 127) || c === 9 || c === 10 || c === 13) good += 1;
-    else if (c === 0 && i % 2 === 1) good += 1;
+    else if (c === 0) zeros += 1;
   }
-  return good >= n * 0.85;
+  return zeros * 4 <= n * 3 + 3 && good + zeros >= n * 0.85;
 }
 
 /** The text with `%XX` undone, or undefined where there is none; what is no UTF-8 stays as it is. */
@@ -98,10 +107,10 @@ export function undoPercent(text: string): string | undefined {
   return text.replaceAll(/(?:%[0-9a-f]{2})+/gi, (run) => Buffer.from(run.replaceAll('%', ''), 'hex').toString('utf8'));
 }
 
-/** The text with character references of XML and HTML undone, or undefined where there is none. */
+/** The text with character references of XML and HTML undone (also without their semicolon, as HTML reads them), or undefined where there is none. */
 export function undoReferences(text: string): string | undefined {
-  if (!text.includes('&') || !/&(?:#x?[0-9a-f]{1,6}|commat|period|colon|hyphen|dash);/i.test(text)) return undefined;
-  return text.replaceAll(/&(?:#(\d{1,7})|#x([0-9a-f]{1,6})|(commat|period|colon|hyphen|dash));/gi, (whole: string, decimal?: string, hex?: string, name?: string) => {
+  if (!text.includes('&') || !/&(?:#\d|#x[0-9a-f]|(?:commat|period|colon|hyphen|dash);)/i.test(text)) return undefined;
+  return text.replaceAll(/&(?:#0*(\d{1,7})(?!\d);?|#x0*([0-9a-f]{1,6})(?![0-9a-f]);?|(commat|period|colon|hyphen|dash);)/gi, (whole: string, decimal?: string, hex?: string, name?: string) => {
     if (name !== undefined) return { commat: '@', period: '.', colon: ':', hyphen: '-', dash: '-' }[name.toLowerCase()] ?? whole;
     const code = decimal === undefined ? Number.parseInt(hex ?? '', 16) : Number(decimal);
     return code > 0 && code <= 0x10ffff ? String.fromCodePoint(code) : whole;

@@ -23,6 +23,8 @@ export interface Examined {
   readonly found: readonly Found[];
   /** The body without what is to be taken out; undefined where nothing is, or where it cannot be. */
   readonly rewritten: Uint8Array | undefined;
+  /** A part of it is a text that cannot be read. */
+  readonly unread: boolean;
   /** Of its values, where they are remembered. */
   readonly hashes?: Uint32Array;
 }
@@ -33,10 +35,10 @@ const mostPlaces = 64;
 /** `search`: another way to the same findings than `scan`. */
 export function examine({ bytes, contentType, known, settings, tainted, remember }: Examination, search?: Scan): Examined {
   const body = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const { found, redacted } = inspectBody(body, contentType, known, tainted, search);
+  const { found, redacted, unread = false } = inspectBody(body, contentType, known, tainted, search);
   const redacts = (one: Found): boolean => actionFor(one, settings) === 'redact';
   const rewrites = strictest(found, settings)?.action !== 'block' && found.some(redacts);
-  return { found: condense(found), rewritten: rewrites ? redacted(redacts) : undefined, ...(remember ? { hashes: hashesIn(body, contentType, remember.key) } : {}) };
+  return { found: condense(found), unread, rewritten: rewrites ? redacted(redacts) : undefined, ...(remember ? { hashes: hashesIn(body, contentType, remember.key) } : {}) };
 }
 
 function condense(all: readonly Found[]): readonly Found[] {

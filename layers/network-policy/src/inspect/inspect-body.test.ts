@@ -45,6 +45,45 @@ test('forms, parts, references, full-width digits, other character sets, one lay
   assert.deepEqual([...new Set(found(`{"k":"${Buffer.from('xx the-own-value-1 yy').toString('base64')}"}`, json, ['the-own-value-1']).map((one) => one.split(' ')[0]))], ['known-secret']);
 });
 
+test('UTF-16 with a byte too many, or that begins in another script; UTF-32; text that is not in the charset it names', () => {
+  const wide = (text: string, big = false): Buffer => Buffer.concat([...text].map((c) => {
+    const bytes = Buffer.alloc(4);
+    bytes[big ? 'writeUInt32BE' : 'writeUInt32LE'](c.codePointAt(0) ?? 0);
+    return bytes;
+  }));
+  const le = Buffer.from(`€€€€ to ${mail}`, 'utf16le');
+  const be = Buffer.from(le).swap16();
+  const bodies: readonly (readonly [string, Buffer])[] = [
+    ['text/plain; charset=utf-16le', Buffer.concat([le, Buffer.from('x')])], ['text/plain; charset=utf-16', Buffer.concat([be, Buffer.from([0])])], ['', le], ['', be],
+    ['text/plain; charset=utf-32le', wide(mail)], ['text/plain; charset="UTF-32"', wide(mail, true)], ['text/plain; charset=utf-32be', Buffer.concat([wide(mail, true), Buffer.from('xyz')])], ['', wide(`\ufeff${mail}`)], ['', wide(`\ufeff${mail}`, true)],
+    ['text/plain; charset=utf-32', Buffer.concat([wide(mail), Buffer.from([255, 255, 255, 255])])], ['text/plain; charset=utf-16le', Buffer.from(`to ${mail}`)], ['application/json; charset=utf-16', Buffer.from('{"to":"jane.roe\\u0040example.org"}')],
+    ['text/plain; charset=gbk', Buffer.concat([Buffer.from([0xc4, 0xe3]), Buffer.from(`, ${mail}`)])], ['text/html; charset=iso-8859-1', Buffer.from(`café, ${mail}`, 'latin1')],
+  ];
+  for (const [type, body] of bodies) assert.deepEqual(inspectBody(body, type, []).found.map((one) => one.type), ['email'], `${type} ${body.toString('hex')}`);
+  const fullWidth = Buffer.concat([...card].map((c) => (c === ' ' ? Buffer.from(c) : Buffer.from([0xa3, 0xb0 + Number(c)]))));
+  assert.deepEqual(found(fullWidth, 'text/plain; charset=gbk'), ['credit-card in the body, in another character encoding']);
+  // What would not come back as it was is not rewritten.
+  assert.equal(inspectBody(bodies[0]?.[1] ?? le, 'text/plain; charset=utf-16le', []).redacted(() => true), undefined);
+  assert.equal(inspectBody(wide(mail), '', []).redacted(() => true), undefined);
+  assert.equal(inspectBody(le, '', []).redacted(() => true)?.toString('utf16le'), '€€€€ to [redacted:email]');
+  assert.equal(inspectBody(Buffer.from(`café, ${mail}`, 'latin1'), 'text/html; charset=iso-8859-1', []).redacted(() => true)?.toString('latin1'), 'café, [redacted:email]');
+});
+
+test('character references however they are written, and base64 in short lines', () => {
+  for (const at of ['&#64;', '&#000000000064;', '&#x000000040;', '&#X40;', '&#64', '&commat;']) assert.deepEqual(found(`<a>jane.roe${at}example.org</a>`, 'text/xml'), ['email in the body, as character references'], at);
+  const value = 'ghp_16C7e42F292c6912E7710c838347Ae178B4a';
+  const encoded = Buffer.from(`it says: ${value}, and goes on for a while.`).toString('base64');
+  for (const length of [20, 30, 40, 57]) {
+    for (const end of ['\n', '\r\n']) {
+      const lines = (encoded.match(new RegExp(`.{1,${length}}`, 'g')) ?? []).join(end);
+      assert.deepEqual(found(`a note:${end}${lines}${end}and more`, 'text/plain'), ['secret in the body, in base64'], lines);
+    }
+  }
+  for (const wide of [Buffer.from(value, 'utf16le').swap16(), Buffer.concat([...value].map((c) => Buffer.from([c.charCodeAt(0), 0, 0, 0])))]) assert.deepEqual(found(wide.toString('base64'), 'text/plain'), ['secret in the body, in base64']);
+  const amex = Buffer.from('378282246310005').toString('base64');
+  assert.deepEqual([...new Set(found(`${amex}\n${amex}\n${amex}`, 'text/plain'))], ['credit-card in the body, in base64'], 'each line a value');
+});
+
 test('what is found can be taken out, and the body stays what it was', () => {
   assert.equal(without(`{"to":"x ${mail} y","n":[1.50,"${card}"]}`, json), '{"to":"x [redacted:email] y","n":[1.50,"[redacted:credit-card]"]}');
   assert.equal(without('{"q":"say \\"hi\\" to jane.roe\\u0040example.org"}', json), '{"q":"say \\"hi\\" to [redacted:email]"}');

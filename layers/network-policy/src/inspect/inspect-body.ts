@@ -1,6 +1,7 @@
 /** Everything that is found in one body, frame or part, as each of its readers would see it, and the body without it. */
 import { scan, type Known, type Scan } from '@nemoclaw/detect';
 import { base64Runs, foldForms, undoPercent, undoReferences } from './encoded-runs.ts';
+import { isUnreadText } from './charsets.ts';
 import type { Found } from './findings.ts';
 import { joined, taintedIn, type Sought } from '../taint/memory.ts';
 import { undoEscapes, type Piece } from '../taint/pieces.ts';
@@ -10,6 +11,8 @@ import { viewOf, type Edit } from './views.ts';
 
 export interface Inspected {
   readonly found: readonly Found[];
+  /** A part of it is a text in a character encoding that cannot be read. */
+  readonly unread?: boolean;
   /** The body with what `which` names replaced by marks; undefined where that cannot be done without breaking it, or leaves some of it. */
   redacted(which: (found: Found) => boolean): Buffer | undefined;
 }
@@ -46,7 +49,7 @@ function inspectPart(bytes: Buffer, contentType: string, looked: Looked, depth: 
     const parts = inspectParts(bytes, contentType, looked, depth);
     if (parts) return parts;
   }
-  const { text, encoding } = readText(bytes, type);
+  const { text, encoding, also } = readText(bytes, type);
   const view = viewOf(text, type);
   const seen = new Set<string>();
   // Each look costs as much as the text is long, so only so many are taken; what is not looked up counts as decoded, and is not shown.
@@ -57,7 +60,7 @@ function inspectPart(bytes: Buffer, contentType: string, looked: Looked, depth: 
     seen.add(seenAs(at.type, value));
     return { type: at.type, kind: at.kind, confidence: at.confidence, place: view.place(at.start), at, ...(isPlain(value) ? {} : { decoded: true as const }) };
   });
-  for (const [deeper, how] of decodedFurther(view.text, looked)) {
+  for (const [deeper, how] of decodedFurther(view.text, also.map((other) => viewOf(other, type).text), looked)) {
     for (const at of findIn(deeper.text, looked)) {
       const value = deeper.text.slice(at.start, at.end);
       if (seen.has(seenAs(at.type, value))) continue;
@@ -72,13 +75,14 @@ function inspectPart(bytes: Buffer, contentType: string, looked: Looked, depth: 
       const marked = chosen.flatMap(({ at, type: name }) => (at ? [{ start: at.start, end: at.end, mark: `[redacted:${name}]` }] : []));
       if (marked.length < chosen.length) return undefined;
       const edits = view.edits(joined(marked));
-      return edits && writeText(apply(text, edits), encoding);
+      return edits && encoding && writeText(apply(text, edits), encoding);
     },
   };
 }
 
-/** One layer further: what a percent-encoding, a character reference, a full-width form or base64 hides. */
-function* decodedFurther(text: string, { tainted }: Looked): Generator<readonly [{ readonly start: number; readonly text: string }, string]> {
+/** One layer further: what another character encoding, a percent-encoding, a character reference, a full-width form or base64 hides. */
+function* decodedFurther(text: string, also: readonly string[], { tainted }: Looked): Generator<readonly [{ readonly start: number; readonly text: string }, string]> {
+  for (const other of also) yield [{ start: 0, text: foldForms(other) ?? other }, 'in another character encoding'];
   const percent = undoPercent(text);
   if (percent !== undefined) yield [{ start: 0, text: percent }, 'percent-encoded'];
   const references = undoReferences(text);
@@ -115,6 +119,7 @@ function inspectParts(bytes: Buffer, contentType: string, looked: Looked, depth:
   });
   return {
     found: all.map(({ found }) => found),
+    unread: parts.some((part, i) => isUnreadText(part.contentType) || inspected[i]?.unread === true),
     redacted: (which) => {
       const chosen = all.filter(({ found }) => which(found));
       if (chosen.some(({ of }) => of < 0 || (parts[of]?.encoding ?? '') === 'base64')) return undefined;

@@ -1,5 +1,6 @@
 /** Everything that is found in one mail, as its readers would see it: its subject and head, its text, and what its parts hold encoded. */
 import type { Known } from '@nemoclaw/detect';
+import { isUnreadText } from './charsets.ts';
 import { base64Runs } from './encoded-runs.ts';
 import type { Found } from './findings.ts';
 import { findIn, inspectBody, type Inspected, type Looked } from './inspect-body.ts';
@@ -20,6 +21,7 @@ export function inspectMail(message: Buffer, known: Known, tainted?: Sought): In
   const found: Found[] = [...headFindings(readText(message.subarray(0, headEnd), '').text, { known, tainted }), ...plain.found, ...encodedFindings(readText(body, '').text, { known, tainted })];
   return {
     found,
+    unread: hasUnreadText(message.toString('latin1')),
     redacted: (which) => {
       const chosen = found.filter(which);
       if (chosen.some((one) => !plain.found.includes(one))) return undefined;
@@ -27,6 +29,13 @@ export function inspectMail(message: Buffer, known: Known, tainted?: Sought): In
       return rewritten && Buffer.concat([message.subarray(0, message.length - body.length), rewritten]);
     },
   };
+}
+
+/** Whether the message or a part of it says that it is in a character encoding that nothing here reads, or a word of its head does. */
+function hasUnreadText(message: string): boolean {
+  const types = [...message.matchAll(/^content-type[ \t]*:((?:[^\r\n]|\r\n[ \t])*)/gim)];
+  const words = [...message.matchAll(/=\?([A-Za-z0-9_-]{1,40})(?:\*[A-Za-z0-9-]*)?\?[BbQq]\?/g)];
+  return types.some(([, type = '']) => isUnreadText(type.trim().toLowerCase())) || words.some(([, charset = '']) => isUnreadText(`text/plain; charset=${charset.toLowerCase()}`));
 }
 
 const crlf = Buffer.from('\r\n');

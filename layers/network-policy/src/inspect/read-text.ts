@@ -1,27 +1,79 @@
 /** Bytes of a message as text, by what they are rather than by what they are called. */
 import { isUtf8 } from 'node:buffer';
+import { charsetsOf } from './charsets.ts';
 
 export interface ReadText {
   readonly text: string;
-  /** The encoding that turns it back into the same bytes. */
-  readonly encoding: 'utf8' | 'latin1' | 'utf16le' | 'utf16be';
+  /** The encoding that turns it back into the same bytes; undefined where there is none. */
+  readonly encoding: 'utf8' | 'latin1' | 'utf16le' | 'utf16be' | undefined;
+  /** How a reader might take the same bytes otherwise. */
+  readonly also: readonly string[];
 }
 
-/** UTF-16 by its mark, its declared charset or its zero bytes; UTF-8 where it is; every other body byte by byte. `contentType` in lower case. */
+/** UTF-32 and UTF-16 by their mark, their declared charset or their zero bytes; UTF-8 where it is; every other body byte by byte. `contentType` in lower case. */
 export function readText(bytes: Buffer, contentType: string): ReadText {
-  const [a, b, c, d] = bytes;
-  const declared = /charset\s*=\s*"?utf-?16(le|be)?/.exec(contentType);
-  const little = (a === 0xff && b === 0xfe) || declared?.[1] === 'le' || (b === 0 && d === 0 && a !== 0 && c !== 0);
-  const big = (a === 0xfe && b === 0xff) || declared?.[1] === 'be' || (declared && !little) || (a === 0 && c === 0 && b !== 0 && d !== 0);
-  if (bytes.length >= 4 && bytes.length % 2 === 0 && (little || big)) {
-    return little ? { text: bytes.toString('utf16le'), encoding: 'utf16le' } : { text: Buffer.from(bytes).swap16().toString('utf16le'), encoding: 'utf16be' };
-  }
+  const charset = charsetsOf(contentType)[0] ?? '';
+  const wide = wideText(bytes, charset);
+  if (wide) return wide;
   const encoding = isUtf8(bytes) ? 'utf8' : 'latin1';
-  return { text: bytes.toString(encoding), encoding };
+  return { text: bytes.toString(encoding), encoding, also: byCharset(bytes, charset) };
+}
+
+function wideText(bytes: Buffer, charset: string): ReadText | undefined {
+  const zeros = bytes.subarray(0, guessedFrom).includes(0);
+  const declared = /^utf-?(16|32)(le|be)?$/.exec(charset);
+  if (bytes.length < 2 || (!zeros && !declared && !marked(bytes))) return undefined;
+  const raw = (): string => bytes.toString('latin1');
+  const text = fromUtf32(bytes, true, false) ?? fromUtf32(bytes, false, false);
+  if (text !== undefined) return { text, encoding: undefined, also: [raw()] };
+  if (declared?.[1] === '32') return { text: fromUtf32(bytes, true, true) ?? '', encoding: undefined, also: [raw(), fromUtf32(bytes, false, true) ?? ''] };
+  const little = declared?.[2] === 'le' || (bytes[0] === 0xff && bytes[1] === 0xfe) || guessed(bytes, 1);
+  const big = declared?.[1] === '16' || (bytes[0] === 0xfe && bytes[1] === 0xff) || guessed(bytes, 0);
+  if (!little && !big) return undefined;
+  const whole = bytes.subarray(0, bytes.length - bytes.length % 2);
+  const [le, be] = [whole.toString('utf16le'), Buffer.from(whole).swap16().toString('utf16le')];
+  // A last byte that is none of it would be lost.
+  const written = whole.length === bytes.length;
+  return little ? { text: le, encoding: written ? 'utf16le' : undefined, also: [raw(), be] } : { text: be, encoding: written ? 'utf16be' : undefined, also: [raw(), le] };
+}
+
+const marked = ([a, b]: Buffer): boolean => (a === 0xff && b === 0xfe) || (a === 0xfe && b === 0xff);
+
+/** Of a body that does not say what it is, this much tells. */
+const guessedFrom = 1024;
+
+/** Whether many of its first bytes at even (0) or odd (1) places are zeros, and hardly any between them: characters of Latin scripts, or blanks and digits between others, in UTF-16. */
+function guessed(bytes: Buffer, side: 0 | 1): boolean {
+  const zeros: [number, number] = [0, 0];
+  const first = bytes.subarray(0, guessedFrom);
+  for (let i = 0; i < first.length; i += 1) if (bytes[i] === 0) zeros[i % 2 === 0 ? 0 : 1] += 1;
+  return zeros[side] * 16 >= first.length && zeros[1 - side as 0 | 1] * 8 <= zeros[side];
+}
+
+/** What is left over at its end is none of it. Undefined where it holds what is no character, unless `marks` stand for these. */
+function fromUtf32(bytes: Buffer, little: boolean, marks: boolean): string | undefined {
+  if (bytes.length < 4 && !marks) return undefined;
+  let text = '';
+  for (let i = 0; i + 4 <= bytes.length; i += 4) {
+    const code = little ? bytes.readUInt32LE(i) : bytes.readUInt32BE(i);
+    if (code > 0x10ffff && !marks) return undefined;
+    text += code > 0x10ffff ? '\ufffd' : String.fromCodePoint(code);
+  }
+  return text;
+}
+
+/** In charsets of other scripts a digit may be written otherwise than in ASCII. */
+function byCharset(bytes: Buffer, charset: string): readonly string[] {
+  if (charset === '' || /^(?:utf-?8|(?:us-)?ascii|iso[-_]?8859-?\d+|latin-?\d+|windows-125\d|cp125\d)$/.test(charset)) return [];
+  try {
+    return [new TextDecoder(charset).decode(bytes)];
+  } catch {
+    return [];
+  }
 }
 
 /** The bytes of a text in one of these encodings. */
-export function writeText(text: string, encoding: ReadText['encoding']): Buffer {
+export function writeText(text: string, encoding: NonNullable<ReadText['encoding']>): Buffer {
   return encoding === 'utf16be' ? Buffer.from(text, 'utf16le').swap16() : Buffer.from(text, encoding);
 }
 

@@ -4,6 +4,7 @@ import { after, orThrow } from '../body/in-order.ts';
 import { valueOf } from '../http/fields.ts';
 import { isGrpc } from '../protocols/grpc.ts';
 import type { BodyReader, ByteTransform, HeadReader, OutgoingHook, Passing, PatientTransform, Reading } from '../hooks.ts';
+import { documentType, isUnreadText, isWide } from './charsets.ts';
 import { actionFor, hiddenOf, strictest, type Found, type InspectionSettings } from './findings.ts';
 import type { Examined } from './examine.ts';
 import { inspectAside, searchWindowAside } from './inspect-aside.ts';
@@ -14,7 +15,6 @@ import { asked, askedAbout, blocked, inspectedBytes, recordFound, recordUninspec
 
 /** Bodies of these kinds are conversations: their end may wait for an answer, so that they cannot be held. */
 const streamed = /^(?:application\/(?:grpc|x-ndjson|jsonl|octet-stream|x-git-|connect\+|vnd\.apache\.thrift)|text\/event-stream|video\/|audio\/)/;
-const document = /^(?:application\/(?:[a-z0-9.+-]*(?:json|xml)|x-www-form-urlencoded|graphql|yaml|x-yaml)|multipart\/|text\/)/;
 
 const limitOf = (passing: Passing): number => inspectedBytes(passing.core);
 
@@ -24,6 +24,7 @@ export const headInspection: HeadReader = {
     const settings = settingsOf(passing.core);
     passing.foundInPath = false;
     if (!settings.scanForPII) return undefined;
+    if (hasUnreadText(passing)) throw unreadText(passing);
     const { target, query } = passing.checked;
     const { name } = passing.place;
     const host = passing.core.ports.judge.named(name) ? undefined : name;
@@ -39,12 +40,20 @@ export const headInspection: HeadReader = {
   },
 };
 
+const unreadText = (passing: Passing): Error => unreadable(passing, 'inspection.scanForPII', 'the body is in a character encoding that cannot be searched', 'Send it in UTF-8.');
+
+/** A text in a character encoding that nothing here reads, or that would have to be held for that and is not. */
+function hasUnreadText({ checked }: Passing): boolean {
+  if (!checked.hasBody) return false;
+  return isUnreadText(checked.contentType) || (isWide(checked.contentType) && checked.length === undefined && streamed.test(checked.contentType));
+}
+
 const tooLarge = 'the body is encoded, and larger than what is inspected';
 
 /** Of a body that is larger than what is inspected: read as it passes where it is plain, and where it is encoded, by the word of its rule, refused, asked about, or on record as not inspected. */
 function oversizeIn(passing: Passing): Pick<Reading, 'escalate'> | undefined {
   const { checked, core } = passing;
-  if (!checked.hasBody || !isEncoded(checked.contentEncoding)) return undefined;
+  if (!checked.hasBody || !(isEncoded(checked.contentEncoding) || isWide(checked.contentType))) return undefined;
   const words = checked.paths.map((path) => core.ports.judge.terms(passing.resource(path))?.onOversize ?? 'deny');
   if (words.includes('deny')) throw unreadable(passing, 'inspection.maxBody', tooLarge, 'Send it without a content encoding, or in smaller pieces.');
   const asks = words.includes('escalate');
@@ -72,10 +81,10 @@ export const bodyInspection: BodyReader = {
     // Its messages may be compressed each by itself; they are undone and read as they pass.
     if (isGrpc(checked.contentType)) return false;
     const limit = limitOf(passing);
-    if (checked.length === undefined) return document.test(checked.contentType) && !streamed.test(checked.contentType);
+    if (checked.length === undefined) return documentType.test(checked.contentType) && !streamed.test(checked.contentType);
     if (checked.length > limit) return false;
     // Where much is held already, what has no structure to look into is read as it passes.
-    return document.test(checked.contentType) || core.buffered + checked.length <= core.ports.limits.bufferedBytes / 2;
+    return documentType.test(checked.contentType) || core.buffered + checked.length <= core.ports.limits.bufferedBytes / 2;
   },
   read: (passing, readable) => {
     const settings = settingsOf(passing.core);
@@ -87,7 +96,8 @@ export const bodyInspection: BodyReader = {
 };
 
 /** Blocks, rewrites, asks or records. */
-function act(passing: Passing, settings: InspectionSettings, { found, rewritten }: Examined): Reading | undefined {
+function act(passing: Passing, settings: InspectionSettings, { found, rewritten, unread }: Examined): Reading | undefined {
+  if (unread) throw unreadText(passing);
   const worst = strictest(found, settings);
   if (!worst) return undefined;
   recordFound(passing, 'request', found, worst.action);

@@ -86,6 +86,15 @@ test('a mail with a card is refused with rule and event: in subject, text, quote
   for (const piece of [card, odd.slice(0, 20), Buffer.from(card).toString('base64')]) silentAbout(piece);
 });
 
+test('a mail, a part or a subject in a character encoding that cannot be read is refused with the reason; others go', async () => {
+  const typed = (charset: string): string => `Subject: x\r\nContent-Type: text/plain;\r\n charset=${charset}\r\n\r\nhello`;
+  for (const message of [typed('UTF-7'), 'Subject: =?utf-7?Q?hello?=\r\n\r\nhello', 'Subject: x\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain; charset="ibm037"\r\n\r\nhello\r\n--b--']) {
+    assert.match(await sent(message), /^550-5\.7\.1 Denied by policy, rule inspection\.scanForPII [^]*character encoding/, message);
+  }
+  assert.deepEqual(mail.messages, []);
+  for (const message of [typed('iso-8859-1'), typed('"utf-8"'), 'Subject: =?iso-2022-jp?B?aGVsbG8=?=\r\n\r\nhello']) assert.match(await sent(message), /^250/, message);
+});
+
 test('a card in plain text is taken out where the policy says so; in an encoding it blocks', async () => {
   desk.policy.inspection = { scanForPII: true, actions: { 'credit-card': 'redact' } };
   assert.match(await sent(`Subject: x\r\n\r\npay with ${card} now`), /^250/);

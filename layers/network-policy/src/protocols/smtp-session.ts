@@ -277,7 +277,8 @@ export class SmtpSession extends Conversation {
     const settings = settingsOf(this.core);
     const show = (text: Buffer, hidden = false): string => (hidden ? `(a message of ${text.length} bytes; what stands in it is encoded and not shown)` : redactForCard(maskCredentials(text.toString('utf8'), this.core.config.credentials), [], shownOnCards.http));
     if (!settings.scanForPII) return { message, escalate: undefined, shown: show(message) };
-    const { found, redacted } = inspectMail(message, this.core.secrets.known, this.tainted);
+    const { found, redacted, unread } = inspectMail(message, this.core.secrets.known, this.tainted);
+    if (unread) return { decision: this.refusal('inspection.scanForPII', 'The message is in a character encoding that cannot be searched.', 'Send it in UTF-8.'), why: 'the message is in a character encoding that cannot be searched' };
     const worst = strictest(found, settings);
     if (!worst) return { message, escalate: undefined, shown: show(message) };
     recordFound(this.about, 'mail', found, worst.action);
