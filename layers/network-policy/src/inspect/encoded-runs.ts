@@ -107,6 +107,11 @@ export function undoPercent(text: string): string | undefined {
   return text.replaceAll(/(?:%[0-9a-f]{2})+/gi, (run) => Buffer.from(run.replaceAll('%', ''), 'hex').toString('utf8'));
 }
 
+/** The bytes, one a character, of a quoted-printable text (RFC 2045, 6.7). */
+export function undoQuotedPrintable(text: string): string {
+  return text.replace(/=[ \t]*\r?\n/g, '').replace(/=([0-9A-Fa-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+}
+
 /** The text with character references of XML and HTML undone (also without their semicolon, as HTML reads them), or undefined where there is none. */
 export function undoReferences(text: string): string | undefined {
   if (!text.includes('&') || !/&(?:#\d|#x[0-9a-f]|(?:commat|period|colon|hyphen|dash);)/i.test(text)) return undefined;

@@ -84,6 +84,28 @@ test('character references however they are written, and base64 in short lines',
   assert.deepEqual([...new Set(found(`${amex}\n${amex}\n${amex}`, 'text/plain'))], ['credit-card in the body, in base64'], 'each line a value');
 });
 
+test('what is in no part, what a part says of its encoding, JSON nested deep, strings in strings', () => {
+  const multipart = 'multipart/form-data; boundary=XyZ';
+  const whole = parts('Content-Disposition: form-data; name="a"\r\n\r\nhello');
+  const own = ['the-own-value-1'];
+  for (const [hidden, type] of [[card, 'credit-card'], [mail, 'email'], ['the-own-value-1', 'known-secret']] as const) {
+    for (const body of [`${hidden}\r\n${whole}`, `${whole}${hidden}`, whole.replace('--XyZ\r', `--XyZ ${hidden}\r`), `${whole}--b\r\n\r\n${hidden}\r\n--b--`]) {
+      assert.deepEqual(found(body, multipart, own), [`${type} in outside the parts`]);
+      assert.equal(without(body, multipart), type === 'known-secret' ? body : undefined, 'it can only be blocked');
+    }
+    const encoded = (encoding: string, text: string): string => parts(`Content-Disposition: form-data; name="a"\r\nContent-Transfer-Encoding: ${encoding}\r\n\r\n${text}`);
+    assert.deepEqual(found(encoded('base64', hidden), multipart, own), [`${type} in part 1: the body`]);
+    const quoted = [...hidden].map((c) => `=${c.charCodeAt(0).toString(16).toUpperCase()}`).join('=\r\n');
+    assert.deepEqual(found(encoded('quoted-printable', quoted), multipart, own), [`${type} in part 1, quoted-printable: the body`]);
+    const escaped = `\\u00${hidden.charCodeAt(0).toString(16)}${hidden.slice(1)}`;
+    for (const deep of [130, 5000]) assert.deepEqual(found(`${'['.repeat(deep)}"${escaped}"${']'.repeat(deep)}`, json, own).at(-1), `${type} in the body, in escapes`);
+    assert.deepEqual(found(JSON.stringify({ query: `mutation { a(x: "${escaped}") }` }), json, own).at(-1), `${type} in the body, in escapes`);
+  }
+  assert.deepEqual(found(whole, multipart), []);
+  // Boundaries as browsers, curl and Python make them are no numbers of anybody.
+  for (const boundary of ['---------------------------9051914041544843365972754266', '----WebKitFormBoundary7MA4YWxkTrZu0gW', '------------------------d74496d66958873e', '===============4111111111111111==']) assert.deepEqual(found(whole.replaceAll('XyZ', boundary), `multipart/form-data; boundary="${boundary}"`), []);
+});
+
 test('what is found can be taken out, and the body stays what it was', () => {
   assert.equal(without(`{"to":"x ${mail} y","n":[1.50,"${card}"]}`, json), '{"to":"x [redacted:email] y","n":[1.50,"[redacted:credit-card]"]}');
   assert.equal(without('{"q":"say \\"hi\\" to jane.roe\\u0040example.org"}', json), '{"q":"say \\"hi\\" to [redacted:email]"}');

@@ -1,6 +1,6 @@
 /** Everything that is found in one body, frame or part, as each of its readers would see it, and the body without it. */
 import { scan, type Known, type Scan } from '@nemoclaw/detect';
-import { base64Runs, foldForms, undoPercent, undoReferences } from './encoded-runs.ts';
+import { base64Runs, foldForms, undoPercent, undoQuotedPrintable, undoReferences } from './encoded-runs.ts';
 import { isUnreadText } from './charsets.ts';
 import type { Found } from './findings.ts';
 import { joined, taintedIn, type Sought } from '../taint/memory.ts';
@@ -89,7 +89,8 @@ function* decodedFurther(text: string, also: readonly string[], { tainted }: Loo
   if (references !== undefined) yield [{ start: 0, text: references }, 'as character references'];
   const folded = foldForms(text);
   if (folded !== undefined) yield [{ start: 0, text: folded }, 'in other forms of its characters'];
-  const unescaped = tainted && undoEscapes(text);
+  // What no view took apart: JSON that is nested too deep or called something else, and a language's strings inside a string of JSON.
+  const unescaped = tainted || /\\[u/]/.test(text) ? undoEscapes(text) : undefined;
   if (unescaped !== undefined) yield [{ start: 0, text: unescaped }, 'in escapes'];
   for (const run of base64Runs(text)) yield [run, 'in base64'];
 }
@@ -104,17 +105,28 @@ function apply(text: string, edits: readonly Edit[]): string {
   return out + text.slice(at);
 }
 
+/** A part's content without its transfer encoding (RFC 2045, 6); undefined where it has none. */
+function untransferred(content: Buffer, encoding: string): Buffer | undefined {
+  if (encoding === 'base64') return Buffer.from(content.toString('latin1'), 'base64');
+  return encoding === 'quoted-printable' ? Buffer.from(undoQuotedPrintable(content.toString('latin1')), 'latin1') : undefined;
+}
+
 function inspectParts(bytes: Buffer, contentType: string, looked: Looked, depth: number): Inspected | undefined {
-  const parts = readMultipart(bytes, contentType);
-  if (!parts) return undefined;
-  const all: { readonly found: Found; readonly of: number }[] = [];
+  const read = readMultipart(bytes, contentType);
+  if (!read) return undefined;
+  const { parts } = read;
+  // What it is taken out of there is not known: it can only be blocked.
+  const rest = inspectPart(Buffer.from(read.rest.map((piece) => piece.toString('latin1').trim()).join('\n').trim(), 'latin1'), '', looked, depth + 1);
+  const all: { readonly found: Found; readonly of: number }[] = rest.found.map((found) => ({ found: { ...found, place: 'outside the parts' }, of: -1 }));
   const inspected = parts.map((part, i) => {
     const head = bytes.toString('utf8', part.headFrom, part.from);
     for (const { type, kind, confidence } of findIn(head, looked)) all.push({ found: { type, kind, confidence, place: `the head of part ${i + 1}` }, of: -1 });
     const content = bytes.subarray(part.from, part.to);
-    const decoded = part.encoding === 'base64' ? Buffer.from(content.toString('latin1'), 'base64') : content;
-    const inner = inspectPart(decoded, part.contentType, looked, depth + 1);
+    const inner = inspectPart(content, part.contentType, looked, depth + 1);
     for (const found of inner.found) all.push({ found: { ...found, place: `part ${i + 1}: ${found.place}` }, of: i });
+    // Readers of forms leave it encoded (RFC 7578, 4.7), readers of mail do not.
+    const undone = untransferred(content, part.encoding);
+    if (undone) for (const found of inspectPart(undone, part.contentType, looked, depth + 1).found) all.push({ found: { ...found, place: `part ${i + 1}, ${part.encoding}: ${found.place}`, decoded: true }, of: -1 });
     return inner;
   });
   return {
@@ -122,7 +134,7 @@ function inspectParts(bytes: Buffer, contentType: string, looked: Looked, depth:
     unread: parts.some((part, i) => isUnreadText(part.contentType) || inspected[i]?.unread === true),
     redacted: (which) => {
       const chosen = all.filter(({ found }) => which(found));
-      if (chosen.some(({ of }) => of < 0 || (parts[of]?.encoding ?? '') === 'base64')) return undefined;
+      if (chosen.some(({ of }) => of < 0)) return undefined;
       const pieces: Buffer[] = [];
       let at = 0;
       for (const [i, part] of parts.entries()) {

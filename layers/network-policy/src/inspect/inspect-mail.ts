@@ -1,7 +1,7 @@
 /** Everything that is found in one mail, as its readers would see it: its subject and head, its text, and what its parts hold encoded. */
 import type { Known } from '@nemoclaw/detect';
 import { isUnreadText } from './charsets.ts';
-import { base64Runs } from './encoded-runs.ts';
+import { base64Runs, undoQuotedPrintable } from './encoded-runs.ts';
 import type { Found } from './findings.ts';
 import { findIn, inspectBody, type Inspected, type Looked } from './inspect-body.ts';
 import type { Sought } from '../taint/memory.ts';
@@ -86,6 +86,4 @@ function withoutBreaks(text: string): string {
   return out;
 }
 
-function unquote(text: string): string {
-  return Buffer.from(text, 'utf8').toString('latin1').replace(/=[ \t]*\r\n/g, '').replace(/=([0-9A-Fa-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
-}
+const unquote = (text: string): string => undoQuotedPrintable(Buffer.from(text, 'utf8').toString('latin1'));

@@ -94,6 +94,8 @@ test('credentials, cards, social security and account numbers are blocked wherev
   await refused('secret', send('POST', '/x', '{"a":1}', { ...json, authorization: `Bearer ${token}` }));
   const boundary = 'aB3';
   await refused('secret', send('POST', '/x', `--${boundary}\r\ncontent-disposition: form-data; name="f"; filename="${token}"\r\n\r\nx\r\n--${boundary}--\r\n`, { 'content-type': `multipart/form-data; boundary=${boundary}` }));
+  answers.push(await send('POST', '/x', `--a\r\n\r\n\r\n--a--\r\n--${boundary}\r\n\r\nx\r\n--${boundary}--\r\n`, { 'content-type': `multipart/form-data; boundary=a; boundary=${boundary}` }));
+  assert.match(answers.at(-1) ?? '', /403.*names more than one boundary/s);
   assert.equal(arrived, 0);
   const text = told(answers);
   for (const canary of canaries) assert.ok(!text.includes(canary), canary);

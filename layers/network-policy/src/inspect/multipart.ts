@@ -12,10 +12,21 @@ export interface Part {
   readonly headFrom: number;
 }
 
+export interface Multipart {
+  readonly parts: readonly Part[];
+  /** What is in no part: before the first boundary, behind the last, and on the boundaries' lines. Some readers see it. */
+  readonly rest: readonly Buffer[];
+}
+
 const mostParts = 1000;
 
+/** Whether a content type says two things: readers differ in which boundary they take. */
+export function namesBoundaries(contentType: string): boolean {
+  return (contentType.match(/\bboundary\b[\s\d*]*=/gi)?.length ?? 0) > 1;
+}
+
 /** Undefined where the body is not what its type says, or has more than 1000 parts. `contentType`: the header's value, in its own case. */
-export function readMultipart(body: Buffer, contentType: string): readonly Part[] | undefined {
+export function readMultipart(body: Buffer, contentType: string): Multipart | undefined {
   const match = /;\s*boundary\s*=\s*(?:"([^"]{1,200})"|([^\s;"]{1,200}))/i.exec(contentType);
   const boundary = match?.[1] ?? match?.[2];
   if (boundary === undefined) return undefined;
@@ -23,9 +34,10 @@ export function readMultipart(body: Buffer, contentType: string): readonly Part[
   const parts: Part[] = [];
   let at = body.indexOf(mark);
   if (at < 0) return undefined;
+  const rest = [body.subarray(0, at)];
   for (;;) {
     const after = at + mark.length;
-    if (body[after] === 45 && body[after + 1] === 45) return parts;
+    if (body[after] === 45 && body[after + 1] === 45) return { parts, rest: [...rest, body.subarray(after + 2)] };
     if (parts.length >= mostParts) return undefined;
     const lineEnd = body.indexOf('\n', after);
     const next = body.indexOf(mark, after);
@@ -33,6 +45,7 @@ export function readMultipart(body: Buffer, contentType: string): readonly Part[
     const part = readPart(body, lineEnd + 1, next);
     if (!part) return undefined;
     parts.push(part);
+    rest.push(body.subarray(after, lineEnd));
     at = next;
   }
 }

@@ -9,6 +9,7 @@ import { actionFor, hiddenOf, strictest, type Found, type InspectionSettings } f
 import type { Examined } from './examine.ts';
 import { inspectAside, searchWindowAside } from './inspect-aside.ts';
 import { inspectHead, pathPlace } from './inspect-head.ts';
+import { namesBoundaries } from './multipart.ts';
 import { searchWindow, type PassingWindow } from './search-window.ts';
 import { soughtIn } from '../taint/taint.ts';
 import { asked, askedAbout, blocked, inspectedBytes, recordFound, recordUninspected, settingsOf, unreadable } from './report.ts';
@@ -89,6 +90,7 @@ export const bodyInspection: BodyReader = {
   read: (passing, readable) => {
     const settings = settingsOf(passing.core);
     if (!settings.scanForPII) return undefined;
+    if (namesBoundaries(contentTypeOf(passing))) throw unreadable(passing, 'inspection.scanForPII', 'its content type names more than one boundary', 'Name one boundary.');
     const { actions, scanForPII } = settings;
     const examined = inspectAside(passing.core.ports.sandbox, { bytes: readable, contentType: contentTypeOf(passing), known: passing.core.secrets.known, tainted: soughtIn(passing), settings: { scanForPII, ...(actions ? { actions } : {}) } });
     return examined instanceof Promise ? examined.then((result) => act(passing, settings, result)) : act(passing, settings, examined);
