@@ -27,6 +27,16 @@ test('JSON: values, escapes, numbers, keys, several texts; the place is a pointe
   assert.deepEqual(found('{"broken": "jane.roe@example.org"', json), ['email in the body']);
 });
 
+test('a boundary that is a piece of a value hides nothing', () => {
+  const key = `-----BEGIN PRIVATE KEY-----\n${'MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\n'.repeat(2)}-----END PRIVATE KEY-----\n`;
+  assert.deepEqual(found(key, 'multipart/mixed; boundary=-'), ['secret in outside the parts']);
+  const own = 'own--b--credential';
+  const part = (text: string): string => `--b\r\n\r\n${text}\r\n--b--\r\n`;
+  assert.deepEqual(found(part(own), 'multipart/mixed; boundary=b', [own]), ['known-secret in part 1: the body']);
+  assert.deepEqual(found(`${part('x')}${own}`, 'multipart/mixed; boundary=b', [own]), ['known-secret in outside the parts']);
+  assert.deepEqual(found(part('--b--credential'), 'multipart/mixed; boundary=b', ['--b--credential']), ['known-secret in the body']);
+});
+
 test('forms, parts, references, full-width digits, other character sets, one layer of base64', () => {
   assert.deepEqual(found('a=1&to=jane.roe%40example.org', form), ["email in the body's field to"]);
   assert.deepEqual(found(`note=4111+1111+1111+1111`, form), ["credit-card in the body's field note"]);

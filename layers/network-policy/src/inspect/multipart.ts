@@ -32,20 +32,32 @@ export function readMultipart(body: Buffer, contentType: string): Multipart | un
   if (boundary === undefined) return undefined;
   const mark = Buffer.from(`--${boundary}`, 'latin1');
   const parts: Part[] = [];
-  let at = body.indexOf(mark);
+  // Within a line it is none (RFC 2046, 5.1.1).
+  const nextMark = (from: number): number => {
+    let found = body.indexOf(mark, from);
+    while (found > 0 && body[found - 1] !== 10) found = body.indexOf(mark, found + 1);
+    return found;
+  };
+  let at = nextMark(0);
   if (at < 0) return undefined;
-  const rest = [body.subarray(0, at)];
+  const rest: Buffer[] = [];
+  // Without the lines that are a boundary and nothing else (Python's are numbers): a mark that begins a longer line may be a piece of a value.
+  const alone = [mark.toString('latin1'), `${mark.toString('latin1')}--`];
+  const sinceLast = (to?: number): Buffer => {
+    const lines = body.toString('latin1', parts.at(-1)?.to ?? 0, to).split('\n');
+    return Buffer.from(lines.filter((line) => !alone.includes(line.trimEnd())).join('\n'), 'latin1');
+  };
   for (;;) {
     const after = at + mark.length;
-    if (body[after] === 45 && body[after + 1] === 45) return { parts, rest: [...rest, body.subarray(after + 2)] };
+    if (body[after] === 45 && body[after + 1] === 45) return { parts, rest: [...rest, sinceLast()] };
     if (parts.length >= mostParts) return undefined;
     const lineEnd = body.indexOf('\n', after);
-    const next = body.indexOf(mark, after);
+    const next = nextMark(after);
     if (lineEnd < 0 || next < 0) return undefined;
     const part = readPart(body, lineEnd + 1, next);
     if (!part) return undefined;
+    rest.push(sinceLast(lineEnd));
     parts.push(part);
-    rest.push(body.subarray(after, lineEnd));
     at = next;
   }
 }
