@@ -59,6 +59,8 @@ const attributes: BodyReader = {
   read: (passing, readable) => {
     const read = readAttributes(readable, passing.checked.contentType);
     if (read.state === 'read') return { attributes: read.attributes };
+    // It may be held for another reader: of what nothing depends on, any reading will do.
+    if (!attributes.needs(passing)) return undefined;
     throw new Stopped(refusal(passing.core.config.version, 'proxy.body-ambiguous', `The policy depends on the body of this request, and ${read.why}.`, 'Send a body that every parser reads alike.'), read.why);
   },
 };

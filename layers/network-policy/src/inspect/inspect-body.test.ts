@@ -63,8 +63,9 @@ test('UTF-16 with a byte too many, or that begins in another script; UTF-32; tex
   }));
   const le = Buffer.from(`€€€€ to ${mail}`, 'utf16le');
   const be = Buffer.from(le).swap16();
+  const long = Buffer.from(`{"k":"${'語'.repeat(600)}","to":"${mail}"}`, 'utf16le');
   const bodies: readonly (readonly [string, Buffer])[] = [
-    ['text/plain; charset=utf-16le', Buffer.concat([le, Buffer.from('x')])], ['text/plain; charset=utf-16', Buffer.concat([be, Buffer.from([0])])], ['', le], ['', be],
+    ['text/plain; charset=utf-16le', Buffer.concat([le, Buffer.from('x')])], ['text/plain; charset=utf-16', Buffer.concat([be, Buffer.from([0])])], ['', le], ['', be], [json, long], ['', Buffer.from(long).swap16()],
     ['text/plain; charset=utf-32le', wide(mail)], ['text/plain; charset="UTF-32"', wide(mail, true)], ['text/plain; charset=utf-32be', Buffer.concat([wide(mail, true), Buffer.from('xyz')])], ['', wide(`\ufeff${mail}`)], ['', wide(`\ufeff${mail}`, true)],
     ['text/plain; charset=utf-32', Buffer.concat([wide(mail), Buffer.from([255, 255, 255, 255])])], ['text/plain; charset=utf-16le', Buffer.from(`to ${mail}`)], ['application/json; charset=utf-16', Buffer.from('{"to":"jane.roe\\u0040example.org"}')],
     ['text/plain; charset=gbk', Buffer.concat([Buffer.from([0xc4, 0xe3]), Buffer.from(`, ${mail}`)])], ['text/html; charset=iso-8859-1', Buffer.from(`café, ${mail}`, 'latin1')],

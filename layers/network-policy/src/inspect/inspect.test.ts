@@ -71,6 +71,16 @@ const post = (value: unknown, headers: Readonly<Record<string, string>> = {}): P
 /** What the agent, a person and the record were told since `mark`. */
 const told = (answers: readonly string[]): string => JSON.stringify([answers, desk.approver.asked, desk.audit.events], (_key, value: unknown) => (value instanceof Map ? [...value] : value));
 
+test('a body on which nothing depends may be read in more than one way', async () => {
+  const form = { 'content-type': 'application/x-www-form-urlencoded' };
+  const bodies: readonly (readonly [string | Buffer, Readonly<Record<string, string>>])[] = [
+    ['a=1&a=2', form], ['ids[]=1&ids[]=2', form], ['a=%zz', form], [Buffer.from([1, 2, 0xff, 0xfe, 3]), form],
+    ['{"id":12345678901234567890}', json], ['{"z":3.141592653589793238}', json], ['{"a":1,"a":2}', json], ['{"a":1}\n{"a":2}\n', { 'content-type': 'application/x-ndjson' }],
+    ['{hello}', { 'content-type': 'text/plain' }], ['{a:b}', { 'content-type': 'text/css' }], ['{\\rtf1}', { 'content-type': 'application/rtf' }], [Buffer.from([123, 0, 255, 1]), { 'content-type': 'application/octet-stream' }],
+  ];
+  for (const [body, headers] of bodies) assert.match(await send('POST', '/x', body, headers), /^HTTP\/1\.1 200/, String(body));
+});
+
 test('credentials, cards, social security and account numbers are blocked wherever they stand; the other side sees not a byte, and no value is told', async () => {
   const answers: string[] = [];
   const refused = async (rule: string, reply: Promise<string>): Promise<void> => {

@@ -42,8 +42,9 @@ const marked = ([a, b]: Buffer): boolean => (a === 0xff && b === 0xfe) || (a ===
 /** Of a body that does not say what it is, this much tells. */
 const guessedFrom = 1024;
 
-/** Whether many of its first bytes at even (0) or odd (1) places are zeros, and hardly any between them: characters of Latin scripts, or blanks and digits between others, in UTF-16. */
+/** Whether the first two characters are Latin ones in UTF-16, as JSON and markup begin, or many of its first bytes at even (0) or odd (1) places are zeros, and hardly any between them: characters of Latin scripts, or blanks and digits between others. */
 function guessed(bytes: Buffer, side: 0 | 1): boolean {
+  if (bytes[side] === 0 && bytes[side + 2] === 0 && (bytes[1 - side] ?? 0) !== 0 && (bytes[3 - side] ?? 0) !== 0) return true;
   const zeros: [number, number] = [0, 0];
   const first = bytes.subarray(0, guessedFrom);
   for (let i = 0; i < first.length; i += 1) if (bytes[i] === 0) zeros[i % 2 === 0 ? 0 : 1] += 1;
