@@ -43,7 +43,7 @@ export const bombs: readonly Bomb[] = [
   { name: 'gzip that is said to be nothing', bytes: () => encoded('identity', gzipSync('hello')), expect: 'passes' },
   { name: 'lists in lists', bytes: () => post(json, `${'['.repeat(200_000)}${']'.repeat(200_000)}`), expect: 'passes' },
   { name: 'objects in objects', bytes: () => post(json, `${'{"a":'.repeat(100_000)}1${'}'.repeat(100_000)}`), expect: 'passes' },
-  { name: 'lists that never end', bytes: () => post(json, '['.repeat(300_000)), expect: 'stopped' },
+  { name: 'lists that never end', bytes: () => post(json, '['.repeat(300_000)), expect: 'passes' },
   { name: 'a hundred thousand keys', bytes: () => post(json, `{${Array.from({ length: 100_000 }, (_, i) => `"k${i}":${i}`).join()}}`), expect: 'passes' },
   { name: 'a text of escapes', bytes: () => post(json, `"${'\\u0061'.repeat(200_000)}"`), expect: 'passes' },
   { name: 'a form of countless fields', bytes: () => post('Content-Type: application/x-www-form-urlencoded\r\n', Array.from({ length: 100_000 }, (_, i) => `a${i}=%41`).join('&')), expect: 'passes' },
