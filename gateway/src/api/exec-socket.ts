@@ -1,5 +1,5 @@
 /** A command of a sandbox over a WebSocket: bytes in binary frames, everything else in text frames. */
-import type { Readable, Writable } from 'node:stream';
+import type { Writable } from 'node:stream';
 import { execClientFrameSchema, execStartSchema, NemoError, runStartSchema, safeLine, streamId, type ExecServerFrame } from '@nemoclaw/contract';
 import type { RawData, WebSocket } from 'ws';
 import type { House } from '../house.ts';
@@ -10,16 +10,13 @@ import { agentCommand } from '../tasks/agent-command.ts';
 import type { Running } from '../tasks/execs.ts';
 import { mustRun, startTask, type RunningTask } from '../tasks/run.ts';
 import { findTask } from '../tasks/task-store.ts';
+import { conclude, deliver, emptied, letGo, maxWaiting } from './exec-output.ts';
 import { asNemoError, bodyFor } from './problems.ts';
 
-/** Bytes that may wait for a slow client before the command is slowed down. */
-const maxWaiting = 1024 * 1024;
 /** Bytes of input that a command has not read: more ends it. */
 const mostInput = 64 * 1024 * 1024;
 /** ms after which a client that was slowed down is heard again. */
 const listenMs = 500;
-/** ms in which output that is still in the pipes is delivered after the command's end. */
-const drainMs = 300;
 /** ms a command whose client went away has to end by itself. */
 const orphanMs = 3000;
 const hangUp = 1;
@@ -66,23 +63,6 @@ function openDialogue(ws: WebSocket): { first: Promise<unknown>; rest: (handler:
   };
 }
 
-/** Output of one stream as binary frames; a client that does not read slows the command down. Resolves at its end. */
-function deliver(ws: WebSocket, stream: Readable, id: number): Promise<void> {
-  return new Promise((resolve) => {
-    stream.on('data', (chunk: Buffer) => {
-      if (ws.readyState !== ws.OPEN) return;
-      ws.send(Buffer.concat([Buffer.of(id), chunk]), { binary: true }, () => {
-        if (ws.bufferedAmount < maxWaiting / 2) stream.resume();
-      });
-      if (ws.bufferedAmount > maxWaiting) stream.pause();
-    });
-    stream.on('close', () => resolve());
-    stream.on('end', () => resolve());
-    // A terminal ends with an error when its last user is gone.
-    stream.on('error', () => resolve());
-  });
-}
-
 /**
  * Input for a command that may not read it. The client is slowed down; now and then it is heard all the same, since signals and its going away come the same
  * way. What it sends beyond all measure ends the connection, and with it the command.
@@ -105,7 +85,8 @@ function input(ws: WebSocket, stdin: Writable, data: Buffer): void {
 /** Connects socket and command both ways. Resolves when the command has ended and its output is delivered. */
 async function couple(house: House, ws: WebSocket, running: Running, rest: ReturnType<typeof openDialogue>['rest']): Promise<void> {
   running.stdin.on('error', () => undefined);
-  const outputs = [deliver(ws, running.stdout, streamId.stdout), ...(running.stderr ? [deliver(ws, running.stderr, streamId.stderr)] : [])];
+  const outputs = [[streamId.stdout, running.stdout] as const, ...(running.stderr ? [[streamId.stderr, running.stderr] as const] : [])];
+  deliver(ws, outputs);
   const ignore = (): undefined => undefined;
   rest((data, binary) => {
     if (binary) {
@@ -136,8 +117,9 @@ async function couple(house: House, ws: WebSocket, running: Running, rest: Retur
   if (ws.readyState !== ws.OPEN) orphaned();
   await running.ended;
   over = true;
-  // A process that was left in the background may keep the pipes open for ever; what is in them now is delivered.
-  await Promise.race([Promise.all(outputs), new Promise((resolve) => setTimeout(resolve, drainMs).unref())]);
+  letGo(ws, () => house.sandboxes.get(running.sandbox)?.record.value.state !== 'running');
+  const closed = new Promise((resolve) => (ws.readyState === ws.CLOSED ? resolve(undefined) : ws.on('close', resolve)));
+  await Promise.race([Promise.all(outputs.map(([, stream]) => emptied(stream))), closed]);
   for (const stream of [running.stdin, running.stdout, running.stderr]) stream?.destroy();
 }
 
@@ -160,8 +142,7 @@ export async function serveExec(house: House, name: string, uid: number, ws: Web
     });
     say(ws, { t: 'started', execId: running.execId, pid: running.pid, taskId: '' });
     await couple(house, ws, running, dialogue.rest);
-    say(ws, { t: 'exit', ...(await running.ended) });
-    ws.close();
+    conclude(ws, { t: 'exit', ...(await running.ended) });
   } catch (error) {
     fail(ws, error);
   }
@@ -204,8 +185,7 @@ export async function serveRun(house: House, name: string, uid: number, ws: WebS
     say(ws, { t: 'started', execId: task.running.execId, pid: task.running.pid, taskId: task.id });
     await couple(house, ws, task.running, dialogue.rest);
     const { code, table } = await finished;
-    say(ws, { t: 'done', code, taskId: task.id, table });
-    ws.close();
+    conclude(ws, { t: 'done', code, taskId: task.id, table });
   } catch (error) {
     fail(ws, error);
   } finally {
