@@ -128,8 +128,8 @@ static void write_report(const struct arguments *a, const struct launched *out) 
   json_decref(all);
 }
 
-/* `timeout`: ms of wall time, 0: none. */
-static int event_loop(struct launched *out, int signals, struct terminal *terminal, long long timeout) {
+/* `starter`: a pipe that hangs up when whoever reads it is gone, -1: none. Then nobody waits for the command, nor could end it. `timeout`: ms of wall time, 0: none. */
+static int event_loop(struct launched *out, int signals, struct terminal *terminal, int starter, long long timeout) {
   double end = now_ms() + (double)timeout;
   for (;;) {
     double left = end - now_ms();
@@ -137,8 +137,12 @@ static int event_loop(struct launched *out, int signals, struct terminal *termin
       fprintf(stderr, "openshell: ended after %lld ms (resources.timeout)\n", timeout);
       return 124; /* as timeout(1) */
     }
-    struct pollfd wait[5] = {{out->exec_fd, POLLIN, 0}, {out->notify_fd, POLLIN, 0}, {signals, POLLIN, 0}, {terminal->input, POLLIN, 0}, {terminal->master, POLLIN, 0}};
-    if (poll(wait, 5, timeout == 0 ? -1 : left > 3600000 ? 3600000 : (int)left + 1) < 0 && errno != EINTR) return 126;
+    struct pollfd wait[6] = {{out->exec_fd, POLLIN, 0}, {out->notify_fd, POLLIN, 0}, {signals, POLLIN, 0}, {terminal->input, POLLIN, 0}, {terminal->master, POLLIN, 0}, {starter, 0, 0}};
+    if (poll(wait, 6, timeout == 0 ? -1 : left > 3600000 ? 3600000 : (int)left + 1) < 0 && errno != EINTR) return 126;
+    if (wait[5].revents != 0) {
+      fprintf(stderr, "openshell: ended, because what started it was killed\n");
+      return 137;
+    }
     if (wait[4].revents != 0) terminal_output(terminal);
     if (wait[3].revents != 0) terminal_input(terminal);
     if (wait[1].revents & POLLIN) launch_refuse(out->notify_fd); /* refused calls: EPERM; nobody keeps a record here */
@@ -185,7 +189,7 @@ static int run(const struct arguments *a, json_t *plan, struct launched *out, in
   else {
     write_report(a, out); /* the command starts meanwhile */
     terminal_started(&terminal);
-    code = event_loop(out, signals, &terminal, json_integer_value(json_object_get(json_object_get(plan, "limits"), "timeoutMs")));
+    code = event_loop(out, signals, &terminal, a->release_fd, json_integer_value(json_object_get(json_object_get(plan, "limits"), "timeoutMs")));
   }
   terminal_close(&terminal);
   free(env);

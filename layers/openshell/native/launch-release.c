@@ -24,7 +24,8 @@ static void tell(json_t *released, int report) {
     fprintf(stderr, "openshell: the command left %zu of these at names that your shell, git, editor or agents obey by themselves. They are in %s; to take one back: chmod u+rwx that folder, look at it, move it.\n", total, into);
   }
   if (problem != NULL && problem[0] != '\0') fprintf(stderr, "openshell: the workspace: %s\n", problem);
-  if (report >= 0 && json_dumpfd(released, report, JSON_COMPACT) != 0) fprintf(stderr, "openshell: the report could not be written\n");
+  /* EPIPE: who asked for it is gone. */
+  if (report >= 0 && json_dumpfd(released, report, JSON_COMPACT) != 0 && errno != EPIPE) fprintf(stderr, "openshell: the report could not be written\n");
 }
 
 int release_lock(int manifest_fd) { return fcntl(manifest_fd, F_SETFD, FD_CLOEXEC) == 0 ? flock(manifest_fd, LOCK_EX | LOCK_NB) : -1; }

@@ -6,6 +6,7 @@ import { chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { loadSandboxPolicy } from '@nemoclaw/contract';
 import { buildNative } from './native-build.ts';
@@ -77,7 +78,8 @@ function childOf(parent: number, name: string): number {
 /** Its name, and the parent's number; '': it has ended. */
 function statOf(pid: string): string {
   try {
-    const [, name, , parent] = /^\d+ \((.*)\) (\S+) (\d+)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8')) ?? [];
+    const [, name, state, parent] = /^\d+ \((.*)\) (\S+) (\d+)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8')) ?? [];
+    if (state === 'Z') return '';
     return `${name ?? ''} ${parent ?? ''}`;
   } catch {
     return '';
@@ -120,6 +122,19 @@ describe('openshell run', { skip: process.getuid?.() === 0 ? false : 'needs root
       assertPutAway(one);
       const next = one.run('ls -A');
       assert.deepEqual([next.code, next.out], [0, '.nemoclaw-quarantine\nown\n'], next.err);
+    });
+
+    test(`as ${name}, with the command line killed: ${helper} ends the command and checks the workspace`, async () => {
+      const one = place(spec, who);
+      const child = one.start(left);
+      await untilLeft(child);
+      const watching = String(childOf(child.pid ?? -1, helper));
+      child.kill('SIGKILL');
+      // The pipe of its output ends with the last process that has it.
+      await once(child, 'close');
+      while (statOf(watching).startsWith(helper)) await setTimeout(20);
+      assert.equal(one.run('ls -A').out, '.nemoclaw-quarantine\nown\n');
+      assertPutAway(one);
     });
 
     test(`as ${name}, with ${helper} killed together with the command line: the next start checks first`, async () => {
