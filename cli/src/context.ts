@@ -3,12 +3,14 @@ import type { CommandContext, StricliProcess } from '@stricli/core';
 import type { Places } from './places.ts';
 
 export interface Output {
+  /** False: it is full, and says with 'drain' when it is not. */
   write(data: string | Uint8Array): unknown;
   readonly isTTY?: boolean;
   readonly columns?: number;
   readonly rows?: number;
   on?(event: 'resize', listener: () => void): unknown;
   off?(event: 'resize', listener: () => void): unknown;
+  once?(event: 'drain', listener: () => void): unknown;
 }
 
 export interface Input extends AsyncIterable<Uint8Array | string> {

@@ -2,6 +2,7 @@
 import { WebSocket, type RawData } from 'ws';
 import type { ExecClientFrame, ExecServerFrame, ExecStart, RunStart } from '@nemoclaw/contract';
 import type { CliContext, Output } from './context.ts';
+import { outputTo, passInput, type PassedInput } from './exec-streams.ts';
 import { AnsweredFailure, Failure } from './failure.ts';
 import { unreachable } from './gateway-client.ts';
 import { sandboxPath } from './sandbox-path.ts';
@@ -22,7 +23,6 @@ export interface SessionOptions {
   readonly onStarted?: (frame: Extract<ExecServerFrame, { t: 'started' }>) => void;
 }
 
-const stream = { stdin: 0, stdout: 1, stderr: 2 } as const;
 /** Normal screen, visible cursor, no mouse, no bracketed paste, no focus events, usual keys, no colours, a new line and nothing below it. */
 const plainTerminal = '\u001b[?1047l\u001b[?25h\u001b[?1000l\u001b[?1002l\u001b[?1003l\u001b[?1006l\u001b[?1004l\u001b[?2004l\u001b[<u\u001b[>4;0m\u001b[0m\r\n\u001b[J';
 const signalNumber = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
@@ -36,6 +36,8 @@ export async function runSession(context: CliContext, options: SessionOptions): 
   const socket = new WebSocket(`ws+unix:${context.places.gatewaySocket}:${sandboxPath(context.sandbox, `/${options.kind}`)}`, { perMessageDeflate: false });
   const tidy: (() => void)[] = [];
   let ended = false;
+  let input: PassedInput | undefined;
+  const show = outputTo(socket, options);
   const sendFrame = (frame: ExecClientFrame): void => {
     if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(frame));
   };
@@ -45,13 +47,14 @@ export async function runSession(context: CliContext, options: SessionOptions): 
         socket.send(JSON.stringify(options.start));
         tidy.push(...passSignals(context, options.terminal, sendFrame, () => socket.terminate()));
         if (options.terminal) tidy.push(...openTerminal(context, sendFrame));
-        if (options.input) tidy.push(passInput(context, socket, sendFrame));
+        if (options.input) input = passInput(world.stdin, socket, () => sendFrame({ t: 'eof' }));
       });
       socket.on('message', (data, binary) => {
-        if (binary) return passOutput(bytesOf(data), options);
+        if (binary) return show(bytesOf(data));
         const frame = JSON.parse(bytesOf(data).toString('utf8')) as ExecServerFrame;
         if (frame.t === 'started') options.onStarted?.(frame);
         else if (frame.t === 'notice') options.onNotice(frame.text, frame.approvalId);
+        else if (frame.t === 'input') input?.wanted(frame.more);
         else if (frame.t === 'error') reject(new AnsweredFailure(frame.error));
         else {
           ended = true;
@@ -71,6 +74,7 @@ export async function runSession(context: CliContext, options: SessionOptions): 
     });
   } finally {
     for (const undo of tidy) undo();
+    input?.stop();
     // a program that had no chance to tidy up may have left another screen, a hidden cursor or its key codes
     if (options.terminal && !ended && tidy.length > 0) options.stdout.write(plainTerminal);
     world.stdin.pause();
@@ -93,26 +97,6 @@ function answered(text: string, status: number): Error {
 function bytesOf(data: RawData): Buffer {
   if (Buffer.isBuffer(data)) return data;
   return Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data);
-}
-
-function passOutput(bytes: Buffer, options: SessionOptions): void {
-  if (bytes[0] === stream.stdout) options.stdout.write(bytes.subarray(1));
-  else if (bytes[0] === stream.stderr) options.stderr.write(bytes.subarray(1));
-}
-
-function passInput(context: CliContext, socket: WebSocket, sendFrame: (frame: ExecClientFrame) => void): () => void {
-  let open = true;
-  context.world.stdin.on('data', (chunk) => {
-    if (!open || socket.readyState !== WebSocket.OPEN) return;
-    socket.send(Buffer.concat([Buffer.from([stream.stdin]), chunk]));
-  });
-  context.world.stdin.on('end', () => {
-    if (open) sendFrame({ t: 'eof' });
-  });
-  context.world.stdin.resume();
-  return () => {
-    open = false;
-  };
 }
 
 /** Raw keys and the window's size; what it gives back puts both back. */

@@ -63,6 +63,8 @@ export const execServerFrameSchema = z.discriminatedUnion('t', [
   z.object({ t: z.literal('started'), execId: z.string(), pid: z.number(), taskId: z.string() }),
   /** Something a person should know while it runs, e.g. an approval waits. */
   z.object({ t: z.literal('notice'), text: z.string(), approvalId: z.string() }),
+  /** The command does not read what it was sent (it reads again): the client waits with the rest, so that its signals come through. */
+  z.object({ t: z.literal('input'), more: z.boolean() }),
   z.object({ t: z.literal('exit'), code: z.number().nullable(), signal: z.string().nullable() }),
   z.object({ t: z.literal('done'), code: z.number(), taskId: z.string(), table: taskTableSchema }),
   z.object({ t: z.literal('error'), error: errorBodySchema.shape.error }),

@@ -294,6 +294,27 @@ describe('input', () => {
     api.world.backend.execs.at(-1)?.stderr.end();
     api.world.gateway.execExited(execId, 0, null);
     await dialogue.frame('exit');
+    assert.deepEqual(dialogue.frames.slice(1, 3), [{ t: 'input', more: false }, { t: 'input', more: true }]);
+  }));
+
+  test('a client that waits when it is told is heard at once, however long the command reads nothing', withApi(async (api) => {
+    await makeSandbox(api);
+    const dialogue = new Dialogue(api, '/v1/sandboxes/helper/exec', { argv: ['sleep', '1000'] });
+    const { execId } = await dialogue.frame('started');
+    const stdin = api.world.backend.execs.at(-1)?.stdin;
+    assert.ok(stdin);
+    const piece = Buffer.alloc(64 * 1024);
+    for (let sent = 0; dialogue.frames.length < 2; sent++) {
+      assert.ok(sent < 1000);
+      await new Promise<void>((done) => dialogue.ws.send(piece, () => setImmediate(done)));
+    }
+    const before = stdin.writableLength;
+    dialogue.ws.send(JSON.stringify({ t: 'signal', signal: 2 }));
+    while (api.world.backend.signals.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual([api.world.backend.signals, stdin.writableLength], [[{ execId, signal: 2 }], before]);
+    stdin.destroy(); // a command that closes its input is sent the rest, which goes nowhere
+    while (dialogue.frames.length < 3) await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(dialogue.frames.slice(1), [{ t: 'input', more: false }, { t: 'input', more: true }]);
   }));
 });
 

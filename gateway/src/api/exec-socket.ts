@@ -15,6 +15,8 @@ import { asNemoError, bodyFor } from './problems.ts';
 
 /** Bytes of input that a command has not read: more ends it. */
 const mostInput = 64 * 1024 * 1024;
+/** Bytes of it that say that the client does not wait, or does not hear that it should. */
+const unheeded = 4 * maxWaiting;
 /** ms after which a client that was slowed down is heard again. */
 const listenMs = 500;
 /** ms a command whose client went away has to end by itself. */
@@ -64,13 +66,23 @@ function openDialogue(ws: WebSocket): { first: Promise<unknown>; rest: (handler:
 }
 
 /**
- * Input for a command that may not read it. The client is slowed down; now and then it is heard all the same, since signals and its going away come the same
- * way. What it sends beyond all measure ends the connection, and with it the command.
+ * Input for a command that may not read it. The client is told to wait. One that does not is slowed down; now and then it is heard all the same, since signals
+ * and its going away come the same way. What it sends beyond all measure ends the connection, and with it the command.
  */
 function input(ws: WebSocket, stdin: Writable, data: Buffer): void {
+  const told = stdin.writableLength > maxWaiting;
   stdin.write(data);
   if (stdin.writableLength > mostInput) return fail(ws, new NemoError('NEMO_E_EXEC', { what: 'The command does not read its input.' }));
-  if (stdin.writableLength <= maxWaiting || ws.isPaused) return;
+  if (stdin.writableLength <= maxWaiting) return;
+  if (!told) {
+    const more = (): void => {
+      stdin.off('drain', more).off('close', more);
+      say(ws, { t: 'input', more: true });
+    };
+    say(ws, { t: 'input', more: false });
+    stdin.on('drain', more).on('close', more);
+  }
+  if (stdin.writableLength <= unheeded || ws.isPaused) return;
   ws.pause();
   const go = (): void => {
     clearTimeout(look);
