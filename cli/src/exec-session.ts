@@ -3,7 +3,7 @@ import { WebSocket, type RawData } from 'ws';
 import type { ExecClientFrame, ExecServerFrame, ExecStart, RunStart } from '@nemoclaw/contract';
 import type { CliContext, Output } from './context.ts';
 import { outputTo, passInput, type PassedInput } from './exec-streams.ts';
-import { AnsweredFailure, Failure } from './failure.ts';
+import { AnsweredFailure, Failure, Quit } from './failure.ts';
 import { unreachable } from './gateway-client.ts';
 import { sandboxPath } from './sandbox-path.ts';
 
@@ -25,11 +25,16 @@ export interface SessionOptions {
 
 /** Normal screen, visible cursor, no mouse, no bracketed paste, no focus events, usual keys, no colours, a new line and nothing below it. */
 const plainTerminal = '\u001b[?1047l\u001b[?25h\u001b[?1000l\u001b[?1002l\u001b[?1003l\u001b[?1006l\u001b[?1004l\u001b[?2004l\u001b[<u\u001b[>4;0m\u001b[0m\r\n\u001b[J';
+/** What becomes of a command whose gateway went away. */
+const afterBreak = {
+  exec: 'The command does not go on: it is ended when the gateway is back, at the latest with its sandbox. Look at `nemoclaw status`, then run it again.',
+  run: 'A task that had begun goes on for as long as its sandbox does; look at `nemoclaw status` and the logs.',
+} as const;
 const signalNumber = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
 
 /**
- * Runs it and resolves with its last frame. Ctrl-C is passed on (as a byte to a terminal, else as a signal; the second one within a task breaks off).
- * Throws AnsweredFailure or Failure; the terminal is always put back.
+ * Runs it and resolves with its last frame. Ctrl-C is passed on (as a byte to a terminal, else as a signal; the third one breaks off, which ends the command).
+ * Throws AnsweredFailure, Failure or Quit; the terminal is always put back.
  */
 export async function runSession(context: CliContext, options: SessionOptions): Promise<Ended> {
   const { world } = context;
@@ -45,7 +50,7 @@ export async function runSession(context: CliContext, options: SessionOptions): 
     return await new Promise<Ended>((resolve, reject) => {
       socket.on('open', () => {
         socket.send(JSON.stringify(options.start));
-        tidy.push(...passSignals(context, options.terminal, sendFrame, () => socket.terminate()));
+        tidy.push(...passSignals(context, options.terminal, sendFrame, () => reject(new Quit(128 + signalNumber.SIGINT))));
         if (options.terminal) tidy.push(...openTerminal(context, sendFrame));
         if (options.input) input = passInput(world.stdin, socket, () => sendFrame({ t: 'eof' }));
       });
@@ -69,7 +74,7 @@ export async function runSession(context: CliContext, options: SessionOptions): 
       });
       socket.on('error', (error) => reject(unreachable(context, error)));
       socket.on('close', () =>
-        reject(new Failure('NEMO_E_NO_DAEMON', { what: 'The connection to the gateway ended before the command did.', fix: 'The agent goes on; look at `nemoclaw status` and the logs.' })),
+        reject(new Failure('NEMO_E_NO_DAEMON', { what: 'The connection to the gateway ended before the command did.', fix: afterBreak[options.kind] })),
       );
     });
   } finally {
@@ -80,7 +85,8 @@ export async function runSession(context: CliContext, options: SessionOptions): 
     world.stdin.pause();
     socket.removeAllListeners('close');
     socket.on('error', () => undefined);
-    socket.close();
+    if (ended) socket.close();
+    else socket.terminate();
   }
 }
 

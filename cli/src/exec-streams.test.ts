@@ -10,7 +10,8 @@ import { test } from 'node:test';
 import { WebSocketServer, type WebSocket } from 'ws';
 import type { ExecServerFrame } from '@nemoclaw/contract';
 import type { CliContext } from './context.ts';
-import { runSession } from './exec-session.ts';
+import { runSession, type Ended } from './exec-session.ts';
+import { Quit } from './failure.ts';
 import { fakeWorld } from './fake-gateway.ts';
 import { placesFrom } from './places.ts';
 
@@ -20,7 +21,7 @@ const little = 64; // what sockets and streams hold
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** A session with a gateway that the test plays, and the person's streams. */
-async function withSession(stdout: Writable, body: (gateway: WebSocket, stdin: PassThrough, signals: EventEmitter) => Promise<void>): Promise<void> {
+async function withSession(stdout: Writable, body: (gateway: WebSocket, stdin: PassThrough, signals: EventEmitter, session: Promise<Ended>) => Promise<void>): Promise<void> {
   const root = mkdtempSync(join(tmpdir(), 'nemoclaw-streams-'));
   const { world } = fakeWorld(root);
   const places = placesFrom(world.env);
@@ -36,7 +37,8 @@ async function withSession(stdout: Writable, body: (gateway: WebSocket, stdin: P
     const session = runSession(context, { kind: 'exec', start: { argv: ['x'] }, stdout, stderr: new PassThrough(), terminal: false, input: true, onNotice: () => undefined });
     const [gateway] = (await connected) as [WebSocket];
     await once(gateway, 'message');
-    await body(gateway, stdin, signals);
+    await body(gateway, stdin, signals, session);
+    if (gateway.readyState !== gateway.OPEN) return;
     gateway.send(JSON.stringify({ t: 'exit', code: 0, signal: null } satisfies ExecServerFrame));
     assert.deepEqual(await session, { t: 'exit', code: 0, signal: null });
   } finally {
@@ -102,5 +104,16 @@ test('input stands still while the command reads nothing, and signals go through
     gateway.send(JSON.stringify({ t: 'input', more: true } satisfies ExecServerFrame));
     while (heard.length === 1) await pause(10);
     assert.equal(heard[1], `bytes ${piece.length}`);
+  });
+});
+
+test('the third Ctrl-C breaks off at once, also where nothing is read any more', async () => {
+  await withSession(new PassThrough(), async (gateway, _stdin, signals, session) => {
+    const heard: string[] = [];
+    gateway.on('message', (data: Buffer) => heard.push(data.toString()));
+    const over = assert.rejects(session, (error) => error instanceof Quit && error.exit === 130);
+    for (let i = 0; i < 3; i++) signals.emit('SIGINT');
+    await Promise.all([over, once(gateway, 'close')]);
+    assert.equal(heard[0], '{"t":"signal","signal":2}');
   });
 });
