@@ -5,7 +5,7 @@ import { bodyLimit } from '../body/body-limit.ts';
 import { refusal } from '../core.ts';
 import { insertCredentials } from '../credentials/credentials.ts';
 import type { Credential } from '../credentials/credentials.ts';
-import { grpcAnswers, grpcTransforms, isGrpc } from '../protocols/grpc.ts';
+import { grpcAnswers, grpcTransforms, isFramed, isGrpc } from '../protocols/grpc.ts';
 import type { Keep } from '../protocols/grpc.ts';
 import type { AnswerHead, ByteTransform, PatientTransform } from '../hooks.ts';
 import { AnswerGate } from '../inspect/answer-gate.ts';
@@ -122,7 +122,7 @@ export function insertInto(headers: string[], { core, place, checked }: PassingR
 /** A body that goes out as it comes, through what looks at it. */
 function outgoing(passing: PassingRequest, wire: Wire, limit: ByteTransform | undefined, headers: string[], signer: ChunkSigner | undefined): OutgoingBody {
   const transforms: PatientTransform[] = limit ? [limit] : [];
-  if (isGrpc(passing.checked.contentType)) transforms.push(...grpcTransforms(passing, keeping(passing, wire)));
+  if (isFramed(passing.checked.contentType)) transforms.push(...grpcTransforms(passing, keeping(passing, wire)));
   else for (const hook of passing.core.hooks.outgoing) {
     const transform = hook.open(passing);
     if (!transform) continue;

@@ -9,7 +9,7 @@ import type { Core, Reconsidered, SameTurn } from '../core.ts';
 import { refusal } from '../core.ts';
 import { dispatch, insertInto } from './dispatch.ts';
 import type { Underway } from './dispatch.ts';
-import { grpcBody, isGrpc } from '../protocols/grpc.ts';
+import { grpcBody, isFramed, isGrpc } from '../protocols/grpc.ts';
 import { leaksInHead } from '../credentials/head-leaks.ts';
 import { holdRequest } from './hold-request.ts';
 import { Stopped } from '../hooks.ts';
@@ -211,7 +211,7 @@ export class Exchange implements Reconsidered {
   #send(passing: PassingRequest): void {
     try {
       const { body } = this.#read;
-      const looked = body && isGrpc(passing.checked.contentType) ? grpcBody(passing, body) : body;
+      const looked = body && isFramed(passing.checked.contentType) ? grpcBody(passing, body) : body;
       if (looked instanceof Promise) looked.then((ready) => { if (this.#live('forwarding')) dispatch(passing, this.#wire, ready, this.#underway(passing)); }).catch((error: unknown) => this.#broken(error));
       else dispatch(passing, this.#wire, looked, this.#underway(passing));
     } catch (error) {

@@ -1,10 +1,11 @@
 /** What the head and the first bytes of an answer say of whether its bytes can be searched at all. Pure. */
+import { isInBase64 } from '../protocols/grpc.ts';
 import { charsetsOf, isSearchable } from './charsets.ts';
 
 /** Why an answer cannot be searched, undefined where it can. `valueOf`: all values of a field of its head, '' for none. */
 export function unsearchable(contentType: string, valueOf: (name: string) => string): string | undefined {
   if (!charsetsOf(contentType.toLowerCase()).every(isSearchable)) return 'the answer is in a character encoding that is not searched';
-  if (/^application\/grpc-web-text/i.test(contentType)) return 'the answer is a stream in base64, which is not searched';
+  if (isInBase64(contentType)) return 'the answer is a stream in base64, which is not searched';
   for (const name of ['grpc-encoding', 'connect-content-encoding']) if (!/^\s*(?:identity\s*)?$/i.test(valueOf(name))) return 'the messages of the answer are encoded although that was not asked for';
   return undefined;
 }

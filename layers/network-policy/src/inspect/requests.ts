@@ -2,7 +2,7 @@
 import { brotliCompressSync, constants, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { after, orThrow } from '../body/in-order.ts';
 import { valueOf } from '../http/fields.ts';
-import { isGrpc } from '../protocols/grpc.ts';
+import { isFramed, isInBase64 } from '../protocols/grpc.ts';
 import type { BodyReader, ByteTransform, HeadReader, OutgoingHook, Passing, PatientTransform, Reading } from '../hooks.ts';
 import { documentType, isUnreadText, isWide } from './charsets.ts';
 import { actionFor, hiddenOf, strictest, type Found, type InspectionSettings } from './findings.ts';
@@ -26,6 +26,7 @@ export const headInspection: HeadReader = {
     passing.foundInPath = false;
     if (!settings.scanForPII) return undefined;
     if (hasUnreadText(passing)) throw unreadText(passing);
+    if (passing.checked.hasBody && isInBase64(passing.checked.contentType)) throw unreadable(passing, 'inspection.scanForPII', 'the body is a stream in base64, which is not searched', 'Send it as application/grpc-web+proto.');
     const { target, query } = passing.checked;
     const { name } = passing.place;
     const host = passing.core.ports.judge.named(name) ? undefined : name;
@@ -80,7 +81,7 @@ export const bodyInspection: BodyReader = {
     if (!settingsOf(core).scanForPII) return false;
     if (isEncoded(checked.contentEncoding)) return (checked.length ?? 0) <= limitOf(passing);
     // Its messages may be compressed each by itself; they are undone and read as they pass.
-    if (isGrpc(checked.contentType)) return false;
+    if (isFramed(checked.contentType)) return false;
     const limit = limitOf(passing);
     if (checked.length === undefined) return documentType.test(checked.contentType) && !streamed.test(checked.contentType);
     if (checked.length > limit) return false;
@@ -164,7 +165,7 @@ function lookingAt(passing: Passing): { window(chunk: Buffer): PassingWindow; ju
     window: (chunk) => {
       const bytes = tail.length > 0 ? Buffer.concat([tail, chunk]) : chunk;
       tail = Buffer.from(bytes.subarray(Math.max(0, bytes.length - carried)));
-      return { bytes, fresh: chunk.length, known: core.secrets.known, tainted: soughtIn(passing), message: isGrpc(passing.checked.contentType) };
+      return { bytes, fresh: chunk.length, known: core.secrets.known, tainted: soughtIn(passing), message: isFramed(passing.checked.contentType) };
     },
     judged: (found, chunk) => {
       const worst = strictest(found, settings);

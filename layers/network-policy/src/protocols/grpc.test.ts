@@ -99,7 +99,7 @@ test('a denial is status 7 in a head that is all there is', async () => {
 });
 
 test('a secret is stopped in a message, plain or compressed; what cannot be undone is refused', async () => {
-  for (const [bytes, encoding] of [[framed(`x${secret}`), ''], [framed(gzipSync(`x${secret}`), true), 'gzip'], [framed(deflateSync(`x${secret}`), true), 'deflate'], [framed('x', true), 'snappy']] as const) {
+  for (const [bytes, encoding] of [[framed(`x${secret}`), ''], [framed(gzipSync(`x${secret}`), true), 'gzip'], [framed(deflateSync(`x${secret}`), true), 'deflate'], [framed('x', true), 'snappy'], [framed(gzipSync(`x${secret}`), true), ''], [framed(gzipSync('harmless'), true), 'identity']] as const) {
     seen = [];
     const stream = call('Send', encoding === '' ? {} : { 'grpc-encoding': encoding });
     const answer = answerOf(stream);
@@ -108,10 +108,37 @@ test('a secret is stopped in a message, plain or compressed; what cannot be undo
     assert.ok(refusedCall(await answer), encoding);
     assert.ok(seen.every(({ whole }) => !whole), encoding);
   }
+  answered = { 'grpc-encoding': 'gzip' };
   const fine = call('Send', { 'grpc-encoding': 'gzip' });
   const answer = answerOf(fine);
   fine.end(framed(gzipSync('harmless'), true));
   assert.equal((await answer).trailers['grpc-status'], '0');
+  answered = {};
+});
+
+test('messages of gRPC-Web and of streams of Connect are looked at in the same way; one stream in base64 is not let out', async () => {
+  const hidden = framed(gzipSync(`x${secret}`), true);
+  for (const [type, bytes, more] of [
+    ['application/grpc-web+proto', framed(`x${secret}`), {}],
+    ['application/grpc-web', hidden, { 'grpc-encoding': 'gzip' }],
+    ['application/grpc-web', hidden, {}],
+    ['application/connect+proto', hidden, { 'connect-content-encoding': 'gzip' }],
+    ['application/connect+json; charset=utf-8', hidden, { 'connect-content-encoding': 'gzip', 'content-length': String(hidden.length) }],
+    ['application/connect+json', hidden, { 'grpc-encoding': 'gzip' }],
+    ['application/grpc-web-text+proto', Buffer.from(hidden.toString('base64')), { 'grpc-encoding': 'gzip' }],
+  ] as const) {
+    seen = [];
+    const stream = call('Send', { 'content-type': type, ...more });
+    const answer = answerOf(stream);
+    stream.end(bytes);
+    const { status, rstCode } = await answer;
+    assert.ok(status === 403 || rstCode !== 0, type);
+    assert.ok(seen.every(({ whole }) => !whole), type);
+  }
+  const fine = call('Send', { 'content-type': 'application/connect+json', 'connect-content-encoding': 'gzip' });
+  const answer = answerOf(fine);
+  fine.end(Buffer.concat([framed(gzipSync('{"a":1}'), true), framed('{"b":2}')]));
+  assert.deepEqual([(await answer).status, seen.at(-1)?.whole], [200, true]);
 });
 
 test('a call that gives its length is looked at message by message too', async () => {

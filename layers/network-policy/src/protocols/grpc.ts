@@ -10,6 +10,14 @@ import { undoEncodings } from '../inspect/undo-encodings.ts';
 
 export const isGrpc = (contentType: string): boolean => /^application\/grpc(?:\+[a-z0-9.+-]*)?\s*(?:;|$)/i.test(contentType);
 
+/** Requests whose messages stand as those of gRPC do: gRPC-Web and the streams of Connect, too (https://connectrpc.com/docs/protocol/#streaming-rpcs). */
+export const isFramed = (contentType: string): boolean => isGrpc(contentType) || isConnect(contentType) || /^application\/grpc-web(?:\+[a-z0-9.+-]*)?\s*(?:;|$)/i.test(contentType);
+
+const isConnect = (contentType: string): boolean => /^application\/connect\+[a-z0-9.+-]*\s*(?:;|$)/i.test(contentType);
+
+/** gRPC-Web whose messages are one stream of base64. */
+export const isInBase64 = (contentType: string): boolean => /^application\/grpc-web-text/i.test(contentType);
+
 // https://grpc.github.io/grpc/core/md_doc_statuscodes.html
 const codes: ReadonlyMap<number, number> = new Map([[400, 13], [403, 7], [405, 12], [408, 4], [413, 8], [421, 14], [429, 8], [500, 13], [501, 12], [502, 14], [503, 14]]);
 
@@ -34,7 +42,7 @@ const nothing: Buffer = Buffer.alloc(0);
 export interface MessageFraming {
   /** A new transform for each message. */
   readonly open: () => PatientTransform;
-  /** `grpc-encoding` of this direction. */
+  /** What this direction says its compressed messages are encoded in. */
   readonly encoding: string;
   /** Bytes of a message that may be held. */
   readonly limit: number;
@@ -131,7 +139,7 @@ export function perMessage({ open, encoding, limit, refusal, rewrites, whole: re
 
 const framing = (passing: Passing, headers: readonly string[]): Pick<MessageFraming, 'encoding' | 'limit' | 'refusal'> => ({
   // Of two, servers take the one or the other: together they are an encoding that nobody knows.
-  encoding: valuesOf(headers, 'grpc-encoding').join(',').trim().toLowerCase(),
+  encoding: valuesOf(headers, isConnect(valuesOf(headers, 'content-type').join(',')) ? 'connect-content-encoding' : 'grpc-encoding').join(',').trim().toLowerCase(),
   limit: passing.core.ports.limits.bodyBytes,
   refusal: (why) => refusal(passing.core.config.version, 'proxy.grpc', `${why}.`, 'Send gRPC messages uncompressed, with gzip or deflate.'),
 });
@@ -193,8 +201,8 @@ export function framesOnly(refusal: (why: string) => Decision): ByteTransform {
   };
 }
 
-/** Those that gRPC knows, one for each message; lists are of HTTP. */
-const encodings = /^(?:|identity|gzip|deflate|br)$/;
+/** Those that gRPC and Connect know, one for each message; lists are of HTTP. A message that says it is compressed, and by nothing, hides what nobody has said. */
+const encodings = /^(?:gzip|deflate|br|zstd)$/;
 
 function undo(bytes: Buffer, encoding: string, limit: number): Buffer | undefined {
   const undone = encodings.test(encoding) ? undoEncodings(bytes, encoding, limit) : undefined;
