@@ -34,6 +34,8 @@ export interface World {
   readonly stdin: Input;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly signals: Signals;
+  /** A raw terminal shows output as it comes, until it is no longer raw. */
+  unprocessed(): void;
   /** ms since epoch. */
   now(): number;
   sleep(ms: number): Promise<void>;

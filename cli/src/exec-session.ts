@@ -24,7 +24,7 @@ export interface SessionOptions {
 }
 
 /** Normal screen, visible cursor, no mouse, no bracketed paste, no focus events, usual keys, no colours, a new line and nothing below it. */
-const plainTerminal = '\u001b[?1047l\u001b[?25h\u001b[?1000l\u001b[?1002l\u001b[?1003l\u001b[?1006l\u001b[?1004l\u001b[?2004l\u001b[<u\u001b[>4;0m\u001b[0m\r\n\u001b[J';
+const plainTerminal = '\u001b[?1047l\u001b[?25h\u001b[?1000l\u001b[?1002l\u001b[?1003l\u001b[?1006l\u001b[?1004l\u001b[?2004l\u001b[<u\u001b[>4;0m\u001b[0m\n\u001b[J';
 /** What becomes of a command whose gateway went away. */
 const afterBreak = {
   exec: 'The command does not go on: it is ended when the gateway is back, at the latest with its sandbox. Look at `nemoclaw status`, then run it again.',
@@ -109,6 +109,7 @@ function bytesOf(data: RawData): Buffer {
 function openTerminal(context: CliContext, sendFrame: (frame: ExecClientFrame) => void): (() => void)[] {
   const { stdin, stdout } = context.world;
   stdin.setRawMode?.(true);
+  context.world.unprocessed();
   const resized = (): void => sendFrame({ t: 'resize', rows: stdout.rows || 24, cols: stdout.columns || 80 });
   stdout.on?.('resize', resized);
   return [() => stdin.setRawMode?.(false), () => stdout.off?.('resize', resized)];

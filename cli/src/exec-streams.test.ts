@@ -21,7 +21,7 @@ const little = 64; // what sockets and streams hold
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** A session with a gateway that the test plays, and the person's streams. */
-async function withSession(stdout: Writable, body: (gateway: WebSocket, stdin: PassThrough, signals: EventEmitter, session: Promise<Ended>) => Promise<void>): Promise<void> {
+async function withSession(stdout: Writable, body: (gateway: WebSocket, stdin: PassThrough, signals: EventEmitter, session: Promise<Ended>) => Promise<void>, more: { readonly world?: object; readonly terminal?: boolean } = {}): Promise<void> {
   const root = mkdtempSync(join(tmpdir(), 'nemoclaw-streams-'));
   const { world } = fakeWorld(root);
   const places = placesFrom(world.env);
@@ -32,9 +32,9 @@ async function withSession(stdout: Writable, body: (gateway: WebSocket, stdin: P
     server.listen(places.gatewaySocket);
     const stdin = new PassThrough();
     const signals = new EventEmitter();
-    const context = { world: { ...world, stdin, stdout, signals }, places, sandbox: 'x' } as unknown as CliContext;
+    const context = { world: { ...world, stdin, stdout, signals, ...more.world }, places, sandbox: 'x' } as unknown as CliContext;
     const connected = once(sockets, 'connection');
-    const session = runSession(context, { kind: 'exec', start: { argv: ['x'] }, stdout, stderr: new PassThrough(), terminal: false, input: true, onNotice: () => undefined });
+    const session = runSession(context, { kind: 'exec', start: { argv: ['x'] }, stdout, stderr: new PassThrough(), terminal: more.terminal === true, input: true, onNotice: () => undefined });
     const [gateway] = (await connected) as [WebSocket];
     await once(gateway, 'message');
     await body(gateway, stdin, signals, session);
@@ -116,4 +116,22 @@ test('the third Ctrl-C breaks off at once, also where nothing is read any more',
     await Promise.all([over, once(gateway, 'close')]);
     assert.equal(heard[0], '{"t":"signal","signal":2}');
   });
+});
+
+test('a terminal shows what comes as it comes, and is put back before anything else is said', async () => {
+  const seen: string[] = [];
+  const stdout = new PassThrough();
+  stdout.on('data', (data: Buffer) => seen.push(data.toString()));
+  const world = { unprocessed: () => seen.push('unprocessed') };
+  await withSession(stdout, async (gateway, stdin, _signals, session) => {
+    Object.assign(stdin, { setRawMode: (on: boolean) => seen.push(`raw ${on}`) });
+    gateway.send(JSON.stringify({ t: 'started', execId: 'e', pid: 1, taskId: '' } satisfies ExecServerFrame));
+    gateway.send(Buffer.from('\u0001one\r\ntwo\n'));
+    while (!seen.some((text) => text.includes('two'))) await pause(10);
+    gateway.terminate();
+    await assert.rejects(session, /connection to the gateway ended/);
+  }, { world, terminal: true });
+  await pause(0);
+  assert.deepEqual(seen.slice(0, 3), ['unprocessed', 'one\r\ntwo\n', 'raw false']);
+  assert.match(seen.slice(3).join(''), /^\u001b\[[^\r]*\n\u001b\[J$/);
 });

@@ -112,6 +112,7 @@ export function fakeWorld(
       stdin,
       env: { NEMOCLAW_ROOT: root, ...options.env },
       signals: { on: () => undefined, off: () => undefined },
+      unprocessed: () => undefined,
       now: () => Date.UTC(2026, 2, 19, 12, 0, 0),
       sleep: async () => undefined,
       setExit: (given) => {

@@ -1,4 +1,5 @@
 /** The real world of a command: this process. */
+import { spawnSync } from 'node:child_process';
 import { constants } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { World } from './context.ts';
@@ -22,6 +23,8 @@ export function realWorld(): World {
     stdin: process.stdin,
     env: process.env,
     signals: process,
+    // Node's raw mode is about keys only, and a full-screen program's line feed must stay one.
+    unprocessed: () => void spawnSync('stty', ['-opost'], { stdio: ['inherit', 'ignore', 'ignore'] }),
     now: clock.now,
     sleep: (ms) => delay(ms),
     setExit: (code) => {
