@@ -148,3 +148,16 @@ test('output that was kept goes on at the pace of who reads it', async () => {
   assert.equal(got, (2 + 32) * chunk.length);
   out.destroy();
 });
+
+test('a client that dies while output waits for it takes its command with it, and nothing stands still for it', withApi(async (api) => {
+  const { dialogue, execId, exec } = await started(api);
+  dialogue.ws.pause();
+  for (let i = 0; i < 64; i++) exec.stdout.write(chunk);
+  await pause(300);
+  assert.ok(exec.stdout.readableLength > 0);
+  dialogue.ws.terminate();
+  while (api.world.backend.signals.length === 0 || exec.stdout.readableLength > 0) await pause(10);
+  assert.deepEqual(api.world.backend.signals, [{ execId, signal: 1 }]);
+  api.world.gateway.execExited(execId, null, 'SIGHUP');
+  while (!exec.stdout.destroyed) await pause(10);
+}));
