@@ -100,6 +100,8 @@ export interface ByteTransform {
   next(chunk: Buffer): Buffer;
   /** What was kept, at the end. */
   end(): Buffer;
+  /** Nothing passes before the end: the head of the answer waits for that too, so that a refusal is an answer of its own. */
+  readonly keepsAll?: boolean;
 }
 
 export type Passed = Buffer | Promise<Buffer>;
@@ -109,6 +111,7 @@ export interface PatientTransform {
   /** Throws `Stopped`, or rejects with it, to end the request. */
   next(chunk: Buffer): Passed;
   end(): Buffer;
+  readonly keepsAll?: boolean;
 }
 
 export interface OutgoingHook {

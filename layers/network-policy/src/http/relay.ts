@@ -36,6 +36,8 @@ export class Relay implements Dispatcher.DispatchHandler {
   #waits = 0;
   #controller: Dispatcher.DispatchController | undefined;
   #transforms: readonly PatientTransform[] = [];
+  /** Not sent yet. */
+  #head: AnswerHead | undefined;
   readonly #order = new InOrder();
   #done = false;
   #stopped: Error | undefined;
@@ -79,11 +81,18 @@ export class Relay implements Dispatcher.DispatchHandler {
     try {
       const head = { status, headers: this.#fields(responseHeaders(controller.rawHeaders, this.#masked), 'head') };
       this.#transforms = this.#open(head);
-      this.#wire.head(head.status, head.headers);
+      this.#head = head;
+      if (!this.#transforms.some(({ keepsAll }) => keepsAll)) this.#sendHead();
       if (this.#core.stalled.full) this.#wait(controller, (goOn) => this.#core.stalled.whenFewer(goOn));
     } catch (thrown) {
       this.#broke(controller, thrown);
     }
+  }
+
+  #sendHead(): void {
+    const head = this.#head;
+    this.#head = undefined;
+    if (head) this.#wire.head(head.status, head.headers);
   }
 
   #interim(controller: Dispatcher.DispatchController, status: number): void {
@@ -131,7 +140,9 @@ export class Relay implements Dispatcher.DispatchHandler {
   }
 
   #write(controller: Dispatcher.DispatchController, passed: Buffer): void {
-    if (passed.length === 0 || this.#wire.write(passed)) return;
+    if (passed.length === 0) return;
+    this.#sendHead();
+    if (this.#wire.write(passed)) return;
     this.#wait(controller, (goOn) => {
       const { stalled } = this.#core;
       const stall = (this.#stall ??= this.#mayStall(controller));
@@ -171,8 +182,9 @@ export class Relay implements Dispatcher.DispatchHandler {
     if (this.#done) return;
     try {
       const rest = this.#transforms.length > 0 ? endThrough(this.#transforms) : undefined;
-      if (rest && rest.length > 0) this.#wire.write(rest);
       const trailers = this.#fields(responseTrailers(rawTrailers, this.#masked), 'trailers');
+      this.#sendHead();
+      if (rest && rest.length > 0) this.#wire.write(rest);
       this.#done = true;
       this.#wire.end(trailers);
       this.#events.ended();

@@ -218,7 +218,16 @@ test('MCP: what a server asks of its client passes only where a rule allows the 
     answer = { type: 'text/event-stream', parts: [`data: ${JSON.stringify(tricky).slice(0, 10)}\r`, `\ndata: ${JSON.stringify(tricky).slice(10)}\r\n\r\n`] };
     assert.doesNotMatch((await call('mcp.test', tool('search', { limit: 1 }))).text, /"(method|METHOD)":"sampling/, JSON.stringify(tricky));
     answer = { type: 'application/json', parts: [JSON.stringify(tricky)] };
-    assert.doesNotMatch((await call('mcp.test', tool('search', { limit: 1 }))).text, /"(method|METHOD)":"sampling/, JSON.stringify(tricky));
+    const told = await call('mcp.test', tool('search', { limit: 1 }));
+    assert.doesNotMatch(told.text, /"(method|METHOD)":"sampling/, JSON.stringify(tricky));
+    assert.match(told.text, /"rule":"proxy\.mcp-answer"/, JSON.stringify(tricky));
+  }
+  for (const [part, hint] of [[JSON.stringify(sampling), /allow the method/], ['<html>', /has to answer in JSON/], ['{"id":1,"id":2}', /has to answer in JSON/]] as const) {
+    answer = { type: 'application/json', parts: [part] };
+    const { status, text } = await call('mcp.test', tool('search', { limit: 1 }));
+    assert.equal(status, 200, 'in words of MCP');
+    assert.match(text, /"rule":"proxy\.mcp-answer"/);
+    assert.match(text, hint);
   }
 });
 

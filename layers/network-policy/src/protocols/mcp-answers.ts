@@ -54,14 +54,15 @@ function allowed(passing: Passing, method: string): boolean {
   });
 }
 
-function refused(passing: Passing, why: string): Stopped {
-  return new Stopped(refusal(passing.core.config.version, 'proxy.mcp-answer', `${why}.`, 'Ask the operator to allow the method in the rule (`mcp.methods`).'), why);
+function refused(passing: Passing, why: string, hint = 'The server has to answer in JSON or as a stream of events, without a content encoding, with each key once.'): Stopped {
+  return new Stopped(refusal(passing.core.config.version, 'proxy.mcp-answer', `${why}.`, hint), why);
 }
 
 /** An answer in one piece is judged before anything of it passes. */
 function wholeAnswer(passing: Passing): ByteTransform {
   const parts = new Pieces();
   return {
+    keepsAll: true,
     next: (chunk) => {
       parts.add(chunk);
       if (parts.size > longest || passing.keep?.(chunk.length) === false) throw refused(passing, 'the answer of the MCP server is too large to be read');
@@ -71,7 +72,7 @@ function wholeAnswer(passing: Passing): ByteTransform {
       const bytes = parts.whole();
       const methods = bytes.length === 0 ? [] : refusedMethods(passing, bytes.toString('utf8'));
       if (methods === undefined) throw refused(passing, 'the answer of the MCP server cannot be read for certain');
-      if (methods.length > 0) throw refused(passing, `the MCP server asks for ${methods[0] ?? ''}, which no rule allows`);
+      if (methods.length > 0) throw refused(passing, `the MCP server asks for ${methods[0] ?? ''}, which no rule allows`, 'Ask the operator to allow the method in the rule (`mcp.methods`).');
       return bytes;
     },
   };
