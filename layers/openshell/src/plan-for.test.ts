@@ -67,6 +67,12 @@ test('what is not of this host becomes private or absent, with a note, never mor
   assert.match(plan('isolation: {}, filesystem: { readOnly: [/mnt/share] }').notes.join(), /not shown/);
 });
 
+test('a folder below /opt is shown where the policy names it, and never in the place of an agent or of node', () => {
+  const p = plan('isolation: { filesystem: workspace }, filesystem: { readOnly: [/opt/models/**, /opt/pi/lib, /opt/node, /opt/tools/one] }', { agents: [{ name: 'pi', source: '/opt/agents/pi' }] });
+  assert.deepEqual(steps(p, 'bind').filter(({ path }) => path.startsWith('/opt')).map(({ path, source }) => [path, source]), [['/opt/node/bin', '/opt/node24/bin'], ['/opt/pi', '/opt/agents/pi'], ['/opt/models', '/opt/models'], ['/opt/tools/one', '/opt/tools/one']]);
+  assert.deepEqual(steps(plan('isolation: {}, filesystem: { readOnly: [/opt] }'), 'bind').filter(({ path }) => path === '/opt'), []);
+});
+
 test('no bind step names anything outside the bind roots and the synthesised etc', () => {
   const p = plan('isolation: { filesystem: workspace }', { agents: [{ name: 'pi', source: '/opt/agents/pi' }], certificates: '-----BEGIN CERTIFICATE-----\n' });
   const allowed = ['/usr', '/opt', '/etc/ld.so.cache', '/etc/alternatives', '/etc/ssl'];

@@ -62,8 +62,9 @@ function sortPaths(policy: SandboxPolicy, host: HostFacts): Sorted {
   const own = privateFolders(rules);
   for (const path of own) notes.push(`filesystem.readWrite ${path} is a private folder of the sandbox: what is written there ends with it.`);
   const binds: Sorted['binds'] = [];
-  const shown = ['/usr', '/etc', '/proc', '/dev', '/opt', '/var', '/run', '/home', workspace, ...scratch, ...own];
-  for (const path of outermost(rules.grants.filter((one) => one.access === 'read').map((one) => one.path))) {
+  const shown = ['/usr', '/etc', '/proc', '/dev', '/var', '/run', '/home', workspace, ...scratch, ...own];
+  // The view has an /opt of its own, in which nothing is that nobody names.
+  for (const path of outermost(rules.grants.filter((one) => one.access === 'read' && one.path !== '/opt').map((one) => one.path))) {
     if (shown.some((s) => isBelow(path, s))) continue;
     if (host.bindRoots.some((root) => isBelow(path, root)) && !isBelow(path, '/root')) binds.push({ path, source: path, optional: true });
     else notes.push(`filesystem.readOnly ${path} is not shown: it is not below this host's bind roots.`);
@@ -163,11 +164,12 @@ export function planFor(given: SandboxPolicy, host: HostFacts, options: PlanOpti
   const sorted = sortPaths(policy, host);
   const escalation = escalationOf(policy, sorted.rules, { ...options, inKernel: host.tier === 'A' && watched === undefined, ...(watched && { watched }) });
   sorted.notes.push(...escalation.notes, ...(closed ? startRules(given).map(({ path, rule }) => `${rule} ${path} is out of sight: nobody can be asked here before a program starts.`) : []));
-  const shown = [
+  const installed = [
     ...(host.nodeFolder === null ? [] : [{ path: '/opt/node/bin', source: host.nodeFolder, optional: false }]),
     ...(options.agents ?? []).map((a) => ({ path: `/opt/${a.name}`, source: a.source, optional: false })),
-    ...sorted.binds,
   ];
+  // What the sandbox was given stays at its place.
+  const shown = [...installed, ...sorted.binds.filter(({ path }) => !installed.some((one) => isBelow(path, one.path) || isBelow(one.path, path)))];
   const programs = execPlan(policy, host, shown, [workspace, ...scratch, ...sorted.privateFolders]);
   sorted.notes.push(...(programs?.notes ?? []));
   const devices = spec.resources.gpuAccess === 'full' ? (host.gpu ?? []) : [];
