@@ -45,7 +45,7 @@ export async function run(args: readonly string[], world: World = realWorld()): 
     ? buildApplication((await import('./sandbox-routes.ts')).sandboxRoutes, { name: `nemoclaw ${first}`, ...settings })
     : buildApplication((await import('./routes.ts')).rootRoutes, { name: 'nemoclaw', ...settings });
   const inputs = named ? args.slice(1) : args[0] === 'help' ? [...args.slice(1), '--help'] : args;
-  const misused = named ? whyNotAName(first) : undefined;
+  const misused = named ? whyNotAName(first) ?? (inputs.every((word) => word === '--json') ? saysNothing(first) : undefined) : undefined;
   if (misused !== undefined) {
     sayUsage(world, json, misused);
     world.setExit(2);
@@ -75,6 +75,8 @@ function whyNotAName(word: string): string | undefined {
   if (!/^[a-z][a-z0-9-]{0,31}$/.test(word)) return usage(`'${word.replace(/[^\x20-\x7e]/g, '?').slice(0, 40)}' is neither a command nor a name.`, 'nemoclaw --help shows the commands');
   return undefined;
 }
+
+const saysNothing = (word: string): string => usage(`'${word}' is no command; of a sandbox of that name nothing is asked.`, `nemoclaw ${word} --help shows what can be asked of it, nemoclaw --help the commands`);
 
 /** What is said about a command line that cannot be read, in the form of every other error. */
 const words: ApplicationText = {

@@ -18,7 +18,7 @@ function check(name: string, ok: boolean, text: string, fix: string, otherwise: 
 }
 
 function platform(): Check {
-  const ok = process.platform === 'linux' && (process.arch === 'x64' || process.arch === 'arm64');
+  const ok = process.platform === 'linux' && process.arch === 'x64';
   return check('platform', ok, `${process.platform} on ${process.arch}`, 'NemoClaw needs Linux on x86-64.');
 }
 

@@ -1,5 +1,6 @@
 /** Setting up: the installed copy, the daemon's configuration, bounds, workspaces and answers; on real folders and sockets, never on the system's own. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, realpathSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -8,7 +9,7 @@ import { after, test } from 'node:test';
 import { loadBlueprint, reservedNames } from '@nemoclaw/contract';
 import { fakeWorld } from '../fake-gateway.ts';
 import type { CliContext } from '../context.ts';
-import { AnsweredFailure } from '../failure.ts';
+import { AnsweredFailure, type Failure } from '../failure.ts';
 import { placesFrom } from '../places.ts';
 import { commandWords, laterWords, verbs } from '../command-words.ts';
 import { blueprintFolder } from './blueprint-folder.ts';
@@ -135,9 +136,26 @@ test('a workspace is made and filled once, never over what is there', () => {
   again.undo();
   assert.equal(readFileSync(join(path, 'readme'), 'utf8'), 'mine');
   assert.throws(() => prepareWorkspace(join(path, 'readme'), seed, person), { code: 'NEMO_E_WORKSPACE' });
+  symlinkSync(path, join(temporary, 'link'));
+  for (const below of ['link', 'link/new']) assert.throws(() => prepareWorkspace(join(temporary, below), seed, person), ({ code, details }: Failure) => code === 'NEMO_E_WORKSPACE' && details.fix?.includes(path) === true, below);
   writeFileSync(join(temporary, 'deep/other'), '');
   prepared.undo();
   assert.deepEqual(readdirSync(join(temporary, 'deep')), ['other'], 'what was made is taken away, and nothing else');
+});
+
+test('of a copy that finds no room nothing stays', { skip: process.getuid?.() === 0 ? false : 'needs root, to mount' }, () => {
+  const [seed, small] = [join(temporary, 'seed-large'), join(temporary, 'small')];
+  for (const folder of [seed, join(seed, 'a'), small]) mkdirSync(folder);
+  writeFileSync(join(seed, 'a/little'), 'x');
+  writeFileSync(join(seed, 'b'), Buffer.alloc(1 << 20));
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', small]);
+  try {
+    mkdirSync(join(small, 'mine'));
+    for (const path of [join(small, 'new/er'), join(small, 'mine')]) assert.throws(() => prepareWorkspace(path, seed, { uid: 0, gid: 0, home: temporary }), { code: 'NEMO_E_WORKSPACE' });
+    assert.deepEqual([readdirSync(small), readdirSync(join(small, 'mine'))], [['mine'], []]);
+  } finally {
+    execFileSync('umount', [small]);
+  }
 });
 
 test('registration: one line each way; silence is an error', async () => {

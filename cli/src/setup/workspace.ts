@@ -1,9 +1,9 @@
 /** The folder an agent works in: made for the person if absent, filled from the blueprint if empty, registered as that person. */
 import { execFileSync } from 'node:child_process';
-import { chownSync, cpSync, existsSync, lstatSync, mkdirSync, readdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
+import { chownSync, cpSync, existsSync, lstatSync, mkdirSync, readdirSync, realpathSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { homedir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { decodeRegisterReply, encodeRegister, type RegisterReply, type SandboxView } from '@nemoclaw/contract';
 import type { CliContext } from '../context.ts';
 import { AnsweredFailure, Failure } from '../failure.ts';
@@ -27,7 +27,7 @@ export function personOf(context: CliContext): Person {
 /** The folder meant: the one named, or one of the sandbox's own in the person's home (below a private root, there). */
 export function workspacePath(context: CliContext, sandbox: string, named: string | undefined): string {
   if (named !== undefined) return resolve(context.world.cwd, named);
-  return context.places.root === '' ? join(personOf(context).home, 'nemoclaw', sandbox) : join(context.places.root, 'workspaces', sandbox);
+  return context.places.root === '' ? join(realpathSync(personOf(context).home), 'nemoclaw', sandbox) : join(context.places.root, 'workspaces', sandbox);
 }
 
 export interface Prepared {
@@ -37,25 +37,33 @@ export interface Prepared {
   undo(): void;
 }
 
-/** Makes the folder if absent, for the person; copies `seed` into it if it is empty. */
+/** Makes the folder if absent, for the person; copies `seed` into it if it is empty. Where that fails, on a full disk for one, what was made is taken away again. */
 export function prepareWorkspace(path: string, seed: string | undefined, person: Person): Prepared {
+  const absent: string[] = [];
+  let at = path;
+  for (; !existsSync(at); at = dirname(at)) absent.unshift(at);
+  // openshelld follows no link to a folder that an agent gets.
+  if (realpathSync(at) !== at) throw new Failure('NEMO_E_WORKSPACE', { what: `${at} is reached by a link.`, fix: `Name the folder itself: --workspace ${join(realpathSync(at), relative(at, path))}` });
+  if (!statSync(at).isDirectory()) throw new Failure('NEMO_E_WORKSPACE', { what: `${at} is not a folder.`, fix: 'Name a folder with --workspace.' });
+  const files = seed === undefined || !existsSync(seed) || (at === path && readdirSync(path).length > 0) ? [] : readdirSync(seed);
   const made: string[] = [];
-  for (let at = path; !existsSync(at); at = dirname(at)) made.unshift(at);
-  for (const folder of made) {
-    mkdirSync(folder, { mode: 0o755 });
-    if (process.getuid?.() === 0) chownSync(folder, person.uid, person.gid);
-  }
-  if (!statSync(path).isDirectory()) throw new Failure('NEMO_E_WORKSPACE', { what: `${path} is not a folder.`, fix: 'Name a folder with --workspace.' });
-  const files = seed === undefined || !existsSync(seed) || readdirSync(path).length > 0 ? [] : readdirSync(seed);
-  for (const file of files) cpSync(join(seed ?? '', file), join(path, file), { recursive: true });
-  if (files.length > 0 && process.getuid?.() === 0) giveTo(path, person);
-  return {
-    filled: files.length > 0,
-    undo: () => {
-      for (const file of files) rmSync(join(path, file), { recursive: true, force: true });
-      for (const folder of made.toReversed()) if (readdirSync(folder).length === 0) rmdirSync(folder);
-    },
+  const undo = (): void => {
+    for (const file of files) rmSync(join(path, file), { recursive: true, force: true });
+    for (const folder of made.toReversed()) if (readdirSync(folder).length === 0) rmdirSync(folder);
   };
+  try {
+    for (const folder of absent) {
+      mkdirSync(folder, { mode: 0o755 });
+      made.push(folder);
+      if (process.getuid?.() === 0) chownSync(folder, person.uid, person.gid);
+    }
+    for (const file of files) cpSync(join(seed ?? '', file), join(path, file), { recursive: true });
+    if (files.length > 0 && process.getuid?.() === 0) giveTo(path, person);
+  } catch (error) {
+    undo();
+    throw new Failure('NEMO_E_WORKSPACE', { what: `${path} could not be made or filled.`, why: error instanceof Error ? error.message : String(error), fix: 'Make room there, or name another folder with --workspace.', cause: error });
+  }
+  return { filled: files.length > 0, undo };
 }
 
 function giveTo(path: string, person: Person): void {
