@@ -1,7 +1,7 @@
 /* Counts of asked calls that nobody was asked about, told as events at most once a second. */
 #include "holds.h"
 #include "openshelld_store.h"
-#include "openshelld_text.h"
+#include "seen_calls.h"
 
 #define EVERY_MS 1000
 #define FIRST_MS 20 /* the first refusal of a burst is told soon */
@@ -24,10 +24,9 @@ static void refusals_now(struct timer *timer) {
   for (int nr = 0; nr < SHIM_SYSCALLS; nr++) {
     unsigned count = atomic_exchange(&s->asker->shared->refused[nr], 0);
     char number[24];
-    const char *name = shim_name(nr);
+    const char *name = seen_name(nr, number, sizeof number);
     if (count == 0) continue;
-    text_format(number, sizeof number, "syscall_%d", nr);
-    event_emit("kernelActivity", 99, 3, s->id, "seccomp", "deny", json_pack("{s:s,s:I}", "syscall", name ? name : number, "count", (json_int_t)count), "The system call %s was refused %u times", name ? name : number, count);
+    event_emit("kernelActivity", 99, 3, s->id, "seccomp", "deny", json_pack("{s:s,s:I}", "syscall", name, "count", (json_int_t)count), "The system call %s was refused %u times", name, count);
   }
 }
 

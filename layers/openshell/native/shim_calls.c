@@ -1,5 +1,5 @@
 /* System calls that the filter did not let through: refused at once, or kept for openshelld with a deadline that the shim owns. */
-#include "openshelld_text.h"
+#include "seen_calls.h"
 #include "shim.h"
 
 #include <errno.h>
@@ -106,9 +106,7 @@ static void report(void) {
     unsigned count = atomic_exchange(&shim.shared->refused[nr], 0);
     if (count == 0) continue;
     char number[24];
-    const char *name = shim_name(nr);
-    text_format(number, sizeof number, "syscall_%d", nr);
-    json_object_set_new(counts, name ? name : number, json_integer(count));
+    json_object_set_new(counts, seen_name(nr, number, sizeof number), json_integer(count));
   }
   any_refused = false;
   shim_tell(json_pack("{s:s,s:o}", "t", "refused", "counts", counts), NULL, 0);

@@ -4,7 +4,6 @@
  * One receives at a time: openshelld while it lives, else the shim.
  */
 #pragma once
-#include "shim_names.h"
 
 #include <linux/seccomp.h>
 #include <stdatomic.h>
@@ -13,6 +12,7 @@
 #include <string.h>
 
 #define SHARED_SLOTS 256
+#define SHIM_SYSCALLS 512
 
 enum shared_journal { JOURNAL_NONE, JOURNAL_DOING, JOURNAL_DONE };
 

@@ -132,6 +132,13 @@ describe('sandboxes through openshelld', { skip: process.getuid?.() === 0 ? fals
     assert.equal(counted, 500);
   });
 
+  it('names every refused system call as the kernel does', async () => {
+    const ledger = await instance.service('ledger');
+    const out = await gateway.run('one', 'named', ['/usr/bin/python3', '-c', 'import os\ntry: os.chmod("/tmp", 0o4755)\nexcept PermissionError: print("refused")']);
+    assert.equal(out.stdout, 'refused\n');
+    await ledger.saw('event', (m) => m.event.layer === 'seccomp' && m.event.sandbox === 'one' && m.event.data?.['syscall'] === 'chmod');
+  });
+
   it('refuses what it must: names twice, unknown registrations and workers, layer switches', async () => {
     const plan = instance.plan(spec);
     await assert.rejects(gateway.call('create', 'one', plan, '', 'worker:1'), { code: 'exists' });
