@@ -16,10 +16,8 @@ export async function run(this: CliContext, flags: CommonFlags): Promise<void> {
 function statusText(context: CliContext, status: StatusView): string {
   const lines: string[] = [];
   const down = status.services.filter((service) => !service.up).map((service) => service.name);
-  const needs = [...status.needsYou];
-  if (down.length > 0 || !status.record.up) needs.push({ text: down.length > 0 ? `A service is down: ${down.join(', ')}` : 'The record cannot be written', command: 'nemoclaw doctor' });
-  if (needs.length === 0) lines.push('Nothing needs you.');
-  else lines.push('Needs you:', ...needs.map((need) => `  ${need.text}  ->  ${need.command}`));
+  if (status.needsYou.length === 0) lines.push('Nothing needs you.');
+  else lines.push('Needs you:', ...status.needsYou.map((need) => `  ${need.text}  ->  ${need.command}`));
   lines.push('', status.sandboxes.length === 0 ? 'No sandboxes yet. Make one with: nemoclaw onboard' : sandboxTable(context, status.sandboxes), '');
   lines.push(`Isolation  tier ${status.host.tier}`);
   for (const text of status.host.enforced) lines.push(`  ${mark(context, 'yes')}  ${text}`);

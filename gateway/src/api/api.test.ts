@@ -155,6 +155,21 @@ describe('routes', () => {
     assert.equal(broken.host.enforced.length, 0);
   }));
 
+  test('a data plane that went away is said to be down', withApi(async (api) => {
+    const workers = async () => {
+      const { services, needsYou } = statusViewSchema.parse((await api.call('GET', '/v1/status')).json);
+      return { up: services.filter(({ name }) => name.startsWith('worker')), needsYou };
+    };
+    assert.deepEqual(await workers(), { up: [{ name: 'worker:1', up: true }], needsYou: [] });
+    api.world.worker.socket.destroy();
+    await api.world.worker.until(({ closed }) => closed);
+    const { up, needsYou } = await workers();
+    assert.deepEqual(up, [{ name: 'worker:1', up: false }]);
+    assert.match(needsYou[0]?.text ?? '', /worker:1 does not run/);
+    const { checks } = doctorViewSchema.parse((await api.call('GET', '/v1/doctor')).json);
+    assert.equal(checks.find(({ name }) => name === 'data plane')?.state, 'failed');
+  }));
+
   test('explain decides without doing', withApi(async (api) => {
     await makeSandbox(api);
     const before = api.world.record.events.length;

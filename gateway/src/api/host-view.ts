@@ -44,8 +44,11 @@ async function facts(house: House): Promise<Facts | undefined> {
   }
 }
 
-function servicesOf(house: House, up: boolean): StatusView['services'] {
-  return [{ name: 'openshelld', up }, ...house.workers.names.map((name) => ({ name, up: true }))];
+/** Those that are or were here, and those that running sandboxes need: the gateway may have come after their end. Where nothing is known of any, one is missing. */
+function workersOf(house: House): StatusView['services'] {
+  const running = house.sandboxes.all().filter(({ record }) => record.value.state === 'running');
+  const names = new Set([...house.workers.known, ...running.map(({ record }) => record.value.worker)]);
+  return names.size === 0 ? [{ name: 'worker', up: false }] : [...names].toSorted().map((name) => ({ name, up: house.workers.names.includes(name) }));
 }
 
 /** The whole state, what needs the person first. */
@@ -57,6 +60,8 @@ export async function statusView(house: House, views: StatusView['sandboxes']): 
   for (const view of views) if (view.state === 'failed') needsYou.push({ text: `${view.name} has failed: ${view.problem}`, command: `nemoclaw ${view.name} start` });
   if (!record.up) needsYou.push({ text: 'The record cannot be written; approvals and changes are refused.', command: 'nemoclaw doctor' });
   if (!found) needsYou.push({ text: 'openshelld does not answer.', command: 'nemoclaw doctor' });
+  const workers = workersOf(house);
+  for (const { name, up } of workers) if (!up) needsYou.push({ text: `The data plane ${name} does not run: the sandboxes that it serves reach nothing.`, command: 'nemoclaw doctor' });
   return {
     version: house.settings.version,
     startedAt: house.startedAt,
@@ -65,7 +70,7 @@ export async function statusView(house: House, views: StatusView['sandboxes']): 
     approvalsWaiting: house.desk.list('waiting').length,
     singleOperator: house.people() <= 1,
     host: hostView(found ?? {}),
-    services: [...servicesOf(house, found !== undefined), { name: 'ledger', up: record.up }],
+    services: [{ name: 'openshelld', up: found !== undefined }, ...workers, { name: 'ledger', up: record.up }],
     record,
   };
 }
@@ -80,6 +85,7 @@ function searchText(scanners: readonly ScannerName[]): string {
 export async function doctorView(house: House): Promise<DoctorView> {
   const [found, record] = await Promise.all([facts(house), house.record.status()]);
   const host = hostView(found ?? {});
+  const missing = workersOf(house).flatMap(({ name, up }) => (up ? [] : [name]));
   const check = (name: string, ok: boolean, good: string, bad: string, fix: string, weight: 'failed' | 'warning' = 'failed'): DoctorView['checks'][number] =>
     ok ? { name, state: 'ok', text: good, fix: '' } : { name, state: weight, text: bad, fix };
   return {
@@ -89,7 +95,7 @@ export async function doctorView(house: House): Promise<DoctorView> {
       check('tier', host.tier === 'A' || host.tier === 'B', `Tier ${host.tier}.`, `Tier ${host.tier}: the kernel part does not run as root.`, 'Start NemoClaw as root or with sudo.'),
       check('landlock', Number(host.facts['landlock'] ?? 0) >= 1, `Landlock version ${String(host.facts['landlock'])}.`, 'This kernel has no Landlock.', 'Use Linux 5.13 or newer with Landlock switched on.'),
       check('limits', flag(host.facts, 'cgroup', 'memory') && flag(host.facts, 'cgroup', 'pids'), 'Memory and processes are limited by cgroups.', 'Memory or processes are not limited by cgroups.', 'Mount the memory and pids controllers.', 'warning'),
-      check('data plane', house.workers.names.length > 0, `${house.workers.names.length} data plane worker(s).`, 'No data plane is running; sandboxes reach nothing.', 'Look at the log of the worker.'),
+      check('data plane', missing.length === 0, `${house.workers.names.length} data plane worker(s).`, `The data plane ${missing.join(', ')} does not run; its sandboxes reach nothing.`, 'Look at the log of the worker.'),
       { name: 'search', state: 'ok', text: searchText(house.workers.scanners), fix: '' },
       check('record', record.up, `The record has ${record.count} events.`, 'The record cannot be written.', 'Look at the log of the ledger and at the space on its disk.'),
       check('operators', house.people() > 1, 'Two or more people can decide: nobody approves what their own agent asks.', 'Single operator: who runs the agent also decides.', 'Add a second person to the group nemoclaw-operators.', 'warning'),

@@ -35,6 +35,8 @@ export class Workers {
   readonly #events: WorkersEvents;
   readonly #links = new Map<string, WorkerLink>();
   readonly #scanners = new Map<string, ScannerName>();
+  /** All that were ever here. */
+  readonly #known = new Set<string>();
   /** By sandbox, in the order sent: a worker answers in order. */
   readonly #flushes = new Map<number, (worker: string) => void>();
   #flushId = 0;
@@ -70,11 +72,17 @@ export class Workers {
       },
     });
     this.#links.set(worker, link);
+    this.#known.add(worker);
     this.#events.up(worker);
   }
 
+  /** Those that are reachable. */
   get names(): readonly string[] {
     return [...this.#links.keys()];
+  }
+
+  get known(): ReadonlySet<string> {
+    return this.#known;
   }
 
   /** By worker; one that came back has another. */
