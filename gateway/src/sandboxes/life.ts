@@ -8,11 +8,21 @@ import { bringUp, planOf, takeDown } from './bring-up.ts';
 import { chooseWorker, forget, policyFacts } from './create.ts';
 import { saveRecord, type LiveSandbox } from './live.ts';
 
-function note(house: House, live: LiveSandbox, message: string, uid: number, activity: number): Promise<void> {
-  const event = gatewayEvent(house.clock.now(), live.record.value.id, message, { activity, data: { name: live.record.value.name, uid } });
-  return house.audit.commit(event).catch((cause: unknown) => {
+/** Does it once it is on record that it is asked for; what came of it follows. `what`: as in "is stopped". */
+async function onRecord<T>(house: House, live: LiveSandbox, what: string, { uid, activity }: { readonly uid: number; readonly activity: number }, act: () => Promise<T>): Promise<T> {
+  const { id, name } = live.record.value;
+  const event = (message: string, more: Readonly<Record<string, unknown>> = {}) => gatewayEvent(house.clock.now(), id, `The sandbox ${name} ${message}.`, { activity, data: { name, uid, ...more } });
+  await house.audit.commit(event(`is to be ${what}`)).catch((cause: unknown) => {
     throw new NemoError('NEMO_E_RECORD', { what: 'It was not done, because it could not be put on record.', cause });
   });
+  try {
+    const done = await act();
+    house.audit.emit(event(`is ${what}`));
+    return done;
+  } catch (error) {
+    house.audit.emit(event(`could not be ${what}`, { error: error instanceof Error ? error.message : String(error) }));
+    throw error;
+  }
 }
 
 /** Ends everything in the sandbox; record, policy and workspace stay. */
@@ -20,11 +30,12 @@ export async function stopSandbox(house: House, name: string, uid: number): Prom
   const live = house.sandboxes.must(name);
   return house.lock.run(`life/${live.record.value.id}`, async () => {
     if (live.record.value.state === 'stopped') return live;
-    await note(house, live, `The sandbox ${name} is stopped.`, uid, 4);
-    await house.desk.close(live.record.value.id);
-    const released = await takeDown(house, live, true);
-    await saveRecord(house.store, live, { state: 'stopped', problem: '', task: '', left: leftOf(house, released) });
-    return live;
+    return onRecord(house, live, 'stopped', { uid, activity: 4 }, async () => {
+      await house.desk.close(live.record.value.id);
+      const released = await takeDown(house, live, true);
+      await saveRecord(house.store, live, { state: 'stopped', problem: '', task: '', left: leftOf(house, released) });
+      return live;
+    });
   });
 }
 
@@ -36,10 +47,11 @@ export async function startSandbox(house: House, name: string, uid: number): Pro
     const phases = new Phases(house.clock);
     const hostFacts = await phases.time('host', () => house.hostFacts());
     checkHost(live.bundle.sandboxPolicy, policyFacts(hostFacts), live.bundle);
-    await note(house, live, `The sandbox ${name} is started.`, uid, 3);
-    await saveRecord(house.store, live, { worker: chooseWorker(house), ...blueprintNow(house, live) });
-    await bringUp(house, live, await phases.time('plan', () => planOf(house, live, hostFacts)), phases);
-    return live;
+    return onRecord(house, live, 'started', { uid, activity: 3 }, async () => {
+      await saveRecord(house.store, live, { worker: chooseWorker(house), ...blueprintNow(house, live) });
+      await bringUp(house, live, await phases.time('plan', () => planOf(house, live, hostFacts)), phases);
+      return live;
+    });
   });
 }
 
@@ -57,14 +69,15 @@ export async function destroySandbox(house: House, name: string, uid: number): P
   const live = house.sandboxes.must(name);
   return house.lock.run(`life/${live.record.value.id}`, async () => {
     if (house.sandboxes.get(live.record.value.id) !== live) throw new NemoError('NEMO_E_NOT_FOUND', { what: `There is no sandbox ${name}.` });
-    await note(house, live, `The sandbox ${name} is removed.`, uid, 4);
-    await house.desk.close(live.record.value.id);
-    const released = await takeDown(house, live, live.record.value.state !== 'stopped');
-    await house.backend.layer(live.record.value.id, 'remove').catch((error: unknown) =>
-      house.audit.emit(gatewayEvent(house.clock.now(), live.record.value.id, `The layer of ${name} could not be removed.`, { severity: 3, data: { error: error instanceof Error ? error.message : String(error) } })),
-    );
-    await forget(house, live);
-    return leftOf(house, released) ?? live.record.value.left;
+    return onRecord(house, live, 'removed', { uid, activity: 4 }, async () => {
+      await house.desk.close(live.record.value.id);
+      const released = await takeDown(house, live, live.record.value.state !== 'stopped');
+      await house.backend.layer(live.record.value.id, 'remove').catch((error: unknown) =>
+        house.audit.emit(gatewayEvent(house.clock.now(), live.record.value.id, `The layer of ${name} could not be removed.`, { severity: 3, data: { error: error instanceof Error ? error.message : String(error) } })),
+      );
+      await forget(house, live);
+      return leftOf(house, released) ?? live.record.value.left;
+    });
   });
 }
 

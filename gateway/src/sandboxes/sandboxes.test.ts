@@ -187,6 +187,26 @@ describe('stop, start, destroy', () => {
     assert.equal(world.worker.configs.size, 0);
   }));
 
+  test('what is asked for is on record before it is done, and what came of it after', inWorld(async (world) => {
+    await make(world);
+    const said = (): string[] => world.record.events.splice(0).map(({ message }) => message).filter((message) => / be | is (?:started|stopped|removed)/.test(message));
+    said();
+    const destroy = world.backend.destroy.bind(world.backend);
+    world.backend.destroy = (id) => {
+      assert.deepEqual(said(), ['The sandbox helper is to be stopped.']);
+      return destroy(id);
+    };
+    await stopSandbox(world.gateway.house, 'helper', uid);
+    assert.deepEqual(said(), ['The sandbox helper is stopped.']);
+    world.backend.destroy = destroy;
+    world.backend.failing.set('create', new Error('no'));
+    await assert.rejects(startSandbox(world.gateway.house, 'helper', uid));
+    assert.deepEqual(said(), ['The sandbox helper is to be started.', 'The sandbox helper could not be started.']);
+    world.backend.failing.delete('create');
+    await destroySandbox(world.gateway.house, 'helper', uid);
+    assert.deepEqual(said(), ['The sandbox helper is to be removed.', 'The sandbox helper is removed.']);
+  }));
+
   test('destroy leaves nothing', inWorld(async (world) => {
     await make(world);
     await destroySandbox(world.gateway.house, 'helper', uid);
