@@ -30,6 +30,8 @@ const hostViewSchema = z.object({
 export type HostView = z.infer<typeof hostViewSchema>;
 
 export const providerKinds = ['demo', 'nvidia', 'nim', 'vllm', 'ollama', 'openai', 'anthropic', 'compatible'] as const;
+/** Where the scripted model and the demo company's services listen, on loopback. */
+export const demoPorts = { model: 8930, services: 8931 } as const;
 const providerViewSchema = z.object({
   name: z.string(),
   kind: z.enum(providerKinds),

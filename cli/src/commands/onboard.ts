@@ -1,7 +1,7 @@
 /** `nemoclaw onboard`: sets up this machine and a first assistant; called again it finds what is there and says so. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { loadBlueprint, type Blueprint, type CreateSandbox, type SandboxView } from '@nemoclaw/contract';
+import { loadBlueprint, loadInference, type Blueprint, type CreateSandbox, type SandboxView } from '@nemoclaw/contract';
 import type { CommonFlags } from '../command.ts';
 import { note, say, sayJson, type CliContext } from '../context.ts';
 import { AnsweredFailure, Failure } from '../failure.ts';
@@ -9,6 +9,7 @@ import { call } from '../gateway-client.ts';
 import { sandboxPath } from '../sandbox-path.ts';
 import { installableAgents, installAgent, isInstalled } from '../setup/agent-install.ts';
 import { blueprintFolder } from '../setup/blueprint-folder.ts';
+import { needDemo } from '../setup/demo-ready.ts';
 import { answersFrom, type AnswerFlags, type Answers } from '../setup/onboard-answers.ts';
 import { preflight } from '../setup/preflight.ts';
 import { Progress } from '../setup/progress.ts';
@@ -38,6 +39,7 @@ export async function run(this: CliContext, flags: OnboardFlags): Promise<void> 
       fix: 'Leave --agent out, or choose another blueprint with --blueprint.',
     });
   }
+  if (providersOf(answers, blueprint, folder).includes('demo')) await needDemo(this.places);
   const identities = await progress.step('system users', () => prepareIdentities(this));
   await progress.step(
     'start the services',
@@ -75,6 +77,13 @@ function readBlueprint(folder: string, name: string): Blueprint {
   const file = join(folder, 'blueprint.yaml');
   if (!/^[a-z][a-z0-9-]*$/.test(name) || !existsSync(file)) throw new Failure('NEMO_E_BLUEPRINT', { what: `There is no blueprint '${name}'.`, fix: 'Leave --blueprint out to use a shipped one.' });
   return loadBlueprint(readFileSync(file, 'utf8'), file);
+}
+
+/** Kinds of the providers that the sandbox is to have. */
+function providersOf({ provider }: Answers, { files }: Blueprint, folder: string): string[] {
+  if (provider !== undefined) return [provider.kind];
+  const file = files.inference === undefined ? undefined : join(folder, files.inference);
+  return file === undefined || !existsSync(file) ? [] : loadInference(readFileSync(file, 'utf8'), file).providers.map(({ kind }) => kind);
 }
 
 function provideAgent(context: CliContext, kind: string): string {

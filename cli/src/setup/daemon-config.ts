@@ -80,6 +80,14 @@ export function parseBounds(text: string, file: string): HostBounds {
   return bounds as unknown as HostBounds;
 }
 
+export const hostFile = (places: Places): string => join(places.etc, 'host.yaml');
+
+/** Root's bounds on this host; the defaults where nothing is written. */
+export function hostBounds(places: Places): HostBounds {
+  const file = hostFile(places);
+  return existsSync(file) ? parseBounds(readFileSync(file, 'utf8'), file) : defaultBounds;
+}
+
 /** Host uids for agents: one range for the machine's own instance, another for each private root, all far above login and container uids. */
 export function agentUids(root: string): { first: number; count: number } {
   const count = 8192;
@@ -137,9 +145,9 @@ export const configFile = (places: Places): string => join(places.etc, 'openshel
 /** Writes host.yaml if there is none, then openshelld.json; makes the folders of own blueprints and of the demo services. Returns whether openshelld.json changed. */
 export function writeDaemonConfig(places: Places, identities: Identities): boolean {
   mkdirSync(places.etc, { recursive: true, mode: 0o755 });
-  const host = join(places.etc, 'host.yaml');
+  const host = hostFile(places);
   if (!existsSync(host)) writeFileSync(host, hostYaml, { mode: 0o644 });
-  const text = `${JSON.stringify(daemonConfig(places, identities, parseBounds(readFileSync(host, 'utf8'), host)), null, 2)}\n`;
+  const text = `${JSON.stringify(daemonConfig(places, identities, hostBounds(places)), null, 2)}\n`;
   mkdirSync(join(places.state, 'blueprints'), { recursive: true, mode: 0o755 });
   const demo = join(places.state, 'demo');
   mkdirSync(demo, { recursive: true, mode: 0o755 });

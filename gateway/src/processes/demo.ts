@@ -2,13 +2,12 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createSecureContext } from 'node:tls';
+import { demoPorts } from '@nemoclaw/contract';
 import { createIntermediate, createLeafKey, createRootCa, LeafMinter } from '@nemoclaw/network-policy';
 import { createModelServer } from '../demo/model-server.ts';
 import { createServices } from '../demo/services.ts';
 import { systemClock } from '../clock.ts';
 
-const modelPort = 8930;
-const servicesPort = 8931;
 const names = ['crm', 'tickets', 'mail', 'billing', 'status', 'warehouse'].map((service) => `${service}.acme.example`);
 
 const dir = process.env['NEMOCLAW_DEMO_DIR'];
@@ -40,6 +39,6 @@ const services = createServices({
   now: () => systemClock.now(),
 });
 
-services.listen(servicesPort, '127.0.0.1');
-createModelServer().listen(modelPort, '127.0.0.1');
+services.listen(demoPorts.services, '127.0.0.1');
+createModelServer().listen(demoPorts.model, '127.0.0.1');
 process.on('SIGTERM', () => process.exit(0));

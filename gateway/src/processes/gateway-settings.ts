@@ -1,5 +1,6 @@
 /** Settings of the gateway process from the environment that openshelld gives it. */
 import { readFileSync } from 'node:fs';
+import { demoPorts } from '@nemoclaw/contract';
 import type { PeerRules } from '../api/peers.ts';
 import type { Settings } from '../settings.ts';
 
@@ -21,7 +22,7 @@ export function settingsFrom(env: Environment, version: string): Settings {
     blueprintDirs: [env['NEMOCLAW_BLUEPRINTS'] ?? `${lib}/blueprints`, `${state}/blueprints`],
     anchorDirs: [`${state}/anchors`, ...(demo === undefined ? [] : [demo])],
     ...ingressFrom(env['NEMOCLAW_INGRESS']),
-    demoEndpoint: env['NEMOCLAW_DEMO_ENDPOINT'] ?? (demo === undefined ? '' : 'http://127.0.0.1:8930/v1'),
+    demoEndpoint: env['NEMOCLAW_DEMO_ENDPOINT'] ?? (demo === undefined ? '' : `http://127.0.0.1:${demoPorts.model}/v1`),
     version,
     channels: new Set(['terminal']),
     sinks: new Set(['security-events']),
