@@ -4,7 +4,8 @@ import { crc32, gzipSync } from 'node:zlib';
 import { test } from 'node:test';
 import { AwsChunkReader, AwsChunkWriter } from './aws-chunked.ts';
 import { hashOf, readClaim, signAnew } from '../credentials/sigv4.ts';
-import { openDesk, openUpstream, say, wholeAnswer } from '../testing/testing-egress.ts';
+import { openBucket } from '../testing/testing-bucket.ts';
+import type { Upload } from '../testing/testing-bucket.ts';
 
 /** As botocore 1.43 frames it (AwsChunkedWrapper), with chunks of these lengths. */
 function framed(data: Buffer, sizes: readonly number[] = [1 << 20]): Buffer {
@@ -61,76 +62,49 @@ test('framing that is damaged, or in which something could stand that nobody loo
 });
 
 const suite = { secret: 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY', accessKeyId: 'AKIDEXAMPLE' };
-const placeholder = 'NEMO12345678';
 
 test('through the proxy: S3 gets the upload and a signature as it computes it, however large; what must not leave is found across chunks', { timeout: 60_000 }, async () => {
-  const seen: { readonly headers: readonly string[]; readonly target: string; readonly body: Buffer }[] = [];
-  const upstream = await openUpstream((req, res) => {
-    const chunks: Buffer[] = [];
-    req.on('error', () => undefined);
-    req.on('data', (chunk: Buffer) => chunks.push(chunk));
-    req.on('end', () => {
-      seen.push({ headers: [...req.rawHeaders], target: req.url ?? '', body: Buffer.concat(chunks) });
-      res.end('stored');
-    });
-  }, 's3.test');
-  const desk = await openDesk({
-    rules: [{ host: 's3.test', verdict: 'allow' }], pins: [{ host: 's3.test', caPem: upstream.caPem ?? '' }], ports: [upstream.port],
-    credentials: [{ placeholder, value: suite.secret, host: 's3.test', header: 'authorization', pathPrefix: '', port: upstream.port, sigv4: { accessKeyId: suite.accessKeyId } }],
-  });
-  const signed = 'content-encoding;host;transfer-encoding;x-amz-content-sha256;x-amz-date;x-amz-decoded-content-length;x-amz-trailer';
-  /** The fields that boto3 1.43 sends for `put_object`, over a body that it does not know the length of in advance. */
-  const put = async (body: Buffer, length: number, { type = 'application/octet-stream', encoding = 'aws-chunked', payload = 'STREAMING-UNSIGNED-PAYLOAD-TRAILER', sized = false } = {}): Promise<string> => {
-    const head = [
-      'PUT /bucket/key HTTP/1.1', `Host: s3.test:${upstream.port}`, 'User-Agent: Boto3/1.43.11', `Content-Type: ${type}`, `Content-Encoding: ${encoding}`, 'X-Amz-Trailer: x-amz-checksum-crc32', 'x-amz-sdk-checksum-algorithm: CRC32',
-      `X-Amz-Decoded-Content-Length: ${length}`, 'X-Amz-Date: 20261122T120000Z', `X-Amz-Content-SHA256: ${payload}`, `Authorization: AWS4-HMAC-SHA256 Credential=${placeholder}/20261122/us-east-1/s3/aws4_request, SignedHeaders=${signed}, Signature=${'0'.repeat(64)}`,
-      ...(sized ? [`Content-Length: ${body.length}`] : ['Transfer-Encoding: chunked']), 'Connection: close', '', '',
-    ].join('\r\n');
-    const sent = sized ? body : Buffer.concat([Buffer.from(`${body.length.toString(16)}\r\n`), body, Buffer.from('\r\n0\r\n\r\n')]);
-    return say(await desk.tls('s3.test', upstream.port), Buffer.concat([Buffer.from(head), sent]), wholeAnswer);
-  };
-  try {
-    const small = Buffer.from('an object that is kept');
-    const large = Buffer.alloc(3 << 20, 'rows of an export, none of them of anybody\n');
-    for (const [data, how] of [[small, {}], [small, { sized: true }], [small, { type: 'text/plain' }], [small, { type: 'text/plain', sized: true }], [large, {}], [large, { sized: true }], [Buffer.alloc(0), {}]] as const) {
-      assert.match(await put(framed(data), data.length, how), /^HTTP\/1\.1 200[^]*stored/, JSON.stringify(how));
-      const got = seen.pop();
-      assert.ok(got);
-      assert.ok(readIn(got.body, [], got.headers).data.equals(data), 'the object is the one that was sent');
-      const at = (name: string): string => got.headers[got.headers.findIndex((one) => one.toLowerCase() === name) + 1] ?? '';
-      assert.equal(at('content-encoding'), 'aws-chunked');
-      const authorization = at('authorization');
-      const claim = readClaim(authorization);
-      assert.ok(claim?.accessKeyId === suite.accessKeyId && claim.signedHeaders.includes('x-amz-trailer') && claim.signedHeaders.includes('x-amz-decoded-content-length'));
-      const again = got.headers.map((one) => (one === authorization ? authorization.replace(/[0-9a-f]{64}$/, '0'.repeat(64)) : one));
-      assert.equal(signAnew({ method: 'PUT', target: got.target, headers: again, bodyHash: hashOf(Buffer.from('another')) }, claim, suite), undefined);
-      assert.ok(again.includes(authorization), 'what AWS would compute, over the literal in place of a hash');
-    }
-
-    const card = Buffer.from('the card is 4111 1111 1111 1111 of somebody');
-    const secret = Buffer.from(`the key is ${suite.secret} of somebody`);
-    const zipped = gzipSync('{"card":"4111 1111 1111 1111"}');
-    for (const how of [{}, { sized: true }, { type: 'text/plain' }, { type: 'application/json', sized: true }] as const) {
-      for (const sizes of [[1 << 20], [20, 5], [1]]) {
-        assert.match(await put(framed(card, sizes), card.length, how), /^(?:HTTP\/1\.1 403[^]*inspection\.|$)/, `card ${JSON.stringify(how)} ${sizes}`);
-        assert.match(await put(framed(secret, sizes), secret.length, how), /^(?:HTTP\/1\.1 403[^]*inspection\.|$)/, `secret ${JSON.stringify(how)} ${sizes}`);
-      }
-    }
-    for (const encoding of ['gzip,aws-chunked', 'aws-chunked, gzip']) {
-      const fine = gzipSync('an object that is kept');
-      assert.match(await put(framed(zipped, [7]), zipped.length, { encoding }), /^HTTP\/1\.1 403[^]*inspection\./);
-      assert.match(await put(framed(fine), fine.length, { encoding }), /^HTTP\/1\.1 200/);
-      assert.ok(seen.pop()?.body.equals(framed(fine)));
-    }
-    assert.match(await put(framed(framed(small)), small.length, { encoding: 'aws-chunked,aws-chunked' }), /^HTTP\/1\.1 403[^]*proxy\.body-encoding/);
-    for (const type of ['text/plain', 'application/octet-stream']) {
-      for (const [name, text] of damaged.slice(1)) assert.doesNotMatch(await put(Buffer.from(text), 5, { type, sized: true }), /^HTTP\/1\.1 200/, name);
-      assert.match(await put(framed(small), 5, { type, sized: true }), /^HTTP\/1\.1 403[^]*proxy\.body-encoding/, 'another length');
-    }
-    assert.match(await put(framed(small), small.length, { payload: 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER' }), /^HTTP\/1\.1 403[^]*proxy\.body-encoding/, 'signatures are named, and there are none');
-    assert.deepEqual(seen.map(({ body }) => body.toString('latin1', 0, 60)), [], 'nothing of what was refused arrived whole');
-  } finally {
-    await desk.close();
-    await upstream.close();
+  await using bucket = await openBucket(suite);
+  const { seen } = bucket;
+  /** The trailer that boto3 1.43 names for `put_object`, over a body that it does not know the length of in advance. */
+  const put = (body: Buffer, length: number, how: Upload = {}): Promise<string> => bucket.put(body, length, { sized: false, more: ['x-amz-trailer', 'x-amz-checksum-crc32'], signs: ['transfer-encoding', 'x-amz-trailer'], ...how });
+  const small = Buffer.from('an object that is kept');
+  const large = Buffer.alloc(3 << 20, 'rows of an export, none of them of anybody\n');
+  for (const [data, how] of [[small, {}], [small, { sized: true }], [small, { type: 'text/plain' }], [small, { type: 'text/plain', sized: true }], [large, {}], [large, { sized: true }], [Buffer.alloc(0), {}]] as const) {
+    assert.match(await put(framed(data), data.length, how), /^HTTP\/1\.1 200[^]*stored/, JSON.stringify(how));
+    const got = seen.pop();
+    assert.ok(got);
+    assert.ok(readIn(got.body, [], got.headers).data.equals(data), 'the object is the one that was sent');
+    const at = (name: string): string => got.headers[got.headers.findIndex((one) => one.toLowerCase() === name) + 1] ?? '';
+    assert.equal(at('content-encoding'), 'aws-chunked');
+    const authorization = at('authorization');
+    const claim = readClaim(authorization);
+    assert.ok(claim?.accessKeyId === suite.accessKeyId && claim.signedHeaders.includes('x-amz-trailer') && claim.signedHeaders.includes('x-amz-decoded-content-length'));
+    const again = got.headers.map((one) => (one === authorization ? authorization.replace(/[0-9a-f]{64}$/, '0'.repeat(64)) : one));
+    assert.equal(signAnew({ method: 'PUT', target: got.target, headers: again, bodyHash: hashOf(Buffer.from('another')) }, claim, suite), undefined);
+    assert.ok(again.includes(authorization), 'what AWS would compute, over the literal in place of a hash');
   }
+
+  const card = Buffer.from('the card is 4111 1111 1111 1111 of somebody');
+  const secret = Buffer.from(`the key is ${suite.secret} of somebody`);
+  const zipped = gzipSync('{"card":"4111 1111 1111 1111"}');
+  for (const how of [{}, { sized: true }, { type: 'text/plain' }, { type: 'application/json', sized: true }] as const) {
+    for (const sizes of [[1 << 20], [20, 5], [1]]) {
+      assert.match(await put(framed(card, sizes), card.length, how), /^(?:HTTP\/1\.1 403[^]*inspection\.|$)/, `card ${JSON.stringify(how)} ${sizes}`);
+      assert.match(await put(framed(secret, sizes), secret.length, how), /^(?:HTTP\/1\.1 403[^]*inspection\.|$)/, `secret ${JSON.stringify(how)} ${sizes}`);
+    }
+  }
+  for (const encoding of ['gzip,aws-chunked', 'aws-chunked, gzip']) {
+    const fine = gzipSync('an object that is kept');
+    assert.match(await put(framed(zipped, [7]), zipped.length, { encoding }), /^HTTP\/1\.1 403[^]*inspection\./);
+    assert.match(await put(framed(fine), fine.length, { encoding }), /^HTTP\/1\.1 200/);
+    assert.ok(seen.pop()?.body.equals(framed(fine)));
+  }
+  assert.match(await put(framed(framed(small)), small.length, { encoding: 'aws-chunked,aws-chunked' }), /^HTTP\/1\.1 403[^]*proxy\.body-encoding/);
+  for (const type of ['text/plain', 'application/octet-stream']) {
+    for (const [name, text] of damaged.slice(1)) assert.doesNotMatch(await put(Buffer.from(text), 5, { type, sized: true }), /^HTTP\/1\.1 200/, name);
+    assert.match(await put(framed(small), 5, { type, sized: true }), /^HTTP\/1\.1 403[^]*proxy\.body-encoding/, 'another length');
+  }
+  assert.match(await put(framed(small), small.length, { payload: 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER' }), /^HTTP\/1\.1 403[^]*proxy\.body-encoding/, 'signatures are named, and there are none');
+  assert.deepEqual(seen.map(({ body }) => body.toString('latin1', 0, 60)), [], 'nothing of what was refused arrived whole');
 });

@@ -5,11 +5,10 @@ import { test } from 'node:test';
 import { AwsChunkReader, AwsChunkWriter } from './aws-chunked.ts';
 import { readClaim, signAnew } from '../credentials/sigv4.ts';
 import type { ChunkSigner, SignedParts } from '../credentials/sigv4.ts';
-import { openDesk, openUpstream, say, wholeAnswer } from '../testing/testing-egress.ts';
+import { noSignature, openBucket, placeholder } from '../testing/testing-bucket.ts';
+import type { Upload } from '../testing/testing-bucket.ts';
 
 const key = { secret: 'wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY', accessKeyId: 'AKIAIOSFODNN7EXAMPLE' };
-const placeholder = 'NEMO12345678';
-const zeros = '0'.repeat(64);
 const withChecksum = 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER';
 const alone = 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD';
 const told = { refused: (why: string) => new Error(why), trailer: () => undefined };
@@ -19,10 +18,10 @@ function framed(data: Buffer, sizes: readonly number[], checksum = ''): Buffer {
   const out: Buffer[] = [];
   for (let at = 0, i = 0; at < data.length; i += 1) {
     const piece = data.subarray(at, at + (sizes[i] ?? sizes.at(-1) ?? 1));
-    out.push(Buffer.from(`${piece.length.toString(16)};chunk-signature=${zeros}\r\n`), piece, Buffer.from('\r\n'));
+    out.push(Buffer.from(`${piece.length.toString(16)};chunk-signature=${noSignature}\r\n`), piece, Buffer.from('\r\n'));
     at += piece.length;
   }
-  return Buffer.concat([...out, Buffer.from(`0;chunk-signature=${zeros}\r\n${checksum === '' ? '' : `${checksum}\r\nx-amz-trailer-signature:${zeros}\r\n`}\r\n`)]);
+  return Buffer.concat([...out, Buffer.from(`0;chunk-signature=${noSignature}\r\n${checksum === '' ? '' : `${checksum}\r\nx-amz-trailer-signature:${noSignature}\r\n`}\r\n`)]);
 }
 
 function headersFor(payload: string, length: number): string[] {
@@ -32,7 +31,7 @@ function headersFor(payload: string, length: number): string[] {
 
 /** The signer that signing these headers gives, and their signature. */
 function signed(payload: string, length: number, names: string): { readonly signer: ChunkSigner; readonly seed: string } {
-  const authorization = `AWS4-HMAC-SHA256 Credential=${placeholder}/20130524/us-east-1/s3/aws4_request, SignedHeaders=${names}, Signature=${zeros}`;
+  const authorization = `AWS4-HMAC-SHA256 Credential=${placeholder}/20130524/us-east-1/s3/aws4_request, SignedHeaders=${names}, Signature=${noSignature}`;
   const headers = [...headersFor(payload, length), 'Authorization', authorization];
   const claim = readClaim(authorization);
   assert.ok(claim);
@@ -94,12 +93,12 @@ test('signed as AWS says: the example of 66,560 bytes in chunks, and the one wit
   ].join('\r\n'));
 });
 
-const good = `5;chunk-signature=${zeros}\r\nhello\r\n0;chunk-signature=${zeros}\r\n`;
+const good = `5;chunk-signature=${noSignature}\r\nhello\r\n0;chunk-signature=${noSignature}\r\n`;
 const checksum = 'x-amz-checksum-crc32:AAAAAA==\r\n';
-const itsSignature = `x-amz-trailer-signature:${zeros}\r\n`;
+const itsSignature = `x-amz-trailer-signature:${noSignature}\r\n`;
 const damaged: readonly (readonly [string, SignedParts, string])[] = [
-  ['no signature', 'chunks', '5\r\nhello\r\n0\r\n\r\n'], ['none of the last chunk', 'chunks', `5;chunk-signature=${zeros}\r\nhello\r\n0\r\n\r\n`], ['a short one', 'chunks', good.replace(zeros, zeros.slice(1)) + '\r\n'], ['one that is a text', 'chunks', good.replace(zeros, 'x'.repeat(64)) + '\r\n'],
-  ['an extension more', 'chunks', good.replace(zeros, `${zeros};a=b`) + '\r\n'], ['another extension', 'chunks', good.replaceAll('chunk-signature', 'note') + '\r\n'], ['no end', 'chunks', good], ['more behind the end', 'chunks', `${good}\r\nx`],
+  ['no signature', 'chunks', '5\r\nhello\r\n0\r\n\r\n'], ['none of the last chunk', 'chunks', `5;chunk-signature=${noSignature}\r\nhello\r\n0\r\n\r\n`], ['a short one', 'chunks', good.replace(noSignature, noSignature.slice(1)) + '\r\n'], ['one that is a text', 'chunks', good.replace(noSignature, 'x'.repeat(64)) + '\r\n'],
+  ['an extension more', 'chunks', good.replace(noSignature, `${noSignature};a=b`) + '\r\n'], ['another extension', 'chunks', good.replaceAll('chunk-signature', 'note') + '\r\n'], ['no end', 'chunks', good], ['more behind the end', 'chunks', `${good}\r\nx`],
   ['a checksum where none belongs', 'chunks', `${good}${checksum}\r\n`], ['a signed checksum where none belongs', 'chunks', `${good}${checksum}${itsSignature}\r\n`],
   ['no checksum', 'chunks and checksum', `${good}\r\n`], ['an unsigned checksum', 'chunks and checksum', `${good}${checksum}\r\n`], ['a signature of nothing', 'chunks and checksum', `${good}${itsSignature}\r\n`], ['a cut signature', 'chunks and checksum', `${good}${checksum}${itsSignature.replace('0', '')}\r\n`],
   ['two signatures', 'chunks and checksum', `${good}${checksum}${itsSignature}${itsSignature}\r\n`], ['signatures where none belong', 'nothing', `${good}\r\n`], ['a signed checksum behind unsigned chunks', 'nothing', `5\r\nhello\r\n0\r\n${checksum}${itsSignature}\r\n`],
@@ -120,61 +119,36 @@ test('signatures stand exactly where the head says that they do, wherever the pi
 });
 
 test('through the proxy: S3 finds every signature right, however large; what must not leave is found across chunks, and what is damaged does not arrive whole', { timeout: 60_000 }, async () => {
-  const seen: { readonly headers: readonly string[]; readonly body: Buffer }[] = [];
-  const upstream = await openUpstream((req, res) => {
-    const pieces: Buffer[] = [];
-    req.on('error', () => undefined);
-    req.on('data', (piece: Buffer) => pieces.push(piece));
-    req.on('end', () => {
-      seen.push({ headers: [...req.rawHeaders], body: Buffer.concat(pieces) });
-      res.end('stored');
-    });
-  }, 's3.test');
-  const desk = await openDesk({
-    rules: [{ host: 's3.test', verdict: 'allow' }], pins: [{ host: 's3.test', caPem: upstream.caPem ?? '' }], ports: [upstream.port],
-    credentials: [{ placeholder, value: key.secret, host: 's3.test', header: 'authorization', pathPrefix: '', port: upstream.port, sigv4: { accessKeyId: key.accessKeyId } }],
-  });
-  const put = async (body: Buffer, length: number, { payload = alone, type = 'application/octet-stream', sized = true, encoding = 'aws-chunked', access = placeholder, algorithm = 'AWS4-HMAC-SHA256' } = {}): Promise<string> => {
-    const head = [
-      'PUT /bucket/key HTTP/1.1', `Host: s3.test:${upstream.port}`, `Content-Type: ${type}`, ...(encoding === '' ? [] : [`Content-Encoding: ${encoding}`]), `X-Amz-Decoded-Content-Length: ${length}`, 'X-Amz-Date: 20261122T120000Z', `X-Amz-Content-SHA256: ${payload}`,
-      `Authorization: ${algorithm} Credential=${access}/20261122/us-east-1/s3/aws4_request, SignedHeaders=content-encoding;host;x-amz-content-sha256;x-amz-date;x-amz-decoded-content-length, Signature=${zeros}`,
-      sized ? `Content-Length: ${body.length}` : 'Transfer-Encoding: chunked', 'Connection: close', '', '',
-    ].join('\r\n');
-    const sent = sized ? body : Buffer.concat([Buffer.from(`${body.length.toString(16)}\r\n`), body, Buffer.from('\r\n0\r\n\r\n')]);
-    return say(await desk.tls('s3.test', upstream.port), Buffer.concat([Buffer.from(head), sent]), wholeAnswer);
-  };
-  try {
-    const small = Buffer.from('an object that is kept');
-    const large = Buffer.alloc(3 << 20, 'rows of an export, none of them of anybody\n');
-    for (const data of [small, large, Buffer.alloc(0)]) {
-      for (const how of [{}, { sized: false }, { type: 'text/plain' }, { type: 'text/plain', sized: false }]) {
-        for (const payload of [alone, withChecksum]) {
-          const body = framed(data, [8192, 100_000], payload === withChecksum ? 'x-amz-checksum-crc32:AAAAAA==' : '');
-          assert.match(await put(body, data.length, { ...how, payload }), /^HTTP\/1\.1 200[^]*stored/, `${payload} ${data.length} ${JSON.stringify(how)}`);
-          const got = seen.pop();
-          assert.ok(got);
-          const authorization = got.headers[got.headers.findIndex((one) => one.toLowerCase() === 'authorization') + 1] ?? '';
-          assert.ok(authorization.includes(`Credential=${key.accessKeyId}/`) && !authorization.endsWith(zeros));
-          assert.ok(asS3(got.body, payload, authorization.slice(-64), '20261122/us-east-1/s3/aws4_request', '20261122T120000Z').equals(data));
-        }
+  await using bucket = await openBucket(key);
+  const { seen } = bucket;
+  const put = (body: Buffer, length: number, how: Upload = {}): Promise<string> => bucket.put(body, length, { payload: alone, ...how });
+  const small = Buffer.from('an object that is kept');
+  const large = Buffer.alloc(3 << 20, 'rows of an export, none of them of anybody\n');
+  for (const data of [small, large, Buffer.alloc(0)]) {
+    for (const how of [{}, { sized: false }, { type: 'text/plain' }, { type: 'text/plain', sized: false }]) {
+      for (const payload of [alone, withChecksum]) {
+        const body = framed(data, [8192, 100_000], payload === withChecksum ? 'x-amz-checksum-crc32:AAAAAA==' : '');
+        assert.match(await put(body, data.length, { ...how, payload }), /^HTTP\/1\.1 200[^]*stored/, `${payload} ${data.length} ${JSON.stringify(how)}`);
+        const got = seen.pop();
+        assert.ok(got);
+        const authorization = got.headers[got.headers.findIndex((one) => one.toLowerCase() === 'authorization') + 1] ?? '';
+        assert.ok(authorization.includes(`Credential=${key.accessKeyId}/`) && !authorization.endsWith(noSignature));
+        assert.ok(asS3(got.body, payload, authorization.slice(-64), '20261122/us-east-1/s3/aws4_request', '20261122T120000Z').equals(data));
       }
     }
-    const card = Buffer.from('the card is 4111 1111 1111 1111 of somebody');
-    for (const type of ['application/octet-stream', 'text/plain']) {
-      for (const sizes of [[1 << 20], [20, 5], [1]]) assert.match(await put(framed(card, sizes), card.length, { type }), /^(?:HTTP\/1\.1 403[^]*inspection\.|$)/, `card ${sizes}`);
-      for (const [name, parts, text] of damaged) {
-        if (parts === 'nothing') continue;
-        assert.doesNotMatch(await put(Buffer.from(text), 5, { type, payload: parts === 'chunks' ? alone : withChecksum }), /^HTTP\/1\.1 200/, name);
-      }
-      assert.match(await put(framed(small, [9]), 5, { type }), /^HTTP\/1\.1 403[^]*proxy\.body-encoding/, 'another length');
-      assert.doesNotMatch(await put(framed(small, [9]), small.length, { type, access: 'AKIASOMEBODYELSE' }), /^HTTP\/1\.1 200/, 'signatures that nobody makes anew');
-    }
-    assert.match(await put(framed(small, [9]), small.length, { encoding: '' }), /^HTTP\/1\.1 403[^]*credentials\.sigv4[^]*aws-chunked/);
-    assert.match(await put(framed(small, [9]), small.length, { payload: 'STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD' }), /^HTTP\/1\.1 403[^]*credentials\.sigv4[^]*elliptic curve/);
-    assert.match(await put(framed(small, [9]), small.length, { algorithm: 'AWS4-ECDSA-P256-SHA256' }), /^HTTP\/1\.1 403[^]*credentials\.sigv4[^]*version 4 with HMAC/);
-    assert.deepEqual(seen.map(({ body }) => body.toString('latin1', 0, 60)), [], 'nothing of what was refused arrived whole');
-  } finally {
-    await desk.close();
-    await upstream.close();
   }
+  const card = Buffer.from('the card is 4111 1111 1111 1111 of somebody');
+  for (const type of ['application/octet-stream', 'text/plain']) {
+    for (const sizes of [[1 << 20], [20, 5], [1]]) assert.match(await put(framed(card, sizes), card.length, { type }), /^(?:HTTP\/1\.1 403[^]*inspection\.|$)/, `card ${sizes}`);
+    for (const [name, parts, text] of damaged) {
+      if (parts === 'nothing') continue;
+      assert.doesNotMatch(await put(Buffer.from(text), 5, { type, payload: parts === 'chunks' ? alone : withChecksum }), /^HTTP\/1\.1 200/, name);
+    }
+    assert.match(await put(framed(small, [9]), 5, { type }), /^HTTP\/1\.1 403[^]*proxy\.body-encoding/, 'another length');
+    assert.doesNotMatch(await put(framed(small, [9]), small.length, { type, access: 'AKIASOMEBODYELSE' }), /^HTTP\/1\.1 200/, 'signatures that nobody makes anew');
+  }
+  assert.match(await put(framed(small, [9]), small.length, { encoding: '' }), /^HTTP\/1\.1 403[^]*credentials\.sigv4[^]*aws-chunked/);
+  assert.match(await put(framed(small, [9]), small.length, { payload: 'STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD' }), /^HTTP\/1\.1 403[^]*credentials\.sigv4[^]*elliptic curve/);
+  assert.match(await put(framed(small, [9]), small.length, { algorithm: 'AWS4-ECDSA-P256-SHA256' }), /^HTTP\/1\.1 403[^]*credentials\.sigv4[^]*version 4 with HMAC/);
+  assert.deepEqual(seen.map(({ body }) => body.toString('latin1', 0, 60)), [], 'nothing of what was refused arrived whole');
 });
