@@ -136,7 +136,9 @@ export class Relay implements Dispatcher.DispatchHandler {
       if (!this.#done) this.#write(controller, bytes);
     }), (thrown: unknown) => release(() => {
       if (!this.#done) this.#broke(controller, thrown);
-    })).finally(goOn));
+    })).catch((thrown: unknown) => {
+      if (!this.#done) this.#broke(controller, thrown);
+    }).finally(goOn));
   }
 
   #write(controller: Dispatcher.DispatchController, passed: Buffer): void {
