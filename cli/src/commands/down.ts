@@ -1,5 +1,5 @@
 /** `nemoclaw down [--purge]`: stops every sandbox and every service; with --purge removes what NemoClaw put on this machine. */
-import { existsSync, lstatSync, readlinkSync, rmSync } from 'node:fs';
+import { lstatSync, readlinkSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CommonFlags } from '../command.ts';
 import { note, say, sayJson, type CliContext } from '../context.ts';
@@ -24,8 +24,7 @@ export async function run(this: CliContext, flags: CommonFlags & { readonly purg
 }
 
 function purge({ places }: CliContext): string[] {
-  // users of the machine's own instance stay while it is set up: a private root only borrows them
-  const kept = places.root !== '' && existsSync('/etc/nemoclaw/openshelld.json') ? [] : removeIdentities(places);
+  const kept = removeIdentities(places);
   const link = '/usr/local/bin/nemoclaw';
   const there = lstatSync(link, { throwIfNoEntry: false });
   if (there?.isSymbolicLink() && readlinkSync(link) === join(places.prefix, 'bin/nemoclaw')) rmSync(link);

@@ -1,8 +1,7 @@
-/** The system users and the group NemoClaw runs under: made if absent, removed only if we made them. */
+/** The system users and the group NemoClaw runs under: made if absent, removed only if we made them and no other instance of this host relies on them. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Places } from '../places.ts';
+import { allMade, forgetHost, forgetMade, joinHost, leaveHost, noteMade, thisHost, type Host } from './instances.ts';
 
 export const serviceUsers = { gateway: 'nemoclaw', worker: 'nemoclaw-net', ledger: 'nemoclaw-log', demo: 'nemoclaw-demo' } as const;
 export type ServiceRole = keyof typeof serviceUsers;
@@ -16,14 +15,9 @@ export interface Identities {
   readonly operatorsGid: number;
   readonly users: Readonly<Record<ServiceRole, Identity>>;
 }
-interface Marker {
-  readonly users: readonly string[];
-  readonly groups: readonly string[];
-}
 
 const quiet = { stdio: ['ignore', 'pipe', 'pipe'] as const, encoding: 'utf8' as const };
 const run = (program: string, args: readonly string[]): string => execFileSync(program, [...args], { ...quiet, stdio: [...quiet.stdio] });
-const markerFile = (places: Places): string => join(places.etc, 'made-identities.json');
 
 /** A line of the passwd or group database, or undefined. */
 function lookUp(database: 'passwd' | 'group', key: string): string[] | undefined {
@@ -45,18 +39,14 @@ function makeIfAbsent(database: 'passwd' | 'group', name: string, tool: readonly
 }
 
 /** Names that were made now. Root only; throws the tool's error. */
-export function ensureIdentities(places: Places): { identities: Identities; made: string[] } {
+export function ensureIdentities(places: Places, host: Host = thisHost): { identities: Identities; made: string[] } {
+  joinHost(places, host);
   const made: string[] = [];
   if (makeIfAbsent('group', operatorsGroup, ['groupadd', '--system'])) made.push(operatorsGroup);
   for (const user of Object.values(serviceUsers)) {
     if (makeIfAbsent('passwd', user, ['useradd', '--system', '--user-group', '--no-create-home', '--home-dir', '/nonexistent', '--shell', '/usr/sbin/nologin'])) made.push(user);
   }
-  if (made.length > 0) {
-    const before = readMarker(places);
-    mkdirSync(places.etc, { recursive: true, mode: 0o755 });
-    const marker: Marker = { users: [...before.users, ...made.filter((name) => name !== operatorsGroup)], groups: [...before.groups, ...made.filter((name) => name === operatorsGroup)] };
-    writeFileSync(markerFile(places), `${JSON.stringify(marker)}\n`, { mode: 0o600 });
-  }
+  for (const name of made) noteMade(host, [name === operatorsGroup ? 'group' : 'user', name]);
   const identities = readIdentities();
   if (!identities) throw new Error('the system users were made but cannot be found');
   return { identities, made };
@@ -78,28 +68,23 @@ export function addOperator(user: string): boolean {
   return true;
 }
 
-/** Removes what `ensureIdentities` made from this place. Returns what could not be removed, with the reason. */
-export function removeIdentities(places: Places): string[] {
-  const { users, groups } = readMarker(places);
+/** Removes what `ensureIdentities` made, unless another instance relies on it. Returns what stays, with the reason. */
+export function removeIdentities(places: Places, host: Host = thisHost): string[] {
+  const others = leaveHost(places, host);
+  const made = allMade(host);
+  if (others.length > 0) return made.length === 0 ? [] : [`${made.map(([, name]) => name).join(', ')}: used by the instance of ${others.join(', ')}`];
   const kept: string[] = [];
-  for (const [tool, names] of [
-    ['userdel', users],
-    ['groupdel', groups],
-  ] as const) {
-    for (const name of names) {
-      try {
-        run(tool, [name]);
-      } catch (error) {
-        if (lookUp(tool === 'userdel' ? 'passwd' : 'group', name)) kept.push(`${name}: ${error instanceof Error ? (error.message.split('\n')[1] ?? error.message) : String(error)}`);
+  for (const [kind, name] of made) {
+    try {
+      run(`${kind}del`, [name]);
+    } catch (error) {
+      if (lookUp(kind === 'user' ? 'passwd' : 'group', name)) {
+        kept.push(`${name}: ${error instanceof Error ? (error.message.split('\n')[1] ?? error.message) : String(error)}`);
+        continue;
       }
     }
+    forgetMade(host, [kind, name]);
   }
-  rmSync(markerFile(places), { force: true });
+  forgetHost(host);
   return kept;
-}
-
-function readMarker(places: Places): Marker {
-  if (!existsSync(markerFile(places))) return { users: [], groups: [] };
-  const marker: Marker = JSON.parse(readFileSync(markerFile(places), 'utf8'));
-  return marker;
 }

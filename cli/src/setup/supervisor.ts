@@ -7,23 +7,25 @@ import { Failure } from '../failure.ts';
 import type { Places } from '../places.ts';
 import { configFile, installedVersion } from './daemon-config.ts';
 
-/** Process id of this instance's supervisor, found by its program and configuration; undefined if it does not run. */
-export function findSupervisor(places: Places): number | undefined {
-  for (const name of readdirSync('/proc')) {
+/** Supervisors that run on this host, found by their program, with their configurations. */
+export function* supervisors(proc = '/proc'): Generator<{ pid: number; config: string }> {
+  for (const name of readdirSync(proc)) {
     if (!/^\d+$/.test(name)) continue;
     try {
-      const args = readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0');
-      if (
-        args.includes(configFile(places)) &&
-        readlinkSync(`/proc/${name}/exe`)
-          .replace(/ \(deleted\)$/, '')
-          .endsWith('/openshell-supervisor')
-      )
-        return Number(name);
+      const args = readFileSync(`${proc}/${name}/cmdline`, 'utf8').split('\0');
+      const config = args[args.indexOf('--config') + 1];
+      if (config === undefined || !args.includes('--config')) continue;
+      const program = readlinkSync(`${proc}/${name}/exe`).replace(/ \(deleted\)$/, '');
+      if (program.endsWith('/openshell-supervisor')) yield { pid: Number(name), config };
     } catch {
       // ended meanwhile, or not ours to look at
     }
   }
+}
+
+/** Process id of this instance's supervisor; undefined if it does not run. */
+export function findSupervisor(places: Places): number | undefined {
+  for (const { pid, config } of supervisors()) if (config === configFile(places)) return pid;
   return undefined;
 }
 
