@@ -86,10 +86,10 @@ function providersOf({ provider }: Answers, { files }: Blueprint, folder: string
   return file === undefined || !existsSync(file) ? [] : loadInference(readFileSync(file, 'utf8'), file).providers.map(({ kind }) => kind);
 }
 
-function provideAgent(context: CliContext, kind: string): string {
+async function provideAgent(context: CliContext, kind: string): Promise<string> {
   if (!installableAgents().includes(kind)) return 'part of the system';
   if (isInstalled(context.places, kind)) return 'installed already';
-  installAgent(context.places, kind);
+  await installAgent(context.places, kind);
   return 'installed from npm, versions pinned';
 }
 

@@ -1,7 +1,8 @@
 /** Installs agents for sandboxes: pinned by a lockfile, root-owned, without running any package's scripts. */
-import { execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { chmodSync, copyFileSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { Failure } from '../failure.ts';
 import type { Places } from '../places.ts';
 
@@ -21,7 +22,7 @@ export function isInstalled(places: Places, kind: string): boolean {
 }
 
 /** Installs the agent beside the former one and swaps them. Throws Failure with npm's own words. */
-export function installAgent(places: Places, kind: string): void {
+export async function installAgent(places: Places, kind: string): Promise<void> {
   const to = agentFolder(places, kind);
   const fresh = `${to}.new`;
   rmSync(fresh, { recursive: true, force: true });
@@ -29,7 +30,7 @@ export function installAgent(places: Places, kind: string): void {
   for (const file of ['package.json', 'package-lock.json']) copyFileSync(join(pinned, kind, file), join(fresh, file));
   try {
     // Without its cache of compiled code: that lies in /tmp, where anybody may have made it first, and this runs as root.
-    execFileSync('env', ['NODE_DISABLE_COMPILE_CACHE=1', 'npm', 'ci', '--omit=dev', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: fresh, stdio: ['ignore', 'pipe', 'pipe'], encoding: 'utf8' });
+    await promisify(execFile)('env', ['NODE_DISABLE_COMPILE_CACHE=1', 'npm', 'ci', '--omit=dev', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: fresh, encoding: 'utf8' });
   } catch (error) {
     const said = typeof error === 'object' && error !== null && 'stderr' in error ? String(error.stderr).trim().split('\n').slice(-5).join('\n') : String(error);
     throw new Failure('NEMO_E_SETUP', { what: `The agent ${kind} could not be installed.`, why: said, fix: 'Check that the npm registry can be reached, and run the command again.', cause: error });

@@ -45,6 +45,7 @@ export function forgetMade(host: Host, [kind, name]: Made): void {
 /** Takes this instance off the list and returns what else may rely on the users: what is set up, by its root, and what runs, by its configuration. */
 export function leaveHost(places: Places, host: Host): string[] {
   rmSync(join(host.folder, instanceFile(places)), { force: true });
+  if (names(host).length === 0) rmSync(host.folder, { recursive: true, force: true });
   const etcs = names(host)
     .filter((file) => file.startsWith('instance-'))
     .map((file) => placesFrom({ NEMOCLAW_ROOT: readFileSync(join(host.folder, file), 'utf8') }).etc)

@@ -21,6 +21,8 @@ export class Progress {
     const { stderr } = this.#context.world;
     const begun = performance.now();
     if (stderr.isTTY) stderr.write(`... ${name}`);
+    // who reads a log learns of it when it takes long
+    const slow = stderr.isTTY ? undefined : setTimeout(() => stderr.write(`... ${name}\n`), 1000);
     try {
       const result = await work();
       const ms = performance.now() - begun;
@@ -31,6 +33,8 @@ export class Progress {
     } catch (error) {
       stderr.write(`${stderr.isTTY ? '\r\u001b[K' : ''}x   ${name}\n`);
       throw error;
+    } finally {
+      clearTimeout(slow);
     }
   }
 }

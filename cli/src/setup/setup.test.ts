@@ -6,6 +6,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { loadBlueprint, reservedNames } from '@nemoclaw/contract';
 import { fakeWorld } from '../fake-gateway.ts';
 import type { CliContext } from '../context.ts';
@@ -16,6 +17,7 @@ import { blueprintFolder } from './blueprint-folder.ts';
 import { agentUids, daemonConfig, defaultBounds, instanceName, parseBounds } from './daemon-config.ts';
 import { installCopy, productionPackages } from './install-copy.ts';
 import { installableAgents } from './agent-install.ts';
+import { Progress } from './progress.ts';
 import { answersFrom } from './onboard-answers.ts';
 import { prepareWorkspace, register, withWorkspace } from './workspace.ts';
 
@@ -218,6 +220,18 @@ test('answers: flags and defaults without a question, keys only from the environ
   await assert.rejects(answersFrom(contextFor(), { yes: true, name: 'list' }), { code: 'NEMO_E_NAME' });
   await assert.rejects(answersFrom(contextFor(), { yes: true, provider: 'hal' }), { code: 'NEMO_E_PROVIDER' });
   await assert.rejects(answersFrom(contextFor(), { yes: true, model: 'm' }), { code: 'NEMO_E_USAGE' });
+});
+
+test('a step that takes long is named while it runs, on no terminal too', async () => {
+  const { world, stderr } = fakeWorld(temporary);
+  const told = async (): Promise<void> => {
+    for (let waited = 0; stderr() !== '... slow\n'; waited += 50) {
+      assert.ok(waited < 60_000, stderr());
+      await setTimeout(50);
+    }
+  };
+  await new Progress({ ...contextFor(), world }).step('slow', told);
+  assert.match(stderr(), /^\.\.\. slow\nok {2}slow \(/);
 });
 
 test('every agent that a shipped blueprint runs can be installed, at one version each', () => {
