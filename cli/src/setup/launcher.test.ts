@@ -25,7 +25,7 @@ function tree(name: string, npm: string) {
   writeFileSync(join(here, 'package-lock.json'), '{}');
   writeFileSync(join(temporary, name, 'node'), node, { mode: 0o755 });
   writeFileSync(join(bin, 'npm'), `#!/bin/sh\n${npm}\n`, { mode: 0o755 });
-  return { script: join(here, 'nemoclaw'), tmp, env: { ...process.env, PATH: `${bin}:${process.env['PATH'] ?? ''}`, TMPDIR: tmp, NEMOCLAW_ROOT: join(temporary, name) } };
+  return { script: join(here, 'nemoclaw'), bin, tmp, env: { ...process.env, PATH: `${bin}:${process.env['PATH'] ?? ''}`, TMPDIR: tmp, NEMOCLAW_ROOT: join(temporary, name) } };
 }
 
 test('a command begins where its caller stands, also when everything had to be fetched first', { skip }, () => {
@@ -44,4 +44,13 @@ test('what is interrupted leaves no log behind', { skip }, async () => {
   const [code] = await once(child, 'close') as [number | null];
   assert.equal(code, 130);
   assert.deepEqual(readdirSync(tmp), []);
+});
+
+test('another processor is refused before anything is fetched', { skip }, () => {
+  const { script, env, bin, tmp } = tree('arm', 'touch fetched');
+  writeFileSync(join(bin, 'uname'), '#!/bin/sh\necho aarch64\n', { mode: 0o755 });
+  const { stderr, status } = spawnSync(script, ['onboard'], { env, encoding: 'utf8' });
+  assert.equal(status, 1);
+  assert.match(stderr, /^error: .*x86-64.*aarch64\n {2}fix: /);
+  assert.deepEqual([readdirSync(join(script, '..')), readdirSync(tmp)], [['nemoclaw', 'package-lock.json'], []]);
 });

@@ -17,9 +17,10 @@ import { blueprintFolder } from './blueprint-folder.ts';
 import { agentUids, daemonConfig, defaultBounds, instanceName, parseBounds } from './daemon-config.ts';
 import { installCopy, productionPackages } from './install-copy.ts';
 import { installableAgents } from './agent-install.ts';
+import { preflight } from './preflight.ts';
 import { Progress } from './progress.ts';
 import { answersFrom } from './onboard-answers.ts';
-import { prepareWorkspace, register, withWorkspace } from './workspace.ts';
+import { prepareWorkspace, register, withWorkspace, workspacePath } from './workspace.ts';
 
 const temporary = mkdtempSync(join(tmpdir(), 'nemoclaw-setup-'));
 after(() => rmSync(temporary, { recursive: true, force: true }));
@@ -143,6 +144,22 @@ test('a workspace is made and filled once, never over what is there', () => {
   writeFileSync(join(temporary, 'deep/other'), '');
   prepared.undo();
   assert.deepEqual(readdirSync(join(temporary, 'deep')), ['other'], 'what was made is taken away, and nothing else');
+});
+
+test('on another processor one check fails, and says which is needed', () => {
+  const real = Object.getOwnPropertyDescriptor(process, 'arch') ?? {};
+  try {
+    Object.defineProperty(process, 'arch', { ...real, value: 'arm64' });
+    const found = preflight(placesFrom({ NEMOCLAW_ROOT: temporary })).find(({ name }) => name === 'platform');
+    assert.deepEqual(found, { name: 'platform', state: 'failed', text: 'linux on arm64', fix: 'NemoClaw needs Linux on x86-64.' });
+  } finally {
+    Object.defineProperty(process, 'arch', real);
+  }
+});
+
+test('who has no home gets a folder all the same', () => {
+  const context = { ...contextFor({ uid: 0, env: { SUDO_UID: '65534' } }), places: placesFrom({}) };
+  assert.equal(workspacePath(context, 'a', undefined), '/nonexistent/nemoclaw/a');
 });
 
 test('of a copy that finds no room nothing stays', { skip: process.getuid?.() === 0 ? false : 'needs root, to mount' }, () => {

@@ -27,7 +27,9 @@ export function personOf(context: CliContext): Person {
 /** The folder meant: the one named, or one of the sandbox's own in the person's home (below a private root, there). */
 export function workspacePath(context: CliContext, sandbox: string, named: string | undefined): string {
   if (named !== undefined) return resolve(context.world.cwd, named);
-  return context.places.root === '' ? join(realpathSync(personOf(context).home), 'nemoclaw', sandbox) : join(context.places.root, 'workspaces', sandbox);
+  if (context.places.root !== '') return join(context.places.root, 'workspaces', sandbox);
+  const { home } = personOf(context);
+  return join(existsSync(home) ? realpathSync(home) : home, 'nemoclaw', sandbox);
 }
 
 export interface Prepared {
