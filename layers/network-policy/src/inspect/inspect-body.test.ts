@@ -42,6 +42,8 @@ test('forms, parts, references, full-width digits, other character sets, one lay
   assert.deepEqual(found(`note=4111+1111+1111+1111`, form), ["credit-card in the body's field note"]);
   const upload = parts('Content-Disposition: form-data; name="a"\r\n\r\nhello', `Content-Disposition: form-data; name="f"; filename="${mail}.txt"\r\nContent-Type: application/json\r\n\r\n{"n":"${card}"}`);
   assert.deepEqual(found(upload, 'multipart/form-data; boundary=XyZ'), ['email in the head of part 2', 'credit-card in part 2: the body at /n']);
+  const named = parts(`Content-Disposition: form-data; name="f"; filename*=UTF-8''${encodeURIComponent(card).replaceAll('1', '%31')}\r\n\r\nhello`);
+  assert.deepEqual(found(named, 'multipart/form-data; boundary=XyZ'), ['credit-card in the head of part 1']);
   assert.deepEqual(found(`<a>jane.roe&#64;example.org &#x34;111 1111 1111 1111</a>`, 'text/xml'), ['email in the body, as character references', 'credit-card in the body, as character references']);
   assert.deepEqual(found('card ４１１１ １１１１ １１１１ １１１１', 'text/plain'), ['credit-card in the body, in other forms of its characters']);
   assert.deepEqual(found(Buffer.from(`to ${mail}`, 'utf16le'), 'text/plain; charset=utf-16'), ['email in the body']);

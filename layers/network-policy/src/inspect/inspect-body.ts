@@ -119,8 +119,9 @@ function inspectParts(bytes: Buffer, contentType: string, looked: Looked, depth:
   const rest = inspectPart(Buffer.from(read.rest.map((piece) => piece.toString('latin1').trim()).join('\n').trim(), 'latin1'), '', looked, depth + 1);
   const all: { readonly found: Found; readonly of: number }[] = rest.found.map((found) => ({ found: { ...found, place: 'outside the parts' }, of: -1 }));
   const inspected = parts.map((part, i) => {
-    const head = bytes.toString('utf8', part.headFrom, part.from);
-    for (const { type, kind, confidence } of findIn(head, looked)) all.push({ found: { type, kind, confidence, place: `the head of part ${i + 1}` }, of: -1 });
+    // Names of files are percent-encoded there, or words of mail (RFC 8187, RFC 2047).
+    const head = inspectPart(bytes.subarray(part.headFrom, part.from), 'text/plain', looked, depth + 1);
+    for (const found of head.found) all.push({ found: { ...found, place: `the head of part ${i + 1}` }, of: -1 });
     const content = bytes.subarray(part.from, part.to);
     const inner = inspectPart(content, part.contentType, looked, depth + 1);
     for (const found of inner.found) all.push({ found: { ...found, place: `part ${i + 1}: ${found.place}` }, of: i });
