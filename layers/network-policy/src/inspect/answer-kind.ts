@@ -6,9 +6,11 @@ import { charsetsOf, isSearchable } from './charsets.ts';
 export function unsearchable(contentType: string, valueOf: (name: string) => string): string | undefined {
   if (!charsetsOf(contentType.toLowerCase()).every(isSearchable)) return 'the answer is in a character encoding that is not searched';
   if (isInBase64(contentType)) return 'the answer is a stream in base64, which is not searched';
-  for (const name of ['grpc-encoding', 'connect-content-encoding']) if (!/^\s*(?:identity\s*)?$/i.test(valueOf(name))) return 'the messages of the answer are encoded although that was not asked for';
-  return undefined;
+  return hasEncodedMessages(valueOf) ? 'the messages of the answer are encoded although that was not asked for' : undefined;
 }
+
+/** Whether a head says that messages are encoded each by itself. */
+export const hasEncodedMessages = (valueOf: (name: string) => string): boolean => ['grpc-encoding', 'connect-content-encoding'].some((name) => !/^\s*(?:identity\s*)?$/i.test(valueOf(name)));
 
 /** Whether these are bytes of something else than text (https://mimesniff.spec.whatwg.org/#binary-data-byte). */
 export function isBinary(bytes: Buffer): boolean {

@@ -5,6 +5,7 @@ import { isGrpc } from '../protocols/grpc.ts';
 import { Stopped } from '../hooks.ts';
 import type { AnswerHead, ByteTransform, IncomingHook, Passing } from '../hooks.ts';
 import { valueOf, valuesOf } from '../http/fields.ts';
+import { hasEncodedMessages } from './answer-kind.ts';
 import { AnswerWindow } from './answer-window.ts';
 import { ContentDecoder, encodingsOf } from './content-decoder.ts';
 import { acts, answerSettings, counts, strictest } from './findings.ts';
@@ -30,8 +31,9 @@ export const credentialMask: IncomingHook = {
     if (hasBody && hasCredential(passing) && isPart(head)) {
       throw new Stopped(refusal(passing.core.config.version, 'proxy.answer-part', 'The answer is a part of one although all of it was asked for, so a credential in it could not be masked.', 'Ask the operator to look at this service.'), 'the answer is a part and cannot be searched for credentials', 502);
     }
-    if (hasBody && encodingsIn(head).length > 0) {
-      if (!hasCredential(passing)) return undefined;
+    const encoded = encodingsIn(head).length > 0;
+    if (hasBody && encoded && !hasCredential(passing)) return undefined;
+    if (hasBody && hasCredential(passing) && (encoded || hidesMessages(passing, head))) {
       throw new Stopped(refusal(passing.core.config.version, 'proxy.answer-encoding', 'The answer is encoded although that was not asked for, so a credential in it could not be masked.', 'Ask the operator to look at this service.'), 'the answer is encoded and cannot be searched for credentials', 502);
     }
     const mask = secrets.mask();
@@ -44,6 +46,9 @@ export const credentialMask: IncomingHook = {
     };
   },
 };
+
+/** Messages of gRPC are undone one by one; no others of answers are. */
+const hidesMessages = ({ checked }: Passing, { headers }: AnswerHead): boolean => !(isGrpc(checked.contentType) && isGrpc(valueOf(headers, 'content-type'))) && hasEncodedMessages((name) => valuesOf(headers, name).join(','));
 
 /** Whether it is a part of an answer, a difference to another, or says that it is, whatever its status says. */
 function isPart({ status, headers }: AnswerHead): boolean {

@@ -24,9 +24,10 @@ export const headInspection: HeadReader = {
   read: (passing) => {
     const settings = settingsOf(passing.core);
     passing.foundInPath = false;
+    const hides = settings.scanForPII || !passing.core.secrets.empty ? hidesMessages(passing) : undefined;
+    if (hides) throw hides;
     if (!settings.scanForPII) return undefined;
     if (hasUnreadText(passing)) throw unreadText(passing);
-    if (passing.checked.hasBody && isInBase64(passing.checked.contentType)) throw unreadable(passing, 'inspection.scanForPII', 'the body is a stream in base64, which is not searched', 'Send it as application/grpc-web+proto.');
     const { target, query } = passing.checked;
     const { name } = passing.place;
     const host = passing.core.ports.judge.named(name) ? undefined : name;
@@ -41,6 +42,14 @@ export const headInspection: HeadReader = {
     return worst.action === 'escalate' ? { escalate: asked(passing, worst.found), hidden } : { ...oversize, hidden };
   },
 };
+
+/** Messages that are framed each by itself are looked at as they stand: not where something lies around all of them. */
+function hidesMessages(passing: Passing): Error | undefined {
+  const { hasBody, contentType, contentEncoding } = passing.checked;
+  if (!hasBody) return undefined;
+  if (isInBase64(contentType)) return unreadable(passing, 'inspection.scanForPII', 'the body is a stream in base64, which is not searched', 'Send it as application/grpc-web+proto.');
+  return isFramed(contentType) && isEncoded(contentEncoding) ? unreadable(passing, 'inspection.scanForPII', 'the body is encoded around its messages', 'Encode each message, or nothing.') : undefined;
+}
 
 const unreadText = (passing: Passing): Error => unreadable(passing, 'inspection.scanForPII', 'the body is in a character encoding that cannot be searched', 'Send it in UTF-8.');
 

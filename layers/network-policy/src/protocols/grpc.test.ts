@@ -116,9 +116,13 @@ test('a secret is stopped in a message, plain or compressed; what cannot be undo
   answered = {};
 });
 
-test('messages of gRPC-Web and of streams of Connect are looked at in the same way; one stream in base64 is not let out', async () => {
+test('messages of gRPC-Web and of streams of Connect are looked at in the same way; what lies around all of them is not let out', async () => {
   const hidden = framed(gzipSync(`x${secret}`), true);
-  for (const [type, bytes, more] of [
+  for (const scan of [true, false]) for (const [type, bytes, more] of [
+    ['application/grpc+my_codec', hidden, { 'grpc-encoding': 'gzip' }],
+    ['application/grpc-webtext', hidden, { 'grpc-encoding': 'gzip' }],
+    ['application/connect+my_codec', hidden, { 'connect-content-encoding': 'gzip' }],
+    ['application/connect+proto', gzipSync(hidden), { 'connect-content-encoding': 'gzip', 'content-encoding': 'gzip' }],
     ['application/grpc-web+proto', framed(`x${secret}`), {}],
     ['application/grpc-web', hidden, { 'grpc-encoding': 'gzip' }],
     ['application/grpc-web', hidden, {}],
@@ -128,17 +132,43 @@ test('messages of gRPC-Web and of streams of Connect are looked at in the same w
     ['application/grpc-web-text+proto', Buffer.from(hidden.toString('base64')), { 'grpc-encoding': 'gzip' }],
   ] as const) {
     seen = [];
+    desk.policy.scan = scan;
     const stream = call('Send', { 'content-type': type, ...more });
     const answer = answerOf(stream);
     stream.end(bytes);
-    const { status, rstCode } = await answer;
-    assert.ok(status === 403 || rstCode !== 0, type);
+    const said = await answer;
+    assert.ok(said.status === 403 || said.rstCode !== 0 || refusedCall(said), type);
     assert.ok(seen.every(({ whole }) => !whole), type);
   }
+  desk.policy.scan = true;
+  answered = { 'content-type': 'application/connect+proto', 'connect-content-encoding': 'gzip' };
+  const back = call('Send', { 'content-type': 'application/connect+proto' });
+  const denied = answerOf(back);
+  back.end(framed('hello'));
+  assert.match((await denied).body, /"rule":"proxy\.answer-encoding"/, 'a credential could come back in it');
+  answered = {};
   const fine = call('Send', { 'content-type': 'application/connect+json', 'connect-content-encoding': 'gzip' });
   const answer = answerOf(fine);
   fine.end(Buffer.concat([framed(gzipSync('{"a":1}'), true), framed('{"b":2}')]));
   assert.deepEqual([(await answer).status, seen.at(-1)?.whole], [200, true]);
+});
+
+test('where nothing of a body is looked at, gRPC-Web and Connect pass as they are', async () => {
+  const open = await openDesk({ rules: [{ host: 'grpc.test', verdict: 'allow' }], pins: [{ host: 'grpc.test', caPem: upstream.caPem }], ports: [upstream.port] });
+  open.policy.scan = false;
+  const own = await openSession(open, 'grpc.test', upstream.port);
+  try {
+    for (const [type, bytes] of [['application/grpc-web-text', Buffer.from('AAAA')], ['application/connect+proto', framed('x', true)], ['application/grpc-web', Buffer.from([0x80, 0, 0])]] as const) {
+      seen = [];
+      const stream = own.request({ ':method': 'POST', ':path': '/pkg.Service/Send', 'content-type': type }, { endStream: false });
+      const answer = answerOf(stream);
+      stream.end(bytes);
+      assert.deepEqual([(await answer).status, seen.at(-1)?.whole], [200, true], type);
+    }
+  } finally {
+    own.destroy();
+    await open.close();
+  }
 });
 
 test('a call that gives its length is looked at message by message too', async () => {

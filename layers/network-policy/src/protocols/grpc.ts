@@ -8,12 +8,12 @@ import { Stopped } from '../hooks.ts';
 import type { AnswerHead, ByteTransform, IncomingHook, OutgoingHook, Passed, Passing, PatientTransform } from '../hooks.ts';
 import { undoEncodings } from '../inspect/undo-encodings.ts';
 
-export const isGrpc = (contentType: string): boolean => /^application\/grpc(?:\+[a-z0-9.+-]*)?\s*(?:;|$)/i.test(contentType);
+export const isGrpc = (contentType: string): boolean => /^application\/grpc(?:\+[^;]*)?\s*(?:;|$)/i.test(contentType);
 
 /** Requests whose messages stand as those of gRPC do: gRPC-Web and the streams of Connect, too (https://connectrpc.com/docs/protocol/#streaming-rpcs). */
-export const isFramed = (contentType: string): boolean => isGrpc(contentType) || isConnect(contentType) || /^application\/grpc-web(?:\+[a-z0-9.+-]*)?\s*(?:;|$)/i.test(contentType);
+export const isFramed = (contentType: string): boolean => isGrpc(contentType) || isConnect(contentType) || /^application\/grpc-web/i.test(contentType);
 
-const isConnect = (contentType: string): boolean => /^application\/connect\+[a-z0-9.+-]*\s*(?:;|$)/i.test(contentType);
+const isConnect = (contentType: string): boolean => /^application\/connect\+/i.test(contentType);
 
 /** gRPC-Web whose messages are one stream of base64. */
 export const isInBase64 = (contentType: string): boolean => /^application\/grpc-web-text/i.test(contentType);
@@ -144,12 +144,12 @@ const framing = (passing: Passing, headers: readonly string[]): Pick<MessageFram
   refusal: (why) => refusal(passing.core.config.version, 'proxy.grpc', `${why}.`, 'Send gRPC messages uncompressed, with gzip or deflate.'),
 });
 
-/** What looks at a gRPC body on its way out: each hook message by message; where none has anything to do, the framing alone. */
+/** What looks at a gRPC body on its way out: each hook message by message; where none has anything to do, the framing alone, of gRPC only. */
 export function grpcTransforms(passing: Passing, keep: Keep): PatientTransform[] {
   const own = framing(passing, passing.checked.headers);
   const opened = (hook: OutgoingHook): PatientTransform | undefined => (hook.openMessage ? hook.openMessage(passing) : hook.open(passing));
   const all = passing.core.hooks.outgoing.filter(opened).map((hook) => perMessage({ ...own, open: () => opened(hook) ?? unchanged, rewrites: false, whole: () => hook.wholeMessages?.(passing) === true, keep }));
-  return all.length > 0 ? all : [framesOnly(own.refusal)];
+  return all.length > 0 || !isGrpc(passing.checked.contentType) ? all : [framesOnly(own.refusal)];
 }
 
 /** A body that was held as a whole, and is counted so, looked at in the same way. Throws `Stopped`, or rejects with it. */
