@@ -22,7 +22,7 @@ export async function grpcAttacks(check: Checks): Promise<void> {
     });
   });
   const desk = await openPolicyDesk({
-    network: `networkPolicy:\n  name: calls\n  egress:\n    allow:\n      - { domain: grpc.test, ports: [${upstream.port}], protocol: grpc, paths: [/demo.Echo/Say] }\n  inspection: { scanForPII: true }\n`,
+    network: `networkPolicy:\n  name: calls\n  egress:\n    allow:\n      - { domain: grpc.test, ports: [${upstream.port}], protocol: grpc, paths: [/demo.Echo/Say] }\n      - { domain: grpc.test, ports: [${upstream.port}], methods: [POST], paths: [/web/Say] }\n  inspection: { scanForPII: true }\n`,
     pins: [{ host: 'grpc.test' }], ports: [upstream.port], intercepted: ['grpc.test'],
   });
   try {

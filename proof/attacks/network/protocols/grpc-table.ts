@@ -21,6 +21,9 @@ const head = (path = say, more: Fields = [], method = 'POST', type = 'applicatio
   frame('headers', flag.endHeaders, 1, block([[':method', method], [':scheme', 'http'], [':authority', 'grpc.test:$PORT'], [':path', path], ['content-type', type], ['te', 'trailers'], ...more]));
 const data = (bytes: Buffer, end = true): Buffer => frame('data', end ? flag.endStream : 0, 1, bytes);
 const call = (bytes: Buffer, more: Fields = []): readonly Buffer[] => [head(say, more), data(bytes)];
+/** Where plain HTTP is allowed: calls of gRPC-Web and Connect. */
+const web = '/web/Say';
+const webCall = (type: string, bytes: Buffer, more: Fields = []): readonly Buffer[] => [head(web, more, 'POST', `application/${type}`), data(bytes)];
 const trailers = (fields: Fields): readonly Buffer[] => [head(), data(framed('hello'), false), frame('headers', flag.endHeaders | flag.endStream, 1, block(fields))];
 const shown = (...messages: readonly Buffer[]): string => `${say} ${Buffer.concat(messages).toString('hex')}`;
 const card = 'card 4111111111111111 .';
@@ -38,11 +41,23 @@ const compressed: readonly (readonly [string, string, Buffer])[] = [
   ['a card in gzip', 'gzip', framed(gzipSync(card), 1)], ['a card in deflate', 'deflate', framed(deflateSync(card), 1)], ['24 MiB in gzip', 'gzip', framed(gzipSync(large), 1)], ['gzip that is damaged', 'gzip', framed('hello', 1)], ['an encoding that nobody knows', 'snappy', framed('hello', 1)], ['gzip that is said to be deflate', 'deflate', framed(gzipSync(card), 1)],
 ];
 
+const hidden = framed(gzipSync(card), 1);
+const around: readonly (readonly [string, readonly Buffer[]])[] = [
+  ['gRPC, compressed by nothing', call(hidden)], ['gRPC, compressed by identity', call(hidden, [['grpc-encoding', 'identity']])],
+  ['gRPC-Web, compressed by nothing', webCall('grpc-web+proto', hidden)], ['gRPC-Web in gzip', webCall('grpc-web', hidden, [['grpc-encoding', 'gzip']])],
+  ['gRPC-Web in base64', webCall('grpc-web-text', Buffer.from(framed(card).toString('base64')))], ['gRPC-Web in base64 and gzip', webCall('grpc-web-text+proto', Buffer.from(hidden.toString('base64')), [['grpc-encoding', 'gzip']])],
+  ['Connect', webCall('connect+json', framed(card))], ['Connect in gzip', webCall('connect+proto', hidden, [['connect-content-encoding', 'gzip']])], ['Connect, compressed by nothing', webCall('connect+json', hidden)],
+  ['Connect of a codec with a name of its own', webCall('connect+my_codec', hidden, [['connect-content-encoding', 'gzip']])], ['Connect in gzip, all of it in gzip again', webCall('connect+proto', gzipSync(hidden), [['connect-content-encoding', 'gzip'], ['content-encoding', 'gzip']])],
+  ['one message of Connect in gzip', webCall('json', gzipSync(JSON.stringify({ note: card })), [['content-encoding', 'gzip']])],
+];
+
 export const grpc: readonly GrpcRow[] = [
   { name: 'control: a call', frames: call(framed('hello')), arrives: shown(framed('hello')) },
   { name: 'control: two messages, in frames of one byte', frames: [head(), ...[...Buffer.concat([framed('a'), framed('b')])].map((byte) => data(Buffer.from([byte]), false)), data(Buffer.alloc(0))], arrives: shown(framed('a'), framed('b')) },
   { name: 'control: nothing said', frames: call(framed('')), arrives: shown(framed('')) },
   { name: 'control: in gzip', frames: call(framed(gzipSync('hello'), 1), [['grpc-encoding', 'gzip']]), arrives: shown(framed(gzipSync('hello'), 1)) },
+  { name: 'control: Connect in gzip', frames: webCall('connect+proto', framed(gzipSync('hello'), 1), [['connect-content-encoding', 'gzip']]), arrives: `${web} ${framed(gzipSync('hello'), 1).toString('hex')}` },
+  ...around.map(([name, frames]): GrpcRow => ({ name: `a card in ${name}`, frames })),
   ...paths.map(([name, path]): GrpcRow => ({ name: `path, ${name}`, frames: [head(path), data(framed('hello'))] })),
   ...broken.map(([name, bytes]): GrpcRow => ({ name, frames: call(bytes) })),
   ...compressed.map(([name, encoding, bytes]): GrpcRow => ({ name, frames: call(bytes, [['grpc-encoding', encoding]]) })),
