@@ -8,7 +8,9 @@ import { realWorld } from './world.ts';
 /** Runs one command line. Sets the exit code through `world.setExit`; never throws. */
 export async function run(args: readonly string[], world: World = realWorld()): Promise<void> {
   const first = args[0] === 'help' ? '--help' : (args[0] ?? '');
-  const named = first !== '' && !first.startsWith('-') && !commandWords.has(first);
+  const isName = first !== '' && !first.startsWith('-') && !commandWords.has(first);
+  // of a sandbox something is asked: a word alone is a command, or was to be one
+  const named = isName && !args.slice(1).every((word) => word === '--json');
   let places: CliContext['places'];
   try {
     places = placesFrom(world.env);
@@ -36,16 +38,17 @@ export async function run(args: readonly string[], world: World = realWorld()): 
       },
     },
   };
+  // a proposal is a letter or two away: a name is not taken for a command
   const settings = {
-    scanner: { caseStyle: 'allow-kebab-for-camel', allowArgumentEscapeSequence: true },
-    localization: { text: words },
+    scanner: { caseStyle: 'allow-kebab-for-camel', allowArgumentEscapeSequence: true, distanceOptions: { threshold: 3, weights: { insertion: 1, deletion: 3, substitution: 2, transposition: 0 } } },
+    localization: { text: isName && !named ? wordsOfNothing : words },
     documentation: { disableAnsiColor: world.stdout.isTTY !== true || Boolean(world.env['NO_COLOR']) },
   } as const;
   const application = named
     ? buildApplication((await import('./sandbox-routes.ts')).sandboxRoutes, { name: `nemoclaw ${first}`, ...settings })
     : buildApplication((await import('./routes.ts')).rootRoutes, { name: 'nemoclaw', ...settings });
   const inputs = named ? args.slice(1) : args[0] === 'help' ? [...args.slice(1), '--help'] : args;
-  const misused = named ? whyNotAName(first) ?? (inputs.every((word) => word === '--json') ? saysNothing(first) : undefined) : undefined;
+  const misused = isName ? whyNotAName(first) : undefined;
   if (misused !== undefined) {
     sayUsage(world, json, misused);
     world.setExit(2);
@@ -76,11 +79,16 @@ function whyNotAName(word: string): string | undefined {
   return undefined;
 }
 
-const saysNothing = (word: string): string => usage(`'${word}' is no command; of a sandbox of that name nothing is asked.`, `nemoclaw ${word} --help shows what can be asked of it, nemoclaw --help the commands`);
-
 /** What is said about a command line that cannot be read, in the form of every other error. */
 const words: ApplicationText = {
   ...text_en,
   noCommandRegisteredForInput: ({ input, corrections }) => laterWords.has(input) ? notYet(input) : usage(`There is no command '${input}'${corrections.length > 0 ? `; did you mean ${corrections.join(' or ')}?` : '.'}`),
   exceptionWhileParsingArguments: (exc) => usage(exc instanceof ArgumentScannerError ? formatMessageForArgumentScannerError(exc, {}) : String(exc)),
+};
+
+/** Where it is one word that is no command: a name with nothing after it, or a command that was misspelt. */
+const wordsOfNothing: ApplicationText = {
+  ...words,
+  noCommandRegisteredForInput: ({ input, corrections }) =>
+    usage(`'${input}' is no command${corrections.length > 0 ? `; did you mean ${corrections.join(' or ')}?` : ', and of a sandbox of that name nothing is asked.'}`, `nemoclaw ${input} --help shows what can be asked of a sandbox of that name, nemoclaw --help the commands`),
 };
