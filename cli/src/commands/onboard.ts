@@ -14,7 +14,7 @@ import { answersFrom, type AnswerFlags, type Answers } from '../setup/onboard-an
 import { preflight } from '../setup/preflight.ts';
 import { Progress } from '../setup/progress.ts';
 import { prepareIdentities, startInstance, needRoot } from '../setup/start-instance.ts';
-import { restoreWorkspace, withWorkspace, workspacePath } from '../setup/workspace.ts';
+import { checkWorkspace, restoreWorkspace, withWorkspace, workspacePath } from '../setup/workspace.ts';
 import { summaryBox } from '../summary-box.ts';
 
 export interface OnboardFlags extends CommonFlags, AnswerFlags {
@@ -39,6 +39,7 @@ export async function run(this: CliContext, flags: OnboardFlags): Promise<void> 
       fix: 'Leave --agent out, or choose another blueprint with --blueprint.',
     });
   }
+  if (flags.workspace !== undefined) checkWorkspace(workspacePath(this, answers.name, flags.workspace));
   if (providersOf(answers, blueprint, folder).includes('demo')) await needDemo(this.places);
   const identities = await progress.step('system users', () => prepareIdentities(this));
   await progress.step(

@@ -26,13 +26,17 @@ test('demo: 0 leaves out the demo services and what would point at them', () => 
   assert.match(shown('demo: 0'), /gateway\.ts/);
 });
 
-test('a demo that is switched off, or whose port somebody else has, is told before anything is set up', async () => {
+test('a workspace that is a link, a demo that is switched off, or whose port somebody else has, is told before anything is set up', async () => {
   const places = placesFrom({ NEMOCLAW_ROOT: temporary });
   const build = join(places.prefix, 'lib/layers/openshell/native/build');
   for (const folder of [build, places.etc]) mkdirSync(folder, { recursive: true });
   for (const name of ['openshell-supervisor', 'openshelld', 'openshell-shim']) writeFileSync(join(build, name), '');
   symlinkSync(join(project, 'blueprints'), join(places.prefix, 'lib/blueprints'));
   writeFileSync(join(places.etc, 'host.yaml'), 'demo: 0\n');
+  symlinkSync(build, join(temporary, 'link'));
+  const linked = fakeWorld(temporary, { uid: 0 });
+  await run(['onboard', '--yes', '--workspace', 'link'], linked.world);
+  assert.match(linked.stderr(), /^ok {2}check this machine.*\nerror: .*link is reached by a link\.\n {2}fix: .*--workspace .*build\n {2}code: NEMO_E_WORKSPACE\n$/);
   const { world, stderr, exit } = fakeWorld(temporary, { uid: 0 });
   await run(['onboard', '--yes'], world);
   assert.equal(exit(), 2);

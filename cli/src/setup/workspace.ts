@@ -39,14 +39,20 @@ export interface Prepared {
   undo(): void;
 }
 
-/** Makes the folder if absent, for the person; copies `seed` into it if it is empty. Where that fails, on a full disk for one, what was made is taken away again. */
-export function prepareWorkspace(path: string, seed: string | undefined, person: Person): Prepared {
+/** What of the path is there, and the folders below it that are not. Throws Failure where it cannot be a workspace. */
+export function checkWorkspace(path: string): { at: string; absent: string[] } {
   const absent: string[] = [];
   let at = path;
   for (; !existsSync(at); at = dirname(at)) absent.unshift(at);
   // openshelld follows no link to a folder that an agent gets.
   if (realpathSync(at) !== at) throw new Failure('NEMO_E_WORKSPACE', { what: `${at} is reached by a link.`, fix: `Name the folder itself: --workspace ${join(realpathSync(at), relative(at, path))}` });
   if (!statSync(at).isDirectory()) throw new Failure('NEMO_E_WORKSPACE', { what: `${at} is not a folder.`, fix: 'Name a folder with --workspace.' });
+  return { at, absent };
+}
+
+/** Makes the folder if absent, for the person; copies `seed` into it if it is empty. Where that fails, on a full disk for one, what was made is taken away again. */
+export function prepareWorkspace(path: string, seed: string | undefined, person: Person): Prepared {
+  const { at, absent } = checkWorkspace(path);
   const files = seed === undefined || !existsSync(seed) || (at === path && readdirSync(path).length > 0) ? [] : readdirSync(seed);
   const made: string[] = [];
   const undo = (): void => {
