@@ -32,6 +32,7 @@ export async function installAgent(places: Places, kind: string): Promise<void> 
     // Without its cache of compiled code: that lies in /tmp, where anybody may have made it first, and this runs as root.
     await promisify(execFile)('env', ['NODE_DISABLE_COMPILE_CACHE=1', 'npm', 'ci', '--omit=dev', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: fresh, encoding: 'utf8' });
   } catch (error) {
+    rmSync(fresh, { recursive: true, force: true });
     const said = typeof error === 'object' && error !== null && 'stderr' in error ? String(error.stderr).trim().split('\n').slice(-5).join('\n') : String(error);
     throw new Failure('NEMO_E_SETUP', { what: `The agent ${kind} could not be installed.`, why: said, fix: 'Check that the npm registry can be reached, and run the command again.', cause: error });
   }

@@ -44,10 +44,22 @@ export interface InstallRequest {
 
 /**
  * Copies the checkout `from` to `prefix/versions/<id>` and then points `prefix/lib` at it in one rename, so that a running service never sees half a copy.
- * Keeps the version that was in force before and those that still run, removes the others. Throws the file system's errors.
+ * Keeps the version that was in force before and those that still run, removes the others. Throws the file system's errors; on a full disk, for one, half a copy would only be in the way, and is removed.
  */
-export function installCopy({ from, prefix, id, own }: InstallRequest): void {
-  const to = join(prefix, 'versions', id);
+export function installCopy(request: InstallRequest): void {
+  const to = join(request.prefix, 'versions', request.id);
+  try {
+    copyInto(to, request);
+  } catch (error) {
+    for (const half of [to, `${nodeOf(request.prefix)}.new`]) rmSync(half, { recursive: true, force: true });
+    throw error;
+  }
+  pointAt(request.prefix, request.id);
+}
+
+const nodeOf = (prefix: string): string => join(prefix, 'node/bin/node');
+
+function copyInto(to: string, { from, prefix, own }: InstallRequest): void {
   mkdirSync(to, { recursive: true });
   // First, so that a file edited while this runs counts as newer.
   writeFileSync(join(to, '.stamp'), `${from}\n`);
@@ -59,9 +71,8 @@ export function installCopy({ from, prefix, id, own }: InstallRequest): void {
   linkRooms(from, to);
   copyNative(join(from, 'layers/openshell/native/build'), join(to, 'layers/openshell/native/build'));
   giveToRoot(to, own);
-  installNode(join(from, 'node_modules/node/bin/node'), join(prefix, 'node/bin/node'), own);
+  installNode(join(from, 'node_modules/node/bin/node'), nodeOf(prefix), own);
   writeWrapper(prefix, own);
-  pointAt(prefix, id);
 }
 
 function isProductionFile(from: string, path: string): boolean {

@@ -1,7 +1,7 @@
 /** Setting up: the installed copy, the daemon's configuration, bounds, workspaces and answers; on real folders and sockets, never on the system's own. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, realpathSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, realpathSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,7 +16,7 @@ import { commandWords, laterWords, verbs } from '../command-words.ts';
 import { blueprintFolder } from './blueprint-folder.ts';
 import { agentUids, daemonConfig, defaultBounds, instanceName, parseBounds } from './daemon-config.ts';
 import { installCopy, productionPackages } from './install-copy.ts';
-import { installableAgents } from './agent-install.ts';
+import { installableAgents, installAgent } from './agent-install.ts';
 import { preflight } from './preflight.ts';
 import { Progress } from './progress.ts';
 import { answersFrom } from './onboard-answers.ts';
@@ -81,12 +81,17 @@ test('the copy holds production files only, runs, and is swapped in one step', (
   const prefix = join(temporary, 'opt/nemoclaw');
 
   for (const id of ['one', 'two', 'three']) installCopy({ from, prefix, id, own: false });
+  // A folder where its Node is to be written: what comes before is copied by then.
+  mkdirSync(join(prefix, 'node/bin/node.new'));
+  utimesSync(join(from, 'node_modules/node/bin/node'), 1, 1);
+  assert.throws(() => installCopy({ from, prefix, id: 'four', own: false }), /node\.new/);
+  assert.ok(!existsSync(join(prefix, 'node/bin/node.new')));
 
   assert.equal(readlinkSync(join(prefix, 'lib')), 'versions/three');
   assert.deepEqual(
-    ['one', 'two', 'three'].map((id) => existsSync(join(prefix, 'versions', id))),
-    [false, true, true],
-    'the one before stays for what still runs from it',
+    ['one', 'two', 'three', 'four'].map((id) => existsSync(join(prefix, 'versions', id))),
+    [false, true, true, false],
+    'the one before stays for what still runs from it, and of one that failed nothing does',
   );
   const lib = realpathSync(join(prefix, 'lib'));
   for (const path of ['cli/src/index.test.ts', 'node_modules/tool', 'layers/openshell/native/source.c', 'layers/openshell/native/build/openshelld.o']) assert.ok(!existsSync(join(lib, path)), path);
@@ -249,6 +254,20 @@ test('a step that takes long is named while it runs, on no terminal too', async 
   };
   await new Progress({ ...contextFor(), world }).step('slow', told);
   assert.match(stderr(), /^\.\.\. slow\nok {2}slow \(/);
+});
+
+test('of an agent that could not be installed nothing stays', async () => {
+  const [bin, places] = [join(temporary, 'bin'), placesFrom({ NEMOCLAW_ROOT: join(temporary, 'agents') })];
+  mkdirSync(bin);
+  writeFileSync(join(bin, 'npm'), '#!/bin/sh\nmkdir node_modules\necho no room >&2\nexit 1\n', { mode: 0o755 });
+  const path = process.env['PATH'];
+  process.env['PATH'] = `${bin}:${path}`;
+  try {
+    await assert.rejects(installAgent(places, 'pi'), ({ code, details }: Failure) => code === 'NEMO_E_SETUP' && details.why === 'no room');
+  } finally {
+    process.env['PATH'] = path;
+  }
+  assert.deepEqual(readdirSync(join(places.state, 'agents')), []);
 });
 
 test('every agent that a shipped blueprint runs can be installed, at one version each', () => {
