@@ -10,7 +10,7 @@ export { readAlone } from './standalone/policy.ts';
 export type { AlonePolicy } from './standalone/policy.ts';
 export { upstreamsOf } from './upstream/reach.ts';
 export { createEgress, createJudgedEgress } from './egress.ts';
-export type { Destination, Egress, EgressOptions, EgressStats, JudgedEgressOptions, ListeningServer, LocalHandler, SocketSource } from './egress.ts';
+export type { Destination, Egress, EgressOptions, EgressStats, JudgedEgressOptions, ListeningServer, LocalHandler, SocketSource } from './egress-options.ts';
 export { prepareInspection } from './inspect/inspect-aside.ts';
 export { IngressDoor } from './ingress/door.ts';
 export type { IngressSandbox } from './ingress/admission.ts';

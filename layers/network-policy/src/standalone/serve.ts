@@ -4,7 +4,7 @@ import { emptyHistory, NemoError, renderError, safeBlock } from '@nemoclaw/contr
 import type { Approver } from '@nemoclaw/contract';
 import { createEgress } from '../egress.ts';
 import type { EgressConfig } from '../core.ts';
-import type { Egress } from '../egress.ts';
+import type { Egress } from '../egress-options.ts';
 import { denials } from './denials.ts';
 import type { Denials } from './denials.ts';
 import type { Captured } from './captured-command.ts';

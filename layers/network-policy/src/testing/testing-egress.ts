@@ -13,7 +13,7 @@ import { unlabelled } from '@nemoclaw/contract';
 import { createIntermediate, createLeafKey, createRootCa, mintLeaf } from '../tls/certificate.ts';
 import type { EgressConfig } from '../core.ts';
 import { createJudgedEgress } from '../egress.ts';
-import type { Egress, JudgedEgressOptions, LocalHandler } from '../egress.ts';
+import type { Egress, JudgedEgressOptions, LocalHandler } from '../egress-options.ts';
 import type { InspectionSettings } from '../inspect/findings.ts';
 import type { Handling, Judge } from '../judge/judge.ts';
 
