@@ -166,6 +166,36 @@ test('an approval does not outlive a policy that meanwhile denies', async () => 
   stage.verdicts.clear();
 });
 
+for (const [verdict, told] of [['allow', 'crm_read'], ['deny', 'refused_by_policy'], ['escalate', 'refused_by_policy']] as const) {
+  test(`an allowed call that waited beside a held one is decided again: ${verdict}`, async () => {
+    play(calls([id('r'), 'crm_read', '{}'], [id('p'), 'ask_pay', '{}']));
+    const answering = stage.send(ask([user()], tools));
+    const question = await stage.approver.question(1);
+    stage.verdicts.set('crm_read', verdict);
+    question.answer({ verdict: 'allow', approvalId: 'apr_1', by: 'x' });
+    const read = readStream((await answering).text);
+    stage.verdicts.clear();
+    assert.deepEqual(read.calls.map((call) => call.name), [told, 'ask_pay']);
+    assert.equal(JSON.parse(read.calls[0]?.args ?? '').rule, { allow: undefined, deny: 'test.deny', escalate: 'gate.changed' }[verdict]);
+  });
+}
+
+test('a grant that was used up while another call waited does not outlive a policy that denies', async () => {
+  play(calls([id('p'), 'ask_pay', '{"amount":4}']));
+  const first = stage.send(ask([user()], tools));
+  const question = await stage.approver.question(1);
+  question.answer({ verdict: 'waiting', approvalId: 'apr_9' });
+  await first;
+  stage.approver.grants.add(question.hold.key);
+  play(calls([id('p2'), 'ask_pay', '{"amount":4}'], [id('q'), 'ask_pay', '{"amount":5}']));
+  const answering = stage.send(ask([user()], tools));
+  const second = await stage.approver.question(2);
+  stage.verdicts.set('ask_pay', 'deny');
+  second.answer({ verdict: 'allow', approvalId: 'apr_1', by: 'x' });
+  assert.deepEqual(readStream((await answering).text).calls.map((call) => call.name), ['refused_by_policy', 'refused_by_policy']);
+  stage.verdicts.clear();
+});
+
 test('what was approved is on record before it is delivered, or is not delivered', async () => {
   stage.commitFails = true;
   play(calls([id('p'), 'ask_pay', '{}']));

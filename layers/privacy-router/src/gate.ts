@@ -31,7 +31,7 @@ export async function passGate(parts: FilledParts, sealed: Sealed, setting: Gate
   if (escalated) {
     const after = await settle(parts, setting, judged, onHold);
     if (!after) return { calls: undefined, escalated };
-    judged = after;
+    judged = after.map((one) => standing(parts, setting, one));
   }
   for (let i = 0; i < judged.length; i++) {
     const one = judged[i];
@@ -85,20 +85,27 @@ async function settle(parts: FilledParts, setting: GateSetting, judged: readonly
   if (signal.aborted) return undefined;
   for (const [at, { index, one, key }] of open.entries()) {
     const outcome = outcomes[at] ?? { verdict: 'unavailable', reason: 'Nobody could be asked.' };
-    out[index] = answered(parts, setting, one, outcome, key);
+    out[index] = answered(parts, one, outcome, key);
   }
   return out;
 }
 
-/** The call after a person's word. An approval does not outlive a policy that meanwhile denies. */
-function answered(parts: FilledParts, setting: Setting, one: Judged, outcome: HoldOutcome, key: string): Judged {
+/** An allowed call after the wait for another one, or for its own approval: neither outlives a policy that meanwhile says otherwise. */
+function standing(parts: FilledParts, setting: Setting, one: Judged): Judged {
+  if (!isAllowed(one)) return one;
+  const again = judge(parts, setting, one.call);
+  if (again.decision.verdict === 'deny') return { ...again, approvalId: one.approvalId };
+  if (one.decision.decidedBy === 'approval') return one;
+  if (isAllowed(again)) return again;
+  return { ...again, decision: refusal(parts, 'gate.changed', 'The policy was changed while this call waited for another one, and asks about it now.', 'Make the call again.') };
+}
+
+/** The call after a person's word. */
+function answered(parts: FilledParts, one: Judged, outcome: HoldOutcome, key: string): Judged {
   const base: Decision = { ...one.decision, decidedBy: 'approval' };
   switch (outcome.verdict) {
-    case 'allow': {
-      const again = judge(parts, setting, one.call);
-      if (again.decision.verdict === 'deny') return { ...again, approvalId: outcome.approvalId };
+    case 'allow':
       return { ...one, outcome, approvalId: outcome.approvalId, decision: { ...base, verdict: 'allow', reason: 'A person has approved this request.', hint: '' } };
-    }
     case 'deny': {
       const why = outcome.reason === '' ? '' : `: ${outcome.reason}`;
       const decision: Decision = { ...base, verdict: 'deny', reason: `A person has rejected this request${why}.`.replace(/\.\.$/, '.'), hint: 'Do not try it again; go on without it, or say why it is needed.' };
