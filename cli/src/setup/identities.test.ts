@@ -31,6 +31,10 @@ test('the last instance on a host removes the users, whoever made them, and no o
     assert.ok(exists());
     rmSync(runs, { recursive: true });
     joinHost(one, host);
+    const damaged = join(host.folder, 'instance-x');
+    writeFileSync(damaged, 'not a root');
+    assert.deepEqual(removeIdentities(one, host), [`${user}: used by the instance of ${damaged}`], 'what cannot be read counts as in use');
+    rmSync(damaged);
     assert.deepEqual(removeIdentities(one, host), []);
     assert.ok(!exists() && !existsSync(host.folder), 'nothing stays');
   } finally {

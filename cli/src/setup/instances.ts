@@ -48,15 +48,26 @@ export function leaveHost(places: Places, host: Host): string[] {
   if (names(host).length === 0) rmSync(host.folder, { recursive: true, force: true });
   const etcs = names(host)
     .filter((file) => file.startsWith('instance-'))
-    .map((file) => placesFrom({ NEMOCLAW_ROOT: readFileSync(join(host.folder, file), 'utf8') }).etc)
-    .filter((etc) => existsSync(etc));
+    .flatMap((file) => etcIn(join(host.folder, file)));
   const configs = [...supervisors(host.proc)].map(({ config }) => dirname(config));
   return [...new Set([...etcs, ...configs])].filter((etc) => etc !== places.etc);
 }
 
-/** Removes the folder, where all that was made is gone: whom it still names is gone too. */
+/** The settings of the instance that a file names, none where it is gone. A file that cannot be read names one all the same. */
+function etcIn(file: string): string[] {
+  try {
+    const { etc } = placesFrom({ NEMOCLAW_ROOT: readFileSync(file, 'utf8') });
+    return existsSync(etc) ? [etc] : [];
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT' ? [] : [file];
+  }
+}
+
+/** Removes the folder where all that was made is gone, and what names instances that are: not one that has just begun. */
 export function forgetHost(host: Host): void {
-  if (allMade(host).length === 0) rmSync(host.folder, { recursive: true, force: true });
+  if (allMade(host).length > 0) return;
+  for (const file of names(host)) if (etcIn(join(host.folder, file)).length === 0) rmSync(join(host.folder, file), { force: true });
+  if (existsSync(host.folder) && names(host).length === 0) rmSync(host.folder, { recursive: true });
 }
 
 const names = (host: Host): string[] => (existsSync(host.folder) ? readdirSync(host.folder) : []);

@@ -131,6 +131,7 @@ static void write_report(const struct arguments *a, const struct launched *out) 
 /* `starter`: a pipe that hangs up when whoever reads it is gone, -1: none. Then nobody waits for the command, nor could end it. `timeout`: ms of wall time, 0: none. */
 static int event_loop(struct launched *out, int signals, struct terminal *terminal, int starter, long long timeout) {
   double end = now_ms() + (double)timeout;
+  if (starter >= 0 && fcntl(starter, F_GETFD) < 0) starter = -1;
   for (;;) {
     double left = end - now_ms();
     if (timeout > 0 && left <= 0) {
