@@ -78,7 +78,7 @@ async function kernelAttempts({ p, check, own, other }: Scene): Promise<void> {
   check.section('data plane: sockets, processes and files of the others');
   const { runDir, state, root } = p.instance;
   const self = (await p.hub.up()).pid;
-  const targets = p.processes().filter(({ pid }) => pid !== self && !isBelow(pid, self));
+  const targets = (await p.lasting()).filter(({ pid }) => pid !== self && !isBelow(pid, self));
   check.that('there is one of each to attack', ['gateway', 'ledger', 'worker:2', 'openshelld', 'openshell-supervisor', 'shim', 'init'].every((name) => targets.some((one) => one.name === name)), targets);
   const kept = ['checkpoints/secret.key', 'checkpoints/public.key', 'gateway/secrets.json'].map((name) => join(state, name)).filter((path) => existsSync(path));
   const before = kept.map(digest);

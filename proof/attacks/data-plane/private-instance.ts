@@ -158,6 +158,14 @@ export class PrivateInstance {
     return found;
   }
 
+  /** Those of them that stay: not what a service has just started and waits for, which may be gone when it is tried. */
+  async lasting(): Promise<OwnProcess[]> {
+    const before = this.processes();
+    await new Promise((done) => setTimeout(done, 500));
+    const now = this.processes();
+    return before.filter((one) => now.some(({ pid, name }) => pid === one.pid && name === one.name));
+  }
+
   pidOf(name: string): number {
     return this.processes().find((one) => one.name === name)?.pid ?? -1;
   }
