@@ -52,7 +52,7 @@ export async function readAhead(wire: Wire, passing: PassingRequest, read: Reque
   const attributes = new Map<string, unknown>();
   for (const reader of core.hooks.beforeDecision) {
     // A long body takes its turn; what it is read for counts in any case.
-    if (core.pace.rests) await core.pace.turn(() => undefined);
+    await core.pace.rested();
     if (!deciding()) return;
     const reading = core.pace.measure(() => reader.read(passing, undone.body, read.body ?? body));
     const found = reading instanceof Promise ? await reading : reading;

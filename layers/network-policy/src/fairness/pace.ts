@@ -107,6 +107,11 @@ export class Pace {
     return this.#waits !== undefined || !this.#mayWork();
   }
 
+  /** Resolves when this sandbox may work again. Rejects where too much waits already. */
+  async rested(): Promise<void> {
+    if (this.rests) await this.turn(() => undefined);
+  }
+
   /** Work that cannot wait any more; it counts all the same. */
   measure<T>(task: () => T): T {
     return this.#work(task);

@@ -7,6 +7,9 @@ export interface Run {
   readonly text: string;
 }
 
+/** Stands between texts that are looked into together: so far apart that no word of one says what the next is, and no base64 goes on in it. */
+export const apart = '\n\n\n\n';
+
 /** Characters, without the padding: those of a social security number. */
 const shortest = 15;
 /** Up to so many they are mostly words, so that they are decoded only where their first characters say text. */

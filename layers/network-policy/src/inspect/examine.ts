@@ -1,8 +1,10 @@
-/** Inspects one body by what the policy says, down to what is needed to act on it: a body can have tens of thousands of findings. */
+/** Inspects one body, mail or run of values by what the policy says, down to what is needed to act on it: a body can have tens of thousands of findings. */
 import type { KnownSet, Scan } from '@nemoclaw/detect';
 import { actionFor, strictest } from './findings.ts';
 import type { Found, InspectionSettings } from './findings.ts';
 import { inspectBody } from './inspect-body.ts';
+import { inspectMail } from './inspect-mail.ts';
+import { inspectValues } from './inspect-values.ts';
 import type { Sought } from '../taint/memory.ts';
 import { hashesIn, type Remembering } from '../taint/taint.ts';
 
@@ -10,6 +12,10 @@ export interface Examination {
   readonly bytes: Uint8Array;
   /** The header's value, in its own case. */
   readonly contentType: string;
+  /** It is a whole mail. */
+  readonly mail?: true;
+  /** It is several values, which end there. */
+  readonly ends?: Uint32Array;
   readonly known: KnownSet;
   readonly settings: InspectionSettings;
   /** What came from labelled hosts and may not go where this goes. */
@@ -33,9 +39,10 @@ export interface Examined {
 const mostPlaces = 64;
 
 /** `search`: another way to the same findings than `scan`. */
-export function examine({ bytes, contentType, known, settings, tainted, remember }: Examination, search?: Scan): Examined {
+export function examine({ bytes, contentType, mail, ends, known, settings, tainted, remember }: Examination, search?: Scan): Examined {
   const body = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const { found, redacted, unread = false } = inspectBody(body, contentType, known, tainted, search);
+  const inspected = mail ? inspectMail(body, known, tainted, search) : ends ? inspectValues(body, ends, contentType, known, tainted, search) : inspectBody(body, contentType, known, tainted, search);
+  const { found, redacted, unread = false } = inspected;
   const redacts = (one: Found): boolean => actionFor(one, settings) === 'redact';
   const rewrites = strictest(found, settings)?.action !== 'block' && found.some(redacts);
   return { found: condense(found), unread, rewritten: rewrites ? redacted(redacts) : undefined, ...(remember ? { hashes: hashesIn(body, contentType, remember.key) } : {}) };

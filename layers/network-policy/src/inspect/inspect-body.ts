@@ -5,6 +5,7 @@ import { isUnreadText } from './charsets.ts';
 import type { Found } from './findings.ts';
 import { joined, taintedIn, type Sought } from '../taint/memory.ts';
 import { undoEscapes, type Piece } from '../taint/pieces.ts';
+import { otherReadings } from './mime-fields.ts';
 import { readMultipart } from './multipart.ts';
 import { readText, writeText } from './read-text.ts';
 import { viewOf, type Edit } from './views.ts';
@@ -80,6 +81,14 @@ function inspectPart(bytes: Buffer, contentType: string, looked: Looked, depth: 
   };
 }
 
+/** All that is found in fields of a MIME head, as they are written and as their readers see them. */
+export function inspectFields(fields: Buffer, looked: Looked): readonly Found[] {
+  const written = inspectPart(fields, 'text/plain', looked, 0).found;
+  const read = inspectPart(Buffer.from(otherReadings(readText(fields, '').text), 'utf8'), 'text/plain', looked, 0).found;
+  const isNew = ({ type, kind, confidence }: Found): boolean => !written.some((one) => one.type === type && one.kind === kind && one.confidence >= confidence);
+  return [...written, ...read.filter(isNew).map((one) => ({ ...one, decoded: true as const }))];
+}
+
 /** One layer further: what another character encoding, a percent-encoding, a character reference, a full-width form or base64 hides. */
 function* decodedFurther(text: string, also: readonly string[], { tainted }: Looked): Generator<readonly [{ readonly start: number; readonly text: string }, string]> {
   for (const other of also) yield [{ start: 0, text: foldForms(other) ?? other }, 'in another character encoding'];
@@ -119,9 +128,7 @@ function inspectParts(bytes: Buffer, contentType: string, looked: Looked, depth:
   const rest = inspectPart(Buffer.from(read.rest.map((piece) => piece.toString('latin1').trim()).join('\n').trim(), 'latin1'), '', looked, depth + 1);
   const all: { readonly found: Found; readonly of: number }[] = rest.found.map((found) => ({ found: { ...found, place: 'outside the parts' }, of: -1 }));
   const inspected = parts.map((part, i) => {
-    // Names of files are percent-encoded there, or words of mail (RFC 8187, RFC 2047).
-    const head = inspectPart(bytes.subarray(part.headFrom, part.from), 'text/plain', looked, depth + 1);
-    for (const found of head.found) all.push({ found: { ...found, place: `the head of part ${i + 1}` }, of: -1 });
+    for (const found of inspectFields(bytes.subarray(part.headFrom, part.from), looked)) all.push({ found: { ...found, place: `the head of part ${i + 1}` }, of: -1 });
     const content = bytes.subarray(part.from, part.to);
     const inner = inspectPart(content, part.contentType, looked, depth + 1);
     for (const found of inner.found) all.push({ found: { ...found, place: `part ${i + 1}: ${found.place}` }, of: i });

@@ -1,6 +1,6 @@
 /** What is found in the target and the fields of a request, and in the fields of an answer. */
 import type { Known } from '@nemoclaw/detect';
-import { base64Runs, foldForms, undoPercent, undoReferences } from './encoded-runs.ts';
+import { apart, base64Runs, foldForms, undoPercent, undoReferences } from './encoded-runs.ts';
 import type { Found, FoundType } from './findings.ts';
 import { findIn } from './inspect-body.ts';
 import { readText } from './read-text.ts';
@@ -93,7 +93,6 @@ function nameOf({ names, known }: Fields, name: string): Name {
 
 /** Where what is found in a path stands; words may follow. */
 export const pathPlace = 'the path of the URL';
-const apart = '\n\n\n\n';
 /** Names that say what kind of number stands behind them, as the detectors understand it. */
 const labels = /(?:^|[-_])id$/i;
 /** Names that are long enough for a card or account number. */
@@ -148,7 +147,7 @@ function inspect(head: Head, fields: Fields, secrets: Known, tainted: Sought | u
   const mark = head.target.indexOf('?');
   look(decodePath(mark < 0 ? head.target : head.target.slice(0, mark)), pathPlace, all);
   if (head.query.length > 0) look(head.query.map(([name, value]) => `${name}=${value}`).join('\n'), 'the query of the URL', all);
-  // Those of a kind together, so far apart that no word of one says what the next is, and no base64 goes on in it.
+  // Those of a kind together.
   const texts: Record<Part, string> = { technical: '', credential: '', place: '', other: '' };
   const fresh: string[] = [];
   for (let i = 0; i + 1 < head.headers.length; i += 2) {

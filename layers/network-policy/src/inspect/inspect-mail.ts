@@ -1,9 +1,10 @@
 /** Everything that is found in one mail, as its readers would see it: its subject and head, its text, and what its parts hold encoded. */
-import type { Known } from '@nemoclaw/detect';
+import { compileKnown, scan, type Known, type Scan } from '@nemoclaw/detect';
 import { isUnreadText } from './charsets.ts';
-import { base64Runs, undoQuotedPrintable } from './encoded-runs.ts';
+import { apart, base64Runs, undoQuotedPrintable } from './encoded-runs.ts';
 import type { Found } from './findings.ts';
-import { findIn, inspectBody, type Inspected, type Looked } from './inspect-body.ts';
+import { findIn, inspectBody, inspectFields, type Inspected, type Looked } from './inspect-body.ts';
+import { typesIn } from './mime-fields.ts';
 import type { Sought } from '../taint/memory.ts';
 import { readText } from './read-text.ts';
 
@@ -11,17 +12,19 @@ import { readText } from './read-text.ts';
 const addresses = /^(?:from|to|cc|bcc|sender|reply-to|return-path|message-id|in-reply-to|references|resent-[a-z-]+|list-[a-z-]+):/i;
 const addressLike = new Set(['email', 'ip']);
 
-/** `message`: head, blank line and body, lines ended by CR LF, without the dots of SMTP. What is found in the head or in an encoding cannot be redacted, only blocked. Never throws. */
-export function inspectMail(message: Buffer, known: Known, tainted?: Sought): Inspected {
+/** `message`: head, blank line and body, lines ended by CR LF, without the dots of SMTP. What is found in the head or in an encoding cannot be redacted, only blocked. `search`: another way to the same findings. Never throws. */
+export function inspectMail(message: Buffer, known: Known, tainted?: Sought, search: Scan = scan): Inspected {
+  const looked = { known, tainted, search };
   const blank = message.subarray(0, 2).equals(crlf) ? 0 : message.indexOf('\r\n\r\n') + 2;
   // Without a blank line all of it is head to some servers and body to others.
   const headEnd = blank < 2 && !message.subarray(0, 2).equals(crlf) ? message.length : blank;
   const body = message.subarray(Math.min(headEnd + 2, message.length));
-  const plain = inspectBody(body, 'text/plain', known, tainted);
-  const found: Found[] = [...headFindings(readText(message.subarray(0, headEnd), '').text, { known, tainted }), ...plain.found, ...encodedFindings(readText(body, '').text, { known, tainted })];
+  const plain = inspectBody(body, 'text/plain', known, tainted, search);
+  const found: Found[] = [...headFindings(readText(message.subarray(0, headEnd), '').text, looked), ...plain.found, ...encodedFindings(readText(body, '').text, looked)];
+  if (hasKnown(message, known)) found.push({ type: 'known-secret', kind: 'known', confidence: 1, place: 'the message' });
   return {
     found,
-    unread: hasUnreadText(message.toString('latin1')),
+    unread: typesIn(message.toString('latin1')).some(isUnreadText),
     redacted: (which) => {
       const chosen = found.filter(which);
       if (chosen.some((one) => !plain.found.includes(one))) return undefined;
@@ -31,34 +34,23 @@ export function inspectMail(message: Buffer, known: Known, tainted?: Sought): In
   };
 }
 
-/** Whether the message or a part of it says that it is in a character encoding that nothing here reads, or a word of its head does. */
-function hasUnreadText(message: string): boolean {
-  const types = [...message.matchAll(/^content-type[ \t]*:((?:[^\r\n]|\r\n[ \t])*)/gim)];
-  const words = [...message.matchAll(/=\?([A-Za-z0-9_-]{1,40})(?:\*[A-Za-z0-9-]*)?\?[BbQq]\?/g)];
-  return types.some(([, type = '']) => isUnreadText(type.trim().toLowerCase())) || words.some(([, charset = '']) => isUnreadText(`text/plain; charset=${charset.toLowerCase()}`));
+/** The sandbox's own secrets are looked for in all of it: as it stands, without line breaks (as base64 is written), and without quoted-printable. */
+function hasKnown(message: Buffer, known: Known): boolean {
+  const needles = compileKnown(known).byteNeedles;
+  if (needles.length === 0) return false;
+  const text = message.toString('latin1');
+  return [text, text.replaceAll('\r\n', ''), undoQuotedPrintable(text)].some((reading) => needles.some((needle) => reading.includes(needle)));
 }
 
 const crlf = Buffer.from('\r\n');
 
 function headFindings(head: string, looked: Looked): Found[] {
-  const found: Found[] = [];
-  for (const line of head.replace(/\r\n[ \t]+/g, ' ').split('\r\n')) {
-    const text = encodedWords(line);
-    const place = /^subject:/i.test(line) ? 'the subject' : 'the head of the message';
-    for (const { type, kind, confidence } of findIn(text, looked)) {
-      if (addressLike.has(type) && addresses.test(line)) continue;
-      found.push({ type, kind, confidence, place, ...(text === line ? {} : { decoded: true as const }) });
-    }
-  }
-  return found;
-}
-
-/** `=?utf-8?B?…?=` and `=?utf-8?Q?…?=` read (RFC 2047); blanks between two of them do not count. */
-function encodedWords(line: string): string {
-  return line.replace(/\?=\s+=\?/g, '?==?').replace(/=\?([A-Za-z0-9*_-]{1,40})\?([BbQq])\?([^?]*)\?=/g, (_, charset: string, how: string, text: string) => {
-    const bytes = /b/i.test(how) ? Buffer.from(text, 'base64') : Buffer.from(unquote(text.replaceAll('_', ' ')), 'latin1');
-    return readText(bytes, `charset=${charset.toLowerCase()}`).text;
-  });
+  const subjects: string[] = [];
+  const addressed: string[] = [];
+  const others: string[] = [];
+  for (const field of head.split(/\r\n(?![ \t])/)) (/^subject:/i.test(field) ? subjects : addresses.test(field) ? addressed : others).push(field);
+  const look = (fields: readonly string[], place: string): Found[] => inspectFields(Buffer.from(fields.join(apart), 'utf8'), looked).map((one) => ({ ...one, place }));
+  return [...look(subjects, 'the subject'), ...look(addressed, 'the head of the message').filter(({ type }) => !addressLike.has(type)), ...look(others, 'the head of the message')];
 }
 
 /** Quoted-printable, and base64 whose lines are shorter than anything writes them: what shows only when they are undone. */
@@ -71,6 +63,9 @@ function encodedFindings(text: string, looked: Looked): Found[] {
   };
   if (/=(?:[0-9A-Fa-f]{2}|[ \t]*\r\n)/.test(text)) look(readText(Buffer.from(unquote(text), 'latin1'), '').text, 'quoted-printable');
   for (const run of base64Runs(withoutBreaks(text))) look(run.text, 'in base64');
+  // Heads of parts, and of mails in them.
+  const heads = text.split(/\r\n(?![ \t])/).filter((line) => /^[\w-]{1,60}:/.test(line));
+  for (const one of inspectFields(Buffer.from(heads.join('\r\n'), 'utf8'), looked)) if (one.decoded) found.push({ ...one, place: 'the body, in the head of a part' });
   return found;
 }
 

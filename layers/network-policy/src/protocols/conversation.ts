@@ -8,6 +8,9 @@ import type { Question } from '../judge/ask-person.ts';
 import type { TlsContexts } from '../tls/contexts.ts';
 import type { Core, Reconsidered } from '../core.ts';
 import { refusal } from '../core.ts';
+import type { Examination, Examined } from '../inspect/examine.ts';
+import type { InspectionSettings } from '../inspect/findings.ts';
+import { inspectAside } from '../inspect/inspect-aside.ts';
 import type { Reported } from '../inspect/report.ts';
 import { authority } from '../judge/judge.ts';
 import { connectionRecord } from '../records.ts';
@@ -112,6 +115,17 @@ export abstract class Conversation implements Reconsidered {
   /** What may not be said to this place. `accepts` is for what has requests: here one rule may let in what another has to answer for. */
   protected get tainted(): Sought | undefined {
     return this.core.taint.sought(this.about, []);
+  }
+
+  /** Inspects what is said, in its turn. Undefined where that cannot be done: then it must not go on. */
+  protected async inspect(what: Pick<Examination, 'bytes' | 'contentType' | 'mail' | 'ends'>, { scanForPII, actions }: InspectionSettings): Promise<Examined | undefined> {
+    const { pace, ports, secrets } = this.core;
+    try {
+      await pace.rested();
+      return await pace.measure(() => inspectAside(ports.sandbox, { ...what, known: secrets.known, tainted: this.tainted, settings: { scanForPII, ...(actions ? { actions } : {}) } }));
+    } catch {
+      return undefined;
+    }
   }
 
   /** Counts what is about to be sent against the rate of its rule; the denial where that many were sent already. */

@@ -166,7 +166,7 @@ test('messages of PostgreSQL are followed however they are cut; too large ones e
     const ends = new MessageEnds();
     let out = Buffer.alloc(0);
     for (let at = 0; at < all.length; at += size) {
-      out = Buffer.concat([out, watch.next(all.subarray(at, at + size), none).pass]);
+      out = Buffer.concat([out, watch.next(all.subarray(at, at + size), true).pass]);
       ends.next(all.subarray(at, at + size));
     }
     assert.deepEqual(out, all);
@@ -174,20 +174,38 @@ test('messages of PostgreSQL are followed however they are cut; too large ones e
     assert.equal(watch.kept, 0);
   }
   const large = Buffer.concat([writeMessage('d', Buffer.alloc(2000)), all]);
-  assert.match(new PostgresWatch(1000).next(large, none).problem ?? '', /larger/);
+  assert.match(new PostgresWatch(1000).next(large, true).problem ?? '', /larger/);
   for (const size of [1, 900, 2003, large.length]) {
     const watch = new PostgresWatch(1000);
     let out = Buffer.alloc(0);
-    for (let at = 0; at < large.length; at += size) out = Buffer.concat([out, watch.next(large.subarray(at, at + size), undefined).pass]);
+    for (let at = 0; at < large.length; at += size) out = Buffer.concat([out, watch.next(large.subarray(at, at + size), false).pass]);
     assert.deepEqual(out, large);
   }
-  assert.match(new PostgresWatch(1000).next(Buffer.from([0x51, 0, 0, 0, 3]), none).problem ?? '', /length/);
+  assert.match(new PostgresWatch(1000).next(Buffer.from([0x51, 0, 0, 0, 3]), true).problem ?? '', /length/);
 });
 
 test('a mail without a blank line, or with nothing, is read too', () => {
   assert.equal(inspectMail(Buffer.from(`pay with ${card}`), none).found.length, 1);
   assert.equal(inspectMail(Buffer.from(`\r\npay with ${card}`), none).found.length, 1);
   assert.equal(inspectMail(Buffer.alloc(0), none).found.length, 0);
+});
+
+test('long mails, commands and queries are inspected in the thread of long bodies, to the same end', async () => {
+  const long = 'nothing of interest stands here\r\n'.repeat(4096);
+  assert.match(await sent(`Subject: x\r\n\r\n${long}pay with ${card} now`), /^550-5\.7\.1 Denied by policy, rule inspection\.actions\.credit-card/);
+  assert.match(await sent(`Subject: x\r\n\r\n${long}`), /^250/);
+  assert.deepEqual(mail.messages.map((one) => one.length), [long.length + 16]);
+  const client = new Dialogue(await desk.tcp('redis.test', redis.port));
+  const text = await client.say(Buffer.concat([['SET', 'a', long], ['SET', 'b', `${long}${card}`], ['GET', 'a']].map((words) => writeRespCommand(words.map((word) => Buffer.from(word))))), (all) => all.split('\r\n').length >= 4);
+  assert.match(text, /^\+OK\r\n-ERR denied by policy, rule inspection\.actions\.credit-card: .*argument 2.*\r\n\+OK\r\n$/);
+  assert.deepEqual(commands.map((one) => one.slice(0, 5)), ['SET a', 'GET a']);
+  client.socket.destroy();
+  const db = await loggedIn();
+  assert.equal((await db.say(writeMessage('Q', Buffer.from(`select '${long}'\0`)), (all) => all.length >= 6)).charAt(0), 'Z');
+  const before = queries.length;
+  assert.match(await db.say(writeMessage('Q', Buffer.from(`select '${long}${card}'\0`)), () => false), /^E[^]*Drule inspection\.actions\.credit-card/);
+  assert.equal(queries.length, before);
+  silentAbout(card);
 });
 
 test('what a labelled host said leaves in no mail, command or query, but for a server with that label', async () => {

@@ -7,6 +7,7 @@ import type { TlsContexts } from '../tls/contexts.ts';
 import type { Core } from '../core.ts';
 import { putIn } from '../credentials/credentials.ts';
 import { strictest } from '../inspect/findings.ts';
+import { valuesOf } from '../inspect/inspect-values.ts';
 import { blocked, inspectedBytes, recordFound, settingsOf } from '../inspect/report.ts';
 import type { Place } from '../http/request-check.ts';
 import { ByteReader } from './byte-reader.ts';
@@ -230,14 +231,19 @@ export class PostgresSession extends Conversation {
   }
 
   /** What of this goes on. A query cannot be rewritten, nor wait for a person with others behind it: `redact` and `escalate` block, and the connection ends. */
-  #inspected(watch: PostgresWatch, chunk: Buffer): Buffer {
-    if (this.over) return nothing;
+  async #inspected(watch: PostgresWatch, chunk: Buffer): Promise<Buffer> {
     const settings = settingsOf(this.core);
-    const { pass, found, problem } = watch.next(chunk, settings.scanForPII ? this.core.secrets.known : undefined, this.tainted);
+    const held = watch.kept;
+    const { pass, spoken, problem } = watch.next(chunk, settings.scanForPII);
+    this.core.buffered += watch.kept - held;
+    const examined = spoken.length === 0 ? { found: [] } : await this.inspect({ ...valuesOf(spoken.map(({ text }) => text)), contentType: 'text/plain' }, settings);
+    if (this.over) return nothing;
+    const found = (examined?.found ?? []).map((one) => ({ ...one, place: one.place.replace(/value (\d+)/, (_, n) => spoken[Number(n) - 1]?.place ?? '') }));
     const worst = strictest(found, settings);
     if (worst) recordFound(this.about, 'query', found, worst.action === 'log' ? 'log' : 'block');
-    const why = problem ?? (this.core.buffered + watch.kept > this.core.ports.limits.bufferedBytes ? 'too much is held already' : undefined);
-    if (worst && worst.action !== 'log') {
+    const why = problem ?? (this.core.buffered > this.core.ports.limits.bufferedBytes ? 'too much is held already' : undefined);
+    if (!examined) this.#stop(this.refusal('inspection.scanForPII', 'The query could not be inspected.', 'Send it again later, or in smaller pieces.'), 'the query could not be inspected');
+    else if (worst && worst.action !== 'log') {
       const stopped = blocked(this.about, worst.found);
       this.#stop(stopped.decision, stopped.message);
     } else if (why !== undefined) this.#stop(this.refusal('inspection.maxBody', `${why.charAt(0).toUpperCase()}${why.slice(1)}.`, 'Send it in smaller pieces.'), why);
@@ -259,15 +265,12 @@ export class PostgresSession extends Conversation {
     const client = this.#client;
     const watch = new PostgresWatch(inspectedBytes(this.core));
     client.on('data', (chunk: Buffer) => {
-      const held = watch.kept;
-      const passed = this.#inspected(watch, chunk);
-      this.core.buffered += watch.kept - held;
-      if (passed.length === 0) return;
-      this.core.counts.bytesOut += passed.length;
-      if (up.writable && !up.write(passed)) {
-        client.pause();
-        up.once('drain', () => client.resume());
-      }
+      client.pause();
+      void this.#inspected(watch, chunk).then((passed) => {
+        this.core.counts.bytesOut += passed.length;
+        if (up.writable && passed.length > 0 && !up.write(passed)) up.once('drain', () => client.resume());
+        else client.resume();
+      }, () => this.end());
     });
     client.once('end', () => up.end());
     client.once('close', () => { this.core.buffered -= watch.kept; });

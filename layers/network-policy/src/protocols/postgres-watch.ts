@@ -1,19 +1,20 @@
-/** What a PostgreSQL client says after its login, message by message: queries, parameters and copied rows are inspected before they go on (PostgreSQL documentation, "Message Formats"). */
-import type { KnownSet } from '@nemoclaw/detect';
-import type { Found } from '../inspect/findings.ts';
-import type { Sought } from '../taint/memory.ts';
-import { inspectBody } from '../inspect/inspect-body.ts';
-
+/** What a PostgreSQL client says after its login, message by message: queries, parameters and copied rows are taken out to be inspected before they go on (PostgreSQL documentation, "Message Formats"). */
 /** Query, Parse, Bind, CopyData, FunctionCall. */
 const carriers = new Map([[0x51, 'the query'], [0x50, 'the query'], [0x42, 'a parameter of the query'], [0x64, 'a copied row'], [0x46, 'an argument of a function']]);
 /** Bytes that a value in copied rows may reach back over the message before. */
 const carried = 2048;
 const nothing = Buffer.alloc(0);
 
-/** `pass`: whole messages that may go on once `found` is judged. `problem`: what follows is not read, and does not go on. */
+/** What is said at a place: 'the query', 'a copied row'. */
+export interface Spoken {
+  readonly place: string;
+  readonly text: Buffer;
+}
+
+/** `pass`: whole messages that may go on once what is `spoken` in them is judged. `problem`: what follows is not read, and does not go on. */
 export interface Watched {
   readonly pass: Buffer;
-  readonly found: readonly Found[];
+  readonly spoken: readonly Spoken[];
   readonly problem?: string;
 }
 
@@ -36,28 +37,28 @@ export class PostgresWatch {
     return this.#kept;
   }
 
-  /** `known`: the sandbox's own secrets; undefined where nothing is inspected. `tainted`: what may not go there. */
-  next(given: Buffer, known: KnownSet | undefined, tainted?: Sought): Watched {
+  /** `inspects`: whether something is looked for. */
+  next(given: Buffer, inspects: boolean): Watched {
     const skipped = given.subarray(0, this.#skip);
     this.#skip -= skipped.length;
-    if (skipped.length === given.length) return { pass: given, found: [] };
+    if (skipped.length === given.length) return { pass: given, spoken: [] };
     const chunk = given.subarray(skipped.length);
     if (this.#parts.length === 0 && skipped.length > 0) {
-      const rest = this.next(chunk, known, tainted);
+      const rest = this.next(chunk, inspects);
       return { ...rest, pass: Buffer.concat([skipped, rest.pass]) };
     }
     this.#parts.push(chunk);
     this.#kept += chunk.length;
-    if (this.#kept < this.#need) return { pass: nothing, found: [] };
+    if (this.#kept < this.#need) return { pass: nothing, spoken: [] };
     const all = Buffer.concat(this.#parts);
-    const found: Found[] = [];
+    const spoken: Spoken[] = [];
     let at = 0;
     let problem: string | undefined;
     for (;;) {
       this.#need = 5;
       if (all.length - at < 5) break;
       const length = all.readUInt32BE(at + 1);
-      if (length + 1 > this.#limit && known === undefined) {
+      if (length + 1 > this.#limit && !inspects) {
         this.#skip = Math.max(0, length + 1 - (all.length - at));
         at = Math.min(all.length, at + length + 1);
         if (this.#skip > 0) break;
@@ -69,16 +70,16 @@ export class PostgresWatch {
       }
       this.#need = length + 1;
       if (all.length - at < this.#need) break;
-      if (known) this.#look(all[at] ?? 0, all.subarray(at + 5, at + 1 + length), { known, tainted }, found);
+      if (inspects) this.#take(all[at] ?? 0, all.subarray(at + 5, at + 1 + length), spoken);
       at += length + 1;
     }
     const rest = all.subarray(at);
     this.#parts = rest.length > 0 ? [Buffer.from(rest)] : [];
     this.#kept = rest.length;
-    return { pass: all.subarray(0, at), found, ...(problem === undefined ? {} : { problem }) };
+    return { pass: all.subarray(0, at), spoken, ...(problem === undefined ? {} : { problem }) };
   }
 
-  #look(type: number, body: Buffer, { known, tainted }: { readonly known: KnownSet; readonly tainted: Sought | undefined }, found: Found[]): void {
+  #take(type: number, body: Buffer, into: Spoken[]): void {
     const place = carriers.get(type);
     if (place === undefined) {
       this.#rows = nothing;
@@ -86,8 +87,7 @@ export class PostgresWatch {
     }
     const text = type === 0x64 ? Buffer.concat([this.#rows, body]) : body;
     // Lengths and zeros stand between what is said in a Parse or Bind.
-    const spoken = type === 0x42 || type === 0x46 || type === 0x50 ? Buffer.from(text.map((c) => (c === 0 ? 0x0a : c))) : text;
-    for (const one of inspectBody(spoken, 'text/plain', known, tainted).found) found.push({ ...one, place: one.place.replace('the body', place) });
+    into.push({ place, text: type === 0x42 || type === 0x46 || type === 0x50 ? Buffer.from(text.map((c) => (c === 0 ? 0x0a : c))) : text });
     this.#rows = type === 0x64 ? Buffer.from(text.subarray(Math.max(0, text.length - carried))) : nothing;
   }
 }

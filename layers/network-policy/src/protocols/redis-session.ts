@@ -7,7 +7,7 @@ import { redactForCard, shownOnCards } from '@nemoclaw/detect';
 import type { Core } from '../core.ts';
 import { putIn } from '../credentials/credentials.ts';
 import { strictest } from '../inspect/findings.ts';
-import { inspectBody } from '../inspect/inspect-body.ts';
+import { valuesOf } from '../inspect/inspect-values.ts';
 import { blocked, recordFound, settingsOf } from '../inspect/report.ts';
 import { KnownSecrets } from '../credentials/known-secrets.ts';
 import type { Place } from '../http/request-check.ts';
@@ -85,7 +85,8 @@ export class RedisSession extends Conversation {
     const name = respName(words);
     const filled = this.#filled(name, words);
     if ('verdict' in filled) return this.#deny(filled, 'a secret or a placeholder is out of place', name);
-    const stopped = transport.has(name) ? undefined : this.#inspected(words);
+    const stopped = transport.has(name) ? undefined : await this.#inspected(words);
+    if (this.over) return;
     if (stopped) return this.#deny(stopped.decision, stopped.message, name);
     const judged = this.judge({ protocol: 'redis', command: transport.has(name) ? '' : name }, new Map<string, unknown>([['command', name], ['arguments', words.slice(1).map((word) => word.toString('latin1'))]]));
     if (judged.decision.verdict === 'deny') return this.#deny(judged.decision, 'denied', name);
@@ -141,12 +142,12 @@ export class RedisSession extends Conversation {
   }
 
   /** Arguments by their classes. Nothing can be taken out of a command, nor asked about while others wait behind it: `redact` and `escalate` block. */
-  #inspected(words: readonly Buffer[]): ReturnType<typeof blocked> | undefined {
+  async #inspected(words: readonly Buffer[]): Promise<{ readonly decision: Decision; readonly message: string } | undefined> {
     const settings = settingsOf(this.core);
     if (!settings.scanForPII || words.length < 2) return undefined;
-    const { known } = this.core.secrets;
-    const { tainted } = this;
-    const found = words.slice(1).flatMap((word, i) => inspectBody(word, '', known, tainted).found.map((one) => ({ ...one, place: one.place.replace('the body', `argument ${i + 1}`) })));
+    const examined = await this.inspect({ ...valuesOf(words.slice(1)), contentType: '' }, settings);
+    if (!examined) return { decision: this.refusal('inspection.scanForPII', 'The command could not be inspected.', 'Send it again later, or a shorter one.'), message: 'the command could not be inspected' };
+    const found = examined.found.map((one) => ({ ...one, place: one.place.replace('value', 'argument') }));
     const worst = strictest(found, settings);
     if (!worst) return undefined;
     recordFound(this.about, 'command', found, worst.action === 'log' ? 'log' : 'block');

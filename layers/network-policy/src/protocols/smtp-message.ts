@@ -1,4 +1,4 @@
-/** Takes in the message after DATA, line by line, and gives the readings of it that are searched for secrets. */
+/** Takes in the message after DATA, line by line. */
 import type { Core } from '../core.ts';
 import type { ByteReader } from './byte-reader.ts';
 
@@ -35,19 +35,13 @@ export async function readMessage(reader: ByteReader, limit: number, core: Core)
       lines.push(line[0] === 0x2e ? line.subarray(1) : line, crlf);
       // Short lines would cost more than they hold.
       if (lines.length >= 1024) {
-        whole.push(Buffer.concat(lines));
+        core.pace.measure(() => whole.push(Buffer.concat(lines)));
         lines = [];
+        await core.pace.rested();
       }
     }
   } catch (error) {
     release();
     throw error;
   }
-}
-
-/** The message as it stands, without line breaks (as base64 is written), and without quoted-printable. */
-export function mailReadings(message: Buffer): readonly Buffer[] {
-  const text = message.toString('latin1');
-  const quoted = text.replace(/=[ \t]*\r\n/g, '').replace(/=([0-9A-Fa-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
-  return [message, Buffer.from(text.replaceAll('\r\n', ''), 'latin1'), Buffer.from(quoted, 'latin1')];
 }

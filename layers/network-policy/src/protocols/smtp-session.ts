@@ -9,11 +9,10 @@ import { maskCredentials } from '../credentials/credentials.ts';
 import type { Core } from '../core.ts';
 import type { Place } from '../http/request-check.ts';
 import { actionFor, strictest, type Found } from '../inspect/findings.ts';
-import { inspectMail } from '../inspect/inspect-mail.ts';
 import { asked as askedAboutFinding, blocked, recordFound, settingsOf } from '../inspect/report.ts';
 import { ByteReader, ReadEnded } from './byte-reader.ts';
 import { Conversation } from './conversation.ts';
-import { mailReadings, readMessage } from './smtp-message.ts';
+import { readMessage } from './smtp-message.ts';
 import { authenticate, isMechanism, mechanisms, readBase64 } from './smtp-auth.ts';
 import { SmtpUpstream } from './smtp-upstream.ts';
 import { readCommand, readPath, writeReply } from './smtp-words.ts';
@@ -246,18 +245,15 @@ export class SmtpSession extends Conversation {
       await up.say('RSET');
       this.#send(code, [...denialLines(decision, this.about.correlation), ...(approvalId === '' ? [] : [`approval ${approvalId}`])]);
     };
-    const { judge } = this.core.ports;
-    if (judge.scan && mailReadings(message).some((reading) => this.core.secrets.inBytes(reading))) {
-      return refuse(550, this.refusal('inspection.scanForPII', 'A secret of this sandbox stands in the message.', 'Secrets are put in outside the sandbox; never send one yourself.'), 'a secret of this sandbox is in the message');
-    }
-    const inspected = this.#inspect(message);
+    const inspected = await this.#inspect(message);
+    if (this.over) return;
     if ('decision' in inspected) return refuse(550, inspected.decision, inspected.why);
     const params = new Map([...mailFacts(sender, recipients), ['bodyHash', hash('sha256', inspected.message, 'hex')]]);
     const decided = this.judge({ protocol: 'smtp', recipients, tls: up.secure }, params);
     const judged = decided.decision.verdict === 'allow' && inspected.escalate ? { ...decided, decision: inspected.escalate } : decided;
     if (judged.decision.verdict === 'deny') return refuse(550, judged.decision, 'denied');
     if (judged.decision.verdict === 'escalate') {
-      const shown = `From: <${sender}>\nTo: ${recipients.map((one) => `<${one}>`).join(', ')}\n\n${inspected.shown}`;
+      const shown = `From: <${sender}>\nTo: ${recipients.map((one) => `<${one}>`).join(', ')}\n\n${this.core.pace.measure(inspected.shown)}`;
       const asked = await this.ask(judged, `send mail by ${this.where} to ${recipients.join(', ')}`, safeBlock(shown, 70_000));
       if (this.over) return;
       if (asked.verdict === 'waiting') return refuse(451, { ...asked.decision, hint: 'Send the identical message again later; it passes once after approval.' }, 'still waiting for approval', asked.approvalId);
@@ -273,11 +269,13 @@ export class SmtpSession extends Conversation {
   }
 
   /** By its classes: refused, rewritten, asked about or put on record. */
-  #inspect(message: Buffer): { readonly message: Buffer; readonly escalate: Decision | undefined; readonly shown: string } | { readonly decision: Decision; readonly why: string } {
+  async #inspect(message: Buffer): Promise<{ readonly message: Buffer; readonly escalate: Decision | undefined; readonly shown: () => string } | { readonly decision: Decision; readonly why: string }> {
     const settings = settingsOf(this.core);
-    const show = (text: Buffer, hidden = false): string => (hidden ? `(a message of ${text.length} bytes; what stands in it is encoded and not shown)` : redactForCard(maskCredentials(text.toString('utf8'), this.core.config.credentials), [], shownOnCards.http));
+    const show = (text: Buffer, hidden = false) => (): string => (hidden ? `(a message of ${text.length} bytes; what stands in it is encoded and not shown)` : redactForCard(maskCredentials(text.toString('utf8'), this.core.config.credentials), [], shownOnCards.http));
     if (!settings.scanForPII) return { message, escalate: undefined, shown: show(message) };
-    const { found, redacted, unread } = inspectMail(message, this.core.secrets.known, this.tainted);
+    const examined = await this.inspect({ bytes: message, contentType: '', mail: true }, settings);
+    if (!examined) return { decision: this.refusal('inspection.scanForPII', 'The message could not be inspected.', 'Send it again later, or a shorter one.'), why: 'the message could not be inspected' };
+    const { found, rewritten, unread } = examined;
     if (unread) return { decision: this.refusal('inspection.scanForPII', 'The message is in a character encoding that cannot be searched.', 'Send it in UTF-8.'), why: 'the message is in a character encoding that cannot be searched' };
     const worst = strictest(found, settings);
     if (!worst) return { message, escalate: undefined, shown: show(message) };
@@ -287,13 +285,12 @@ export class SmtpSession extends Conversation {
       return { decision: stopped.decision, why: stopped.message };
     };
     if (worst.action === 'block') return stop(worst.found);
-    const redacts = (one: Found): boolean => actionFor(one, settings) === 'redact';
-    const first = found.find(redacts);
-    const rewritten = first ? redacted(redacts) : message;
+    const first = found.find((one) => actionFor(one, settings) === 'redact');
     // What cannot be taken out does not leave.
-    if (!rewritten) return stop(first ?? worst.found);
+    if (first && !rewritten) return stop(first);
+    const leaves = first && rewritten ? Buffer.from(rewritten.buffer, rewritten.byteOffset, rewritten.byteLength) : message;
     const hidden = found.some((one) => one.decoded === true && actionFor(one, settings) !== 'log');
-    return { message: rewritten, escalate: worst.action === 'escalate' ? askedAboutFinding(this.about, worst.found) : undefined, shown: show(rewritten, hidden) };
+    return { message: leaves, escalate: worst.action === 'escalate' ? askedAboutFinding(this.about, worst.found) : undefined, shown: show(leaves, hidden) };
   }
 
   /** A secret or a placeholder in an address would leave with it. */

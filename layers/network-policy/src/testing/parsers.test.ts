@@ -221,7 +221,7 @@ test('PostgreSQL: starts are written as they were read, messages are the same ho
       const watch = new PostgresWatch(60);
       let out = '';
       for (const piece of pieces) {
-        const { pass, problem } = watch.next(piece, undefined);
+        const { pass, problem } = watch.next(piece, false);
         out += pass.toString('latin1');
         if (problem !== undefined) return [out, true];
       }
