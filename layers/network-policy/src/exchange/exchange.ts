@@ -172,7 +172,7 @@ export class Exchange implements Reconsidered {
     else if (outcome.verdict === 'deny') this.#deny({ ...judged.decision, verdict: 'deny', decidedBy: 'approval', reason: outcome.reason, hint: 'A person refused this request. Do not try it again; tell the user.' }, `rejected by ${outcome.by}`, { approvalId: outcome.approvalId });
     else if (outcome.verdict === 'waiting') {
       this.#record('escalate', 'still waiting for approval', judged.decision, { approvalId: outcome.approvalId });
-      this.#tell(503, { status: 'waiting', approvalId: outcome.approvalId, rule: judged.decision.rules[0]?.id ?? 'default', reason: judged.decision.reason, hint: 'Send the identical request again later; it passes once after approval.' }, { 'retry-after': '30' });
+      this.#tell(503, { status: 'waiting', approvalId: outcome.approvalId, rule: judged.decision.rules[0]?.id ?? 'default', reason: judged.decision.reason, hint: passing.checked.hasBody && !this.#read.body ? 'Its body was not kept: send it again when somebody is there to approve it, and wait.' : 'Send the identical request again later; it passes once after approval.' }, { 'retry-after': '30' });
       this.#finish();
     } else this.#deny({ ...judged.decision, verdict: 'deny', reason: outcome.reason, hint: 'Nobody could be asked. Try again later.' }, 'nobody could be asked');
   }

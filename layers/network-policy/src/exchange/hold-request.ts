@@ -2,6 +2,7 @@
 import { askPerson } from '../judge/ask-person.ts';
 import type { PersonSaid, Question } from '../judge/ask-person.ts';
 import { holdDetail, holdSummary } from '../judge/hold-card.ts';
+import { identified } from '../judge/identity.ts';
 import type { Judged } from '../judge/judge-request.ts';
 import type { PassingRequest } from './passing.ts';
 import { hidesInPath, shownPath } from '../inspect/shown-path.ts';
@@ -15,6 +16,8 @@ export async function holdRequest(judged: Judged, passing: PassingRequest, read:
     const tainted = soughtIn(passing);
     return { summary: holdSummary(place, checked.method, shownPath(passing)), detail: maskTainted(holdDetail(place, checked, read.readable, core.config.credentials, read.hidden), tainted), tainted: keepsTainted(judged.request, checked.target, tainted) || hidesInPath(passing, read.hidden) };
   };
-  const said = await askPerson(core, { ...judged, key: core.ports.judge.key(judged.request), card }, withdraw.signal);
+  const { judge, ids } = core.ports;
+  const key = judge.key(identified(judged.request, checked, read.body !== undefined, () => ids.next('body')));
+  const said = await askPerson(core, { ...judged, key, card }, withdraw.signal);
   return waits() ? said : 'ended';
 }

@@ -79,12 +79,14 @@ export function resourceOf({ name, port, tls }: Place, checked: CheckedRequest, 
   return { ...resource, ...(named.length === 0 ? {} : { headers: valuesOf(checked.headers, named) }), ...(asked === undefined ? {} : { message: asked.message }) };
 }
 
-/** Values of the named headers in a list of name, value, name, value…, by their names in small letters. */
+/** Values of the named headers in a list of name, value, name, value…, by their names as rules say them, in small letters. CGI and its heirs read `_` as `-`. */
 function valuesOf(headers: readonly string[], named: readonly string[]): HeaderValues {
   const out: Record<string, string[]> = Object.create(null) as Record<string, string[]>;
   for (let i = 0; i + 1 < headers.length; i += 2) {
-    const name = (headers[i] ?? '').toLowerCase();
-    if (named.includes(name)) (out[name] ??= []).push(headers[i + 1] ?? '');
+    const name = folded(headers[i] ?? '');
+    for (const one of named) if (folded(one) === name) (out[one] ??= []).push(headers[i + 1] ?? '');
   }
   return out;
 }
+
+const folded = (name: string): string => name.toLowerCase().replaceAll('_', '-');

@@ -1,0 +1,65 @@
+/** An approval of a request is for that request: with its head and with its body, and with no other. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { CheckedRequest } from '../http/request-check.ts';
+import { openDesk, openUpstream, say, wholeAnswer } from '../testing/testing-egress.ts';
+import { resourceOf } from './judge-request.ts';
+
+/** What becomes of `second` where a person approved `first` after its client had been told to wait. */
+async function afterApproval(cases: readonly (readonly [first: string, second: string, body?: string, other?: string])[], verdict: 'allow' | 'escalate' = 'escalate'): Promise<('asked' | 'passed')[]> {
+  const host = 'ask.test';
+  const up = await openUpstream((req, res) => { req.resume(); req.on('end', () => res.end('ok')); });
+  const desk = await openDesk({ rules: [{ host, verdict }], pins: [{ host }], ports: [up.port] });
+  const chunked = (body: string): string => `Transfer-Encoding: chunked\r\n\r\n${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`;
+  const request = (headers: string, body: string): string => `POST /run HTTP/1.1\r\nHost: ${host}\r\n${headers}Connection: close\r\n${headers.includes('octet-stream') ? chunked(body) : `Content-Length: ${body.length}\r\n\r\n${body}`}`;
+  desk.policy.inspection = verdict === 'allow' ? { scanForPII: true, actions: { email: 'escalate' } } : undefined;
+  const out: ('asked' | 'passed')[] = [];
+  for (const [first, second, body = '{"a":1}', other = body] of cases) {
+    const before = desk.approver.asked.length;
+    const waiting = say(await desk.tcp(host, up.port), request(first, body), wholeAnswer);
+    await desk.approver.until(before + 1);
+    const key = desk.approver.asked.at(-1)?.key ?? '';
+    desk.approver.answer({ verdict: 'waiting', approvalId: 'apr_1' });
+    assert.match(await waiting, /^HTTP\/1\.1 503/);
+    desk.approver.grants.add(key);
+    const again = say(await desk.tcp(host, up.port), request(second, other), wholeAnswer);
+    await Promise.race([again, desk.approver.until(before + 2)]);
+    const asked = desk.approver.asked.length > before + 1;
+    if (asked) desk.approver.answer({ verdict: 'deny', approvalId: 'apr_2', by: 'ann', reason: 'no' });
+    assert.match(await again, asked ? /^HTTP\/1\.1 403/ : /^HTTP\/1\.1 200/);
+    desk.approver.grants.delete(key);
+    out.push(asked ? 'asked' : 'passed');
+  }
+  await desk.close();
+  await up.close();
+  return out;
+}
+
+test('an approval does not hold for another value, or another set, of the headers that say what is done', async () => {
+  const json = 'Content-Type: application/json\r\n';
+  const said = await afterApproval([
+    ['X-Amz-Target: T.DescribeTable\r\n', 'X-Amz-Target: T.DeleteTable\r\n'], [json, 'Content-Type: text/plain\r\n'], ['Destination: /b\r\n', 'Destination: /etc\r\n'], ['', 'Cookie: session=admin\r\n'],
+    ['Authorization: Bearer one\r\n', 'Authorization: Bearer two\r\n'], ['X-A: 1\r\nX-A: 2\r\n', 'X-A: 2\r\nX-A: 1\r\n'], ['Stripe-Account: a\r\n', ''],
+    ['Authorization: AWS4-HMAC-SHA256 Credential=ONE/20261119/eu/s3/aws4_request, SignedHeaders=host, Signature=a\r\n', 'Authorization: AWS4-HMAC-SHA256 Credential=TWO/20261119/eu/s3/aws4_request, SignedHeaders=host, Signature=a\r\n'],
+  ]);
+  assert.deepEqual(said, said.map(() => 'asked'));
+});
+
+test('an approval holds for the request sent again: with another date, trace, order of headers, client version', async () => {
+  const said = await afterApproval([
+    ['X-Amz-Target: T.Get\r\nDate: a\r\nUser-Agent: a/1\r\n', 'User-Agent: a/2\r\nDate: b\r\nx-amz-target: T.Get\r\nTraceparent: 00-1\r\nX-Request-Id: 7\r\n'], ['', 'Accept: */*\r\nAccept-Encoding: gzip\r\n'],
+    ['Authorization: AWS4-HMAC-SHA256 Credential=ONE/20261119/eu/s3/aws4_request, SignedHeaders=host, Signature=a\r\nX-Amz-Date: 1\r\n', 'Authorization: AWS4-HMAC-SHA256 Credential=ONE/20261120/eu/s3/aws4_request, SignedHeaders=host, Signature=b\r\nX-Amz-Date: 2\r\n'],
+  ]);
+  assert.deepEqual(said, said.map(() => 'passed'));
+});
+
+test('an approval of a body that nobody read holds for no other', async () => {
+  const streamed = 'Content-Type: application/octet-stream\r\nX-Mail: ann@company.test\r\n';
+  assert.deepEqual(await afterApproval([[streamed, streamed, 'pay 10 to bob', 'pay 99 to eve'], [streamed, streamed, 'pay 10 to bob']], 'allow'), ['asked', 'asked']);
+});
+
+test('a header that only CGI and its heirs take for another is one of its values', () => {
+  const checked = { method: 'GET', query: [], headers: ['X-Tenant', 'acme', 'X_Tenant', 'evil', 'x_admin', '1'] } as unknown as CheckedRequest;
+  const { headers } = resourceOf({ name: 'crm.test', port: 443, tls: true }, checked, '/', ['x-tenant', 'x-admin'], undefined, undefined);
+  assert.deepEqual({ ...headers }, { 'x-tenant': ['acme', 'evil'], 'x-admin': ['1'] });
+});

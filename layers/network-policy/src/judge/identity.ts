@@ -1,0 +1,29 @@
+/** What an approval of an HTTP request is for besides its line, its fields and what rules speak of: the rest of its head, and a body that nobody read. Pure but for `once`. */
+import type { ActionRequest } from '@nemoclaw/contract';
+import type { CheckedRequest } from '../http/request-check.ts';
+
+/** Say how to talk, or are new with every attempt: another value makes it no other request. */
+const ordinary = new Set([
+  'host', 'connection', 'keep-alive', 'te', 'upgrade', 'expect', 'transfer-encoding', 'content-length', 'user-agent', 'accept', 'accept-encoding', 'accept-language', 'accept-charset', 'cache-control', 'pragma', 'priority', 'dnt',
+  'date', 'x-amz-date', 'x-ms-date', 'idempotency-key', 'traceparent', 'tracestate', 'baggage', 'b3', 'sentry-trace', 'x-request-id', 'x-correlation-id', 'x-client-request-id', 'x-ms-client-request-id', 'x-amzn-trace-id', 'x-cloud-trace-context', 'amz-sdk-invocation-id', 'amz-sdk-request',
+  'sec-websocket-key', 'sec-websocket-version', 'sec-websocket-extensions', 'grpc-timeout', 'grpc-accept-encoding', 'mcp-session-id', 'mcp-protocol-version', 'last-event-id',
+]);
+const ordinaryToo = /^(?:x-b3-|x-stainless-|sec-ch-|sec-fetch-)/;
+/** A tool call that this request carries out has none of these, and its approval is for both. */
+const besideTool = new Set(['content-type', 'authorization', 'x-api-key', 'api-key', 'x-auth-token', 'x-goog-api-key']);
+
+/** The request with all that its approval binds to. `bodyRead`: its body, if it has one, is bound already; what nobody read is no other's, so that an approval of it cannot be used later. `once`: a new id each time. */
+export function identified(request: ActionRequest, { headers, hasBody }: Pick<CheckedRequest, 'headers' | 'hasBody'>, bodyRead: boolean, once: () => string): ActionRequest {
+  const tool = request.params.has('$request');
+  const bound: [string, string][] = [];
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = (headers[i] ?? '').toLowerCase();
+    if (!ordinary.has(name) && !ordinaryToo.test(name) && !(tool && besideTool.has(name))) bound.push([name, unsigned(headers[i + 1] ?? '')]);
+  }
+  const more: [string, unknown][] = bound.length > 0 ? [['$headers', bound.toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)).flat()]] : [];
+  if (hasBody && !bodyRead) more.push(['$body', once()]);
+  return more.length === 0 ? request : { ...request, params: new Map([...request.params, ...more]) };
+}
+
+/** Of a signature of AWS its key alone: the rest is new with every second. */
+const unsigned = (value: string): string => /^AWS4-HMAC-SHA256 .*?Credential=([^/,\s]+)\//.exec(value)?.[1] ?? value;
