@@ -1,4 +1,5 @@
 /** What every connection of one sandbox shares: the policy in force, the ports it was given, its limits and its open work. */
+import type { Socket } from 'node:net';
 import type { ActionRequest, Approver, AuditSink, Clock, Decision, Ids } from '@nemoclaw/contract';
 import { emptyHistory, unlabelled } from '@nemoclaw/contract';
 import type { History, Resource, SandboxConfig } from '@nemoclaw/contract';
@@ -76,6 +77,9 @@ export interface Ports {
 /** Values that were replaced and are still looked for. */
 const formerValues = 64;
 
+/** ms in which the other side has to take something of what waits for it. */
+const flushWithin = 10_000;
+
 export class Core {
   readonly ports: Ports;
   readonly hooks: Hooks;
@@ -89,6 +93,9 @@ export class Core {
   /** Renewals under way, by placeholder. */
   readonly renewing = new Map<string, Promise<boolean>>();
   readonly open = new Set<Reconsidered>();
+  /** Connections to the other side whose client is gone, and from which the last bytes are taken still. */
+  readonly #leaving = new Set<Socket>();
+  #closed = false;
   /** This sandbox's turns among all that this process serves. */
   readonly pace: Pace;
   /** Events of connections that became no request. */
@@ -178,7 +185,19 @@ export class Core {
     return { sandbox: this.ports.sandbox, time: this.ports.clock.now(), correlation };
   }
 
+  /** Ends a socket once the other side has taken what waits for it; not for longer than it takes nothing, nor than this sandbox is there. */
+  flush(socket: Socket): void {
+    if (this.#closed) socket.destroy();
+    if (socket.destroyed) return;
+    this.#leaving.add(socket);
+    socket.once('close', () => this.#leaving.delete(socket));
+    socket.setTimeout(flushWithin, () => socket.destroy());
+    socket.destroySoon();
+  }
+
   close(): void {
+    this.#closed = true;
+    for (const socket of this.#leaving) socket.destroy();
     this.open.clear();
     this.pace.close();
     this.stalled.close();

@@ -116,3 +116,41 @@ test('a question is withdrawn when its client closes its side, a connection that
     await closed;
   }
 });
+
+test('what passed unread ends where it is to be read from now on, and nothing more of it leaves', async () => {
+  let heard = '';
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.on('data', (chunk: Buffer) => { heard += chunk.toString(); });
+    socket.write('hello');
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const desk = await openDesk({ rules: [{ host: 'raw.test', verdict: 'allow' }], pins: [{ host: 'raw.test' }], ports: [port] });
+  desk.policy.raw = [port];
+  try {
+    const client = await desk.tcp('raw.test', port);
+    client.on('error', () => undefined);
+    const hears = async (text: string): Promise<void> => {
+      while (heard !== text) await new Promise((next) => setTimeout(next, 5));
+    };
+    client.write('one\n');
+    await hears('one\n');
+    desk.policy.rules = [{ host: 'other.test', verdict: 'allow' }, ...desk.policy.rules];
+    desk.egress.update(desk.config);
+    client.write('two\n');
+    await hears('one\ntwo\n');
+    desk.policy.raw = [];
+    desk.egress.update(desk.config);
+    client.write('three\n');
+    if (!client.destroyed) await once(client.resume(), 'close');
+    assert.equal(heard, 'one\ntwo\n');
+    assert.ok(desk.audit.events.some(({ verdict, message }) => verdict === 'deny' && message.includes('ended by the new policy')));
+  } finally {
+    await desk.close();
+    const closed = once(server, 'close');
+    server.close();
+    await closed;
+  }
+});

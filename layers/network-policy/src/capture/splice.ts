@@ -6,7 +6,7 @@ import type { Core, Reconsidered } from '../core.ts';
 import { refusal } from '../core.ts';
 import { countAgainst } from '../judge/rule-limits.ts';
 import { authority } from '../judge/judge.ts';
-import type { HostResource } from '../judge/judge.ts';
+import type { Handling, HostResource } from '../judge/judge.ts';
 import { connectionRecord } from '../records.ts';
 import type { Place } from '../http/request-check.ts';
 import { AddressRefused } from '../upstream/upstreams.ts';
@@ -30,6 +30,9 @@ export class Splice implements Reconsidered {
   #join: (() => void) | undefined;
   #late: NodeJS.Timeout | undefined;
   #approved = false;
+  #asking = false;
+  /** What is done with the bytes of such connections, as it began. */
+  readonly #handling: Handling;
   #upstream: Socket | undefined;
   #done = false;
 
@@ -40,6 +43,7 @@ export class Splice implements Reconsidered {
     this.#client = client;
     this.#aside = aside;
     this.#correlation = core.correlation();
+    this.#handling = core.ports.judge.handling(place.name, place.port);
   }
 
   /** `client` is paused, with every byte it sent so far still unread. Never rejects. */
@@ -62,8 +66,14 @@ export class Splice implements Reconsidered {
   reconsider(): void {
     if (this.#done) return;
     const decision = this.#judge();
-    if (decision.verdict === 'allow' || (decision.verdict === 'escalate' && (this.#approved || !this.#upstream))) return;
-    this.#refuse(decision, 'ended by the new policy');
+    if (decision.verdict === 'deny' || (decision.verdict === 'escalate' && !this.#approved && !this.#asking)) this.#refuse(decision, 'ended by the new policy');
+    else if (!this.#unread) this.#refuse(refusal(this.#core.config.version, 'proxy.unread', 'What is said there is read now, and this connection was opened unread.', 'Open it again.'), 'ended by the new policy');
+  }
+
+  /** Whether the policy still has such connections passed on unread. */
+  get #unread(): boolean {
+    const handling = this.#core.ports.judge.handling(this.#place.name, this.#place.port);
+    return handling === this.#handling || handling === 'unread';
   }
 
   #judge(): Decision {
@@ -82,6 +92,7 @@ export class Splice implements Reconsidered {
     if (decision.verdict === 'escalate') {
       const request = this.#core.request('connect', this.#resource);
       const where = safeLine(authority(this.#place));
+      this.#asking = true;
       const outcome = await askPerson(this.#core, { request, decision, key: judge.key(request), card: () => ({ summary: `connect to ${where}`, detail: `An unread connection to ${where}.` }) }, this.#withdraw.signal);
       if (outcome !== 'granted' && this.#withdraw.signal.aborted) {
         this.#refuse({ ...decision, verdict: 'deny' }, 'the client closed its side of the connection while a person was asked');
@@ -92,6 +103,7 @@ export class Splice implements Reconsidered {
         return;
       }
       this.#approved = true;
+      this.#asking = false;
     }
     if (this.#done) return;
     const over = countAgainst(this.#core, this.#resource);
@@ -199,6 +211,8 @@ export class Splice implements Reconsidered {
     if (this.#done) return;
     this.#core.counts.denied += 1;
     this.#core.ports.audit.emit(connectionRecord(this.#core.seen(this.#correlation), this.#place, 'deny', message, decision));
+    // Of what was denied nothing more leaves.
+    this.#upstream?.resetAndDestroy();
     this.#end();
   }
 
@@ -207,7 +221,7 @@ export class Splice implements Reconsidered {
     this.#forget();
     // What is on its way is still flushed towards a side that ended in order.
     this.#client.destroySoon();
-    this.#upstream?.destroySoon();
+    if (this.#upstream) this.#core.flush(this.#upstream);
   }
 
   #forget(): void {

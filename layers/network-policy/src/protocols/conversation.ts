@@ -27,15 +27,24 @@ export interface Judged {
 /** `approvalId` is '' where nobody was asked. */
 export type Asked = { readonly verdict: 'allow'; readonly approvalId: string } | { readonly verdict: 'deny' | 'waiting'; readonly decision: Decision; readonly approvalId: string };
 
+/** The key of what a person is asked about. */
+const asked = ' asked';
+/** Names of what one conversation may have under way. */
+const mostRunning = 4096;
+
+interface Running {
+  readonly request: ActionRequest;
+  readonly asks: boolean;
+}
+
 export abstract class Conversation implements Reconsidered {
   protected readonly core: Core;
   protected readonly place: Place;
   readonly #correlation: string;
   readonly #withdraw = new AbortController();
   #ended = false;
-  /** What was said last, and is decided again when the policy changes. */
-  #said: { readonly message: AppMessage; readonly params: ReadonlyMap<string, unknown> } | undefined;
-  #approved = false;
+  /** What was let in and is not over: it is decided again when the policy changes. */
+  readonly #running = new Map<string, Running>();
 
   protected constructor(core: Core, place: Place) {
     this.core = core;
@@ -56,12 +65,26 @@ export abstract class Conversation implements Reconsidered {
   }
 
   reconsider(): void {
-    if (this.#ended || !this.#said) return;
-    const { decision } = this.judge(this.#said.message, this.#said.params);
-    if (decision.verdict === 'allow' || (decision.verdict === 'escalate' && (this.#approved || this.mayAsk()))) return;
-    this.record('deny', 'ended by the new policy', decision);
-    this.refuse(decision);
-    this.end();
+    for (const { request: { resource, params }, asks } of this.#running.values()) {
+      const decision = this.core.decide({ ...this.core.request('connect', resource), params });
+      if (decision.verdict === 'allow' || (decision.verdict === 'escalate' && asks)) continue;
+      this.record('deny', 'ended by the new policy', decision);
+      this.refuse(decision);
+      return this.end();
+    }
+  }
+
+  /** `judged` was let in, under this key, until `settled`. `asks`: a person was asked about it, or can still be before anything of it leaves. */
+  protected runs(key: string, { request }: Judged, asks: boolean): void {
+    if (this.#ended) return;
+    this.#running.set(key, { request, asks });
+    // No protocol has so many words.
+    if (this.#running.size > mostRunning) this.end();
+  }
+
+  /** What was let in is over, but for the conversation itself (key '') and what a person is asked about. */
+  protected settled(): void {
+    for (const key of this.#running.keys()) if (key !== '' && key !== asked) this.#running.delete(key);
   }
 
   /** For what is found in it. */
@@ -81,13 +104,7 @@ export abstract class Conversation implements Reconsidered {
   protected abstract close(): void;
   /** Reads on, a little, so that it is seen when the client closes its side. Until what is given back is called. */
   protected abstract readAhead(): () => void;
-  /** Whether what is escalated now can still be asked about before anything of it leaves. */
-  protected mayAsk(): boolean {
-    return false;
-  }
-
   protected judge(message: AppMessage, params: ReadonlyMap<string, unknown> = noParams): Judged {
-    this.#said = { message, params };
     const request: ActionRequest = { ...this.core.request('connect', { kind: 'host', host: this.place.name, port: this.place.port, message, ...this.core.programAt(this.place) }), params };
     return { request, decision: this.core.decide(request) };
   }
@@ -97,12 +114,13 @@ export abstract class Conversation implements Reconsidered {
     const { request, decision } = judged;
     const { judge, audit } = this.core.ports;
     const stop = this.readAhead();
+    this.runs(asked, judged, true);
     const outcome = await askPerson(this.core, { ...judged, key: judge.key(request), card: () => this.#card(request, summary, detail) }, this.#withdraw.signal).finally(stop);
+    this.#running.delete(asked);
     if (outcome === 'full') return { verdict: 'waiting', decision: { ...decision, reason: 'Too many requests wait for approval already.' }, approvalId: '' };
     const approvalId = outcome === 'granted' || outcome.verdict === 'unavailable' ? '' : outcome.approvalId;
     if (outcome !== 'granted' && outcome.verdict === 'waiting') return { verdict: 'waiting', decision, approvalId };
     if (outcome !== 'granted' && outcome.verdict !== 'allow') return { verdict: 'deny', decision: { ...decision, verdict: 'deny', decidedBy: 'approval', reason: outcome.reason }, approvalId };
-    this.#approved = true;
     await audit.commit(connectionRecord(this.core.seen(this.#correlation), this.place, 'approved', 'approved', decision, { approvalId }));
     return { verdict: 'allow', approvalId };
   }

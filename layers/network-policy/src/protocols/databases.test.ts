@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { after, before, beforeEach, test } from 'node:test';
 import { connect as connectTls } from 'node:tls';
+import type { AppMessage } from '@nemoclaw/contract';
 import { openDesk } from '../testing/testing-egress.ts';
 import type { Desk } from '../testing/testing-egress.ts';
 import { authRequest, sslRequest, writeMessage, writeRequest, writeStartup } from './postgres-words.ts';
@@ -95,6 +96,56 @@ for (const [what, host, first, last] of [
     assert.deepEqual([commands, starts], [[], []]);
   });
 }
+
+test('Redis: a policy change ends what was let in and goes on, whatever was said last; what was refused ends nothing', async () => {
+  const { rules } = desk.policy;
+  const denied = (command: string) => [{ host: 'redis.test', verdict: 'deny' as const, id: 'egress.deny[7]', said: (m: AppMessage) => m.protocol === 'redis' && m.command === command }, ...rules];
+  const ended = async (client: Dialogue): Promise<void> => assert.match(await client.say('', () => false), /-ERR denied by policy, rule egress\.deny\[7\]/);
+  try {
+    const refused = new Dialogue(await desk.tcp('redis.test', redis.port));
+    assert.match(await refused.say(resp('FLUSHALL'), (all) => all.endsWith('\r\n')), /^-ERR/);
+    const subscribed = new Dialogue(await desk.tcp('redis.test', redis.port));
+    await subscribed.say(resp('SUBSCRIBE news', 'PING'), (all) => all.split('\r\n').length > 2);
+    desk.policy.rules = [{ host: 'elsewhere.test', verdict: 'allow' }, ...rules];
+    desk.egress.update(desk.config);
+    assert.equal(await refused.say(resp('GET one'), (all) => all.endsWith('one\r\n')), '$3\r\none\r\n');
+    desk.policy.rules = denied('SUBSCRIBE');
+    desk.egress.update(desk.config);
+    await ended(subscribed);
+    desk.policy.rules = denied('GET');
+    desk.egress.update(desk.config);
+    assert.equal(await refused.say(resp('PING'), (all) => all.endsWith('\r\n')), '+OK\r\n', 'what was answered is over');
+    refused.socket.destroy();
+  } finally {
+    desk.policy.rules = rules;
+    desk.egress.update(desk.config);
+  }
+});
+
+test('Redis: a command that a rule only watches is on record with what it would have been', async () => {
+  const { rules } = desk.policy;
+  desk.policy.rules = [{ host: 'redis.test', verdict: 'allow', id: 'egress.allow[5]', watches: true, said: (m) => m.protocol === 'redis' && m.command === 'SET' }, ...rules];
+  try {
+    const client = new Dialogue(await desk.tcp('redis.test', redis.port));
+    await client.say(resp('SET a 1'), (all) => all.endsWith('\r\n'));
+    assert.ok(desk.audit.events.some(({ message, verdict }) => verdict === 'allow' && /command \(would be denied by egress\.allow\[5\]\)/.test(message)));
+    client.socket.destroy();
+  } finally {
+    desk.policy.rules = rules;
+  }
+});
+
+test('PostgreSQL: a login that waits for a person waits on through a change that is not about it', async () => {
+  const asked = desk.approver.asked.length;
+  login = 'none';
+  const client = new Dialogue(await desk.tcp('db.test', postgres.port));
+  const answer = client.say(startup('ann', 'audits'), (all) => all.length >= 15);
+  await desk.approver.until(asked + 1);
+  desk.egress.update(desk.config);
+  desk.approver.answer({ verdict: 'allow', approvalId: 'apr_9', by: 'ann' });
+  assert.equal(await answer, `${authRequest(0).toString('latin1')}Z\0\0\0\x05I`);
+  client.socket.destroy();
+});
 
 test('Redis: secrets, misplaced placeholders, inline commands and echoed passwords do not pass', async () => {
   const client = new Dialogue(await desk.tcp('redis.test', redis.port));

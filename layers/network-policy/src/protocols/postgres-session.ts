@@ -71,6 +71,7 @@ export class PostgresSession extends Conversation {
         return this.refuse({ ...asked.decision, hint });
       }
     }
+    this.runs('', judged, judged.decision.verdict === 'escalate');
     const over = this.overRate(message);
     if (over) {
       this.record('deny', 'over the rate of its rule', over, about);

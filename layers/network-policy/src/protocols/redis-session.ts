@@ -39,7 +39,9 @@ export class RedisSession extends Conversation {
   }
 
   protected override async talk(): Promise<void> {
-    const { decision } = this.judge({ protocol: 'redis', command: '' });
+    const opened = this.judge({ protocol: 'redis', command: '' });
+    const { decision } = opened;
+    this.runs('', opened, true);
     if (decision.verdict === 'deny') {
       this.record('deny', 'denied', decision);
       this.refuse(decision);
@@ -64,10 +66,6 @@ export class RedisSession extends Conversation {
 
   protected override refuse(decision: Decision): void {
     this.#answer(denial(decision, this.about.correlation));
-  }
-
-  protected override mayAsk(): boolean {
-    return true;
   }
 
   protected override readAhead(): () => void {
@@ -98,6 +96,8 @@ export class RedisSession extends Conversation {
     }
     const over = transport.has(name) ? undefined : this.overRate({ protocol: 'redis', command: name });
     if (over) return this.#deny(over, 'over the rate of its rule', name);
+    if (!transport.has(name)) this.runs(name, judged, judged.decision.verdict === 'escalate');
+    if (judged.decision.monitored !== undefined) this.record('allow', 'command', judged.decision, { command: name });
     await this.#forward(name, filled.words);
   }
 
@@ -134,6 +134,8 @@ export class RedisSession extends Conversation {
       }
       this.#openCommands -= this.#replies.feed(passed);
       if (this.#replies.broken) this.#counted = false;
+      // Where replies cannot be told from messages, what was let in may go on as long as the connection.
+      if (this.#counted && this.#openCommands === 0) this.settled();
       this.#wake?.();
     });
     up.once('close', () => this.end());

@@ -55,7 +55,9 @@ export class SmtpSession extends Conversation {
   }
 
   protected override async talk(): Promise<void> {
-    const { decision } = this.judge({ protocol: 'smtp', recipients: [], tls: this.#secure });
+    const opened = this.judge({ protocol: 'smtp', recipients: [], tls: this.#secure });
+    const { decision } = opened;
+    this.runs('', opened, true);
     if (decision.verdict === 'deny') {
       this.record('deny', 'denied', decision);
       this.#send(554, denialLines(decision, this.about.correlation));
@@ -76,10 +78,6 @@ export class SmtpSession extends Conversation {
       if (command === undefined) this.#mistake(500, '5.5.2 This is not a command.');
       else await this.#obey(command);
     }
-  }
-
-  protected override mayAsk(): boolean {
-    return true;
   }
 
   protected override refuse(decision: Decision): void {
@@ -209,13 +207,17 @@ export class SmtpSession extends Conversation {
     if (this.#recipients.length >= recipientLimit) return this.#send(452, ['4.5.3 Too many recipients.']);
     if (this.#tainted(rest)) return;
     // Alone, so that the refusal of one is not the refusal of all; together they are decided with the message.
-    const { decision } = this.judge({ protocol: 'smtp', recipients: [path.address], tls: up.secure }, mailFacts(this.#sender, [path.address]));
+    const judged = this.judge({ protocol: 'smtp', recipients: [path.address], tls: up.secure }, mailFacts(this.#sender, [path.address]));
+    const { decision } = judged;
     if (decision.verdict === 'deny') {
       this.record('deny', 'a recipient is denied', decision, { recipient: path.address });
       return this.#send(550, denialLines(decision, this.about.correlation));
     }
     const reply = await up.say(`RCPT TO:<${path.address}>`);
-    if (reply.code === 250 || reply.code === 251) this.#recipients.push(path.address);
+    if (reply.code === 250 || reply.code === 251) {
+      this.#recipients.push(path.address);
+      this.runs(`to ${path.address}`, judged, true);
+    }
     this.#pass(reply);
   }
 
@@ -263,6 +265,7 @@ export class SmtpSession extends Conversation {
     if (over) return refuse(451, over, 'over the rate of its rule');
     if (judged.decision.verdict === 'allow') this.record('allow', 'mail', judged.decision, { recipients });
     this.core.counts.allowed += 1;
+    this.runs('mail', judged, true);
     const reply = await up.data(inspected.message);
     this.core.counts.bytesOut += inspected.message.length;
     this.#pass(reply);
@@ -315,6 +318,7 @@ export class SmtpSession extends Conversation {
   #reset(): void {
     this.#sender = undefined;
     this.#recipients = [];
+    this.settled();
   }
 
   #send(code: number, lines: readonly string[]): void {

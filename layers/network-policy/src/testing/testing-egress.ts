@@ -32,6 +32,8 @@ export interface TestRule {
   /** What an application protocol says inside; only for conversations of their own. */
   readonly said?: (message: AppMessage) => boolean;
   readonly id?: string;
+  /** It only watches: what it would refuse is let through. */
+  readonly watches?: true;
 }
 
 /** A policy of plain rules, changeable while it is in use. */
@@ -107,7 +109,7 @@ export class TestPolicy implements Judge {
     const verdict = rule?.verdict ?? 'deny';
     return {
       verdict, action: request.action, rules: [{ id: rule?.id ?? (rule ? `rules[${index}]` : 'default') }], reason: `the test policy says ${verdict}`, hint: 'ask the operator',
-      intent: unlabelled, policyVersion: 1, decidedBy: 'table', micros: 0,
+      intent: unlabelled, policyVersion: 1, decidedBy: 'table', micros: 0, ...(rule?.watches ? { monitored: { verdict: 'deny' as const, rules: [{ id: rule.id ?? `rules[${index}]` }], reason: 'it only watches' } } : {}),
     };
   }
   key(request: ActionRequest): string {
