@@ -8,7 +8,7 @@ import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
 import { request as requestTls } from 'node:https';
 import type { RequestOptions } from 'node:https';
 import { connect } from 'node:net';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
@@ -24,7 +24,7 @@ let monotonic = 1000;
 const events: LedgerEvent[] = [];
 let recording = true;
 const seen: { method: string; url: string; headers: IncomingHttpHeaders; body: string }[] = [];
-let reply: { status: number; body: string | Buffer } = { status: 200, body: 'ok' };
+let reply: { status: number; body: string | Buffer; type?: string } = { status: 200, body: 'ok' };
 const agent = createServer((req, res) => {
   let body = '';
   req.on('data', (part: Buffer) => {
@@ -32,7 +32,7 @@ const agent = createServer((req, res) => {
   });
   req.on('end', () => {
     seen.push({ method: req.method ?? '', url: req.url ?? '', headers: req.headers, body });
-    res.writeHead(reply.status, { 'set-cookie': 'a=b', 'content-type': 'text/plain' });
+    res.writeHead(reply.status, { 'set-cookie': 'a=b', 'content-type': reply.type ?? 'text/plain' });
     res.end(reply.body);
   });
 });
@@ -307,6 +307,71 @@ test('answers are bounded and looked at; without a record nothing is admitted', 
   recording = true;
   assert.equal((await call('/one/hooks/a')).status, 404);
   assert.equal(seen.length, 0);
+});
+
+test('slow bodies keep out nobody but those who call the same sandbox with a signature; and that is on record', async () => {
+  const slow = (path: string, count: number) => Promise.all(Array.from({ length: count }, () => new Promise<Socket>((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => socket.write(`POST ${path} HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nabc`, () => resolve(socket)));
+    socket.on('error', () => undefined);
+  })));
+  const one = serve(rule({ kind: 'addresses', ranges: ['203.0.113.0/24'] }));
+  door.set('sb_2', { ...one, id: 'sb_2', name: 'two', rules: [rule(github)] });
+  door.set('sb_3', { ...one, id: 'sb_3', name: 'three', rules: [rule({ kind: 'addresses', ranges: ['127.0.0.1'] })] });
+  monotonic += 60_000;
+  events.length = 0;
+  const sockets = await slow('/two/hooks/a', 70);
+  try {
+    while (!events.some(({ message }) => message.includes('too many calls at once'))) await new Promise((next) => setTimeout(next, 5));
+    sockets.push(...(await slow('/one/hooks/a', 70)));
+    monotonic += 60_000;
+    assert.equal((await call('/three/hooks/a', {}, 'hello')).status, 200);
+    assert.equal((await call('/one/hooks/a')).status, 404, 'who proves nothing by a body is answered before it');
+    assert.equal((await call('/two/hooks/a')).status, 503);
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    for (const id of ['sb_2', 'sb_3']) door.set(id, undefined);
+  }
+});
+
+test('a signed call that was not delivered can be sent again, and its signature is good once in each sandbox', async () => {
+  const signed = { ...github, timestamp: { header: 'x-time', toleranceMs: 300_000 } } as const;
+  const sandbox = serve(rule(signed, { rate: { count: 1, windowMs: 60_000 } }));
+  const at = (seconds: number): OutgoingHttpHeaders => {
+    const time = String(Math.floor(now / 1000) + seconds);
+    return { 'x-time': time, 'x-hub-signature-256': `sha256=${createHmac('sha256', key).update(`${time}.b`).digest('hex')}` };
+  };
+  const status = async (headers: OutgoingHttpHeaders, path = '/one/hooks/t'): Promise<number> => (await call(path, headers, 'b')).status;
+  assert.deepEqual([await status(at(1)), await status(at(2)), await status(at(2))], [200, 429, 429]);
+  monotonic += 61_000;
+  assert.deepEqual([await status(at(2)), await status(at(2))], [200, 404]);
+  door.set('sb_1', { ...sandbox, rules: [rule(signed)], connect: () => Promise.reject(new Error('it begins only now')) });
+  assert.equal(await status(at(3)), 502);
+  door.set('sb_1', { ...sandbox, rules: [rule(signed)] });
+  door.set('sb_2', { ...sandbox, id: 'sb_2', name: 'two', rules: [rule(signed)] });
+  assert.deepEqual([await status(at(3)), await status(at(3), '/two/hooks/t'), await status(at(3), '/two/hooks/t')], [200, 200, 404]);
+  door.set('sb_2', undefined);
+});
+
+test('behind a proxy of the operator, and under an address, a call comes in; what it claims of its caller does not', async () => {
+  serve(rule({ kind: 'addresses', ranges: ['127.0.0.1'] }));
+  const claims = { 'x-forwarded-host': 'hooks.example', forwarded: 'for=1.2.3.4;host=hooks.example', 'x-original-host': 'hooks.example', X_Forwarded_For: '1.2.3.4', X_Nemoclaw_Rule: 'ingress.allow[9]', 'x-real-ip': '1.2.3.4', 'x-kept': 'yes' };
+  seen.length = 0;
+  assert.equal((await call('/one/hooks/a', claims)).status, 200);
+  assert.equal((await call('/one/hooks/a', { host: '[2001:db8::1]:8443' })).status, 200);
+  const { headers = {} } = seen[0] ?? {};
+  assert.deepEqual(Object.keys(headers).filter((name) => name !== 'transfer-encoding').toSorted(), ['connection', 'host', 'x-kept', 'x-nemoclaw-rule']);
+  assert.equal(headers['x-nemoclaw-rule'], 'ingress.allow[0]');
+});
+
+test('the content type of an answer says nothing more than that, and nothing where there is no body', async () => {
+  serve(rule({ kind: 'addresses', ranges: ['127.0.0.1'] }));
+  const types = [];
+  for (const [type, body] of [['application/json; charset=utf-8', '{}'], ['text/x; d=what-was-read-in-a-file', 'ok'], ['text/plain', ''], ['text/plain', 'the top-secret thing']] as const) {
+    reply = { status: 200, body, type };
+    types.push((await call('/one/hooks/a')).headers['content-type']);
+  }
+  reply = { status: 200, body: 'ok' };
+  assert.deepEqual(types, ['application/json; charset=utf-8', 'application/octet-stream', 'application/octet-stream', 'application/octet-stream']);
 });
 
 test('in cleartext it listens on loopback only', async () => {

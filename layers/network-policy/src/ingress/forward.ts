@@ -7,6 +7,9 @@ import type { CheckedRequest } from '../http/request-check.ts';
 /** The most bytes of an answer; webhooks are answered with a line. */
 export const answerBytes = 64 * 1024;
 const answerMs = 60_000;
+/** Of a content type: with more than this it would say things. */
+const sane = /^[a-z]{1,16}\/[a-z0-9.+-]{1,40}(?:; ?charset=[\w-]{1,16})?$/i;
+const none = 'application/octet-stream';
 
 export interface Answer {
   readonly status: number;
@@ -45,7 +48,7 @@ export function forward(to: Duplex, port: number, checked: CheckedRequest, targe
       answer.on('end', () => {
         clearTimeout(timer);
         to.destroy();
-        resolve({ status: answer.statusCode ?? 502, contentType: /^[\x20-\x7e]{1,200}$/.exec(answer.headers['content-type'] ?? '')?.[0] ?? 'application/octet-stream', body: Buffer.concat(parts) });
+        resolve({ status: answer.statusCode ?? 502, contentType: size === 0 ? none : (sane.exec(answer.headers['content-type'] ?? '')?.[0] ?? none), body: Buffer.concat(parts) });
       });
     });
     out.end(body);

@@ -9,13 +9,14 @@ const remembered = 100_000;
 
 export class HmacCheck {
   readonly #clock: Clock;
-  /** Signature -> monotonic ms after which its time is refused anyway; in order of arrival. */
+  /** Rule and signature -> monotonic ms after which its time is refused anyway; in order of arrival. */
   readonly #used = new Map<string, number>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
+  /** Whether it is signed; `use` says whether it may be admitted. */
   check(proof: Hmac, caller: Caller): Unproven {
     const given = caller.header(proof.header);
     if (given === undefined) return `there is no single ${proof.header} header`;
@@ -33,10 +34,13 @@ export class HmacCheck {
     const text = given.slice(proof.prefix.length);
     const shown = decode(text, proof.encoding);
     if (shown === undefined || shown.length !== wanted.length || !timingSafeEqual(shown, wanted)) return 'the signature is wrong';
-    return proof.timestamp === null ? undefined : this.#once(wanted.toString('base64'), proof.timestamp.toleranceMs);
+    return undefined;
   }
 
-  #once(signature: string, toleranceMs: number): Unproven {
+  /** Uses up a proven signature that has a time, at one rule of one sandbox (`where`). */
+  use(proof: Hmac, caller: Caller, where: string): Unproven {
+    if (proof.timestamp === null) return undefined;
+    const signature = keyOf(proof, caller, where);
     const now = this.#clock.monotonic();
     for (const [old, until] of this.#used) {
       if (until > now) break;
@@ -45,10 +49,17 @@ export class HmacCheck {
     if (this.#used.has(signature)) return 'this signature was used before';
     // Forgetting one early would let it be used again.
     if (this.#used.size >= remembered) return 'too many signed requests at once';
-    this.#used.set(signature, now + 2 * toleranceMs);
+    this.#used.set(signature, now + 2 * proof.timestamp.toleranceMs);
     return undefined;
   }
+
+  /** It was not delivered: its sender, who was told so, may send it again. */
+  giveBack(proof: Hmac, caller: Caller, where: string): void {
+    this.#used.delete(keyOf(proof, caller, where));
+  }
 }
+
+const keyOf = (proof: Hmac, caller: Caller, where: string): string => `${where} ${decode((caller.header(proof.header) ?? '').slice(proof.prefix.length), proof.encoding)?.toString('base64') ?? ''}`;
 
 /** Strict: what a lenient decoder would let through too is no other spelling of the same signature. */
 function decode(text: string, encoding: 'hex' | 'base64'): Buffer | undefined {

@@ -15,6 +15,13 @@ export class ProofCheck {
     this.#hmac = new HmacCheck(clock);
   }
 
+  /** Uses up what is good once; what it gives back undoes that. A reason where it was used before. */
+  use({ id, proof }: IngressRule, caller: Caller, sandbox: string): { readonly giveBack: () => void } | string {
+    if (proof.kind !== 'hmac') return { giveBack: () => undefined };
+    const where = `${sandbox} ${id}`;
+    return this.#hmac.use(proof, caller, where) ?? { giveBack: () => this.#hmac.giveBack(proof, caller, where) };
+  }
+
   async check({ proof }: IngressRule, caller: Caller): Promise<Unproven> {
     try {
       switch (proof.kind) {
