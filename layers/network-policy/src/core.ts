@@ -209,6 +209,9 @@ const anybody = {};
 const noParams: ReadonlyMap<string, unknown> = new Map();
 const noProvenance: ActionRequest['provenance'] = new Map();
 
+/** The end of what began before it was to be read. */
+export const begunUnread = (policyVersion: number): Decision => refusal(policyVersion, 'proxy.unread', 'What is said there is read now, and this began unread.', 'Begin it again.');
+
 /** A denial that no policy rule made; `rule` is its stable id. */
 export function refusal(policyVersion: number, rule: string, reason: string, hint: string): Decision {
   return { verdict: 'deny', action: '', rules: [{ id: rule }], reason, hint, intent: unlabelled, policyVersion, decidedBy: 'error', micros: 0 };

@@ -34,7 +34,7 @@ const ownSecretsHeld: BodyReader = {
 const ownSecretsStreamed: OutgoingHook = {
   open: (passing) => {
     if (!watches(passing)) return undefined;
-    const watch = passing.core.secrets.watch();
+    const watch = passing.core.secrets.watch(() => passing.core.secrets);
     return {
       next: (chunk) => {
         const passed = watch.next(chunk);

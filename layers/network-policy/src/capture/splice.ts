@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { safeLine, type Decision, type LedgerEvent } from '@nemoclaw/contract';
 import { askPerson } from '../judge/ask-person.ts';
 import type { Core, Reconsidered } from '../core.ts';
-import { refusal } from '../core.ts';
+import { begunUnread, refusal } from '../core.ts';
 import { countAgainst } from '../judge/rule-limits.ts';
 import { authority } from '../judge/judge.ts';
 import type { Handling, HostResource } from '../judge/judge.ts';
@@ -67,7 +67,7 @@ export class Splice implements Reconsidered {
     if (this.#done) return;
     const decision = this.#judge();
     if (decision.verdict === 'deny' || (decision.verdict === 'escalate' && !this.#approved && !this.#asking)) this.#refuse(decision, 'ended by the new policy');
-    else if (!this.#unread) this.#refuse(refusal(this.#core.config.version, 'proxy.unread', 'What is said there is read now, and this connection was opened unread.', 'Open it again.'), 'ended by the new policy');
+    else if (!this.#unread) this.#refuse(begunUnread(this.#core.config.version), 'ended by the new policy');
   }
 
   /** Whether the policy still has such connections passed on unread. */

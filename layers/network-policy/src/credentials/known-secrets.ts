@@ -35,14 +35,15 @@ export class KnownSecrets {
     return this.#needles.some((needle) => bytes.includes(needle));
   }
 
-  /** Watches a stream: `next` gives the bytes that may go on, and undefined once a secret showed. The last bytes wait until they cannot be the start of one. */
-  watch(): SecretWatch {
+  /** Watches a stream: `next` gives the bytes that may go on, and undefined once a secret showed. The last bytes wait until they cannot be the start of one. `now`: those of the moment, where a stream may outlive them. */
+  watch(now: () => KnownSecrets = () => this): SecretWatch {
     let kept: Buffer = Buffer.alloc(0);
     return {
       next: (chunk) => {
         const all = kept.length > 0 ? Buffer.concat([kept, chunk]) : chunk;
-        if (this.inBytes(all)) return undefined;
-        const hold = this.#suspicious(all);
+        const known = now();
+        if (known.inBytes(all)) return undefined;
+        const hold = known.#suspicious(all);
         kept = Buffer.from(all.subarray(all.length - hold));
         return all.subarray(0, all.length - hold);
       },
@@ -50,16 +51,17 @@ export class KnownSecrets {
     };
   }
 
-  /** Masks a stream: each secret becomes as many asterisks, so that no length changes. `count`: how many there were. */
-  mask(): SecretMask {
+  /** Masks a stream: each secret becomes as many asterisks, so that no length changes. `count`: how many there were. `now`: as for `watch`. */
+  mask(now: () => KnownSecrets = () => this): SecretMask {
     let kept: Buffer = Buffer.alloc(0);
     let count = 0;
     return {
       next: (chunk) => {
         const all = kept.length > 0 ? Buffer.concat([kept, chunk]) : chunk;
-        const masked = this.maskBytes(all);
+        const known = now();
+        const masked = known.maskBytes(all);
         count += masked.count;
-        const hold = this.#suspicious(masked.bytes);
+        const hold = known.#suspicious(masked.bytes);
         kept = Buffer.from(masked.bytes.subarray(masked.bytes.length - hold));
         return masked.bytes.subarray(0, masked.bytes.length - hold);
       },

@@ -6,7 +6,7 @@
 import type { Decision, LedgerEvent } from '@nemoclaw/contract';
 import { answerJson, denialBody } from './answers.ts';
 import type { Core, Reconsidered, SameTurn } from '../core.ts';
-import { refusal } from '../core.ts';
+import { begunUnread, refusal } from '../core.ts';
 import { dispatch, insertInto } from './dispatch.ts';
 import type { Underway } from './dispatch.ts';
 import { grpcBody, isFramed, isGrpc } from '../protocols/grpc.ts';
@@ -23,6 +23,8 @@ import type { Relay } from '../http/relay.ts';
 import { checkRequest, isProblem } from '../http/request-check.ts';
 import type { Place, Problem } from '../http/request-check.ts';
 import { RequestRead } from './request-read.ts';
+import { hasCredential } from '../inspect/answers.ts';
+import { settingsOf } from '../inspect/report.ts';
 import { maskTarget, shownPath } from '../inspect/shown-path.ts';
 import { hashOf } from '../credentials/sigv4.ts';
 import { secretFound } from '../standard-hooks.ts';
@@ -32,10 +34,21 @@ import type { WebSocketRelay } from '../websocket/websocket-relay.ts';
 import { UpgradeWire } from '../websocket/wire-upgrade.ts';
 import type { Wire } from '../http/wire.ts';
 
+interface Sought {
+  readonly scans: boolean;
+  readonly secrets: boolean;
+  readonly bound: boolean;
+}
+
+/** What is looked for in a request that begins now. */
+const soughtNow = (passing: PassingRequest): Sought => ({ scans: settingsOf(passing.core).scanForPII, secrets: !passing.core.secrets.empty, bound: hasCredential(passing) });
+
 const safe = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 export class Exchange implements Reconsidered {
   readonly #core: Core;
+  /** What was looked for when it was sent on. */
+  #began: Sought | undefined;
   readonly #place: Place;
   readonly #wire: Wire;
   readonly #correlation: string;
@@ -79,8 +92,10 @@ export class Exchange implements Reconsidered {
       else void this.#forward(now, passing, 'allowed by the new policy while it waited');
       return;
     }
-    const decision = this.#decisionNow(passing, turn);
-    if (decision.verdict === 'allow' || (decision.verdict === 'escalate' && this.#approved)) return;
+    const now = this.#decisionNow(passing, turn);
+    const stands = now.verdict === 'allow' || (now.verdict === 'escalate' && this.#approved);
+    const decision = !stands ? now : this.#isBlind(passing) ? begunUnread(this.#core.config.version) : undefined;
+    if (!decision) return;
     // The answer comes before the stop, which would be taken for a failure of the upstream.
     if (!this.#wire.headSent) this.#deny(decision, 'ended by the new policy');
     else {
@@ -89,6 +104,15 @@ export class Exchange implements Reconsidered {
       this.#wire.cut(decision);
     }
     this.#relay?.stop(new Error('the policy changed'));
+  }
+
+  /** Whether it began when nothing was looked for in it, and something is now: what it sends from here on, or what comes from a host that has a credential by now, would pass unseen. */
+  #isBlind(passing: PassingRequest): boolean {
+    const { scans, secrets, bound } = this.#began ?? {};
+    const now = soughtNow(passing);
+    if (now.bound && !bound) return true;
+    if (this.#wire instanceof UpgradeWire) return !scans && !secrets && (now.scans || now.secrets);
+    return passing.checked.hasBody && !this.#read.body && ((now.scans && !scans) || (now.secrets && !secrets));
   }
 
   #check(): void {
@@ -179,6 +203,7 @@ export class Exchange implements Reconsidered {
 
   /** Sends the request on. What was escalated, or cannot be undone, is on durable record first. */
   #forward(judged: Judged, passing: PassingRequest, message: string, approved = false, approvalId = ''): Promise<void> {
+    this.#began = soughtNow(passing);
     const core = this.#core;
     const { checked } = passing;
     this.#state = 'forwarding';

@@ -36,7 +36,7 @@ export const credentialMask: IncomingHook = {
     if (hasBody && hasCredential(passing) && (encoded || hidesMessages(passing, head))) {
       throw new Stopped(refusal(passing.core.config.version, 'proxy.answer-encoding', 'The answer is encoded although that was not asked for, so a credential in it could not be masked.', 'Ask the operator to look at this service.'), 'the answer is encoded and cannot be searched for credentials', 502);
     }
-    const mask = secrets.mask();
+    const mask = secrets.mask(() => passing.core.values);
     return {
       next: (chunk) => mask.next(chunk),
       end: () => {

@@ -322,6 +322,46 @@ test('unread (network open): TLS is spliced with its server name checked, other 
   }
 });
 
+test('what began when nothing was looked for ends when something is: an upload that still runs; an answer goes on', async () => {
+  const value = 'sk-first-0123456789abcdef';
+  const upload = async (path: string): Promise<{ socket: Socket; answer: Promise<string> }> => {
+    const socket = await desk.tcp('a.test', upstream.port);
+    const answer = say(socket, `POST ${path} HTTP/1.1\r\nHost: a.test\r\nContent-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\n`, wholeAnswer);
+    while (!received.has(path)) await new Promise((done) => setTimeout(done, 5));
+    return { socket, answer };
+  };
+  const credential = { placeholder: 'nemo-placeholder-7', value, host: 'b.test', header: 'authorization', pathPrefix: '' };
+  const credentials = [credential];
+  const changes = { scanned: (on: boolean) => { desk.policy.scan = on; desk.egress.update(desk.config); }, given: (on: boolean) => { desk.egress.update(on ? { ...desk.config, credentials } : desk.config); } };
+  desk.policy.scan = false;
+  try {
+    for (const [name, change] of Object.entries(changes)) {
+      change(false);
+      const bare = await upload(`/up/${name}`);
+      const answer = await stream('a.test', `/stream/${name}`);
+      change(true);
+      assert.match(await bare.answer, /^HTTP\/1\.1 403 [^]*proxy\.unread/, name);
+      answer.res.write('data: 2\n\n');
+      while (!answer.text().includes('data: 2')) await once(answer.socket, 'data');
+      answer.socket.destroy();
+      bare.socket.destroy();
+    }
+    const other = { ...credential, placeholder: 'nemo-placeholder-8', value: 'sk-other-0123456789abcdef' };
+    const [sends, hears] = [await upload('/up/renewed'), await stream('b.test', '/stream/renewed')];
+    desk.egress.update({ ...desk.config, credentials: [...credentials, other] });
+    hears.res.write(`data: ${other.value}\n\n`);
+    while (!hears.text().includes('**')) await once(hears.socket, 'data');
+    assert.ok(!hears.text().includes(other.value));
+    sends.socket.write(`${other.value.length.toString(16)}\r\n${other.value}\r\n0\r\n\r\n`);
+    assert.match(await sends.answer, /^HTTP\/1\.1 403/);
+    assert.ok(!seen.some((one) => one.includes(other.value)));
+    hears.socket.destroy();
+  } finally {
+    desk.policy.scan = true;
+    desk.egress.update(desk.config);
+  }
+});
+
 test('a TLS session does not outlive the trust anchor it was verified by', async () => {
   const pin = { host: 'pinned.test', addresses: ['127.0.0.1'] };
   const upstreams = new Upstreams({ resolve: async () => [], clock: testClock, pins: [{ ...pin, caPem: closedTls.caPem ?? '' }], connections: 4 });
