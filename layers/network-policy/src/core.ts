@@ -93,7 +93,7 @@ export class Core {
   /** Renewals under way, by placeholder. */
   readonly renewing = new Map<string, Promise<boolean>>();
   readonly open = new Set<Reconsidered>();
-  /** Connections to the other side whose client is gone, and from which the last bytes are taken still. */
+  /** Connections to the other side whose client is gone, and which still take their last bytes. */
   readonly #leaving = new Set<Socket>();
   #closed = false;
   /** This sandbox's turns among all that this process serves. */

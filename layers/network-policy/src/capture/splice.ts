@@ -6,7 +6,7 @@ import type { Core, Reconsidered } from '../core.ts';
 import { begunUnread, refusal } from '../core.ts';
 import { countAgainst } from '../judge/rule-limits.ts';
 import { authority } from '../judge/judge.ts';
-import type { Handling, HostResource } from '../judge/judge.ts';
+import type { HostResource } from '../judge/judge.ts';
 import { connectionRecord } from '../records.ts';
 import type { Place } from '../http/request-check.ts';
 import { AddressRefused } from '../upstream/upstreams.ts';
@@ -31,8 +31,6 @@ export class Splice implements Reconsidered {
   #late: NodeJS.Timeout | undefined;
   #approved = false;
   #asking = false;
-  /** What is done with the bytes of such connections, as it began. */
-  readonly #handling: Handling;
   #upstream: Socket | undefined;
   #done = false;
 
@@ -43,7 +41,6 @@ export class Splice implements Reconsidered {
     this.#client = client;
     this.#aside = aside;
     this.#correlation = core.correlation();
-    this.#handling = core.ports.judge.handling(place.name, place.port);
   }
 
   /** `client` is paused, with every byte it sent so far still unread. Never rejects. */
@@ -70,10 +67,10 @@ export class Splice implements Reconsidered {
     else if (!this.#unread) this.#refuse(begunUnread(this.#core.config.version), 'ended by the new policy');
   }
 
-  /** Whether the policy still has such connections passed on unread. */
+  /** Whether the policy has such connections passed on unread. */
   get #unread(): boolean {
     const handling = this.#core.ports.judge.handling(this.#place.name, this.#place.port);
-    return handling === this.#handling || handling === 'unread';
+    return handling === 'unread' || handling === (this.#place.tls ? 'passthrough' : 'raw');
   }
 
   #judge(): Decision {
@@ -87,6 +84,8 @@ export class Splice implements Reconsidered {
       this.#refuse(decision, 'denied');
       return;
     }
+    // The policy may say so since its client began.
+    if (!this.#unread) return this.#refuse(begunUnread(this.#core.config.version), 'to be read by the new policy');
     if (this.#aside || decision.verdict === 'escalate') this.#readAhead();
     if (this.#done) return;
     if (decision.verdict === 'escalate') {
