@@ -349,6 +349,8 @@ test('a signed call that was not delivered can be sent again, and its signature 
   door.set('sb_1', { ...sandbox, rules: [rule(signed)] });
   door.set('sb_2', { ...sandbox, id: 'sb_2', name: 'two', rules: [rule(signed)] });
   assert.deepEqual([await status(at(3)), await status(at(3), '/two/hooks/t'), await status(at(3), '/two/hooks/t')], [200, 200, 404]);
+  door.set('sb_1', { ...sandbox, rules: [rule(signed), rule(signed, { id: 'ingress.allow[1]', path: '/other' })] });
+  assert.equal(await status(at(3), '/one/other'), 404, 'at another rule of the sandbox');
   door.set('sb_2', undefined);
 });
 

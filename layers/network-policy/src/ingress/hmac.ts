@@ -9,7 +9,7 @@ const remembered = 100_000;
 
 export class HmacCheck {
   readonly #clock: Clock;
-  /** Rule and signature -> monotonic ms after which its time is refused anyway; in order of arrival. */
+  /** Sandbox and signature -> monotonic ms after which its time is refused anyway; in order of arrival. */
   readonly #used = new Map<string, number>();
 
   constructor(clock: Clock) {
@@ -37,10 +37,10 @@ export class HmacCheck {
     return undefined;
   }
 
-  /** Uses up a proven signature that has a time, at one rule of one sandbox (`where`). */
-  use(proof: Hmac, caller: Caller, where: string): Unproven {
+  /** Uses up a proven signature that has a time, for all paths of one sandbox: it does not say which. */
+  use(proof: Hmac, caller: Caller, sandbox: string): Unproven {
     if (proof.timestamp === null) return undefined;
-    const signature = keyOf(proof, caller, where);
+    const signature = keyOf(proof, caller, sandbox);
     const now = this.#clock.monotonic();
     for (const [old, until] of this.#used) {
       if (until > now) break;
@@ -54,12 +54,12 @@ export class HmacCheck {
   }
 
   /** It was not delivered: its sender, who was told so, may send it again. */
-  giveBack(proof: Hmac, caller: Caller, where: string): void {
-    this.#used.delete(keyOf(proof, caller, where));
+  giveBack(proof: Hmac, caller: Caller, sandbox: string): void {
+    this.#used.delete(keyOf(proof, caller, sandbox));
   }
 }
 
-const keyOf = (proof: Hmac, caller: Caller, where: string): string => `${where} ${decode((caller.header(proof.header) ?? '').slice(proof.prefix.length), proof.encoding)?.toString('base64') ?? ''}`;
+const keyOf = (proof: Hmac, caller: Caller, sandbox: string): string => `${sandbox} ${decode((caller.header(proof.header) ?? '').slice(proof.prefix.length), proof.encoding)?.toString('base64') ?? ''}`;
 
 /** Strict: what a lenient decoder would let through too is no other spelling of the same signature. */
 function decode(text: string, encoding: 'hex' | 'base64'): Buffer | undefined {

@@ -16,10 +16,9 @@ export class ProofCheck {
   }
 
   /** Uses up what is good once; what it gives back undoes that. A reason where it was used before. */
-  use({ id, proof }: IngressRule, caller: Caller, sandbox: string): { readonly giveBack: () => void } | string {
+  use({ proof }: IngressRule, caller: Caller, sandbox: string): { readonly giveBack: () => void } | string {
     if (proof.kind !== 'hmac') return { giveBack: () => undefined };
-    const where = `${sandbox} ${id}`;
-    return this.#hmac.use(proof, caller, where) ?? { giveBack: () => this.#hmac.giveBack(proof, caller, where) };
+    return this.#hmac.use(proof, caller, sandbox) ?? { giveBack: () => this.#hmac.giveBack(proof, caller, sandbox) };
   }
 
   async check({ proof }: IngressRule, caller: Caller): Promise<Unproven> {

@@ -237,7 +237,7 @@ export class PostgresSession extends Conversation {
     const held = watch.kept;
     const { pass, spoken, problem } = watch.next(chunk, settings.scanForPII);
     this.core.buffered += watch.kept - held;
-    const examined = spoken.length === 0 ? { found: [] } : await this.inspect({ ...valuesOf(spoken.map(({ text }) => text)), contentType: 'text/plain' }, settings);
+    const examined = spoken.length === 0 ? { found: [] } : await this.inspect({ ...valuesOf(spoken.map(({ text }) => Buffer.concat(text))), contentType: 'text/plain' }, settings);
     if (this.over) return nothing;
     const found = (examined?.found ?? []).map((one) => ({ ...one, place: one.place.replace(/value (\d+)/, (_, n) => spoken[Number(n) - 1]?.place ?? '') }));
     const worst = strictest(found, settings);

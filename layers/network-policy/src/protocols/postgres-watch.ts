@@ -1,14 +1,15 @@
 /** What a PostgreSQL client says after its login, message by message: queries, parameters and copied rows are taken out to be inspected before they go on (PostgreSQL documentation, "Message Formats"). */
+const copyData = 0x64;
 /** Query, Parse, Bind, CopyData, FunctionCall. */
-const carriers = new Map([[0x51, 'the query'], [0x50, 'the query'], [0x42, 'a parameter of the query'], [0x64, 'a copied row'], [0x46, 'an argument of a function']]);
+const carriers = new Map([[0x51, 'the query'], [0x50, 'the query'], [0x42, 'a parameter of the query'], [copyData, 'a copied row'], [0x46, 'an argument of a function']]);
 /** Bytes that a value in copied rows may reach back over the message before. */
 const carried = 2048;
 const nothing = Buffer.alloc(0);
 
-/** What is said at a place: 'the query', 'a copied row'. */
+/** What is said at a place ('the query', 'a copied row'), in pieces that belong together. */
 export interface Spoken {
   readonly place: string;
-  readonly text: Buffer;
+  readonly text: Buffer[];
 }
 
 /** `pass`: whole messages that may go on once what is `spoken` in them is judged. `problem`: what follows is not read, and does not go on. */
@@ -85,10 +86,18 @@ export class PostgresWatch {
       this.#rows = nothing;
       return;
     }
-    const text = type === 0x64 ? Buffer.concat([this.#rows, body]) : body;
-    // Lengths and zeros stand between what is said in a Parse or Bind.
-    into.push({ place, text: type === 0x42 || type === 0x46 || type === 0x50 ? Buffer.from(text.map((c) => (c === 0 ? 0x0a : c))) : text });
-    this.#rows = type === 0x64 ? Buffer.from(text.subarray(Math.max(0, text.length - carried))) : nothing;
+    if (type !== copyData) {
+      // Lengths and zeros stand between what is said in a Parse or Bind.
+      into.push({ place, text: [type === 0x51 ? body : Buffer.from(body.map((c) => (c === 0 ? 0x0a : c)))] });
+      this.#rows = nothing;
+      return;
+    }
+    // Rows follow each other without a break, and clients send each in a message of its own.
+    const last = into.at(-1);
+    if (last?.place === place) last.text.push(body);
+    else into.push({ place, text: [this.#rows, body] });
+    const rows = body.length < carried ? Buffer.concat([this.#rows, body]) : body;
+    this.#rows = Buffer.from(rows.subarray(Math.max(0, rows.length - carried)));
   }
 }
 
