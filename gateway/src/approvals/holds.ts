@@ -25,10 +25,10 @@ export function deskSandbox(live: LiveSandbox): DeskSandbox {
   };
 }
 
-/** Sandbox, task and inode are new each time, so a blueprint names the request as it is without them. */
+/** Sandbox, task and inode are new each time, and a client's headers its own, so a blueprint names the request as it is without them. */
 export function withoutPlace(request: ActionRequest): ActionRequest {
-  const { resource } = request;
-  if (resource.kind !== 'file') return { ...request, sandbox: '', task: '' };
+  const { resource, params } = request;
+  if (resource.kind !== 'file') return { ...request, sandbox: '', task: '', ...(params.has('$headers') ? { params: new Map([...params].filter(([name]) => name !== '$headers')) } : {}) };
   return { ...request, sandbox: '', task: '', resource: { kind: 'file', path: resource.path, op: resource.op, ...(resource.toPath === undefined ? {} : { toPath: resource.toPath }) } };
 }
 

@@ -4,6 +4,8 @@ import { withoutPayload } from './kept-request.ts';
 import { asRequest, type ApprovalRecord } from './record.ts';
 
 const longest = 80;
+/** Which request it is, and digests of its head and body. */
+const unshown = new Set(['$request', '$headers', '$body']);
 const verbs: Readonly<Record<FileOp, string>> = { read: 'Read', write: 'Change', create: 'Create', delete: 'Delete', rename: 'Rename', exec: 'Run', connect: 'Connect to' };
 
 function value(given: unknown): string {
@@ -16,8 +18,8 @@ export function summaryOf(request: ActionRequest, action: string): string {
   const { resource, params } = request;
   // The catalogue's attributes often repeat an argument under another name; once is enough to read.
   const seen = new Set<string>();
-  // Neither is what the sentence says anyway: which request it is.
-  const shown = [...params].filter(([name]) => name !== '$request' && (resource.kind !== 'http' || name !== '$path')).map(([name, given]) => [name, value(given)] as const).filter(([, text]) => !seen.has(text) && seen.add(text));
+  // Nor is what the sentence says anyway, which request it is, nor what nobody can read.
+  const shown = [...params].filter(([name]) => !unshown.has(name) && (resource.kind !== 'http' || name !== '$path')).map(([name, given]) => [name, value(given)] as const).filter(([, text]) => !seen.has(text) && seen.add(text));
   const args = shown.slice(0, 4).map(([name, text]) => `${name} ${text}`).join(', ');
   const more = shown.length > 4 ? `, and ${shown.length - 4} more` : '';
   const named = action === '' ? '' : `${action}: `;

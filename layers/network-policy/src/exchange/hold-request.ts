@@ -17,7 +17,7 @@ export async function holdRequest(judged: Judged, passing: PassingRequest, read:
     return { summary: holdSummary(place, checked.method, shownPath(passing)), detail: maskTainted(holdDetail(place, checked, read.readable, core.config.credentials, read.hidden), tainted), tainted: keepsTainted(judged.request, checked.target, tainted) || hidesInPath(passing, read.hidden) };
   };
   const { judge, ids } = core.ports;
-  const key = judge.key(identified(judged.request, checked, read.body !== undefined, () => ids.next('body')));
-  const said = await askPerson(core, { ...judged, key, card }, withdraw.signal);
+  const request = identified(judged.request, checked, read.body !== undefined, () => ids.next('body'));
+  const said = await askPerson(core, { request, decision: judged.decision, key: judge.key(request), card }, withdraw.signal);
   return waits() ? said : 'ended';
 }

@@ -1,8 +1,10 @@
 /** An approval of a request is for that request: with its head and with its body, and with no other. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { ActionRequest } from '@nemoclaw/contract';
 import type { CheckedRequest } from '../http/request-check.ts';
 import { openDesk, openUpstream, say, wholeAnswer } from '../testing/testing-egress.ts';
+import { identified } from './identity.ts';
 import { resourceOf } from './judge-request.ts';
 
 /** What becomes of `second` where a person approved `first` after its client had been told to wait. */
@@ -62,4 +64,14 @@ test('a header that only CGI and its heirs take for another is one of its values
   const checked = { method: 'GET', query: [], headers: ['X-Tenant', 'acme', 'X_Tenant', 'evil', 'x_admin', '1'] } as unknown as CheckedRequest;
   const { headers } = resourceOf({ name: 'crm.test', port: 443, tls: true }, checked, '/', ['x-tenant', 'x-admin'], undefined, undefined);
   assert.deepEqual({ ...headers }, { 'x-tenant': ['acme', 'evil'], 'x-admin': ['1'] });
+});
+
+test('no field of a body passes for what is bound of the head', () => {
+  const request = (params: readonly (readonly [string, unknown])[], action = '') => ({ action, params: new Map(params) }) as unknown as ActionRequest;
+  const of = (params: readonly (readonly [string, unknown])[], headers: readonly string[], action = '') => [...identified(request(params, action), { headers: [...headers], hasBody: false }, true, () => 'once').params];
+  const [[, digest] = []] = of([], ['X-Target', 'Delete']);
+  assert.match(String(digest), /^[0-9a-f]{64}$/);
+  assert.notDeepEqual(of([['$headers', digest]], []), [['$headers', digest]]);
+  assert.notDeepEqual(of([['$request', 'x']], ['Authorization', 'a']), [['$request', 'x']], 'a field called so is no tool');
+  assert.deepEqual(of([['$request', 'x']], ['Authorization', 'a', 'Content-Type', 'b'], 'crm.update'), [['$request', 'x']], 'a tool call has neither');
 });

@@ -1,4 +1,5 @@
 /** What an approval of an HTTP request is for besides its line, its fields and what rules speak of: the rest of its head, and a body that nobody read. Pure but for `once`. */
+import { hash } from 'node:crypto';
 import type { ActionRequest } from '@nemoclaw/contract';
 import type { CheckedRequest } from '../http/request-check.ts';
 
@@ -14,13 +15,17 @@ const besideTool = new Set(['content-type', 'authorization', 'x-api-key', 'api-k
 
 /** The request with all that its approval binds to. `bodyRead`: its body, if it has one, is bound already; what nobody read is no other's, so that an approval of it cannot be used later. `once`: a new id each time. */
 export function identified(request: ActionRequest, { headers, hasBody }: Pick<CheckedRequest, 'headers' | 'hasBody'>, bodyRead: boolean, once: () => string): ActionRequest {
-  const tool = request.params.has('$request');
+  // Of what has no action, a body names its fields as it likes.
+  const tool = request.action !== '' && request.params.has('$request');
   const bound: [string, string][] = [];
   for (let i = 0; i + 1 < headers.length; i += 2) {
     const name = (headers[i] ?? '').toLowerCase();
     if (!ordinary.has(name) && !ordinaryToo.test(name) && !(tool && besideTool.has(name))) bound.push([name, unsigned(headers[i + 1] ?? '')]);
   }
-  const more: [string, unknown][] = bound.length > 0 ? [['$headers', bound.toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)).flat()]] : [];
+  // A digest: values of headers are nothing to keep.
+  const sorted = bound.toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+  const field = request.params.get('$headers');
+  const more: [string, unknown][] = bound.length > 0 || field !== undefined ? [['$headers', hash('sha256', JSON.stringify([sorted, field ?? null]), 'hex')]] : [];
   if (hasBody && !bodyRead) more.push(['$body', once()]);
   return more.length === 0 ? request : { ...request, params: new Map([...request.params, ...more]) };
 }
