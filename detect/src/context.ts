@@ -24,9 +24,18 @@ const listReach = 1024;
 
 /** What stands within 48 characters before `at`, as `nearest` reads it: most numbers of many have nothing but numbers before them, which are no words. */
 export function wordsBefore(text: string, at: number): string {
-  const before = text.slice(at > reach ? at - reach : 0, at);
+  const before = within(text, at);
   return hasLetter.test(before) ? before.toLowerCase() : '';
 }
+
+/** The characters within reach before `at`, without a word that is cut there: the end of a word is another one (`String`, `ring`). */
+function within(text: string, at: number): string {
+  let from = Math.max(0, at - reach);
+  if (from > 0 && isWord.test(text[from - 1] ?? '')) while (from < at && isWord.test(text[from] ?? '')) from += 1;
+  return text.slice(from, at);
+}
+
+const isWord = /[A-Za-z0-9]/;
 
 const hasLetter = /[a-z]/i;
 
@@ -54,7 +63,7 @@ const collection = /(?<!\/)\/[A-Za-z][\w-]{2,}s\/$/;
  */
 export function labelOf(text: string, at: number, runs: Runs): 'card' | 'other' | undefined {
   const start = listStart(text, at, runs);
-  const before = text.slice(Math.max(0, start - reach), start);
+  const before = within(text, start);
   if (!hasLetter.test(before)) return undefined;
   const apart = before.replaceAll(/[a-z](?=[A-Z])/g, '$& ').replaceAll(/[_-]/g, ' ').toLowerCase();
   const card = distance(apart, words.card) ?? Infinity;
