@@ -7,6 +7,7 @@ import { checkTarget, fieldLine } from '../http/field-lines.ts';
 import { isStreamed } from '../http/streamed.ts';
 import { leaveBody } from '../body/outgoing-body.ts';
 import type { OutgoingBody } from '../body/outgoing-body.ts';
+import { hearLastWords } from './last-words.ts';
 
 export interface Http1Request {
   readonly method: string;
@@ -223,6 +224,7 @@ class Connection implements AnswerEvents {
     this.#options = options;
     this.#free = free;
     this.#idleMs = options.idleMs;
+    hearLastWords(socket, () => this.#uploading && this.#call !== undefined, this.#data, this.#ended);
     socket.setTimeout(this.#idleMs);
     socket.on('timeout', this.#quiet);
     socket.on('error', (error) => { this.#failure ??= error; });
