@@ -117,8 +117,8 @@ export interface PatientTransform {
 export interface OutgoingHook {
   /** Undefined: nothing to do for this request. Only asked where the body is streamed; a held one was seen by the body readers. */
   open(passing: Passing): ByteTransform | undefined;
-  /** In place of `open`, for each message of gRPC. */
-  openMessage?(passing: Passing): PatientTransform | undefined;
+  /** In place of `open`, for each message of gRPC. `whole`: it comes as one piece. */
+  openMessage?(passing: Passing, whole: boolean): PatientTransform | undefined;
   /** Whether `open` may change the length of the body: then it is sent without one. */
   readonly changesLength?: boolean;
   /** Whether it is given messages of gRPC whole, where they are not larger than what is held. Asked for each. */

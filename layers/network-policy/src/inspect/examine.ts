@@ -48,7 +48,8 @@ export function examine({ bytes, contentType, mail, ends, known, settings, taint
   return { found: condense(found), unread, rewritten: rewrites ? redacted(redacts) : undefined, ...(remember ? { hashes: hashesIn(body, contentType, remember.key) } : {}) };
 }
 
-function condense(all: readonly Found[]): readonly Found[] {
+/** Those of one class at one place as one, with their number; at no more than 64 places. */
+export function condense(all: readonly Found[]): readonly Found[] {
   const byPlace = new Map<string, Found & { times: number }>();
   const byClass = new Map<string, Found & { times: number }>();
   for (const found of all) {

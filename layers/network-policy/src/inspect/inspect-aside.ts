@@ -101,9 +101,9 @@ export function undoAside(sandbox: string, what: Undoing): Promise<Undone> | Und
   });
 }
 
-/** `searchWindow`, where it may take long: with values that came from labelled hosts. Rejects where it cannot be searched: then it must not leave. */
+/** `searchWindow`, where it may take long: of a whole message, or with values that came from labelled hosts. Rejects where it cannot be searched: then it must not leave. */
 export function searchWindowAside(sandbox: string, what: PassingWindow): readonly Found[] | Promise<readonly Found[]> {
-  if (!what.tainted || what.bytes.length <= atOnce) return searchWindow(what);
+  if ((!what.tainted && !what.message) || what.bytes.length <= atOnce) return searchWindow(what);
   return aside(sandbox, { search: what }, what.bytes.length).then((answer) => {
     if ('found' in answer) return answer.found;
     throw new Error('the search failed');

@@ -75,6 +75,10 @@ test('UTF-16 with a byte too many, or that begins in another script; UTF-32; tex
   for (const [type, body] of bodies) assert.deepEqual(inspectBody(body, type, []).found.map((one) => one.type), ['email'], `${type} ${body.toString('hex')}`);
   const fullWidth = Buffer.concat([...card].map((c) => (c === ' ' ? Buffer.from(c) : Buffer.from([0xa3, 0xb0 + Number(c)]))));
   assert.deepEqual(found(fullWidth, 'text/plain; charset=gbk'), ['credit-card in the body, in another character encoding']);
+  // Two zeros among few bytes look like UTF-16, and are none.
+  for (const hidden of [Buffer.from(`to ${mail}`).toString('base64'), [...mail].map((c) => `%${c.charCodeAt(0).toString(16)}`).join('')]) {
+    assert.deepEqual(found(`\0a\0${hidden}`, 'application/octet-stream'), ['email in the body, in another character encoding']);
+  }
   // What would not come back as it was is not rewritten.
   assert.equal(inspectBody(bodies[0]?.[1] ?? le, 'text/plain; charset=utf-16le', []).redacted(() => true), undefined);
   assert.equal(inspectBody(wide(mail), '', []).redacted(() => true), undefined);
@@ -172,6 +176,7 @@ test('the URL and headers: decoded, and where a service expects a credential, a 
   const confidence = (path: string, headers: readonly string[]): number[] => inspectHead({ target: path, query: [], headers }, []).map((one) => one.confidence);
   assert.deepEqual([confidence('/', ['X-Datadog-Trace-Id', bare]), confidence(`/api/tasks/${bare}`, []), confidence(`/${bare}`, []), confidence('/', ['X-Note', bare])], [[0.4], [0.4], [0.93], [0.93]]);
   assert.deepEqual(head('/', ['Authorization', 'Bearer ghp_16C7e42F292c6912E7710c838347Ae178B4a']), ['secret in a header']);
+  assert.deepEqual(head('/', ['Cookie', `a=1; note=${encodeURIComponent(`\uff14${bare.slice(1)}`)}`]), ['credit-card in a header']);
   assert.deepEqual(head('/', ['Cookie', 'session=0a1b2c3d4e5f60718293a4b5c6d7e8f9', 'User-Agent', 'x/1.2.3.4']), []);
 });
 

@@ -83,15 +83,23 @@ function inspectPart(bytes: Buffer, contentType: string, looked: Looked, depth: 
 
 /** All that is found in fields of a MIME head, as they are written and as their readers see them. */
 export function inspectFields(fields: Buffer, looked: Looked): readonly Found[] {
-  const written = inspectPart(fields, 'text/plain', looked, 0).found;
-  const read = inspectPart(Buffer.from(otherReadings(readText(fields, '').text), 'utf8'), 'text/plain', looked, 0).found;
+  return inspectReadings(fields, otherReadings(readText(fields, '').text), looked);
+}
+
+/** All that is found in bytes, and what is found only in what their readers take them for. */
+export function inspectReadings(bytes: Buffer, reading: string, looked: Looked): readonly Found[] {
+  const written = inspectPart(bytes, 'text/plain', looked, 0).found;
+  const read = inspectPart(Buffer.from(reading, 'utf8'), 'text/plain', looked, 0).found;
   const isNew = ({ type, kind, confidence }: Found): boolean => !written.some((one) => one.type === type && one.kind === kind && one.confidence >= confidence);
   return [...written, ...read.filter(isNew).map((one) => ({ ...one, decoded: true as const }))];
 }
 
 /** One layer further: what another character encoding, a percent-encoding, a character reference, a full-width form or base64 hides. */
-function* decodedFurther(text: string, also: readonly string[], { tainted }: Looked): Generator<readonly [{ readonly start: number; readonly text: string }, string]> {
-  for (const other of also) yield [{ start: 0, text: foldForms(other) ?? other }, 'in another character encoding'];
+function* decodedFurther(text: string, also: readonly string[], looked: Looked): Generator<readonly [{ readonly start: number; readonly text: string }, string]> {
+  for (const other of also) {
+    yield [{ start: 0, text: foldForms(other) ?? other }, 'in another character encoding'];
+    for (const [{ text: further }] of decodedFurther(other, [], looked)) yield [{ start: 0, text: further }, 'in another character encoding'];
+  }
   const percent = undoPercent(text);
   if (percent !== undefined) yield [{ start: 0, text: percent }, 'percent-encoded'];
   const references = undoReferences(text);
@@ -99,7 +107,7 @@ function* decodedFurther(text: string, also: readonly string[], { tainted }: Loo
   const folded = foldForms(text);
   if (folded !== undefined) yield [{ start: 0, text: folded }, 'in other forms of its characters'];
   // What no view took apart: JSON that is nested too deep or called something else, and a language's strings inside a string of JSON.
-  const unescaped = tainted || /\\[u/]/.test(text) ? undoEscapes(text) : undefined;
+  const unescaped = looked.tainted || /\\[u/]/.test(text) ? undoEscapes(text) : undefined;
   if (unescaped !== undefined) yield [{ start: 0, text: unescaped }, 'in escapes'];
   for (const run of base64Runs(text)) yield [run, 'in base64'];
 }

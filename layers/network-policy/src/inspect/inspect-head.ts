@@ -163,6 +163,9 @@ function inspect(head: Head, fields: Fields, secrets: Known, tainted: Sought | u
   if (texts.technical !== '') look(texts.technical, 'a header', fields.keeps.technical, none);
   if (found.length === before) for (const value of fresh) remember(fields.clean, value);
   if (texts.credential !== '') look(texts.credential, 'a header', fields.keeps.credential, none);
+  // Cookies are percent-encoded as queries are: what hides in one is a layer further.
+  const cookies = undoPercent(texts.credential);
+  if (cookies !== undefined) look(cookies, 'a header', fields.keeps.credential, none);
   if (texts.place !== '') look(texts.place, 'a header', fields.keeps.place, none);
   if (texts.other !== '') look(texts.other, 'a header', fields.keeps.other);
   return found;

@@ -12,10 +12,11 @@ const exact = 2n ** 53n;
 /**
  * Texts stand as they are, also those of messages inside; what could be a text and a message is read as both. Of bytes that are neither, what is UTF-8 stands there, and
  * whole numbers where they are packed. At most some five times as much comes out as went in. Never throws.
+ * `label` stands before each number, for whoever has to be told that it is one.
  */
-export function messageText(bytes: Buffer): string {
+export function messageText(bytes: Buffer, label = ''): string {
   const lines: string[] = [];
-  read(bytes, 0, 0, lines);
+  read(bytes, 0, 0, lines, label);
   return lines.join('\n');
 }
 
@@ -26,14 +27,14 @@ const mostTexts = 2;
 const fewNumbers = 1024;
 
 /** `depth`: of messages; `texts`: those among them that are texts too. */
-function read(bytes: Buffer, depth: number, texts: number, lines: string[]): void {
-  const fields = depth < deepest ? fieldsOf(bytes) : undefined;
+function read(bytes: Buffer, depth: number, texts: number, lines: string[], label: string): void {
+  const fields = depth < deepest ? fieldsOf(bytes, label) : undefined;
   const text = depth > 0 && texts < mostTexts && isText(bytes);
   if (text || !fields) lines.push(bytes.toString('utf8'));
-  if ((!fields || bytes.length <= fewNumbers) && depth > 0 && !isUtf8(bytes)) lines.push(packedNumbers(bytes));
+  if ((!fields || bytes.length <= fewNumbers) && depth > 0 && !isUtf8(bytes)) lines.push(packedNumbers(bytes, label));
   for (const field of fields ?? []) {
     if (typeof field === 'string') lines.push(field);
-    else read(field, depth + 1, texts + (text ? 1 : 0), lines);
+    else read(field, depth + 1, texts + (text ? 1 : 0), lines, label);
   }
 }
 
@@ -41,7 +42,7 @@ const controls = /[^\P{Cc}\t\n\r]/u;
 const isText = (bytes: Buffer): boolean => isUtf8(bytes) && !controls.test(bytes.toString('utf8'));
 
 /** What its fields say, numbers in decimal; undefined where it is no message. */
-function fieldsOf(bytes: Buffer): (Buffer | string)[] | undefined {
+function fieldsOf(bytes: Buffer, label: string): (Buffer | string)[] | undefined {
   const fields: (Buffer | string)[] = [];
   const groups: number[] = [];
   for (let at = 0; at < bytes.length;) {
@@ -57,7 +58,7 @@ function fieldsOf(bytes: Buffer): (Buffer | string)[] | undefined {
     } else if (tag % 8 === 0) {
       const size = varintBytes(bytes, at);
       if (size === 0) return undefined;
-      if (size >= tellingBytes) fields.push(varint(bytes, at, size));
+      if (size >= tellingBytes) fields.push(label + varint(bytes, at, size));
       at += size;
     } else if (tag % 8 === 2) {
       const size = varintBytes(bytes, at);
@@ -67,7 +68,7 @@ function fieldsOf(bytes: Buffer): (Buffer | string)[] | undefined {
       if (at - from > tellingBytes) fields.push(bytes.subarray(from, at));
     } else if (tag % 8 === 1 && at + 8 <= bytes.length) {
       const fixed = bytes.readBigUInt64LE(at);
-      if (fixed < exact) fields.push(String(fixed));
+      if (fixed < exact) fields.push(`${label}${fixed}`);
       at += 8;
     } else if (tag % 8 === 5 && at + 4 <= bytes.length) at += 4;
     else return undefined;
@@ -97,12 +98,12 @@ function varint(bytes: Buffer, at: number, size: number): string {
 }
 
 /** Of bytes that are nothing but varints, each as short as it can be: longer ones that are something else hardly ever look so. '' for all others. */
-function packedNumbers(bytes: Buffer): string {
+function packedNumbers(bytes: Buffer, label: string): string {
   const numbers: string[] = [];
   for (let at = 0; at < bytes.length;) {
     const size = varintBytes(bytes, at);
     if (size === 0 || (size > 1 && bytes[at + size - 1] === 0)) return '';
-    if (size >= tellingBytes) numbers.push(varint(bytes, at, size));
+    if (size >= tellingBytes) numbers.push(label + varint(bytes, at, size));
     at += size;
   }
   return numbers.join('\n');

@@ -149,20 +149,20 @@ const carried = 2048;
 export const streamInspection: OutgoingHook = {
   open: (passing): ByteTransform | undefined => {
     const looking = lookingAt(passing);
-    return looking && { next: (chunk) => looking.judged(searchWindow(looking.window(chunk)), chunk), end: () => Buffer.alloc(0) };
+    return looking && { next: (chunk) => looking.judged(searchWindow(looking.window(chunk, false)), chunk), end: () => Buffer.alloc(0) };
   },
-  openMessage: (passing): PatientTransform | undefined => {
+  openMessage: (passing, whole): PatientTransform | undefined => {
     const looking = lookingAt(passing);
     const unread = (): Error => unreadable(passing, 'inspection.scanForPII', 'the message could not be inspected', 'Send it again later, or in smaller messages.');
     const { sandbox } = passing.core.ports;
-    return looking && { next: (chunk) => after(orThrow(searchWindowAside(sandbox, looking.window(chunk)), unread), (found) => looking.judged(found, chunk)), end: () => Buffer.alloc(0) };
+    return looking && { next: (chunk) => after(orThrow(searchWindowAside(sandbox, looking.window(chunk, whole)), unread), (found) => looking.judged(found, chunk)), end: () => Buffer.alloc(0) };
   },
-  // Beside a text stand the tag and the length of the next field: only its reader sees where it ends.
-  wholeMessages: (passing) => soughtIn(passing) !== undefined,
+  // Beside a text stand the tag and the length of the next field: only its reader sees where it ends. Where much is held already they are read as they pass.
+  wholeMessages: (passing) => settingsOf(passing.core).scanForPII && (soughtIn(passing) !== undefined || passing.core.buffered <= passing.core.ports.limits.bufferedBytes / 2),
 };
 
 /** How a body, or a message of one, is looked at piece by piece; undefined where it is not. */
-function lookingAt(passing: Passing): { window(chunk: Buffer): PassingWindow; judged(found: readonly Found[], chunk: Buffer): Buffer } | undefined {
+function lookingAt(passing: Passing): { window(chunk: Buffer, message: boolean): PassingWindow; judged(found: readonly Found[], chunk: Buffer): Buffer } | undefined {
   const { core } = passing;
   const settings = settingsOf(core);
   if (!settings.scanForPII) return undefined;
@@ -171,10 +171,10 @@ function lookingAt(passing: Passing): { window(chunk: Buffer): PassingWindow; ju
   let tail: Buffer = Buffer.alloc(0);
   let told = false;
   return {
-    window: (chunk) => {
+    window: (chunk, message) => {
       const bytes = tail.length > 0 ? Buffer.concat([tail, chunk]) : chunk;
       tail = Buffer.from(bytes.subarray(Math.max(0, bytes.length - carried)));
-      return { bytes, fresh: chunk.length, known: core.secrets.known, tainted: soughtIn(passing), message: isFramed(passing.checked.contentType) };
+      return { bytes, fresh: chunk.length, known: core.secrets.known, tainted: soughtIn(passing), message };
     },
     judged: (found, chunk) => {
       const worst = strictest(found, settings);

@@ -1,6 +1,8 @@
-/** Searches the end of what passes, together with what came before it. Pure. */
+/** Searches the end of what passes, together with what came before it, or a whole message. Pure. */
 import { Scanner, type KnownSet } from '@nemoclaw/detect';
 import type { Found } from './findings.ts';
+import { condense } from './examine.ts';
+import { inspectReadings } from './inspect-body.ts';
 import { messageText } from './protobuf-view.ts';
 import { taintedIn, type Sought } from '../taint/memory.ts';
 import { undoEscapes } from '../taint/pieces.ts';
@@ -12,22 +14,26 @@ export interface PassingWindow {
   readonly known: KnownSet;
   /** What came from labelled hosts and may not go where this goes. */
   readonly tainted: Sought | undefined;
-  /** They may be a message of protobuf. */
+  /** They are a whole message, which is read as its readers do. */
   readonly message: boolean;
 }
 
-export function searchWindow({ bytes, fresh, known, tainted, message }: PassingWindow): Found[] {
+export function searchWindow({ bytes, fresh, known, tainted, message }: PassingWindow): readonly Found[] {
   const window = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (message) return condense(inspectReadings(window, messageText(window, unnamed), { known, tainted }));
   const scanner = new Scanner({ known });
   const found: Found[] = [...scanner.push(window), ...scanner.end()].filter(({ end }) => end > window.length - fresh).map(({ type, kind, confidence }) => ({ type, kind, confidence, place: 'the body' }));
-  if (tainted && taintedAtEnd(window, fresh, tainted, message)) found.push({ type: 'tainted', kind: 'tainted', confidence: 1, place: 'the body' });
+  if (tainted && taintedAtEnd(window, fresh, tainted)) found.push({ type: 'tainted', kind: 'tainted', confidence: 1, place: 'the body' });
   return found;
 }
 
 /** Whether something tainted stands in the last `fresh` bytes, as they are or undone. */
-function taintedAtEnd(window: Buffer, fresh: number, sought: Sought, message: boolean): boolean {
+function taintedAtEnd(window: Buffer, fresh: number, sought: Sought): boolean {
   const text = window.toString('utf8');
   if (taintedIn(text, sought).some(({ end }) => end > text.length - fresh)) return true;
-  const told = message ? messageText(window) : undefined;
-  return [undoEscapes(text), told, undoEscapes(told ?? '')].some((form) => form !== undefined && taintedIn(form, sought).length > 0);
+  const unescaped = undoEscapes(text);
+  return unescaped !== undefined && taintedIn(unescaped, sought).length > 0;
 }
+
+/** Stands before the numbers of a message, of which nothing says what they are: as before a card's that is called something else, a policy has to name the class. */
+const unnamed = 'id ';

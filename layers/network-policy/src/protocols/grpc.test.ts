@@ -15,7 +15,7 @@ import { openDesk } from '../testing/testing-egress.ts';
 import type { Desk } from '../testing/testing-egress.ts';
 import { answerOf, openHttp2Upstream, openSession, refusedCall } from '../testing/testing-http2.ts';
 import type { Http2Upstream } from '../testing/testing-http2.ts';
-import { framed } from '../testing/testing-protobuf.ts';
+import { field, framed, number } from '../testing/testing-protobuf.ts';
 
 const secret = 'sk-real-0123456789abcdef';
 let upstream: Http2Upstream;
@@ -116,6 +116,34 @@ test('a secret is stopped in a message, plain or compressed; what cannot be undo
   answered = {};
 });
 
+test('a message is read as its readers do, one layer of encoding deep; a number that nothing names is no card', async () => {
+  const card = '4111 1111 1111 1111';
+  const type = { 'content-type': 'application/connect+json' };
+  for (const [bytes, more] of [
+    [framed(field(1, Buffer.from(card).toString('base64'))), {}],
+    [framed(field(1, field(2, `take ${[...card].map((c) => `%${c.charCodeAt(0).toString(16)}`).join('')}`))), {}],
+    [framed(gzipSync(field(1, Buffer.from(card).toString('base64'))), true), { 'grpc-encoding': 'gzip' }],
+    [framed(field(1, [...card].map((c) => `&#${c.charCodeAt(0)};`).join(''))), {}],
+    // The tag and the length before it are digits.
+    [framed(field(6, `4111111111111111 ${'and on'.repeat(5)} `)), {}],
+    [framed(`{"a":"${[...card].map((c) => `\\u00${c.charCodeAt(0).toString(16)}`).join('')}"}`), type],
+    [framed(JSON.stringify({ a: Buffer.from(card).toString('base64') })), type],
+    [framed(Buffer.concat([field(1, 'x'.repeat(20_000)), field(2, Buffer.from(card).toString('base64'))])), {}],
+  ] as const) {
+    seen = [];
+    const stream = call('Send', more);
+    const answer = answerOf(stream);
+    stream.end(bytes);
+    const said = await answer;
+    assert.ok(said.status === 403 || refusedCall(said), bytes.toString('latin1').slice(0, 80));
+    assert.ok(seen.every(({ whole }) => !whole));
+  }
+  const fine = call('Send');
+  const answer = answerOf(fine);
+  fine.end(framed(Buffer.concat([number(1, 4_111_111_111_111_111n), field(2, 'an order')])));
+  assert.equal((await answer).trailers['grpc-status'], '0');
+});
+
 test('messages of gRPC-Web and of streams of Connect are looked at in the same way; what lies around all of them is not let out', async () => {
   const hidden = framed(gzipSync(`x${secret}`), true);
   for (const scan of [true, false]) for (const [type, bytes, more] of [
@@ -194,9 +222,9 @@ test('two names of an encoding are none that is known: a server could take eithe
 
 test('messages that are held count among all that their sandbox has held; beyond that they are refused', async () => {
   const size = 100_000;
-  const begun = Buffer.alloc(5 + size);
+  const begun = Buffer.alloc(size);
   begun[0] = 1;
-  begun.writeUInt32BE(size + 1, 1);
+  begun.writeUInt32BE(size, 1);
   const small = await openDesk({ rules: [{ host: 'grpc.test', verdict: 'allow' }], pins: [{ host: 'grpc.test', caPem: upstream.caPem }], ports: [upstream.port], limits: { bufferedBytes: 350_000 } });
   const own = await openSession(small, 'grpc.test', upstream.port);
   const until = async (holds: () => boolean): Promise<void> => {

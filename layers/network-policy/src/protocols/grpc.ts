@@ -40,8 +40,8 @@ const prefixBytes = 5;
 const nothing: Buffer = Buffer.alloc(0);
 
 export interface MessageFraming {
-  /** A new transform for each message. */
-  readonly open: () => PatientTransform;
+  /** A new transform for each message; `whole`: it is given that as one piece. */
+  readonly open: (whole: boolean) => PatientTransform;
   /** What this direction says its compressed messages are encoded in. */
   readonly encoding: string;
   /** Bytes of a message that may be held. */
@@ -94,10 +94,8 @@ export function perMessage({ open, encoding, limit, refusal, rewrites, whole: re
         const part = rest.subarray(0, left);
         rest = rest.subarray(part.length);
         left -= part.length;
-        if (held) {
-          held.parts.add(part);
-          if (!keep(part.length)) throw refuse('too much of this sandbox is held already to look at a gRPC message');
-        } else step = transform.next(part);
+        if (held) held.parts.add(part);
+        else step = transform.next(part);
       } else {
         const more = rest.subarray(0, prefixBytes - head.length);
         rest = rest.subarray(more.length);
@@ -108,8 +106,10 @@ export function perMessage({ open, encoding, limit, refusal, rewrites, whole: re
         if (head[0] === 1 && left > limit) throw refuse('a compressed gRPC message is too large to be looked at');
         held = head[0] === 1 || (left <= limit && (rewrites || readsWhole?.() === true)) ? { head, parts: new Pieces() } : undefined;
         if (!held) step = head;
+        // All of it at once, so that many that begin together do not all count on the same room.
+        else if (!keep(left)) throw refuse('too much of this sandbox is held already to look at a gRPC message');
         head = nothing;
-        transform = open();
+        transform = open(held !== undefined);
       }
       if (left === 0) {
         step = after(step, (passed) => {
@@ -147,8 +147,8 @@ const framing = (passing: Passing, headers: readonly string[]): Pick<MessageFram
 /** What looks at a gRPC body on its way out: each hook message by message; where none has anything to do, the framing alone, of gRPC only. */
 export function grpcTransforms(passing: Passing, keep: Keep): PatientTransform[] {
   const own = framing(passing, passing.checked.headers);
-  const opened = (hook: OutgoingHook): PatientTransform | undefined => (hook.openMessage ? hook.openMessage(passing) : hook.open(passing));
-  const all = passing.core.hooks.outgoing.filter(opened).map((hook) => perMessage({ ...own, open: () => opened(hook) ?? unchanged, rewrites: false, whole: () => hook.wholeMessages?.(passing) === true, keep }));
+  const opened = (hook: OutgoingHook, whole: boolean): PatientTransform | undefined => (hook.openMessage ? hook.openMessage(passing, whole) : hook.open(passing));
+  const all = passing.core.hooks.outgoing.filter((hook) => opened(hook, false)).map((hook) => perMessage({ ...own, open: (whole) => opened(hook, whole) ?? unchanged, rewrites: false, whole: () => hook.wholeMessages?.(passing) === true, keep }));
   return all.length > 0 || !isGrpc(passing.checked.contentType) ? all : [framesOnly(own.refusal)];
 }
 
