@@ -12,7 +12,9 @@ test('a known value is found in any surroundings and in each usual encoding', ()
     fc.property(secret, fc.string(), fc.string(), (value, before, after) => {
       const known = [value];
       const base64 = Buffer.from(`${before}${value}${after}`, 'utf8').toString('base64');
-      const encodings = [value, JSON.stringify(value).slice(1, -1), encodeURIComponent(value), Buffer.from(value).toString('hex')].map((form) => `${before}${form}${after}`);
+      const each = (form: (byte: number) => string): string => Array.from(Buffer.from(value), form).join('');
+      const escaped = [each((byte) => `%${byte.toString(16).padStart(2, '0')}`), each((byte) => `&#${byte};`), each((byte) => `&#x${byte.toString(16).padStart(2, '0').toUpperCase()};`), each((byte) => `\\u00${byte.toString(16).padStart(2, '0')}`)];
+      const encodings = [value, JSON.stringify(value).slice(1, -1), encodeURIComponent(value), Buffer.from(value).toString('hex'), [...value].join('\0'), ...escaped].map((form) => `${before}${form}${after}`);
       for (const text of [...encodings, base64]) {
         assert.ok(
           scan(text, { known }).some(({ type }) => type === 'known-secret'),

@@ -71,6 +71,14 @@ function* forms(value: string): Generator<string> {
   yield bytes.toString('hex');
   yield bytes.toString('hex').toUpperCase();
   yield [...value].toReversed().join('');
+  // As a service writes it that escapes every character, and in UTF-16, whichever byte comes first.
+  yield [...value].join('\0');
+  for (const [before, after] of [['%', ''], ['\\u00', ''], ['&#x', ';']] as const) {
+    const escaped = Array.from(bytes, (byte) => `${before}${byte.toString(16).padStart(2, '0')}${after}`).join('');
+    yield escaped;
+    yield escaped.replaceAll(/[0-9a-f]{2}(?![0-9a-f])/g, (code) => code.toUpperCase());
+  }
+  yield Array.from(bytes, (byte) => `&#${byte};`).join('');
   for (const shift of [0, 1, 2]) {
     const text = Buffer.concat([Buffer.alloc(shift), bytes])
       .toString('base64')

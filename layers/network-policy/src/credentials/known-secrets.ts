@@ -5,6 +5,8 @@ export class KnownSecrets {
   /** For searches that look for other things as well. */
   readonly known: KnownSet;
   readonly #needles: readonly Buffer[];
+  /** By their first byte. */
+  readonly #starting: Readonly<Partial<Record<number, readonly Buffer[]>>>;
   /** In small letters: HTTP/2 has no others in names. */
   readonly #folded: readonly string[];
   /** Bytes that a match may reach back over a chunk boundary. */
@@ -13,6 +15,7 @@ export class KnownSecrets {
   constructor(secrets: readonly string[]) {
     this.known = compileKnown([...secrets]);
     this.#needles = this.known.byteNeedles.map((needle) => Buffer.from(needle, 'latin1'));
+    this.#starting = Object.groupBy(this.#needles, (needle) => needle[0] ?? 0);
     this.#folded = this.known.needles.map((needle) => needle.toLowerCase());
     this.#reach = this.#needles.reduce((longest, needle) => Math.max(longest, needle.length), 1) - 1;
   }
@@ -102,13 +105,11 @@ export class KnownSecrets {
   /** Length of the longest tail that is the beginning of some needle. */
   #suspicious(bytes: Buffer): number {
     const tail = bytes.subarray(Math.max(0, bytes.length - this.#reach));
-    let longest = 0;
-    for (const needle of this.#needles) {
-      for (let size = Math.min(tail.length, needle.length - 1); size > longest; size -= 1) {
-        if (tail.subarray(tail.length - size).equals(needle.subarray(0, size))) longest = size;
-      }
+    for (let at = 0; at < tail.length; at += 1) {
+      const size = tail.length - at;
+      for (const needle of this.#starting[tail[at] ?? 0] ?? []) if (size < needle.length && tail.compare(needle, 0, size, at) === 0) return size;
     }
-    return longest;
+    return 0;
   }
 }
 
