@@ -212,6 +212,9 @@ const noProvenance: ActionRequest['provenance'] = new Map();
 /** The end of what began before it was to be read. */
 export const begunUnread = (policyVersion: number): Decision => refusal(policyVersion, 'proxy.unread', 'What is said there is read now, and this began unread.', 'Begin it again.');
 
+/** The end of what began when the policy had its host at other addresses, or behind another certificate. */
+export const begunElsewhere = (policyVersion: number): Decision => refusal(policyVersion, 'proxy.moved', 'The policy says that this host is somewhere else now, and this began before.', 'Begin it again.');
+
 /** A denial that no policy rule made; `rule` is its stable id. */
 export function refusal(policyVersion: number, rule: string, reason: string, hint: string): Decision {
   return { verdict: 'deny', action: '', rules: [{ id: rule }], reason, hint, intent: unlabelled, policyVersion, decidedBy: 'error', micros: 0 };

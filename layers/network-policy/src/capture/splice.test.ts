@@ -154,3 +154,23 @@ test('what passed unread ends where it is to be read from now on, and nothing mo
     await closed;
   }
 });
+
+test('a connection that is being made when the policy begins to ask about it asks nobody, and ends', async () => {
+  let lookedUp: ((addresses: readonly string[]) => void) | undefined;
+  const desk = await openDesk({ rules: [{ host: 'raw.test', verdict: 'allow' }], ports: [7], resolveUpstream: () => new Promise((resolve) => { lookedUp = resolve; }) });
+  desk.policy.raw = [7];
+  try {
+    const client = await desk.tcp('raw.test', 7);
+    client.write('hello');
+    while (lookedUp === undefined) await new Promise((next) => setTimeout(next, 5));
+    const closed = once(client.resume(), 'close');
+    desk.policy.rules = [{ host: 'raw.test', verdict: 'escalate', id: 'egress.escalate[0]' }];
+    desk.egress.update(desk.config);
+    await closed;
+    assert.deepEqual(desk.approver.asked, []);
+    assert.ok(desk.audit.events.some(({ decision, message }) => decision?.rules[0]?.id === 'egress.escalate[0]' && message.includes('ended by the new policy')));
+  } finally {
+    lookedUp?.([]);
+    await desk.close();
+  }
+});

@@ -3,12 +3,13 @@ import type { Socket } from 'node:net';
 import { safeLine, type Decision, type LedgerEvent } from '@nemoclaw/contract';
 import { askPerson } from '../judge/ask-person.ts';
 import type { Core, Reconsidered } from '../core.ts';
-import { begunUnread, refusal } from '../core.ts';
+import { begunElsewhere, begunUnread, refusal } from '../core.ts';
 import { countAgainst } from '../judge/rule-limits.ts';
 import { authority } from '../judge/judge.ts';
 import type { HostResource } from '../judge/judge.ts';
 import { connectionRecord } from '../records.ts';
 import type { Place } from '../http/request-check.ts';
+import { samePin, type Pin } from '../upstream/pins.ts';
 import { AddressRefused } from '../upstream/upstreams.ts';
 import { firstWords } from './first-words.ts';
 
@@ -29,6 +30,8 @@ export class Splice implements Reconsidered {
   /** Passes on what the client says. */
   #join: (() => void) | undefined;
   #late: NodeJS.Timeout | undefined;
+  /** Where it was connected to. */
+  #pin: Pin | undefined;
   #approved = false;
   #asking = false;
   #upstream: Socket | undefined;
@@ -41,6 +44,7 @@ export class Splice implements Reconsidered {
     this.#client = client;
     this.#aside = aside;
     this.#correlation = core.correlation();
+    this.#pin = core.ports.upstreams.pinOf(place.name);
   }
 
   /** `client` is paused, with every byte it sent so far still unread. Never rejects. */
@@ -65,6 +69,7 @@ export class Splice implements Reconsidered {
     const decision = this.#judge();
     if (decision.verdict === 'deny' || (decision.verdict === 'escalate' && !this.#approved && !this.#asking)) this.#refuse(decision, 'ended by the new policy');
     else if (!this.#unread) this.#refuse(begunUnread(this.#core.config.version), 'ended by the new policy');
+    else if (!this.#asking && !samePin(this.#pin, this.#core.ports.upstreams.pinOf(this.#place.name))) this.#refuse(begunElsewhere(this.#core.config.version), 'ended by the new policy');
   }
 
   /** Whether the policy has such connections passed on unread. */
@@ -120,6 +125,7 @@ export class Splice implements Reconsidered {
       await audit.commit(event(this.#aside ? 'opened before its client said anything' : 'passed through unread'));
       told = true;
     } else if (!this.#aside) tell();
+    this.#pin = upstreams.pinOf(this.#place.name);
     const upstream = await upstreams.connect(this.#place.name, this.#place.port, false);
     if (this.#done) {
       upstream.destroy();

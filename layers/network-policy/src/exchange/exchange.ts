@@ -6,7 +6,7 @@
 import type { Decision, LedgerEvent } from '@nemoclaw/contract';
 import { answerJson, denialBody } from './answers.ts';
 import type { Core, Reconsidered, SameTurn } from '../core.ts';
-import { begunUnread, refusal } from '../core.ts';
+import { begunElsewhere, begunUnread, refusal } from '../core.ts';
 import { dispatch, insertInto } from './dispatch.ts';
 import type { Underway } from './dispatch.ts';
 import { grpcBody, isFramed, isGrpc } from '../protocols/grpc.ts';
@@ -28,27 +28,29 @@ import { settingsOf } from '../inspect/report.ts';
 import { maskTarget, shownPath } from '../inspect/shown-path.ts';
 import { hashOf } from '../credentials/sigv4.ts';
 import { secretFound } from '../standard-hooks.ts';
+import { samePin, type Pin } from '../upstream/pins.ts';
 import { AddressRefused } from '../upstream/upstreams.ts';
 import { maskTainted } from '../taint/taint.ts';
 import type { WebSocketRelay } from '../websocket/websocket-relay.ts';
 import { UpgradeWire } from '../websocket/wire-upgrade.ts';
 import type { Wire } from '../http/wire.ts';
 
-interface Sought {
+/** What holds of a request when it is sent on. */
+interface Begun {
+  readonly pin: Pin | undefined;
   readonly scans: boolean;
   readonly secrets: boolean;
   readonly bound: boolean;
 }
 
-/** What is looked for in a request that begins now. */
-const soughtNow = (passing: PassingRequest): Sought => ({ scans: settingsOf(passing.core).scanForPII, secrets: !passing.core.secrets.empty, bound: hasCredential(passing) });
+/** Of a request that begins now: where it goes, and what is looked for in it. */
+const begunNow = (passing: PassingRequest): Begun => ({ pin: passing.core.ports.upstreams.pinOf(passing.place.name), scans: settingsOf(passing.core).scanForPII, secrets: !passing.core.secrets.empty, bound: hasCredential(passing) });
 
 const safe = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 export class Exchange implements Reconsidered {
   readonly #core: Core;
-  /** What was looked for when it was sent on. */
-  #began: Sought | undefined;
+  #began: Begun | undefined;
   readonly #place: Place;
   readonly #wire: Wire;
   readonly #correlation: string;
@@ -94,7 +96,7 @@ export class Exchange implements Reconsidered {
     }
     const now = this.#decisionNow(passing, turn);
     const stands = now.verdict === 'allow' || (now.verdict === 'escalate' && this.#approved);
-    const decision = !stands ? now : this.#isBlind(passing) ? begunUnread(this.#core.config.version) : undefined;
+    const decision = stands ? this.#overtaken(passing) : now;
     if (!decision) return;
     // The answer comes before the stop, which would be taken for a failure of the upstream.
     if (!this.#wire.headSent) this.#deny(decision, 'ended by the new policy');
@@ -106,10 +108,17 @@ export class Exchange implements Reconsidered {
     this.#relay?.stop(new Error('the policy changed'));
   }
 
+  /** What is still allowed may have begun otherwise than it would now. */
+  #overtaken(passing: PassingRequest): Decision | undefined {
+    const { version } = this.#core.config;
+    if (!samePin(this.#began?.pin, begunNow(passing).pin)) return begunElsewhere(version);
+    return this.#isBlind(passing) ? begunUnread(version) : undefined;
+  }
+
   /** Whether it began when nothing was looked for in it, and something is now: what it sends from here on, or what comes from a host that has a credential by now, would pass unseen. */
   #isBlind(passing: PassingRequest): boolean {
     const { scans, secrets, bound } = this.#began ?? {};
-    const now = soughtNow(passing);
+    const now = begunNow(passing);
     if (now.bound && !bound) return true;
     if (this.#wire instanceof UpgradeWire) return !scans && !secrets && (now.scans || now.secrets);
     return passing.checked.hasBody && !this.#read.body && ((now.scans && !scans) || (now.secrets && !secrets));
@@ -203,7 +212,7 @@ export class Exchange implements Reconsidered {
 
   /** Sends the request on. What was escalated, or cannot be undone, is on durable record first. */
   #forward(judged: Judged, passing: PassingRequest, message: string, approved = false, approvalId = ''): Promise<void> {
-    this.#began = soughtNow(passing);
+    this.#began = begunNow(passing);
     const core = this.#core;
     const { checked } = passing;
     this.#state = 'forwarding';

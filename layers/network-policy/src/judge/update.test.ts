@@ -290,6 +290,24 @@ test('a raw port is spliced to the pinned address, whoever speaks first, and cut
   eager.destroy();
 });
 
+test('a stream and a raw connection end when the policy has their host somewhere else, the others go on', async () => {
+  const moved = await stream('a.test', '/stream/moved');
+  const stays = await stream('b.test', '/stream/stays');
+  const raw = await desk.tcp('mail.test', mailPort);
+  await once(raw, 'data');
+  const gone = Promise.all([once(moved.socket, 'close'), once(raw.resume(), 'close')]);
+  try {
+    desk.egress.update({ ...desk.config, upstreams: desk.config.upstreams.map((pin) => (pin.host === 'b.test' ? pin : { ...pin, addresses: ['127.0.0.2'] })) });
+    await gone;
+    assert.deepEqual(desk.audit.events.filter(({ decision }) => decision?.rules[0]?.id === 'proxy.moved').map(({ message }) => message).length, 2);
+    stays.res.write('data: 2\n\n');
+    while (!stays.text().includes('data: 2')) await once(stays.socket, 'data');
+  } finally {
+    desk.egress.update(desk.config);
+    stays.socket.destroy();
+  }
+});
+
 test('passthrough keeps the upstream certificate and still checks the server name', async () => {
   const open = async (servername: string): Promise<TLSSocket> => connectTls({ socket: await desk.tcp('pinned.test', closedTls.port), servername, ca: closedTls.caPem ?? '' });
   const socket = await open('pinned.test');

@@ -7,7 +7,7 @@ import { askPerson } from '../judge/ask-person.ts';
 import type { Question } from '../judge/ask-person.ts';
 import type { TlsContexts } from '../tls/contexts.ts';
 import type { Core, Reconsidered } from '../core.ts';
-import { refusal } from '../core.ts';
+import { begunElsewhere, refusal } from '../core.ts';
 import type { Examination, Examined } from '../inspect/examine.ts';
 import type { InspectionSettings } from '../inspect/findings.ts';
 import { inspectAside } from '../inspect/inspect-aside.ts';
@@ -18,6 +18,7 @@ import { countAgainst } from '../judge/rule-limits.ts';
 import type { Place } from '../http/request-check.ts';
 import type { Sought } from '../taint/memory.ts';
 import { keepsTainted, maskTainted } from '../taint/taint.ts';
+import { samePin, type Pin } from '../upstream/pins.ts';
 import { AddressRefused } from '../upstream/upstreams.ts';
 
 export interface Judged {
@@ -42,6 +43,7 @@ export abstract class Conversation implements Reconsidered {
   protected readonly place: Place;
   readonly #correlation: string;
   readonly #withdraw = new AbortController();
+  readonly #pin: Pin | undefined;
   #ended = false;
   /** What was let in and is not over: it is decided again when the policy changes. */
   readonly #running = new Map<string, Running>();
@@ -50,6 +52,7 @@ export abstract class Conversation implements Reconsidered {
     this.core = core;
     this.place = place;
     this.#correlation = core.correlation();
+    this.#pin = core.ports.upstreams.pinOf(place.name);
   }
 
   /** Holds the conversation until it is over. Never rejects. */
@@ -65,13 +68,18 @@ export abstract class Conversation implements Reconsidered {
   }
 
   reconsider(): void {
+    if (!samePin(this.#pin, this.core.ports.upstreams.pinOf(this.place.name))) return this.#overtaken(begunElsewhere(this.core.config.version));
     for (const { request: { resource, params }, asks } of this.#running.values()) {
       const decision = this.core.decide({ ...this.core.request('connect', resource), params });
       if (decision.verdict === 'allow' || (decision.verdict === 'escalate' && asks)) continue;
-      this.record('deny', 'ended by the new policy', decision);
-      this.refuse(decision);
-      return this.end();
+      return this.#overtaken(decision);
     }
+  }
+
+  #overtaken(decision: Decision): void {
+    this.record('deny', 'ended by the new policy', decision);
+    this.refuse(decision);
+    this.end();
   }
 
   /** `judged` was let in, under this key, until `settled`. `asks`: a person was asked about it, or can still be before anything of it leaves. */

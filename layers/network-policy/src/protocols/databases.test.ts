@@ -115,7 +115,8 @@ test('Redis: a policy change ends what was let in and goes on, whatever was said
     desk.policy.rules = denied('GET');
     desk.egress.update(desk.config);
     assert.equal(await refused.say(resp('PING'), (all) => all.endsWith('\r\n')), '+OK\r\n', 'what was answered is over');
-    refused.socket.destroy();
+    desk.egress.update({ ...desk.config, upstreams: desk.config.upstreams.map((pin) => ({ ...pin, addresses: ['127.0.0.2'] })) });
+    assert.match(await refused.say('', () => false), /-ERR denied by policy, rule proxy\.moved/, 'its host is somewhere else');
   } finally {
     desk.policy.rules = rules;
     desk.egress.update(desk.config);

@@ -70,6 +70,11 @@ export class Upstreams {
     return fixedAddresses(pinFor(this.#pins, host)).length > 0;
   }
 
+  /** Where the policy has `host`. */
+  pinOf(host: string): Pin | undefined {
+    return pinFor(this.#pins, host);
+  }
+
   /** The pool for one origin of this sandbox. */
   #http1Pool(host: string, port: number, tls: boolean): Http1Pool {
     const origin = originOf(host, port, tls);
