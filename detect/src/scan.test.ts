@@ -21,6 +21,7 @@ test('each type is found by its own form', () => {
     ['card 4111 1111 1111 1111 exp', 'credit-card', '4111 1111 1111 1111'],
     ...['\u00a0', '\u2007', '\u202f', '\u2011', '\u2013'].map((mark) => [`paid with 4111${mark}1111${mark}1111${mark}1111 today`, 'credit-card', `4111${mark}1111${mark}1111${mark}1111`] as const),
     ['"pan":"378282246310005"', 'credit-card', '378282246310005'],
+    ['==4088995790328921840==', 'credit-card', '4088995790328921840'],
     ['ssn 123-45-6789', 'us-ssn', '123-45-6789'],
     ['SSN: 123456789.', 'us-ssn', '123456789'],
     // What is cut where the words before it are no longer looked at is no word: "ring" would say that a phone number follows.
@@ -64,6 +65,7 @@ test('where a sure detector and an unsure one see the same secret, it is sure', 
 test('what only looks like something is left alone', () => {
   for (const text of [
     '4111 1111 1111 1112', // Luhn fails
+    'boundary="===============4088995790328921840=="\r\n\r\n--===============4088995790328921840==\r\n', // as Python draws them
     'DE88 3704 0044 0532 0130 00', // mod 97 fails
     '000-12-3456 and 666-12-3456 and 912-34-5678 and 123-00-4567',
     '2024-03-11 10:31:22.123456',
