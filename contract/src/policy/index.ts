@@ -7,7 +7,7 @@ export { loadCredentials, type SecretSource } from './credentials-file.ts';
 export * from './inference.ts';
 export * from './network.ts';
 export { defaultPorts, protocolOf } from './network-sense.ts';
-export { httpProtocols, ruleProtocols, type RuleProtocol } from './network-words.ts';
+export { httpProtocols, redisContainers, ruleProtocols, type RuleProtocol } from './network-words.ts';
 export * from './sandbox.ts';
 export { isStated, whereOf, sourceKey, type Path, type SourceMap } from './source.ts';
 export type { Loaded } from './issue.ts';

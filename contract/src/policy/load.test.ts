@@ -98,6 +98,7 @@ const wrong: readonly (readonly [string, Loader, string, ErrorCode, number, numb
   ['words of two protocols', loadNetworkPolicy, `${network}    deny: [{ domain: x.org, mcp: { tools: [a] }, jsonRpc: { methods: [b] } }]\n`, 'NEMO_E_POLICY_TYPE', 4, 50, /protocol: json-rpc/],
   ['methods of a mail server', loadNetworkPolicy, `${network}    allow: [{ domain: x.org, methods: [GET], smtp: {} }]\n`, 'NEMO_E_POLICY_TYPE', 4, 30, /HTTP only/],
   ['TCP on no port', loadNetworkPolicy, `${network}    allow: [{ domain: x.org, protocol: tcp }]\n`, 'NEMO_E_POLICY_TYPE', 4, 40, /needs a port/],
+  ['a Redis command with a word that no rule can name', loadNetworkPolicy, `${network}    deny: [{ domain: x.org, redis: { commands: [config get, sentinel failover, set foo] } }]\n`, 'NEMO_E_POLICY_TYPE', 4, 80, /no second word/],
   ['two protocols at one place', loadNetworkPolicy, `${network}    allow:\n      - { domain: x.org, protocol: smtp, ports: [2525] }\n      - { domain: x.org, protocol: redis, ports: [2525] }\n`, 'NEMO_E_POLICY_TYPE', 6, 36, /smtp is spoken at x\.org:2525/],
   ['a header in capitals', loadNetworkPolicy, `${network}    allow: [{ domain: x.org, headers: { X-Tenant: acme } }]\n`, 'NEMO_E_POLICY_PATTERN', 4, 51, /x-tenant/],
   ['a header that the proxy writes', loadNetworkPolicy, `${network}    allow: [{ domain: x.org, headers: { host: acme } }]\n`, 'NEMO_E_POLICY_PATTERN', 4, 47, /written by the proxy/],

@@ -92,7 +92,7 @@ function checkTls(rule: RuleFields, protocol: RuleProtocol | '', inspection: Lis
   if (rule.tls === 'passthrough' && inspection.scanForPII && rule.uninspected !== 'allow') {
     return bad('tls', '`tls: passthrough` and `inspection.scanForPII` contradict each other.', 'What is not opened cannot be searched.', 'Say `uninspected: allow` beside it if this host is trusted with anything, or let TLS be opened.');
   }
-  if (rule.uninspected === 'allow' && rule.tls !== 'passthrough') bad('uninspected', '`uninspected: allow` stands only beside `tls: passthrough`.', 'Everything else is searched.', 'Remove it.');
+  if (rule.uninspected === 'allow' && rule.tls !== 'passthrough') bad('uninspected', '`uninspected: allow` stands only beside `tls: passthrough`.', protocol === 'tcp' ? 'Connections of `protocol: tcp` are passed on unread in any case.' : 'Everything else is searched.', 'Remove it.');
   else if (protocol === 'tcp' && rule.tls === 'intercept') bad('tls', 'Connections of `protocol: tcp` are passed on unread.', undefined, 'Remove `tls`, or name the protocol that is spoken.');
 }
 

@@ -65,8 +65,15 @@ export const smtp = z.strictObject({
 
 /** Names as the client gives them when it connects; what is asked inside is not read. */
 export const postgres = z.strictObject({ users: names('a user').optional(), databases: names('a database').optional() });
+/** Redis commands that have others below them (`CONFIG GET`), those of Sentinel and of the usual modules among them. */
+export const redisContainers: ReadonlySet<string> = new Set(['ACL', 'CLIENT', 'CLUSTER', 'COMMAND', 'CONFIG', 'DEBUG', 'FT.CONFIG', 'FT.CURSOR', 'FUNCTION', 'HOTKEYS', 'JSON.DEBUG', 'LATENCY', 'MEMORY', 'MODULE', 'OBJECT', 'PUBSUB', 'SCRIPT', 'SENTINEL', 'SLOWLOG', 'XGROUP', 'XINFO']);
+
 /** Commands, `*` as wildcard, capital or small; one of two words (`config get`) also by its first. */
-export const redis = z.strictObject({ commands: z.array(z.string().regex(/^[A-Za-z*][A-Za-z0-9.*_-]{0,63}( [A-Za-z*][A-Za-z0-9*_-]{0,63})?$/, 'This is not a command')).min(1).max(256) });
+const redisCommand = z.string().regex(/^[A-Za-z*][A-Za-z0-9.*_-]{0,63}( [A-Za-z*][A-Za-z0-9*_-]{0,63})?$/, 'This is not a command').refine((given) => {
+  const [first = '', second] = given.toUpperCase().split(' ');
+  return second === undefined || first.includes('*') || redisContainers.has(first);
+}, 'This command has no second word that rules could name');
+export const redis = z.strictObject({ commands: z.array(redisCommand).min(1).max(256) });
 
 /** An address, or a block of them: `10.1.0.0/16`. */
 export const addressBlock = z.string().refine((given) => {

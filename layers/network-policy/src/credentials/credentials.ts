@@ -66,6 +66,11 @@ export function putIn(text: string, credentials: readonly Credential[], to: { re
   return out;
 }
 
+/** What is left where each placeholder stands that may stand there: in that no secret may be. */
+export function withoutPlaceholders(text: string, credentials: readonly Credential[]): string {
+  return credentials.reduce((rest, { placeholder }) => (rest.includes(placeholder) ? rest.split(placeholder).join('') : rest), text);
+}
+
 /** `value` with every credential's value replaced by its placeholder. */
 export function maskCredentials(value: string, credentials: readonly Credential[]): string {
   let out = value;

@@ -23,7 +23,7 @@ function isDecoded(charset: string): boolean {
 }
 
 /** Types whose readers read text. */
-export const documentType = /^(?:application\/(?:[a-z0-9.+-]*(?:json|xml)|x-www-form-urlencoded|graphql|yaml|x-yaml)|multipart\/|text\/)/;
+export const documentType = /^(?:application\/(?:[a-z0-9.+-]*(?:json|xml)|x-www-form-urlencoded|graphql|yaml|x-yaml)|multipart\/|message\/(?:rfc822|global)|text\/)/;
 
 /** Whether it is in a character encoding that nothing here reads: whatever its type, who reads it as that gets another text. */
 export const isUnreadText = (contentType: string): boolean => !isReadable(contentType);

@@ -12,7 +12,7 @@ export interface Examination {
   readonly bytes: Uint8Array;
   /** The header's value, in its own case. */
   readonly contentType: string;
-  /** It is a whole mail. */
+  /** It is a whole mail, its lines ended by CR LF. */
   readonly mail?: true;
   /** It is several values, which end there. */
   readonly ends?: Uint32Array;
@@ -35,13 +35,18 @@ export interface Examined {
   readonly hashes?: Uint32Array;
 }
 
+/** A mail that is sent over HTTP (RFC 5322, 6532). */
+const isMail = /^message\/(?:rfc822|global)\s*(?:;|$)/i;
+/** Programs write their lines without the CR that mail has. */
+const withCrlf = (body: Buffer): Buffer => Buffer.from(body.toString('latin1').replaceAll(/\r?\n/g, '\r\n'), 'latin1');
+
 /** Places that are told apart. */
 const mostPlaces = 64;
 
 /** `search`: another way to the same findings than `scan`. */
 export function examine({ bytes, contentType, mail, ends, known, settings, tainted, remember }: Examination, search?: Scan): Examined {
   const body = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const inspected = mail ? inspectMail(body, known, tainted, search) : ends ? inspectValues(body, ends, contentType, known, tainted, search) : inspectBody(body, contentType, known, tainted, search);
+  const inspected = mail || isMail.test(contentType) ? inspectMail(mail ? body : withCrlf(body), known, tainted, search) : ends ? inspectValues(body, ends, contentType, known, tainted, search) : inspectBody(body, contentType, known, tainted, search);
   const { found, redacted, unread = false } = inspected;
   const redacts = (one: Found): boolean => actionFor(one, settings) === 'redact';
   const rewrites = strictest(found, settings)?.action !== 'block' && found.some(redacts);

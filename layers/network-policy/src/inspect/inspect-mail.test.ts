@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { compileKnown } from '@nemoclaw/detect';
+import { examine } from './examine.ts';
 import { inspectBody } from './inspect-body.ts';
 import { inspectMail } from './inspect-mail.ts';
 
@@ -45,4 +46,12 @@ test('honest heads are clean: signatures, thread indexes, ways to unsubscribe, t
   ];
   const { found, unread } = inspectMail(Buffer.from(`From: Ann <ann@company.test>\r\nTo: bob@company.test\r\n${honest.join('\r\n')}\r\n\r\nHello Bob,\r\n\r\nsee the figures.\r\n`), none);
   assert.deepEqual([found.filter(({ type }) => type !== 'ip' && type !== 'email'), unread], [[], false]);
+});
+
+test('a mail that is sent over HTTP is read as one, whatever ends its lines', () => {
+  for (const end of ['\r\n', '\n']) {
+    const mail = ['Subject: x', 'Content-Transfer-Encoding: quoted-printable', '', `my card is ${card.slice(0, 8)}=31${card.slice(9)} soon`, ''].join(end);
+    const found = (contentType: string): readonly string[] => examine({ bytes: Buffer.from(mail), contentType, known: none, settings: { scanForPII: true } }).found.map(({ type }) => type);
+    assert.deepEqual([found('message/rfc822'), found('Message/Global; charset=utf-8'), found('text/plain')], [['credit-card'], ['credit-card'], []]);
+  }
 });

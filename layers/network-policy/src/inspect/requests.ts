@@ -3,6 +3,7 @@ import { brotliCompressSync, constants, deflateSync, gzipSync, zstdCompressSync 
 import { after, orThrow } from '../body/in-order.ts';
 import { valueOf } from '../http/fields.ts';
 import { isFramed, isInBase64 } from '../protocols/grpc.ts';
+import { withoutPlaceholders } from '../credentials/credentials.ts';
 import type { BodyReader, ByteTransform, HeadReader, OutgoingHook, Passing, PatientTransform, Reading } from '../hooks.ts';
 import { documentType, isUnreadText, isWide } from './charsets.ts';
 import { actionFor, hiddenOf, strictest, type Found, type InspectionSettings } from './findings.ts';
@@ -31,7 +32,7 @@ export const headInspection: HeadReader = {
     const { target, query } = passing.checked;
     const { name } = passing.place;
     const host = passing.core.ports.judge.named(name) ? undefined : name;
-    const found = inspectHead({ host, target, query, headers: withoutPlaceholders(passing) }, passing.core.secrets.known, soughtIn(passing));
+    const found = inspectHead({ host, target, query, headers: headersOf(passing) }, passing.core.secrets.known, soughtIn(passing));
     passing.foundInPath = found.some(({ type, place }) => type !== 'tainted' && place.startsWith(pathPlace));
     const oversize = (passing.checked.length ?? 0) > limitOf(passing) ? oversizeIn(passing) : undefined;
     const worst = strictest(found, settings);
@@ -73,10 +74,9 @@ function oversizeIn(passing: Passing): Pick<Reading, 'escalate'> | undefined {
 }
 
 /** A placeholder in its own header has been checked already. */
-function withoutPlaceholders({ core, checked }: Passing): readonly string[] {
+function headersOf({ core, checked }: Passing): readonly string[] {
   const { credentials } = core.config;
-  if (credentials.length === 0) return checked.headers;
-  return checked.headers.map((value, i) => (i % 2 === 0 ? value : credentials.reduce((text, { placeholder }) => (text.includes(placeholder) ? text.split(placeholder).join('') : text), value)));
+  return credentials.length === 0 ? checked.headers : checked.headers.map((value, i) => (i % 2 === 0 ? value : withoutPlaceholders(value, credentials)));
 }
 
 const isEncoded = (encoding: string): boolean => encoding !== '' && encoding !== 'identity';

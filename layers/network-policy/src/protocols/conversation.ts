@@ -3,15 +3,18 @@ import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { ActionRequest, AppMessage, Decision } from '@nemoclaw/contract';
 import { safeLine } from '@nemoclaw/contract';
+import { withoutPlaceholders } from '../credentials/credentials.ts';
 import { askPerson } from '../judge/ask-person.ts';
 import type { Question } from '../judge/ask-person.ts';
+import { Stopped } from '../hooks.ts';
 import type { TlsContexts } from '../tls/contexts.ts';
 import type { Core, Reconsidered } from '../core.ts';
 import { begunElsewhere, refusal } from '../core.ts';
 import type { Examination, Examined } from '../inspect/examine.ts';
-import type { InspectionSettings } from '../inspect/findings.ts';
+import { strictest, type Found, type InspectionSettings } from '../inspect/findings.ts';
 import { inspectAside } from '../inspect/inspect-aside.ts';
-import type { Reported } from '../inspect/report.ts';
+import { valuesOf } from '../inspect/inspect-values.ts';
+import { blocked, recordFound, settingsOf, type Reported } from '../inspect/report.ts';
 import { authority } from '../judge/judge.ts';
 import { connectionRecord } from '../records.ts';
 import { countAgainst } from '../judge/rule-limits.ts';
@@ -37,6 +40,25 @@ interface Running {
   readonly request: ActionRequest;
   readonly asks: boolean;
 }
+
+/** Why something is not said. */
+export interface Stop {
+  readonly decision: Decision;
+  readonly message: string;
+}
+
+/** How values are looked at. `way`: what they are, in a word. `place`: where value n, from 1, stands. */
+export interface Said {
+  readonly way: string;
+  readonly counts: (found: Found) => boolean;
+  readonly place: (n: number) => string;
+}
+
+const inNames: ReadonlySet<string> = new Set(['email', 'ip', 'phone']);
+/** In names and addresses, which a protocol itself has. */
+export const countsInName = ({ type }: Found): boolean => !inNames.has(type);
+/** What somebody logs in with may be a secret, but none of the sandbox's own. */
+const countsInLogin = (found: Found): boolean => countsInName(found) && found.type !== 'secret';
 
 export abstract class Conversation implements Reconsidered {
   protected readonly core: Core;
@@ -154,6 +176,25 @@ export abstract class Conversation implements Reconsidered {
     }
   }
 
+  /** What forbids to say these values, by their classes. Nothing can be taken out of them, nor asked about while others wait behind them: `redact` and `escalate` block. The sandbox's own secrets never leave. */
+  protected async stopIn(values: readonly Buffer[], { way, counts, place }: Said): Promise<Stop | undefined> {
+    const settings = settingsOf(this.core);
+    const { scanForPII } = settings;
+    if (values.length === 0 || (!scanForPII && this.core.secrets.empty)) return undefined;
+    const examined = await this.inspect({ ...valuesOf(values), contentType: '' }, settings);
+    if (!examined) return { decision: this.refusal('inspection.scanForPII', `The ${way} could not be inspected.`, 'Send it again later, or in smaller pieces.'), message: `the ${way} could not be inspected` };
+    const found = examined.found.filter((one) => (scanForPII || one.type === 'known-secret') && counts(one)).map((one) => ({ ...one, place: one.place.replace(/value (\d+)/, (_, n) => place(Number(n))) }));
+    const worst = strictest(found, settings);
+    if (worst) recordFound(this.about, way, found, worst.action === 'log' ? 'log' : 'block');
+    return worst && worst.action !== 'log' ? blocked(this.about, worst.found) : undefined;
+  }
+
+  /** The same of what somebody logs in with, where placeholders may stand. */
+  protected stopInLogin(texts: readonly string[]): Promise<Stop | undefined> {
+    const rest = texts.map((text) => Buffer.from(withoutPlaceholders(text, this.core.config.credentials)));
+    return this.stopIn(rest, { way: 'login', counts: countsInLogin, place: () => 'the login' });
+  }
+
   /** Counts what is about to be sent against the rate of its rule; the denial where that many were sent already. */
   protected overRate(message: AppMessage): Decision | undefined {
     const over = countAgainst(this.core, { kind: 'host', host: this.place.name, port: this.place.port, message, ...this.core.programAt(this.place) });
@@ -211,7 +252,7 @@ export abstract class Conversation implements Reconsidered {
   #failed(error: unknown): void {
     if (this.#ended) return;
     const why = error instanceof Error ? error.message : 'the conversation failed';
-    const decision = this.refusal(error instanceof AddressRefused ? 'network.addresses' : 'proxy.conversation', why, '');
+    const decision = error instanceof Stopped ? error.decision : this.refusal(error instanceof AddressRefused ? 'network.addresses' : 'proxy.conversation', why, '');
     this.record('deny', why, decision);
     this.refuse(decision);
   }

@@ -161,6 +161,49 @@ test('Redis: secrets, misplaced placeholders, inline commands and echoed passwor
 const startup = (user: string, database: string): Buffer => writeStartup({ version: 196_608, parameters: new Map([['user', user], ['database', database]]) });
 const passwordMessage = (text: string): Buffer => writeMessage('p', Buffer.from(`${text}\0`));
 
+test('Redis and PostgreSQL: nothing of the login and of what a client says of itself leaves unsearched; the own secrets never do, a rule may name each command', async () => {
+  const card = '4111111111111111';
+  const other = 'sk-db-0123456789abcdef';
+  const { inspection, rules } = desk.policy;
+  const denied = async (line: string, rule: RegExp): Promise<void> => {
+    const client = new Dialogue(await desk.tcp('redis.test', redis.port));
+    assert.match(await client.say(resp(line), (all) => all.endsWith('\r\n')), rule, line);
+    client.socket.destroy();
+  };
+  const start = async (parameters: Readonly<Record<string, string>>, password: string): Promise<string> => {
+    const client = new Dialogue(await desk.tcp('db.test', postgres.port));
+    client.socket.write(writeStartup({ version: 196_608, parameters: new Map(Object.entries(parameters)) }));
+    const said = await client.say('', (all) => all.startsWith('R\0\0\0\b\0\0\0\x03') || all.startsWith('E'));
+    return said.startsWith('E') ? said : client.say(writeMessage('p', Buffer.from(`${password}\0`)), () => false);
+  };
+  try {
+    for (const line of [`CLIENT SETNAME ${card}`, `CLIENT SETINFO lib-name ${card}`, `PING ${card}`, `HELLO 3 SETNAME ${card}`, `AUTH ann ${card}`, `QUIT ${card}`]) await denied(line, /rule inspection\.actions\.credit-card/);
+    for (const scanForPII of [true, false]) {
+      desk.policy.inspection = { scanForPII };
+      for (const line of [`AUTH ${other}`, `AUTH ${placeholder}${other}`, `GET ${other}`, `CLIENT SETNAME ${other}`]) await denied(line, /rule inspection\.scanForPII/);
+      assert.match(await start({ user: 'ann', database: 'crm', application_name: secret }, 'pw'), /^E.*inspection\.scanForPII/s);
+      assert.match(await start({ user: 'ann', database: 'crm' }, `x${secret}`), /^E.*inspection\.scanForPII/s);
+    }
+    desk.policy.inspection = { scanForPII: true };
+    assert.match(await start({ user: 'ann', database: 'crm', options: `-c application_name=${card}` }, 'pw'), /^E.*inspection\.actions\.credit-card/s);
+    for (const parameters of [{ user: 'payroll' }, { user: 'payroll', database: '' }]) assert.match(await start(parameters, 'pw'), /^E.*egress\.deny\[1\]/s, 'the server takes the name of the user');
+    assert.match(await start({ user: 'ann', database: 'p'.repeat(64) }, 'pw'), /^E.*longer than the server reads/s);
+    assert.match(await start({ user: 'ann', database: 'crm' }, card), /^E.*inspection\.actions\.credit-card/s);
+    desk.policy.rules = [{ host: 'redis.test', verdict: 'deny', id: 'egress.deny[7]', said: (m) => m.protocol === 'redis' && m.command.startsWith('CLIENT') }, ...rules];
+    await denied('CLIENT SETNAME worker', /rule egress\.deny\[7\]/);
+    assert.deepEqual([commands, starts], [[], []]);
+    // What is honest: a name that is a mail address, a password that looks like a secret.
+    await denied('PING', /^\+OK/);
+    const piped = new Dialogue(await desk.tcp('redis.test', redis.port));
+    assert.equal(await piped.say(Buffer.concat([resp('GET one'), Buffer.from('\r\n'), resp('GET two')]), (all) => all.endsWith('two\r\n')), '$3\r\none\r\n$3\r\ntwo\r\n', 'an empty line between');
+    piped.socket.destroy();
+    await denied('AUTH ann@company.test ghp_16C7e42F292c6912E7710c838347Ae178B4a', /^\+OK/);
+  } finally {
+    desk.policy.inspection = inspection;
+    desk.policy.rules = rules;
+  }
+});
+
 test('PostgreSQL: a client that does not encrypt logs in with a placeholder; to the server everything is encrypted', async () => {
   for (login of ['clear', 'md5'] as const) {
     starts = [];

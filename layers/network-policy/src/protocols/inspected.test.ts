@@ -159,8 +159,31 @@ test('a PostgreSQL query, a parameter or a copied row with a card is refused bef
   client.socket.destroy();
 });
 
+test('PostgreSQL: each value is read by itself, whatever stands beside it, in every message that holds any; others are refused', () => {
+  const number = (size: 2 | 4 | 8, value: number | bigint): Buffer => {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigInt64BE(BigInt(value));
+    return bytes.subarray(8 - size);
+  };
+  const bind = (values: readonly Buffer[], format = 0): Buffer => writeMessage('B', Buffer.concat([Buffer.from('\0\0'), number(2, 1), number(2, format), number(2, values.length), ...values.flatMap((value) => [number(4, value.length), value]), number(2, 0)]));
+  const plain = card.replaceAll(' ', '');
+  const numeric = Buffer.concat([number(2, 4), number(2, 3), number(2, 0), number(2, 0), ...(plain.match(/.{4}/g) ?? []).map((digits) => number(2, Number(digits)))]);
+  const copy = Buffer.concat([Buffer.from('PGCOPY\n\xff\r\n\0', 'latin1'), Buffer.alloc(8), number(2, 2), number(4, 49), Buffer.from(plain.padEnd(49, '.')), number(4, 16), numeric, number(2, -1)]);
+  const copied = (size: number): Buffer[] => Array.from({ length: Math.ceil(copy.length / size) }, (_, i) => writeMessage('d', copy.subarray(i * size, (i + 1) * size)));
+  const told = (messages: readonly Buffer[]): string => {
+    const watch = new PostgresWatch(100_000);
+    return messages.flatMap((message) => watch.next(message, true).spoken).map(({ text }) => Buffer.concat(text).toString('latin1')).join('\n\n');
+  };
+  for (let length = 16; length < 140; length += 1) assert.match(told([bind([Buffer.from('x'), Buffer.from(plain.padEnd(length, '.'))])]), new RegExp(`(?<!\\w)${plain}`), `${length}`);
+  assert.match(told([bind([number(8, BigInt(plain))], 1)]), new RegExp(`id ${plain}`));
+  assert.match(told([bind([numeric], 1)]), new RegExp(`(?<!\\w)${plain}`));
+  for (const size of [1, 7, 30, copy.length]) assert.equal(told(copied(size)).match(new RegExp(`(?<!\\w)${plain}(?=\\.|\\n)`, 'g'))?.length, 2, `copied by ${size}`);
+  for (const message of [writeMessage('D', Buffer.from(`S${plain}\0`)), writeMessage('C', Buffer.from(`P${plain}\0`)), writeMessage('E', Buffer.from(`${plain}\0\0\0\0\0`)), writeMessage('f', Buffer.from(`${plain}\0`)), writeMessage('P', Buffer.from(`${plain}\0select 1\0\0\0`))]) assert.ok(told([message]).includes(plain));
+  for (const message of [writeMessage('p', Buffer.from(`${plain}\0`)), writeMessage('~', Buffer.from(plain)), writeMessage('S', Buffer.from(plain)), writeMessage('X', Buffer.from('x')), writeMessage('Q', Buffer.from(`select 1\0${plain}`)), writeMessage('B', Buffer.from('\0\0\0\0\0\x01\0\0\0\x05x')), writeMessage('D', Buffer.alloc(0))]) assert.match(new PostgresWatch(1000).next(message, true).problem ?? '', /none that is known/, message.toString('latin1'));
+});
+
 test('messages of PostgreSQL are followed however they are cut; too large ones end it only where something is looked for', () => {
-  const all = Buffer.concat([writeMessage('Q', Buffer.from('select 1\0')), writeMessage('B', Buffer.alloc(300)), writeMessage('X', Buffer.alloc(0))]);
+  const all = Buffer.concat([writeMessage('Q', Buffer.from('select 1\0')), writeMessage('B', Buffer.concat([Buffer.from([0, 0, 0, 0, 0, 1, 0, 0, 1, 0]), Buffer.alloc(256), Buffer.from([0, 0])])), writeMessage('X', Buffer.alloc(0))]);
   for (const size of [1, 2, 7, all.length]) {
     const watch = new PostgresWatch(1000);
     const ends = new MessageEnds();

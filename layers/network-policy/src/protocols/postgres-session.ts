@@ -6,12 +6,11 @@ import { safeLine } from '@nemoclaw/contract';
 import type { TlsContexts } from '../tls/contexts.ts';
 import type { Core } from '../core.ts';
 import { putIn } from '../credentials/credentials.ts';
-import { strictest } from '../inspect/findings.ts';
-import { valuesOf } from '../inspect/inspect-values.ts';
-import { blocked, inspectedBytes, recordFound, settingsOf } from '../inspect/report.ts';
+import { Stopped } from '../hooks.ts';
+import { inspectedBytes, settingsOf } from '../inspect/report.ts';
 import type { Place } from '../http/request-check.ts';
 import { ByteReader } from './byte-reader.ts';
-import { Conversation } from './conversation.ts';
+import { Conversation, countsInName } from './conversation.ts';
 import { authRequest, cancelRequest, errorResponse, gssRequest, longestStartup, readStartup, sslRequest, writeMessage, writeRequest, writeStartup } from './postgres-words.ts';
 import type { Startup } from './postgres-words.ts';
 import { MessageEnds, PostgresWatch } from './postgres-watch.ts';
@@ -28,6 +27,10 @@ const nothing = Buffer.alloc(0);
 const idleMs = 60_000;
 /** Bytes of a message before the login is over. */
 const longestMessage = 1 << 16;
+
+/** Servers cut names there (NAMEDATALEN), so that a longer one is that of another. */
+const longestName = 63;
+const hasLongName = ({ parameters }: Startup): boolean => ['user', 'database'].some((one) => Buffer.byteLength(parameters.get(one) ?? '') > longestName);
 
 export class PostgresSession extends Conversation {
   readonly #contexts: TlsContexts;
@@ -49,13 +52,18 @@ export class PostgresSession extends Conversation {
     if (first.code === cancelRequest) return this.#cancel(first.body);
     const startup = readStartup(first.body);
     const replication = startup?.parameters.get('replication');
-    if (!startup || (replication !== undefined && !/^(false|off|no|0)$/i.test(replication))) {
-      const decision = this.refusal('proxy.postgres-startup', startup ? 'A replication connection is not served.' : 'The startup message is not well-formed.', '');
+    const replicates = replication !== undefined && !/^(false|off|no|0)$/i.test(replication);
+    if (!startup || replicates || hasLongName(startup)) {
+      const decision = this.refusal('proxy.postgres-startup', !startup ? 'The startup message is not well-formed.' : replicates ? 'A replication connection is not served.' : 'The name of the user or database is longer than the server reads.', '');
       this.record('deny', 'the startup message is refused', decision);
       return this.refuse(decision);
     }
+    const stopped = await this.stopIn([...startup.parameters].flat().map((word) => Buffer.from(word)), { way: 'login', counts: countsInName, place: () => 'the startup message' });
+    if (this.over) return;
+    if (stopped) return this.#stop(stopped.decision, stopped.message);
     const user = startup.parameters.get('user') ?? '';
-    const message: AppMessage = { protocol: 'postgres', user, database: startup.parameters.get('database') ?? user };
+    // Where no name is said, or an empty one, the server takes that of the user.
+    const message: AppMessage = { protocol: 'postgres', user, database: startup.parameters.get('database') || user };
     const judged = this.judge(message, new Map(Object.entries(message)));
     const about = { user: safeLine(user, 100), database: safeLine(message.database, 100) };
     if (judged.decision.verdict === 'deny') {
@@ -222,7 +230,10 @@ export class PostgresSession extends Conversation {
     const body = await this.#reader.exactly(length - 4);
     if (body.indexOf(0) !== body.length - 1) throw new Error('the client did not send a password');
     const { config, ports } = this.core;
-    const real = putIn(body.toString('utf8', 0, body.length - 1), config.credentials, { host: this.place.name, port: this.place.port, header: 'auth', confidential: this.#encrypted || ports.upstreams.pinned(this.place.name) });
+    const given = body.toString('utf8', 0, body.length - 1);
+    const stopped = await this.stopInLogin([given]);
+    if (stopped) throw new Stopped(stopped.decision, stopped.message);
+    const real = putIn(given, config.credentials, { host: this.place.name, port: this.place.port, header: 'auth', confidential: this.#encrypted || ports.upstreams.pinned(this.place.name) });
     if (real === undefined) throw new Error('a credential placeholder stands in the password for a host that it is not bound to');
     return real;
   }
@@ -233,21 +244,14 @@ export class PostgresSession extends Conversation {
 
   /** What of this goes on. A query cannot be rewritten, nor wait for a person with others behind it: `redact` and `escalate` block, and the connection ends. */
   async #inspected(watch: PostgresWatch, chunk: Buffer): Promise<Buffer> {
-    const settings = settingsOf(this.core);
     const held = watch.kept;
-    const { pass, spoken, problem } = watch.next(chunk, settings.scanForPII);
+    const { pass, spoken, problem } = watch.next(chunk, settingsOf(this.core).scanForPII || !this.core.secrets.empty);
     this.core.buffered += watch.kept - held;
-    const examined = spoken.length === 0 ? { found: [] } : await this.inspect({ ...valuesOf(spoken.map(({ text }) => Buffer.concat(text))), contentType: 'text/plain' }, settings);
+    const stopped = await this.stopIn(spoken.map(({ text }) => Buffer.concat(text)), { way: 'query', counts: () => true, place: (n) => spoken[n - 1]?.place ?? '' });
     if (this.over) return nothing;
-    const found = (examined?.found ?? []).map((one) => ({ ...one, place: one.place.replace(/value (\d+)/, (_, n) => spoken[Number(n) - 1]?.place ?? '') }));
-    const worst = strictest(found, settings);
-    if (worst) recordFound(this.about, 'query', found, worst.action === 'log' ? 'log' : 'block');
     const why = problem ?? (this.core.buffered > this.core.ports.limits.bufferedBytes ? 'too much is held already' : undefined);
-    if (!examined) this.#stop(this.refusal('inspection.scanForPII', 'The query could not be inspected.', 'Send it again later, or in smaller pieces.'), 'the query could not be inspected');
-    else if (worst && worst.action !== 'log') {
-      const stopped = blocked(this.about, worst.found);
-      this.#stop(stopped.decision, stopped.message);
-    } else if (why !== undefined) this.#stop(this.refusal('inspection.maxBody', `${why.charAt(0).toUpperCase()}${why.slice(1)}.`, 'Send it in smaller pieces.'), why);
+    if (stopped) this.#stop(stopped.decision, stopped.message);
+    else if (why !== undefined) this.#stop(this.refusal('inspection.maxBody', `${why.charAt(0).toUpperCase()}${why.slice(1)}.`, 'Send it in smaller pieces.'), why);
     else return pass;
     return nothing;
   }

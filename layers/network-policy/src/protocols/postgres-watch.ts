@@ -1,16 +1,11 @@
-/** What a PostgreSQL client says after its login, message by message: queries, parameters and copied rows are taken out to be inspected before they go on (PostgreSQL documentation, "Message Formats"). */
-const copyData = 0x64;
-/** Query, Parse, Bind, CopyData, FunctionCall. */
-const carriers = new Map([[0x51, 'the query'], [0x50, 'the query'], [0x42, 'a parameter of the query'], [copyData, 'a copied row'], [0x46, 'an argument of a function']]);
+/** What a PostgreSQL client says after its login, message by message: all that is said in them is taken out to be inspected before they go on. */
+import { BinaryCopy, valuesOfMessage, type Spoken } from './postgres-values.ts';
+
+const copyData = 'd';
+const row = 'a copied row';
 /** Bytes that a value in copied rows may reach back over the message before. */
 const carried = 2048;
 const nothing = Buffer.alloc(0);
-
-/** What is said at a place ('the query', 'a copied row'), in pieces that belong together. */
-export interface Spoken {
-  readonly place: string;
-  readonly text: Buffer[];
-}
 
 /** `pass`: whole messages that may go on once what is `spoken` in them is judged. `problem`: what follows is not read, and does not go on. */
 export interface Watched {
@@ -25,6 +20,8 @@ export class PostgresWatch {
   #kept = 0;
   #need = 5;
   #rows: Buffer = nothing;
+  /** The copy that is under way. */
+  #copy: BinaryCopy | undefined;
   /** Bytes of a long message that pass without being kept, because nothing is looked for. */
   #skip = 0;
 
@@ -71,7 +68,10 @@ export class PostgresWatch {
       }
       this.#need = length + 1;
       if (all.length - at < this.#need) break;
-      if (inspects) this.#take(all[at] ?? 0, all.subarray(at + 5, at + 1 + length), spoken);
+      if (inspects && !this.#take(all.toString('latin1', at, at + 1), all.subarray(at + 5, at + 1 + length), spoken)) {
+        problem = 'a message is none that is known here';
+        break;
+      }
       at += length + 1;
     }
     const rest = all.subarray(at);
@@ -80,24 +80,24 @@ export class PostgresWatch {
     return { pass: all.subarray(0, at), spoken, ...(problem === undefined ? {} : { problem }) };
   }
 
-  #take(type: number, body: Buffer, into: Spoken[]): void {
-    const place = carriers.get(type);
-    if (place === undefined) {
-      this.#rows = nothing;
-      return;
-    }
+  /** False where it cannot be read. */
+  #take(type: string, body: Buffer, into: Spoken[]): boolean {
     if (type !== copyData) {
-      // Lengths and zeros stand between what is said in a Parse or Bind.
-      into.push({ place, text: [type === 0x51 ? body : Buffer.from(body.map((c) => (c === 0 ? 0x0a : c)))] });
       this.#rows = nothing;
-      return;
+      this.#copy = undefined;
+      const values = valuesOfMessage(type, body);
+      into.push(...values ?? []);
+      return values !== undefined;
     }
     // Rows follow each other without a break, and clients send each in a message of its own.
     const last = into.at(-1);
-    if (last?.place === place) last.text.push(body);
-    else into.push({ place, text: [this.#rows, body] });
+    if (last?.place === row) last.text.push(body);
+    else into.push({ place: row, text: [this.#rows, body] });
     const rows = body.length < carried ? Buffer.concat([this.#rows, body]) : body;
     this.#rows = Buffer.from(rows.subarray(Math.max(0, rows.length - carried)));
+    this.#copy ??= new BinaryCopy();
+    into.unshift(...this.#copy.next(body));
+    return true;
   }
 }
 

@@ -5,21 +5,20 @@ import type { Decision } from '@nemoclaw/contract';
 import { safeBlock } from '@nemoclaw/contract';
 import { redactForCard, shownOnCards } from '@nemoclaw/detect';
 import type { Core } from '../core.ts';
-import { putIn } from '../credentials/credentials.ts';
-import { strictest } from '../inspect/findings.ts';
-import { valuesOf } from '../inspect/inspect-values.ts';
-import { blocked, recordFound, settingsOf } from '../inspect/report.ts';
+import { putIn, withoutPlaceholders } from '../credentials/credentials.ts';
 import { KnownSecrets } from '../credentials/known-secrets.ts';
 import type { Place } from '../http/request-check.ts';
 import { ByteReader, ReadEnded } from './byte-reader.ts';
 import { Conversation } from './conversation.ts';
+import type { Judged } from './conversation.ts';
 import { readRespCommand, ReplyCounter, respError, respName, RespProblem, writeRespCommand } from './resp.ts';
 
 const idleMs = 300_000;
 /** Commands that are sent on before their replies are read. */
 const mostOpen = 10_000;
-/** What a client says before and after its work; it carries no data. */
+/** What a client says of itself, before and after its work: no rule has to name it, but one may. */
 const transport = new Set(['HELLO', 'AUTH', 'PING', 'QUIT', 'CLIENT SETNAME', 'CLIENT SETINFO']);
+const logsIn = new Set(['HELLO', 'AUTH']);
 /** After these, replies come without commands, or commands without replies. */
 const uncounted = new Set(['SUBSCRIBE', 'PSUBSCRIBE', 'SSUBSCRIBE', 'UNSUBSCRIBE', 'PUNSUBSCRIBE', 'SUNSUBSCRIBE', 'MONITOR', 'CLIENT REPLY', 'SYNC', 'PSYNC']);
 
@@ -83,10 +82,11 @@ export class RedisSession extends Conversation {
     const name = respName(words);
     const filled = this.#filled(name, words);
     if ('verdict' in filled) return this.#deny(filled, 'a secret or a placeholder is out of place', name);
-    const stopped = transport.has(name) ? undefined : await this.#inspected(words);
+    const said = words.slice(1);
+    const stopped = await (logsIn.has(name) ? this.stopInLogin(said.map((word) => word.toString('utf8'))) : this.stopIn(said, { way: 'command', counts: () => true, place: (n) => `argument ${n}` }));
     if (this.over) return;
     if (stopped) return this.#deny(stopped.decision, stopped.message, name);
-    const judged = this.judge({ protocol: 'redis', command: transport.has(name) ? '' : name }, new Map<string, unknown>([['command', name], ['arguments', words.slice(1).map((word) => word.toString('latin1'))]]));
+    const judged = this.#judged(name, new Map<string, unknown>([['command', name], ['arguments', said.map((word) => word.toString('latin1'))]]));
     if (judged.decision.verdict === 'deny') return this.#deny(judged.decision, 'denied', name);
     if (judged.decision.verdict === 'escalate') {
       const asked = await this.ask(judged, `${name} at ${this.where}`, safeBlock(redactForCard(words.map((word) => word.toString('utf8')).join(' '), [], shownOnCards.http), 20_000));
@@ -143,29 +143,22 @@ export class RedisSession extends Conversation {
     return up;
   }
 
-  /** Arguments by their classes. Nothing can be taken out of a command, nor asked about while others wait behind it: `redact` and `escalate` block. */
-  async #inspected(words: readonly Buffer[]): Promise<{ readonly decision: Decision; readonly message: string } | undefined> {
-    const settings = settingsOf(this.core);
-    if (!settings.scanForPII || words.length < 2) return undefined;
-    const examined = await this.inspect({ ...valuesOf(words.slice(1)), contentType: '' }, settings);
-    if (!examined) return { decision: this.refusal('inspection.scanForPII', 'The command could not be inspected.', 'Send it again later, or a shorter one.'), message: 'the command could not be inspected' };
-    const found = examined.found.map((one) => ({ ...one, place: one.place.replace('value', 'argument') }));
-    const worst = strictest(found, settings);
-    if (!worst) return undefined;
-    recordFound(this.about, 'command', found, worst.action === 'log' ? 'log' : 'block');
-    return worst.action === 'log' ? undefined : blocked(this.about, worst.found);
+  #judged(name: string, params: ReadonlyMap<string, unknown>): Judged {
+    const judged = this.judge({ protocol: 'redis', command: name }, params);
+    return transport.has(name) && judged.decision.decidedBy === 'default' ? this.judge({ protocol: 'redis', command: '' }, params) : judged;
   }
 
   /** The words as they are sent; a refusal where a secret would leave. */
   #filled(name: string, words: readonly Buffer[]): { readonly words: readonly Buffer[] } | Decision {
     const { core, place } = this;
-    const auth = name === 'AUTH' || name === 'HELLO';
+    const auth = logsIn.has(name);
+    const { credentials } = core.config;
     const out: Buffer[] = [];
     for (const word of words) {
       const text = auth ? word.toString('utf8') : '';
-      const real = auth ? putIn(text, core.config.credentials, { host: place.name, port: place.port, header: 'auth', confidential: place.tls || core.ports.upstreams.pinned(place.name) }) : text;
+      const real = auth ? putIn(text, credentials, { host: place.name, port: place.port, header: 'auth', confidential: place.tls || core.ports.upstreams.pinned(place.name) }) : text;
       if (real === undefined) return this.refusal('credentials.binding', 'A credential placeholder stands in AUTH of a host that it is not bound to.', 'Use the placeholder only for the host it was given for.');
-      if (real === text && core.ports.judge.scan && core.secrets.inBytes(word)) return this.refusal('inspection.scanForPII', 'A secret of this sandbox stands in the command.', 'Secrets are put in outside the sandbox; never send one yourself.');
+      if (core.secrets.inBytes(auth ? Buffer.from(withoutPlaceholders(text, credentials)) : word)) return this.refusal('inspection.scanForPII', 'A secret of this sandbox stands in the command.', 'Secrets are put in outside the sandbox; never send one yourself.');
       out.push(real === text ? word : Buffer.from(real, 'utf8'));
     }
     return { words: out };

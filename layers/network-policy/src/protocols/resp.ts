@@ -1,4 +1,5 @@
 /** The Redis protocol (RESP 2 and 3): commands are read whole and written anew, replies are only counted. */
+import { redisContainers } from '@nemoclaw/contract';
 import type { ByteReader } from './byte-reader.ts';
 
 /** What came is no command as clients send it. `message` is for the client. */
@@ -10,7 +11,10 @@ const mostBytes = 4 << 20;
 
 /** The next command's words, at least one. Rejects with ReadEnded at the end, RespProblem where it is none; inline commands are none. */
 export async function readRespCommand(reader: ByteReader): Promise<readonly Buffer[]> {
-  const count = header(await reader.line(32), '*');
+  let line = await reader.line(32);
+  // Redis itself passes over them: `redis-cli --pipe` sends one.
+  while (line.length === 0) line = await reader.line(32);
+  const count = header(line, '*');
   if (count === undefined || count < 1 || count > mostWords) throw new RespProblem('Protocol error: commands are lists of texts here');
   const words: Buffer[] = [];
   let size = 0;
@@ -41,13 +45,11 @@ export function respError(text: string): Buffer {
   return Buffer.from(`-ERR ${text.replace(/[^\x20-\x7e]/g, '?').slice(0, 500)}\r\n`, 'latin1');
 }
 
-const containers = new Set(['ACL', 'CLIENT', 'CLUSTER', 'COMMAND', 'CONFIG', 'DEBUG', 'FUNCTION', 'LATENCY', 'MEMORY', 'MODULE', 'OBJECT', 'PUBSUB', 'SCRIPT', 'SLOWLOG', 'XGROUP', 'XINFO']);
-
 /** `GET`, `CONFIG SET`: the command in capital letters, with its subcommand where it has such. Odd bytes, and a name of no bytes, become `?`, which no rule allows by name. */
 export function respName(words: readonly Buffer[]): string {
   const plain = (word: Buffer | undefined): string => (word ?? Buffer.alloc(0)).toString('latin1', 0, 64).toUpperCase().replace(/[^\x21-\x7e]/g, '?') || '?';
   const first = plain(words[0]);
-  return containers.has(first) && words.length > 1 ? `${first} ${plain(words[1])}` : first;
+  return redisContainers.has(first) && words.length > 1 ? `${first} ${plain(words[1])}` : first;
 }
 
 /** Counts the replies that are whole, so that an answer of our own stands in its place among them. */

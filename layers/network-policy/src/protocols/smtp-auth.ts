@@ -1,6 +1,7 @@
 /** AUTH of SMTP (RFC 4954): what the client says is read, placeholders in it become the real values, and the server is told in our own words. */
 import type { Credential } from '../credentials/credentials.ts';
 import { putIn } from '../credentials/credentials.ts';
+import type { Stop } from './conversation.ts';
 import type { SmtpUpstream } from './smtp-upstream.ts';
 import type { SmtpReply } from './smtp-words.ts';
 
@@ -27,10 +28,12 @@ export interface AuthBinding {
   readonly credentials: readonly Credential[];
   /** Whether the way to the server is encrypted. */
   readonly confidential: boolean;
+  /** Why this may not be said there. */
+  readonly refuses: (texts: readonly string[]) => Promise<Stop | undefined>;
 }
 
 /** `misplaced`: a placeholder that is not bound to this host's AUTH. `bad`: the client's words are no answer. */
-export async function authenticate(mechanism: Mechanism, initial: Buffer | undefined, ask: AskClient, up: SmtpUpstream, binding: AuthBinding): Promise<SmtpReply | 'bad' | 'misplaced'> {
+export async function authenticate(mechanism: Mechanism, initial: Buffer | undefined, ask: AskClient, up: SmtpUpstream, binding: AuthBinding): Promise<SmtpReply | Stop | 'bad' | 'misplaced'> {
   const parts: Buffer[] = [];
   const prompts = mechanism === 'LOGIN' ? ['Username:', 'Password:'] : [''];
   for (const [index, prompt] of prompts.entries()) {
@@ -44,6 +47,8 @@ export async function authenticate(mechanism: Mechanism, initial: Buffer | undef
     if (real === undefined) return 'misplaced';
     texts.push(real);
   }
+  const stop = await binding.refuses(parts.map((part) => part.toString('utf8')));
+  if (stop) return stop;
   if (mechanism === 'PLAIN' && texts[0]?.split('\0').length !== 3) return 'bad';
   const encode = (text: string): string => (text === '' ? '=' : Buffer.from(text, 'utf8').toString('base64'));
   if (mechanism !== 'LOGIN') return finish(up, await up.say(`AUTH ${mechanism} ${encode(texts[0] ?? '')}`));

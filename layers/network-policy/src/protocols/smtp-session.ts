@@ -9,9 +9,10 @@ import { maskCredentials } from '../credentials/credentials.ts';
 import type { Core } from '../core.ts';
 import type { Place } from '../http/request-check.ts';
 import { actionFor, strictest, type Found } from '../inspect/findings.ts';
+import { valuesOf } from '../inspect/inspect-values.ts';
 import { asked as askedAboutFinding, blocked, recordFound, settingsOf } from '../inspect/report.ts';
 import { ByteReader, ReadEnded } from './byte-reader.ts';
-import { Conversation } from './conversation.ts';
+import { Conversation, countsInName } from './conversation.ts';
 import { readMessage } from './smtp-message.ts';
 import { authenticate, isMechanism, mechanisms, readBase64 } from './smtp-auth.ts';
 import { SmtpUpstream } from './smtp-upstream.ts';
@@ -31,7 +32,8 @@ const lineLimit = 12_288;
 const messageLimit = 10 << 20;
 const recipientLimit = 100;
 const mistakesLimit = 10;
-const name = /^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?|\[[A-Za-z0-9.:]{1,60}\])$/;
+/** Of a client: machines are called `my_laptop`, too, and their names may end with a dot. */
+const name = /^(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,250}[A-Za-z0-9])?\.?|\[[A-Za-z0-9.:]{1,60}\])$/;
 const silent: Buffer = Buffer.alloc(0);
 
 export class SmtpSession extends Conversation {
@@ -121,6 +123,7 @@ export class SmtpSession extends Conversation {
 
   async #hello(verb: string, rest: string): Promise<void> {
     if (!name.test(rest.trim())) return this.#mistake(501, '5.5.4 Say your name.');
+    if (await this.#leaks(rest.trim(), countsInName)) return;
     this.#reset();
     if (!this.#up) {
       const { name: host, port, tls } = this.place;
@@ -169,12 +172,17 @@ export class SmtpSession extends Conversation {
       this.#send(334, [prompt]);
       return readBase64((await this.#reader.line(lineLimit)).toString('latin1'));
     };
-    const result = await authenticate(upper, first, ask, up, { host: this.place.name, port: this.place.port, credentials: this.core.config.credentials, confidential: up.secure });
+    const result = await authenticate(upper, first, ask, up, { host: this.place.name, port: this.place.port, credentials: this.core.config.credentials, confidential: up.secure, refuses: (texts) => this.stopInLogin(texts) });
+    if (this.over) return;
     if (result === 'bad') return this.#mistake(501, '5.5.2 This is not an answer to the mechanism.');
     if (result === 'misplaced') {
       const decision = this.refusal('credentials.binding', 'A credential placeholder stands in AUTH of a host that it is not bound to.', 'Use the placeholder only for the host it was given for.');
       this.record('deny', 'a credential placeholder is out of place', decision);
       return this.#send(535, denialLines(decision, this.about.correlation));
+    }
+    if ('decision' in result) {
+      this.record('deny', result.message, result.decision);
+      return this.#send(535, denialLines(result.decision, this.about.correlation));
     }
     this.#authenticated = result.code === 235;
     this.#pass(result);
@@ -193,7 +201,7 @@ export class SmtpSession extends Conversation {
         if (up.extensions.has('8BITMIME')) words.push(`BODY=${value.toUpperCase()}`);
       } else if (key !== 'AUTH' || value !== '<>') return this.#mistake(555, '5.5.4 A parameter is not served here.');
     }
-    if (this.#tainted(rest)) return;
+    if (await this.#leaks(path.address, this.#countsNow)) return;
     const reply = await up.say(words.join(' '));
     if (reply.code === 250) this.#sender = path.address;
     this.#pass(reply);
@@ -205,7 +213,7 @@ export class SmtpSession extends Conversation {
     const path = readPath(rest, 'TO');
     if (!path || path.parameters.size > 0) return this.#mistake(553, '5.1.3 This recipient is not a plain address without parameters.');
     if (this.#recipients.length >= recipientLimit) return this.#send(452, ['4.5.3 Too many recipients.']);
-    if (this.#tainted(rest)) return;
+    if (await this.#leaks(path.address, this.#countsNow)) return;
     // Alone, so that the refusal of one is not the refusal of all; together they are decided with the message.
     const judged = this.judge({ protocol: 'smtp', recipients: [path.address], tls: up.secure }, mailFacts(this.#sender, [path.address]));
     const { decision } = judged;
@@ -247,7 +255,7 @@ export class SmtpSession extends Conversation {
       await up.say('RSET');
       this.#send(code, [...denialLines(decision, this.about.correlation), ...(approvalId === '' ? [] : [`approval ${approvalId}`])]);
     };
-    const inspected = await this.#inspect(message);
+    const inspected = await this.#inspect(message, sender, recipients);
     if (this.over) return;
     if ('decision' in inspected) return refuse(550, inspected.decision, inspected.why);
     const params = new Map([...mailFacts(sender, recipients), ['bodyHash', hash('sha256', inspected.message, 'hex')]]);
@@ -272,14 +280,17 @@ export class SmtpSession extends Conversation {
   }
 
   /** By its classes: refused, rewritten, asked about or put on record. */
-  async #inspect(message: Buffer): Promise<{ readonly message: Buffer; readonly escalate: Decision | undefined; readonly shown: () => string } | { readonly decision: Decision; readonly why: string }> {
+  async #inspect(message: Buffer, sender: string, recipients: readonly string[]): Promise<{ readonly message: Buffer; readonly escalate: Decision | undefined; readonly shown: () => string } | { readonly decision: Decision; readonly why: string }> {
     const settings = settingsOf(this.core);
     const show = (text: Buffer, hidden = false) => (): string => (hidden ? `(a message of ${text.length} bytes; what stands in it is encoded and not shown)` : redactForCard(maskCredentials(text.toString('utf8'), this.core.config.credentials), [], shownOnCards.http));
-    if (!settings.scanForPII) return { message, escalate: undefined, shown: show(message) };
+    const { scanForPII } = settings;
+    if (!scanForPII && this.core.secrets.empty) return { message, escalate: undefined, shown: show(message) };
     const examined = await this.inspect({ bytes: message, contentType: '', mail: true }, settings);
-    if (!examined) return { decision: this.refusal('inspection.scanForPII', 'The message could not be inspected.', 'Send it again later, or a shorter one.'), why: 'the message could not be inspected' };
-    const { found, rewritten, unread } = examined;
-    if (unread) return { decision: this.refusal('inspection.scanForPII', 'The message is in a character encoding that cannot be searched.', 'Send it in UTF-8.'), why: 'the message is in a character encoding that cannot be searched' };
+    const addresses = await this.inspect({ ...valuesOf([sender, ...recipients].map((one) => Buffer.from(one))), contentType: '' }, settings);
+    if (!examined || !addresses) return { decision: this.refusal('inspection.scanForPII', 'The message could not be inspected.', 'Send it again later, or a shorter one.'), why: 'the message could not be inspected' };
+    const { rewritten, unread } = examined;
+    const found = [...examined.found, ...addresses.found.filter(countsInName).map((one) => ({ ...one, place: 'an address' }))].filter(({ type }) => scanForPII || type === 'known-secret');
+    if (unread && scanForPII) return { decision: this.refusal('inspection.scanForPII', 'The message is in a character encoding that cannot be searched.', 'Send it in UTF-8.'), why: 'the message is in a character encoding that cannot be searched' };
     const worst = strictest(found, settings);
     if (!worst) return { message, escalate: undefined, shown: show(message) };
     recordFound(this.about, 'mail', found, worst.action);
@@ -296,14 +307,17 @@ export class SmtpSession extends Conversation {
     return { message: leaves, escalate: worst.action === 'escalate' ? askedAboutFinding(this.about, worst.found) : undefined, shown: show(leaves, hidden) };
   }
 
-  /** A secret or a placeholder in an address would leave with it. */
-  #tainted(text: string): boolean {
-    if (!this.core.ports.judge.scan || !this.core.secrets.inText(text)) return false;
-    const decision = this.refusal('inspection.scanForPII', 'A secret of this sandbox stands in an address.', 'Never send a secret.');
-    this.record('deny', 'a secret of this sandbox is in an address', decision);
-    this.#send(550, denialLines(decision, this.about.correlation));
+  /** What stands in a name or an address leaves with it. */
+  async #leaks(text: string, counts: (found: Found) => boolean): Promise<boolean> {
+    const stop = await this.stopIn([Buffer.from(text)], { way: 'mail', counts, place: () => 'an address' });
+    if (this.over || !stop) return this.over;
+    this.record('deny', stop.message, stop.decision);
+    this.#send(550, denialLines(stop.decision, this.about.correlation));
     return true;
   }
+
+  /** A person is asked about an address together with its mail. */
+  readonly #countsNow = (found: Found): boolean => countsInName(found) && actionFor(found, settingsOf(this.core)) !== 'escalate';
 
   #pass(reply: SmtpReply): void {
     this.#send(reply.code, reply.lines.map((line) => maskCredentials(line, this.core.config.credentials)));

@@ -32,7 +32,8 @@ export function readPath(rest: string, word: 'FROM' | 'TO'): SmtpPath | undefine
   const match = /^([A-Za-z]+): ?<([^<>\s]*)>((?: +[A-Za-z0-9][A-Za-z0-9-]*(?:=[\x21-\x3c\x3e-\x7e]+)?)*)$/.exec(rest);
   if (match === null || match[1]?.toUpperCase() !== word) return undefined;
   const address = readAddress(match[2] ?? '');
-  if (address === undefined || (address === '' && word === 'TO')) return undefined;
+  // A server may complete a domain of one word, and so deliver to another; machines send as `root@localhost`.
+  if (address === undefined || (word === 'TO' && !address.includes('.', address.lastIndexOf('@') + 1))) return undefined;
   const parameters = new Map<string, string>();
   for (const part of (match[3] ?? '').split(/ +/)) {
     if (part === '') continue;
@@ -51,7 +52,7 @@ function readAddress(text: string): string | undefined {
   const domain = text.slice(at + 1).toLowerCase();
   if (at < 1 || local.length > 64 || domain.length > 253 || !atom.test(local)) return undefined;
   const labels = domain.split('.');
-  return labels.length > 1 && labels.every((part) => label.test(part)) ? `${local}@${domain}` : undefined;
+  return labels.every((part) => label.test(part)) ? `${local}@${domain}` : undefined;
 }
 
 export interface SmtpReply {

@@ -176,6 +176,41 @@ for (const encrypted of [false, true]) {
   });
 }
 
+test('nothing in a name, an address or a login leaves unsearched; what a person decides on is asked about with the mail', async () => {
+  const card = '4111111111111111';
+  const other = 'sk-other-9876543210fedcba';
+  const { inspection } = desk.policy;
+  try {
+    for (const scanForPII of [true, false]) {
+      desk.policy.inspection = { scanForPII };
+      const mail = await greeted(true);
+      for (const line of [`EHLO ${other}`, `MAIL FROM:<${secret}@company.test>`, `AUTH PLAIN ${Buffer.from(`\0ann\0${other}`).toString('base64')}`, `AUTH PLAIN ${Buffer.from(`\0ann\0${placeholder}${other}`).toString('base64')}`]) assert.match(await ask(mail, line), /^5\d\d.*rule inspection\.scanForPII/s, line);
+      if (scanForPII) for (const line of [`EHLO ${card}`, `EHLO ${card}.company.test`, `MAIL FROM:<${card}@company.test>`]) assert.match(await ask(mail, line), /^550.*rule inspection\.actions\.credit-card/s, line);
+      assert.match(await ask(mail, 'EHLO my_laptop.'), /^250/);
+      assert.match(await ask(mail, 'MAIL FROM:<root@localhost>'), /^250/);
+      assert.match(await ask(mail, 'RCPT TO:<root@localhost>'), /^553/, 'the server may complete it');
+      if (scanForPII) assert.match(await ask(mail, `RCPT TO:<${card}@company.test>`), /^550.*rule inspection\.actions\.credit-card/s);
+      assert.match(await ask(mail, 'RCPT TO:<b@company.test>'), /^250/);
+      assert.match(await ask(mail, 'DATA'), /^354/);
+      assert.match(await mail.say(`Subject: x\r\n\r\nsee ${other}\r\n.\r\n`, reply), /^550.*rule inspection\.scanForPII/s);
+      mail.socket.destroy();
+    }
+    desk.policy.inspection = { scanForPII: true, actions: { 'credit-card': 'escalate' } };
+    const mail = await greeted();
+    for (const line of [`MAIL FROM:<a@company.test>`, `RCPT TO:<${card}@company.test>`]) assert.match(await ask(mail, line), /^250/);
+    assert.match(await ask(mail, 'DATA'), /^354/);
+    const asked = desk.approver.asked.length;
+    const sent = mail.say('Subject: x\r\n\r\nhello\r\n.\r\n', reply);
+    await desk.approver.until(asked + 1);
+    desk.approver.answer({ verdict: 'deny', approvalId: 'apr_1', by: 'ann', reason: 'no' });
+    assert.match(await sent, /^550/);
+    assert.ok(server.lines.every((line) => !line.includes(other)) && server.messages.length === 0);
+    mail.socket.destroy();
+  } finally {
+    desk.policy.inspection = inspection;
+  }
+});
+
 test('a mail that a person decides on waits whole; it goes out once approved, and not when rejected', async () => {
   const mail = await greeted();
   const asked = desk.approver.asked.length;

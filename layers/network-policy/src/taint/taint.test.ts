@@ -277,21 +277,18 @@ test('what a stream tells in JSON with escapes is remembered', () => withDesk(bl
 
 test('nothing of it leaves in the name of a host that only a pattern allows: no address, no request, no name on record; what a rule names is asked as ever', async () => {
   const secret = 'Vault-Value-77xQ';
-  const names = ['vault-value-77xq.wild.test', 'vault-v.alue-77xq.wild.test', `${Buffer.from(secret).toString('hex')}.wild.test`, 'cust-48-20931.wild.test', 'a.48209317.wild.test'];
+  const names = ['vault-value-77xq.wild.test', 'vault-v.alue-77xq.wild.test', `${Buffer.from(secret).toString('hex')}.wild.test`, 'cust-48-20931.wild.test', 'a.48209317.wild.test', '4111111111111111.wild.test'];
   const text = `networkPolicy:\n  name: t\n  egress:\n    allow:\n      - { domain: crm.test, ports: [${upstream.port}] }\n      - { domain: "*.wild.test", ports: [${upstream.port}] }\n      - { domain: 48209317.named.test, ports: [${upstream.port}] }\n  inspection: { actions: { credit-card: block } }\n  labels:\n    - { domain: crm.test, level: confidential }\n`;
   const sandboxPolicy = sandboxPolicySchema.parse({ apiVersion: 'openshell.nvidia.com/v1', kind: 'SandboxPolicy', metadata: { name: 't' }, spec: { isolation: {} } });
   const policy = compilePolicy({ sandboxPolicy, network: loadNetworkPolicy(text, 'network.yaml'), role: '' }, 1);
-  const pins = [...names, 'crm.test', 'plain.wild.test', '48209317.named.test', '4111111111111111.wild.test'].map((host) => ({ host }));
+  const pins = [...names, 'crm.test', 'plain.wild.test', '48209317.named.test'].map((host) => ({ host }));
   const desk = await openDesk({ rules: [], judge: judgeOf(() => policy, { version: 1, decide: (request) => decide(policy, request) }), ports: [upstream.port], intercepted: ['crm.test', 'wild.test'], pins, credentials: [{ placeholder: 'nemo-placeholder-9', value: secret, host: 'crm.test', header: 'authorization', pathPrefix: '' }] });
   try {
     assert.match(await send(desk, 'crm.test'), /^HTTP\/1\.1 200/);
     for (const name of names) assert.equal(await desk.resolve(name), undefined, name);
     for (const name of ['plain.wild.test', '48209317.named.test']) assert.match(await send(desk, name), /^HTTP\/1\.1 200/, name);
-    const before = arrived.length;
-    assert.match(await send(desk, '4111111111111111.wild.test'), /"rule":"inspection\.actions\.credit-card",.*"reason":"A payment card number stands in the name of the host/);
-    assert.equal(arrived.length, before);
     const rules = desk.audit.events.filter(({ class: of }) => of === 'dnsActivity').map(({ decision }) => decision?.rules[0]?.id);
-    assert.deepEqual(rules, ['inspection.scanForPII', 'inspection.scanForPII', 'inspection.scanForPII', 'inspection.actions.tainted', 'inspection.actions.tainted']);
+    assert.deepEqual(rules, ['inspection.scanForPII', 'inspection.scanForPII', 'inspection.scanForPII', 'inspection.actions.tainted', 'inspection.actions.tainted', 'inspection.actions.credit-card']);
     const told = JSON.stringify(desk.audit.events);
     for (const name of [...names, '4111111111111111']) assert.ok(!told.includes(name), name);
   } finally {
