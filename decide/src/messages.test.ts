@@ -110,6 +110,9 @@ test('MCP: a denial of arguments sees every spelling, and what cannot be compare
 test('SMTP, Postgres and Redis: a door of their own, every recipient, encryption before the first', () => {
   const policy = policyOf({ egress: '    allow: [{ domain: mail.org, smtp: { recipients: ["*@company.com"], starttls: required } }, { domain: db.org, protocol: postgres }, { domain: cache.org, protocol: redis }, { domain: raw.org, protocol: tcp, ports: [22, 443] }]\n    deny: [{ domain: mail.org, smtp: { recipients: ["ceo@*"] } }]\n' });
   const { network } = policy;
+  const raw = policyOf({ egress: '    allow: [{ domain: a.org, ports: [6379, 8080] }]\n    deny: [{ domain: a.org, ports: [6379], redis: { commands: [flushall] } }]\n' });
+  assert.deepEqual([raw.network.handlingFor('a.org', 6379), raw.network.handlingFor('a.org', 8080)], ['redis', 'raw'], 'who denies a command on a port speaks it there');
+  assert.deepEqual(['get', 'flushall', ''].map((command) => ask(raw, said('a.org', 6379, { protocol: 'redis', command }))), ['allow egress.allow[0]', 'deny egress.deny[0]', 'allow egress.allow[0]']);
   assert.deepEqual([network.handlingFor('mail.org', 587), network.handlingFor('db.org', 5432), network.handlingFor('cache.org', 6379), network.handlingFor('raw.org', 443)], ['smtp', 'postgres', 'redis', 'unread']);
   assert.ok(!network.interceptNames.includes('raw.org') && network.interceptNames.includes('mail.org'));
   const mail = (tls: boolean, ...recipients: string[]): string => ask(policy, said('mail.org', 587, { protocol: 'smtp', recipients, tls }));

@@ -105,7 +105,9 @@ export function networkView(ir: PolicyIr, index: HostIndex<EgressGroup>, hasHttp
     handlingFor: (host, port) => {
       const rules = open(host).flatMap(passing).filter((r) => r.ir.ports.length === 0 || r.ir.ports.includes(port));
       if (rules.length === 0) return 'inspect';
-      for (const own of ['smtp', 'postgres', 'redis'] as const) if (rules.some((r) => r.ir.protocol === own)) return own;
+      // Who denies some of it on a port speaks it there, too.
+      const denied = open(host).flatMap(({ deny }) => deny).filter((r) => r.ir.ports.includes(port));
+      for (const own of ['smtp', 'postgres', 'redis'] as const) if ([...rules, ...denied].some((r) => r.ir.protocol === own)) return own;
       if (looked(host, port, rules)) return 'inspect';
       if (rules.every((r) => r.ir.protocol === 'tcp')) return 'unread';
       if (rules.every((r) => r.ir.tls === 'passthrough')) return rules.every((r) => r.ir.ports.length === 0) ? 'unread' : 'passthrough';

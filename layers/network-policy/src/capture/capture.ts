@@ -156,7 +156,8 @@ function takeTls(options: CaptureOptions, socket: Socket, first: Buffer, place: 
     stop();
     if (hello.state === 'bad') refuse(core, socket, place, 'proxy.hello', hello.why, accessDenied);
     else if (isIP(place.name) !== 0 && !passthrough) refuse(core, socket, place, 'proxy.address-literal', 'TLS to an address without a name', accessDenied);
-    else if (isIP(place.name) === 0 && hello.serverName === undefined) refuse(core, socket, place, 'proxy.server-name', 'TLS without a server name', unrecognizedName);
+    // A protocol of its own has one name at each address; redis-cli sends none.
+    else if (isIP(place.name) === 0 && hello.serverName === undefined && next === options.http) refuse(core, socket, place, 'proxy.server-name', 'TLS without a server name', unrecognizedName);
     else if (hello.serverName !== undefined && hello.serverName !== place.name) refuse(core, socket, place, 'proxy.server-name', 'the server name is not the name that was looked up', unrecognizedName);
     else if (!options.handshakes.take()) refuse(core, socket, place, 'proxy.handshake-rate', 'too many handshakes at once');
     else {

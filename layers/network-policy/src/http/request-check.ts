@@ -1,5 +1,6 @@
 /** Turns a parsed request into the one that may be forwarded, or says why it is none: everything ambiguous is refused. Pure. */
 import { canonicalAddress } from '../dns/address-bytes.ts';
+import { allParameters, bareName } from './query-names.ts';
 import { readTarget } from './request-target.ts';
 
 /** Where the connection goes: what the capture knows before the first byte of HTTP. */
@@ -50,14 +51,21 @@ export interface Problem {
 const hopByHop = new Set(['connection', 'keep-alive', 'proxy-connection', 'proxy-authenticate', 'proxy-authorization', 'te', 'trailer', 'transfer-encoding', 'upgrade', 'http2-settings', 'expect', 'host']);
 const connectionOptions = new Set(['keep-alive', 'close', 'te', 'upgrade', 'http2-settings', 'proxy-connection']);
 const once = new Set(['host', 'content-length', 'transfer-encoding', 'content-type', 'content-encoding', 'authorization', 'expect']);
-const overrides = new Set(['x-http-method-override', 'x-http-method', 'x-method-override']);
+const overrides = new Set(['x-http-method-override', 'x-http-method', 'x-method-override', 'http-method-override', 'x-rest-method', 'x-request-method', 'x-original-method', 'x-forwarded-method']);
+const overridingNames = new Set(['httpmethod', 'xhttpmethod', 'xhttpmethodoverride', 'xmethodoverride', 'httpmethodoverride']);
 /** Some servers take the path from these instead of the request line (IIS, Symfony, Zend). */
-const otherPaths = new Set(['x-original-url', 'x-rewrite-url', 'x-override-url', 'x-http-path-override']);
+const otherPaths = new Set(['x-original-url', 'x-original-uri', 'x-rewrite-url', 'x-override-url', 'x-http-path-override', 'x-forwarded-uri', 'x-forwarded-path', 'x-forwarded-prefix', 'x-envoy-original-path', 'x-ms-original-url', 'x-waws-unencoded-url']);
 /** And some the virtual host. */
 const otherHosts = new Set(['x-forwarded-host', 'x-original-host', 'x-host', 'x-http-host-override']);
 /** Every name that is looked at below; all others are passed on as they are. */
 const meant = new Set([...hopByHop, ...once, ...overrides, ...otherPaths, ...otherHosts, 'forwarded']);
 const bodyless = new Set(['GET', 'HEAD', 'TRACE']);
+
+/** Whether servers take the method from a parameter of this name; a plain `method` is mostly something else. */
+function overridesMethod(name: string): boolean {
+  const bare = bareName(name);
+  return overridingNames.has(bare) || (bare === 'method' && /^\s*_/.test(name));
+}
 
 const refuse = (status: Problem['status'], code: string, why: string): Problem => ({ status, code, why });
 
@@ -131,8 +139,8 @@ export function checkRequest(incoming: IncomingFields, place: Place): CheckedReq
   if (typeof target !== 'string') return target;
   const read = readTarget(target);
   if (typeof read === 'string') return refuse(400, 'target', read);
-  for (const [name, value] of read.query) {
-    if ((name === '_method' || name.toLowerCase() === '_httpmethod') && value.toUpperCase() !== method) return refuse(400, 'method-override', 'the query asks for another method than the request line');
+  for (const [name, value] of allParameters(read.query)) {
+    if (overridesMethod(name) && value.trim().toUpperCase() !== method) return refuse(400, 'method-override', 'the query asks for another method than the request line');
   }
   const hasBody = chunked || (length ?? 0) > 0 || (incoming.streamed ?? false);
   if (hasBody && bodyless.has(method)) return refuse(400, 'body-not-expected', `${method} with a body is refused: the body would pass no rule`);

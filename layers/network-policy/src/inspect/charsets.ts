@@ -28,5 +28,12 @@ export const documentType = /^(?:application\/(?:[a-z0-9.+-]*(?:json|xml)|x-www-
 /** Whether it is in a character encoding that nothing here reads: whatever its type, who reads it as that gets another text. */
 export const isUnreadText = (contentType: string): boolean => !isReadable(contentType);
 
+/** Whether it is XML that says itself that it is in such an encoding; in EBCDIC nothing else begins so (XML 1.0, appendix F). */
+export function isUnreadXml(bytes: Buffer): boolean {
+  if (bytes.length >= 4 && bytes.readUInt32BE(0) === 0x4c6fa794) return true;
+  const name = /^(?:\xef\xbb\xbf)?\s*<\?xml\s[^>]{0,200}?encoding\s*=\s*["']([^"']{1,40})/.exec(bytes.toString('latin1', 0, 300))?.[1];
+  return name !== undefined && isUnreadText(`charset=${name.toLowerCase()}`);
+}
+
 /** Whether its text shows only where all of it is read as UTF-16 or UTF-32. */
 export const isWide = (contentType: string): boolean => charsetsOf(contentType).some((charset) => /^(?:utf-?(?:16|32)|ucs-?[24]|unicode|iso-10646|csunicode|csucs)/.test(charset));

@@ -56,7 +56,7 @@ function* runsOf(text: string): Generator<Run> {
         continue;
       }
     }
-    const whole = runAt(text, start, i);
+    const whole = runAt(text, start, i) ?? behindLetters(text, start, i);
     if (whole) yield whole;
     // Lines that only look like those of one value may each be one.
     if (line > start && (!whole || uneven)) yield* linesOf(text, start, i);
@@ -71,6 +71,15 @@ function* linesOf(text: string, from: number, to: number): Generator<Run> {
     if (run) yield run;
     start = end + (text[end] === '\r' ? 2 : 1);
   }
+}
+
+/** Characters by which it is told whether there is text behind the first letters of a run. */
+const glance = 64;
+
+/** Some programs set a letter before base64 (Engine.IO says `b`): the run that begins up to three characters later. */
+function behindLetters(text: string, start: number, end: number): Run | undefined {
+  for (let from = start + 1; from <= start + 3; from += 1) if (runAt(text, from, Math.min(end, from + glance))) return runAt(text, from, end);
+  return undefined;
 }
 
 /** Undefined where it is too short, or decodes to no text. */
@@ -108,6 +117,21 @@ function looksLikeText(bytes: Buffer): boolean {
 export function undoPercent(text: string): string | undefined {
   if (!text.includes('%') || !/%[0-9a-f]{2}/i.test(text)) return undefined;
   return text.replaceAll(/(?:%[0-9a-f]{2})+/gi, (run) => Buffer.from(run.replaceAll('%', ''), 'hex').toString('utf8'));
+}
+
+/** The text with whole numbers written out that stand there with an exponent, as JSON has them; undefined where there is none. */
+export function undoExponents(text: string): string | undefined {
+  if (!/\d[eE][+-]?\d/.test(text)) return undefined;
+  let undone = false;
+  const out = text.replace(/(?<![\w.])(\d{1,20})(?:\.(\d{1,20}))?[eE]([+-]?\d{1,2})(?![\w.])/g, (whole: string, before: string, behind = '', exponent: string) => {
+    const digits = `${before}${behind}`;
+    const length = before.length + Number(exponent);
+    // Shorter ones are no number that is looked for, longer ones are measures.
+    if (length < 9 || length > 19 || (digits.length > length && /[1-9]/.test(digits.slice(length)))) return whole;
+    undone = true;
+    return digits.padEnd(length, '0').slice(0, length);
+  });
+  return undone ? out : undefined;
 }
 
 /** The bytes, one a character, of a quoted-printable text (RFC 2045, 6.7). */

@@ -113,7 +113,7 @@ test('what is in no part, what a part says of its encoding, JSON nested deep, st
     const encoded = (encoding: string, text: string): string => parts(`Content-Disposition: form-data; name="a"\r\nContent-Transfer-Encoding: ${encoding}\r\n\r\n${text}`);
     assert.deepEqual(found(encoded('base64', hidden), multipart, own), [`${type} in part 1: the body`]);
     const quoted = [...hidden].map((c) => `=${c.charCodeAt(0).toString(16).toUpperCase()}`).join('=\r\n');
-    assert.deepEqual(found(encoded('quoted-printable', quoted), multipart, own), [`${type} in part 1, quoted-printable: the body`]);
+    assert.deepEqual(found(encoded('quoted-printable', quoted), multipart, own), [`${type} in the body`]);
     const escaped = `\\u00${hidden.charCodeAt(0).toString(16)}${hidden.slice(1)}`;
     for (const deep of [130, 5000]) assert.deepEqual(found(`${'['.repeat(deep)}"${escaped}"${']'.repeat(deep)}`, json, own).at(-1), `${type} in the body, in escapes`);
     assert.deepEqual(found(JSON.stringify({ query: `mutation { a(x: "${escaped}") }` }), json, own).at(-1), `${type} in the body, in escapes`);
@@ -121,6 +121,29 @@ test('what is in no part, what a part says of its encoding, JSON nested deep, st
   assert.deepEqual(found(whole, multipart), []);
   // Boundaries as browsers, curl and Python make them are no numbers of anybody.
   for (const boundary of ['---------------------------9051914041544843365972754266', '----WebKitFormBoundary7MA4YWxkTrZu0gW', '------------------------d74496d66958873e', '===============4111111111111111==']) assert.deepEqual(found(whole.replaceAll('XyZ', boundary), `multipart/form-data; boundary="${boundary}"`), []);
+});
+
+test('parts that only some readers take apart, XML in an encoding of its own, numbers with an exponent', () => {
+  const quoted = [...card].map((c) => `=${c.charCodeAt(0).toString(16).toUpperCase()}`).join('');
+  const part = (head: string, content: string, end = '\r\n'): string => ['--b', 'content-disposition: form-data; name="a"', head, '', content, '--b--', ''].join(end);
+  const form = 'multipart/form-data; boundary=b';
+  for (const [type, body] of [
+    [form, part('content-transfer-encoding: quoted-printable', quoted, '\n')], [form, part('content-transfer-encoding : Quoted-Printable (so)', quoted)], [form, part('Content-Transfer-Encoding: "quoted-printable"', quoted)],
+    [form, part('content-transfer-encoding: quoted-printable', quoted).replace('--b--', '')], ['multipart/form-data, boundary=b', part('content-transfer-encoding: quoted-printable', quoted)],
+    ['multipart/mixed; boundary=0', `--0\r\ncontent-type: multipart/mixed; boundary=1\r\n\r\n--1\r\ncontent-type: multipart/mixed; boundary=b\r\n\r\n${part('content-transfer-encoding: quoted-printable', quoted)}--1--\r\n--0--\r\n`],
+    [form, part('content-transfer-encoding: base64\r\ncontent-transfer-encoding: base64', Buffer.from(card).toString('base64').replace(/.{4}/g, '$&\r\n'))],
+    [json, '{"card":4.111111111111111e15}'], [json, '{"card":41111111111111110e-1,"b":1}'], ['', '[4111111111111111E0]'],
+  ] as const) assert.ok(found(body, type).some((one) => one.startsWith('credit-card')), `${type} ${body}`);
+  for (const [type, body] of [
+    [form, part('content-type: text/plain; charset=utf-7', 'x', '\n')], [form, part('content-type : text/plain; charset=utf-7', 'x')], [form, part('content-type: text/plain; charset=utf-7', 'x').replace('--b--', '')],
+    ['application/xml', '<?xml version="1.0" encoding="UTF-7"?><a/>'], ['', Buffer.from([0x4c, 0x6f, 0xa7, 0x94])],
+  ] as const) assert.equal(inspectBody(Buffer.from(body), type, []).unread, true, `${type} ${body.toString()}`);
+  for (const [type, body] of [
+    [form, part('content-type: text/plain; charset=utf-8', 'x', '\n')], ['application/xml', '<?xml version="1.0" encoding="ISO-8859-1"?><a/>'], [json, '{"mass":5.972e24,"c":2.998e8,"a":6.02e-3,"v":"1e16.2"}'],
+  ] as const) {
+    assert.notEqual(inspectBody(Buffer.from(body), type, []).unread, true, body);
+    assert.deepEqual(found(body, type), []);
+  }
 });
 
 test('what is found can be taken out, and the body stays what it was', () => {

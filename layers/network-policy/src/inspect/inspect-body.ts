@@ -1,11 +1,11 @@
 /** Everything that is found in one body, frame or part, as each of its readers would see it, and the body without it. */
 import { scan, type Known, type Scan } from '@nemoclaw/detect';
-import { base64Runs, foldForms, undoPercent, undoQuotedPrintable, undoReferences } from './encoded-runs.ts';
-import { isUnreadText } from './charsets.ts';
+import { base64Runs, foldForms, undoExponents, undoPercent, undoQuotedPrintable, undoReferences } from './encoded-runs.ts';
+import { isUnreadText, isUnreadXml } from './charsets.ts';
 import type { Found } from './findings.ts';
 import { joined, taintedIn, type Sought } from '../taint/memory.ts';
 import { undoEscapes, type Piece } from '../taint/pieces.ts';
-import { otherReadings } from './mime-fields.ts';
+import { otherReadings, typesIn } from './mime-fields.ts';
 import { readMultipart } from './multipart.ts';
 import { readText, writeText } from './read-text.ts';
 import { viewOf, type Edit } from './views.ts';
@@ -28,7 +28,23 @@ interface Located extends Found {
 
 /** `contentType`: the header's value, in its own case ('' for none). `known`: the sandbox's own secrets. `tainted`: what may not go where this goes. `search`: another way to the same findings. Never throws; nothing of the body is kept in the findings. */
 export function inspectBody(bytes: Buffer, contentType: string, known: Known, tainted?: Sought, search: Scan = scan): Inspected {
-  return inspectPart(bytes, contentType, { known, tainted, search }, 0);
+  const looked = { known, tainted, search };
+  const inspected = inspectPart(bytes, contentType, looked, 0);
+  const unquoted = /^multipart\//i.test(contentType) ? unquotedAnywhere(bytes.toString('latin1')) : undefined;
+  if (unquoted === undefined) return inspected;
+  const more = newTo(inspected.found, inspectPart(Buffer.from(unquoted, 'latin1'), '', looked, 0).found);
+  return more.length === 0 ? inspected : { ...inspected, found: [...inspected.found, ...more], redacted: (which) => (more.some(which) ? undefined : inspected.redacted(which)) };
+}
+
+/** Readers differ in what a part and a field of its head are, and so in which are quoted-printable: all of it without that, where anything says that it is. */
+function unquotedAnywhere(text: string): string | undefined {
+  return /quoted-printable/i.test(text) && /=(?:[0-9A-Fa-f]{2}|[ \t]*\r?\n)/.test(text) ? undoQuotedPrintable(text) : undefined;
+}
+
+/** Those that were not found in what is written. */
+function newTo(written: readonly Found[], read: readonly Found[]): readonly Found[] {
+  const isNew = ({ type, kind, confidence }: Found): boolean => !written.some((one) => one.type === type && one.kind === kind && one.confidence >= confidence);
+  return read.filter(isNew).map((one) => ({ ...one, decoded: true as const }));
 }
 
 export interface Looked {
@@ -51,6 +67,8 @@ function inspectPart(bytes: Buffer, contentType: string, looked: Looked, depth: 
     if (parts) return parts;
   }
   const { text, encoding, also } = readText(bytes, type);
+  // What says of its parts that they are in another encoding, and cannot be taken apart, or what says so of itself.
+  const unread = type.startsWith('multipart/') ? typesIn(text).some(isUnreadText) : isUnreadXml(bytes);
   const view = viewOf(text, type);
   const seen = new Set<string>();
   // Each look costs as much as the text is long, so only so many are taken; what is not looked up counts as decoded, and is not shown.
@@ -70,7 +88,7 @@ function inspectPart(bytes: Buffer, contentType: string, looked: Looked, depth: 
     }
   }
   return {
-    found,
+    found, unread,
     redacted: (which) => {
       const chosen = found.filter(which);
       const marked = chosen.flatMap(({ at, type: name }) => (at ? [{ start: at.start, end: at.end, mark: `[redacted:${name}]` }] : []));
@@ -90,8 +108,7 @@ export function inspectFields(fields: Buffer, looked: Looked): readonly Found[] 
 export function inspectReadings(bytes: Buffer, reading: string, looked: Looked): readonly Found[] {
   const written = inspectPart(bytes, 'text/plain', looked, 0).found;
   const read = inspectPart(Buffer.from(reading, 'utf8'), 'text/plain', looked, 0).found;
-  const isNew = ({ type, kind, confidence }: Found): boolean => !written.some((one) => one.type === type && one.kind === kind && one.confidence >= confidence);
-  return [...written, ...read.filter(isNew).map((one) => ({ ...one, decoded: true as const }))];
+  return [...written, ...newTo(written, read)];
 }
 
 /** One layer further: what another character encoding, a percent-encoding, a character reference, a full-width form or base64 hides. */
@@ -102,6 +119,8 @@ function* decodedFurther(text: string, also: readonly string[], looked: Looked):
   }
   const percent = undoPercent(text);
   if (percent !== undefined) yield [{ start: 0, text: percent }, 'percent-encoded'];
+  const exponents = undoExponents(text);
+  if (exponents !== undefined) yield [{ start: 0, text: exponents }, 'as a number with an exponent'];
   const references = undoReferences(text);
   if (references !== undefined) yield [{ start: 0, text: references }, 'as character references'];
   const folded = foldForms(text);
@@ -122,10 +141,9 @@ function apply(text: string, edits: readonly Edit[]): string {
   return out + text.slice(at);
 }
 
-/** A part's content without its transfer encoding (RFC 2045, 6); undefined where it has none. */
+/** A part's content without its transfer encoding (RFC 2045, 6); undefined where it has none. Quoted-printable is undone in all of a body. */
 function untransferred(content: Buffer, encoding: string): Buffer | undefined {
-  if (encoding === 'base64') return Buffer.from(content.toString('latin1'), 'base64');
-  return encoding === 'quoted-printable' ? Buffer.from(undoQuotedPrintable(content.toString('latin1')), 'latin1') : undefined;
+  return encoding.includes('base64') ? Buffer.from(content.toString('latin1'), 'base64') : undefined;
 }
 
 function inspectParts(bytes: Buffer, contentType: string, looked: Looked, depth: number): Inspected | undefined {
@@ -142,7 +160,7 @@ function inspectParts(bytes: Buffer, contentType: string, looked: Looked, depth:
     for (const found of inner.found) all.push({ found: { ...found, place: `part ${i + 1}: ${found.place}` }, of: i });
     // Readers of forms leave it encoded (RFC 7578, 4.7), readers of mail do not.
     const undone = untransferred(content, part.encoding);
-    if (undone) for (const found of inspectPart(undone, part.contentType, looked, depth + 1).found) all.push({ found: { ...found, place: `part ${i + 1}, ${part.encoding}: ${found.place}`, decoded: true }, of: -1 });
+    if (undone) for (const found of inspectPart(undone, part.contentType, looked, depth + 1).found) all.push({ found: { ...found, place: `part ${i + 1}, base64: ${found.place}`, decoded: true }, of: -1 });
     return inner;
   });
   return {

@@ -63,13 +63,13 @@ export function readMultipart(body: Buffer, contentType: string): Multipart | un
 }
 
 function readPart(body: Buffer, from: number, next: number): Part | undefined {
-  const blank = body.subarray(from, next).indexOf('\r\n\r\n');
-  const bare = body[from] === 13 && body[from + 1] === 10;
-  if (blank < 0 && !bare) return undefined;
-  const head = bare ? '' : body.toString('utf8', from, from + blank).replace(/\r?\n[ \t]+/g, ' ');
-  const start = bare ? from + 2 : from + blank + 4;
+  // Some readers take lines without CR, too (Go's mime/multipart).
+  const blank = /^\r?\n|\r?\n\r?\n/.exec(body.toString('latin1', from, next));
+  if (!blank) return undefined;
+  const head = body.toString('utf8', from, from + blank.index).replace(/\r?\n[ \t]+/g, ' ');
+  const start = from + blank.index + blank[0].length;
   // Said twice, it is both: readers differ in which they take.
-  const field = (name: string): string => [...head.matchAll(new RegExp(`^${name}:[ \\t]*(.*)$`, 'gim'))].map(([, value = '']) => value.trim()).join(', ');
+  const field = (name: string): string => [...head.matchAll(new RegExp(`^${name}[ \\t]*:[ \\t]*(.*)$`, 'gim'))].map(([, value = '']) => value.trim()).join(', ');
   const disposition = field('content-disposition');
   const parameter = (name: string): string => {
     const found = new RegExp(`;\\s*${name}\\*?\\s*=\\s*(?:"((?:[^"\\\\]|\\\\.)*)"|([^\\s;]+))`, 'i').exec(disposition);

@@ -42,16 +42,21 @@ function pieceFor(length: number): number {
 }
 
 function undo(body: Buffer, ways: readonly Step[], bound: number): Buffer | Undone {
+  let undone: Buffer | undefined;
+  let readings = 0;
   let last: Undone = { state: 'damaged', why: 'the content encoding of the body cannot be undone' };
   for (const way of ways) {
     try {
       const result = way(body, { maxOutputLength: bound, chunkSize: pieceFor(body.length), info: true }) as { readonly buffer: Buffer; readonly engine: { readonly bytesWritten: number } };
       // Bytes behind the end would be read by somebody else, or by nobody: neither was looked at.
-      if (result.engine.bytesWritten === body.length) return result.buffer;
-      last = { state: 'damaged', why: 'the encoded body goes on behind its end' };
+      readings += 1;
+      if (result.engine.bytesWritten === body.length) undone ??= result.buffer;
+      else last = { state: 'damaged', why: 'the encoded body goes on behind its end' };
     } catch (error) {
       if (error instanceof Error && 'code' in error && error.code === 'ERR_BUFFER_TOO_LARGE') return { state: 'bomb', why: `the body decodes to more than ${bound} bytes` };
     }
   }
-  return last;
+  // Made so that each reader sees another body.
+  if (readings > 1) return { state: 'damaged', why: 'the content encoding of the body can be undone in two ways' };
+  return undone ?? last;
 }

@@ -123,6 +123,21 @@ test('Redis: a policy change ends what was let in and goes on, whatever was said
   }
 });
 
+test('Redis: a transaction that lost a command is not carried out; a name that may be a value is not on record', async () => {
+  const client = new Dialogue(await desk.tcp('redis.test', redis.port));
+  assert.match(await client.say(resp('MULTI', 'SET a', 'FLUSHALL', 'EXEC'), () => false), /^\+OK\r\n\+OK\r\n-ERR denied by policy, rule egress\.deny\[0\][^]*\r\n$/);
+  assert.deepEqual(commands, ['MULTI', 'SET a']);
+  const again = new Dialogue(await desk.tcp('redis.test', redis.port));
+  assert.match(await again.say(resp('MULTI', 'SET a', 'EXEC', 'FLUSHALL', 'GET two'), (all) => all.endsWith('two\r\n')), /^(?:\+OK\r\n){3}-ERR/);
+  again.socket.destroy();
+  for (const name of [secret, '4111111111111111']) {
+    const odd = new Dialogue(await desk.tcp('redis.test', redis.port));
+    assert.match(await odd.say(resp(name), (all) => all.endsWith('\r\n')), /^-ERR denied by policy, rule inspection/);
+    odd.socket.destroy();
+  }
+  assert.doesNotMatch(JSON.stringify(desk.audit.events), /sk-real|4111111111111111/i);
+});
+
 test('Redis: a command that a rule only watches is on record with what it would have been', async () => {
   const { rules } = desk.policy;
   desk.policy.rules = [{ host: 'redis.test', verdict: 'allow', id: 'egress.allow[5]', watches: true, said: (m) => m.protocol === 'redis' && m.command === 'SET' }, ...rules];

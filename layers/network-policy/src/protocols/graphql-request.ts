@@ -1,6 +1,7 @@
 /** Finds the GraphQL operations that an HTTP request carries: POST with JSON or a bare document, GET, batches. What is not plainly one of these is refused. Pure. */
 import { hash } from 'node:crypto';
 import { foldKey } from '@nemoclaw/contract';
+import { allParameters, bareName } from '../http/query-names.ts';
 import { readGraphqlDocument } from './graphql-document.ts';
 import type { GraphqlOperation } from './graphql-document.ts';
 import { GraphqlProblem } from './graphql-tokens.ts';
@@ -57,6 +58,15 @@ function operationsOf(carried: Carried): readonly GraphqlOperation[] {
   return read.value.flatMap((one: unknown) => oneRequest(one));
 }
 
+/** Names by which servers are told an operation, or one that they know already (persisted queries). */
+const family = /^(?:query|mutation|subscription|extensions|variables|requests|hash|id|operations?|operation(?:name|id|hash)|doc(?:ument)?(?:id|hash)?|query(?:id|hash)|persisted\w*|sha256hash)$/;
+
+/** Whether a server could take a member or parameter of this name for a part of a GraphQL request. */
+export const isGraphqlName = (name: string): boolean => family.test(bareName(name));
+
+/** The same of all parameters of a URL. */
+export const isGraphqlUrl = (query: Carried['query']): boolean => allParameters(query).some(([name]) => isGraphqlName(name));
+
 /** The GraphQL parameters of a URL as a JSON body would give them; others are none of ours. */
 function fromQuery(query: Carried['query']): Record<string, unknown> {
   const out: Record<string, unknown> = {};
@@ -64,7 +74,7 @@ function fromQuery(query: Carried['query']): Record<string, unknown> {
     const known = [...parameters].find((parameter) => foldKey(parameter) === foldKey(name));
     // `query[]` and the like become lists in some servers.
     if (known === undefined && ![...parameters].some((parameter) => foldKey(name).startsWith(`${foldKey(parameter)}[`))) {
-      if (/^(id|hash|doc_?id|document_?id|query_?id|persistedquery)$/.test(foldKey(name))) throw new GraphqlProblem('a persisted GraphQL query cannot be decided on');
+      if (isGraphqlUrl([[name, value]])) throw new GraphqlProblem('a persisted GraphQL query, or one in an odd spelling, cannot be decided on');
       continue;
     }
     if (known === undefined || known !== name || Object.hasOwn(out, name)) throw new GraphqlProblem('the URL has a GraphQL parameter twice or in an odd spelling');

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { readGraphqlDocument } from './graphql-document.ts';
 import type { GraphqlOperation } from './graphql-document.ts';
-import { readGraphqlRequest } from './graphql-request.ts';
+import { isGraphqlName, isGraphqlUrl, readGraphqlRequest } from './graphql-request.ts';
 import type { Carried } from './graphql-request.ts';
 import { GraphqlProblem } from './graphql-tokens.ts';
 
@@ -95,4 +95,10 @@ test('property: mutated bytes give operations or a refusal, never anything else'
     }),
     { seed: 42, numRuns: 2000 },
   );
+});
+
+test('every name by which a server could be told an operation is one, however it is spelled; others say nothing', () => {
+  for (const name of ['query', ' query', '+query', 'query\0', 'query.', 'query[]', 'QUERY', '\uff51uery', 'operationName', 'operationId', 'operation_id', 'query_hash', 'sha256Hash', 'documentHash', 'persistedQueryId', 'document', 'doc_id', 'mutation', 'operations', 'requests', 'variables']) assert.ok(isGraphqlName(name), name);
+  for (const name of ['name', 'page', 'userId', 'q', 'filter', 'documents', 'method', '']) assert.ok(!isGraphqlName(name), name);
+  assert.ok(isGraphqlUrl([['a', '1;query=mutation{drop}']]) && isGraphqlUrl([['operationName', 'Drop']]) && !isGraphqlUrl([['a', '1;b=2']]));
 });

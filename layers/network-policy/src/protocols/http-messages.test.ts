@@ -49,6 +49,9 @@ let port = 0;
 let seen: string[] = [];
 let answer: { readonly type: string; readonly parts: readonly string[]; readonly goesOn?: boolean } = { type: 'application/json', parts: ['{}'] };
 
+/** Ways to name an operation that a server knows already. */
+const unread = ['{"operationName":"Drop"}', '{"operationId":"1"}', '{"query_hash":"x"}', '{"mutation":"{ drop }"}', '{"__proto__":{"query":"mutation { drop }"}}', '{" query":"mutation { drop }"}'];
+
 before(async () => {
   server = createServer((req, res) => {
     const chunks: Buffer[] = [];
@@ -128,6 +131,8 @@ test('GraphQL: a rule that only denies mutations lets the rest of the host be, a
   assert.equal((await call('open.test', undefined, { method: 'GET', path: '/graphql' })).status, 200);
   seen = [];
   assert.equal((await call('open.test', { query: 'mutation { a }' }, { path: '/graphql' })).status, 403);
+  for (const body of unread) assert.equal((await call('open.test', body, { path: '/graphql' })).json['rule'], 'proxy.message', body);
+  for (const path of ['/graphql?operationName=Drop', '/graphql?%20query=mutation%7Bdrop%7D', '/graphql?a=1;query=mutation%7Bdrop%7D', '/graphql?query.=x']) assert.equal((await call('open.test', undefined, { method: 'GET', path })).json['rule'], 'proxy.message', path);
   assert.equal((await call('open.test', undefined, { method: 'GET', path: `/graphql?query=${encodeURIComponent('mutation { a }')}` })).status, 403);
   assert.equal((await call('open.test', 'query=mutation+%7Ba%7D', { path: '/graphql', type: 'application/x-www-form-urlencoded' })).json['rule'], 'proxy.message');
   assert.equal((await call('open.test', 'query=mutation+%7Ba%7D', { path: '/%67raphql', type: 'text/plain' })).json['rule'], 'proxy.message');

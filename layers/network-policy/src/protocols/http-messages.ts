@@ -1,9 +1,10 @@
 /** Reads what GraphQL, MCP and JSON-RPC say inside an HTTP request, where a rule speaks of it; whatever cannot be read so for certain is refused. */
-import { foldKey, type RuleProtocol } from '@nemoclaw/contract';
+import type { RuleProtocol } from '@nemoclaw/contract';
 import { refusal } from '../core.ts';
+import { bareName } from '../http/query-names.ts';
 import { Stopped } from '../hooks.ts';
 import type { Asked, BodyReader, DenialShape, HttpMessage, Passing, Reading } from '../hooks.ts';
-import { graphqlDenial, readGraphqlRequest } from './graphql-request.ts';
+import { graphqlDenial, isGraphqlName, isGraphqlUrl, readGraphqlRequest } from './graphql-request.ts';
 import type { Carried } from './graphql-request.ts';
 import { isRpcUrl, readJsonRpc, rpcDenial, rpcErrors } from './json-rpc.ts';
 import type { RpcMessage } from './json-rpc.ts';
@@ -78,11 +79,11 @@ function saysNothing(protocol: RuleProtocol, carried: Carried): boolean {
   if (carried.body.length === 0) {
     // An event stream is opened and ended without a body.
     if (protocol === 'mcp') return carried.method !== 'GET' && carried.method !== 'DELETE' && carried.method !== 'POST';
-    return carried.method !== 'POST' && (protocol !== 'graphql' || !carried.query.some(([name]) => marks.graphql.test(foldKey(name))));
+    return carried.method !== 'POST' && (protocol !== 'graphql' || !isGraphqlUrl(carried.query));
   }
-  if (!/[/+]json\b/.test(carried.contentType) || (protocol === 'graphql' && carried.query.some(([name]) => marks.graphql.test(foldKey(name))))) return false;
+  if (!/[/+]json\b/.test(carried.contentType) || (protocol === 'graphql' && isGraphqlUrl(carried.query))) return false;
   const read = readStrictJson(carried.body);
-  const mark = protocol === 'graphql' ? marks.graphql : marks.rpc;
-  return read.ok && isObject(read.value) && !Object.keys(read.value).some((key) => mark.test(foldKey(key)));
+  const says = protocol === 'graphql' ? isGraphqlName : (key: string): boolean => /^(?:jsonrpc|method|result|error)$/.test(bareName(key));
+  // Where the prototype of what is read comes from, its members do.
+  return read.ok && isObject(read.value) && !Object.keys(read.value).some((key) => key === '__proto__' || says(key));
 }
-const marks = { graphql: /^(query|extensions|id|hash|doc_?id|document_?id|query_?id|persisted_?query)(\[|$)/i, rpc: /^(jsonrpc|method|result|error)$/i };

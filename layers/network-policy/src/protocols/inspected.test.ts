@@ -141,7 +141,7 @@ test('a PostgreSQL query, a parameter or a copied row with a card is refused bef
   const half = writeMessage('d', Buffer.from(card.slice(0, 9)));
   for (const [message, allowed] of [
     [writeMessage('Q', Buffer.from(`insert into t values ('${card}')\0`)), 0], [writeMessage('P', Buffer.from(`\0select '${card}'\0\0\0`)), 0], [writeMessage('B', bind), 0],
-    [Buffer.concat([half, writeMessage('d', Buffer.from(card.slice(9)))]), 0],
+    [Buffer.concat([half, writeMessage('d', Buffer.from(card.slice(9)))]), 0], [Buffer.concat([half, writeMessage('H', Buffer.alloc(0)), writeMessage('S', Buffer.alloc(0)), writeMessage('d', Buffer.from(card.slice(9)))]), 0],
   ] as const) {
     queries = Buffer.alloc(0);
     const client = await loggedIn();

@@ -1,5 +1,5 @@
 /** Reads JSON-RPC messages, single or in a batch, and makes the errors that answer them. Pure. */
-import { foldKey } from '@nemoclaw/contract';
+import { allParameters, bareName, behindSemicolons } from '../http/query-names.ts';
 import type { Carried, Messages } from './graphql-request.ts';
 import { field, isObject, readJsonText, readStrictJson } from './strict-json.ts';
 import type { JsonObject, JsonRead } from './strict-json.ts';
@@ -25,17 +25,15 @@ const known = ['jsonrpc', 'method', 'params', 'id', 'result', 'error'];
 const longestBatch = 100;
 
 /** Names of parameters by which a server takes a URL for a message, in whatever spelling. */
-const marks = /^(jsonrpc|method)(\[|$)/i;
+const isMark = (name: string): boolean => /^(?:jsonrpc|method)$/.test(bareName(name));
+
 
 /** Whether a URL has what a server could take for a JSON-RPC message. */
 export function isRpcUrl(query: Carried['query']): boolean {
-  return query.some(([name]) => marks.test(name)) || isSplit(query);
+  return allParameters(query).some(([name]) => isMark(name));
 }
 
-/** Some servers end a parameter at a semicolon, too. */
-function isSplit(query: Carried['query']): boolean {
-  return query.some(([name, value]) => `${name}=${value}`.split(';').slice(1).some((part) => marks.test(/^[^=]*/.exec(part.trim())?.[0] ?? '')));
-}
+const isSplit = (query: Carried['query']): boolean => behindSemicolons(query).some(([name]) => isMark(name));
 
 /** The messages of a POST body, or the one in the URL of a GET. `versions`: accepted values of the member `jsonrpc`; undefined among them stands for none. */
 export function readJsonRpc(carried: Carried, versions: readonly (string | undefined)[]): Messages<RpcMessage> {
@@ -44,7 +42,7 @@ export function readJsonRpc(carried: Carried, versions: readonly (string | undef
   if (!read.ok || !isRpcUrl(carried.query)) return read;
   // Some servers take the URL's method first, others the body's.
   const [only] = read.messages;
-  const agrees = read.messages.length === 1 && !isSplit(carried.query) && only?.kind === 'call' && carried.query.every(([name, value]) => !marks.test(name) || (name === 'method' && value === only.method));
+  const agrees = read.messages.length === 1 && !isSplit(carried.query) && only?.kind === 'call' && carried.query.every(([name, value]) => !isMark(name) || (name === 'method' && value === only.method));
   return agrees ? read : { ok: false, why: 'the URL names another JSON-RPC method than the body' };
 }
 
@@ -54,7 +52,7 @@ function readUrl(query: Carried['query'], versions: readonly (string | undefined
   if (isSplit(query)) return odd;
   const found: Record<string, unknown> = {};
   for (const [name, value] of query) {
-    const member = ['jsonrpc', 'method', 'params', 'id'].find((one) => name.toLowerCase() === one || name.toLowerCase().startsWith(`${one}[`));
+    const member = ['jsonrpc', 'method', 'params', 'id'].find((one) => bareName(name) === one);
     if (member === undefined) continue;
     if (member !== name || Object.hasOwn(found, name)) return odd;
     found[name] = value;
@@ -99,7 +97,7 @@ function readRpcValue(value: unknown, versions: readonly (string | undefined)[])
 function readOne(value: unknown, versions: readonly (string | undefined)[]): RpcMessage | string {
   if (!isObject(value)) return 'a JSON-RPC message is a JSON object';
   // A reader that ignores case would take `Method` for the method.
-  if (Object.keys(value).some((key) => !known.includes(key) && known.includes(foldKey(key)))) return 'a JSON-RPC message has a member in an odd spelling';
+  if (Object.keys(value).some((key) => !known.includes(key) && known.includes(bareName(key)))) return 'a JSON-RPC message has a member in an odd spelling';
   const version = field(value, 'jsonrpc');
   if (!versions.some((accepted) => accepted === version)) return 'the JSON-RPC message has another version than expected';
   const id = field(value, 'id');

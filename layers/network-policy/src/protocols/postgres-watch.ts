@@ -83,8 +83,11 @@ export class PostgresWatch {
   /** False where it cannot be read. */
   #take(type: string, body: Buffer, into: Spoken[]): boolean {
     if (type !== copyData) {
-      this.#rows = nothing;
-      this.#copy = undefined;
+      // A server that reads rows passes over these (Flush and Sync), and reads on.
+      if (type !== 'H' && type !== 'S') {
+        this.#rows = nothing;
+        this.#copy = undefined;
+      }
       const values = valuesOfMessage(type, body);
       into.push(...values ?? []);
       return values !== undefined;

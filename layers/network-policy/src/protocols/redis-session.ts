@@ -18,6 +18,9 @@ const idleMs = 300_000;
 const mostOpen = 10_000;
 /** What a client says of itself, before and after its work: no rule has to name it, but one may. */
 const transport = new Set(['HELLO', 'AUTH', 'PING', 'QUIT', 'CLIENT SETNAME', 'CLIENT SETINFO']);
+/** What no value looks like: the name is on record. */
+const plainName = /^[A-Z][A-Z._]{0,40}(?: [A-Z_-]{1,40})?$/;
+const changesQueue = new Set(['MULTI', 'EXEC', 'DISCARD']);
 const logsIn = new Set(['HELLO', 'AUTH']);
 /** After these, replies come without commands, or commands without replies. */
 const uncounted = new Set(['SUBSCRIBE', 'PSUBSCRIBE', 'SSUBSCRIBE', 'UNSUBSCRIBE', 'PUNSUBSCRIBE', 'SUNSUBSCRIBE', 'MONITOR', 'CLIENT REPLY', 'SYNC', 'PSYNC']);
@@ -29,6 +32,8 @@ export class RedisSession extends Conversation {
   #up: Socket | undefined;
   #openCommands = 0;
   #counted = true;
+  /** Commands are queued there until EXEC. */
+  #queues = false;
   #wake: (() => void) | undefined;
 
   constructor(core: Core, place: Place, client: Socket) {
@@ -81,9 +86,9 @@ export class RedisSession extends Conversation {
   async #command(words: readonly Buffer[]): Promise<void> {
     const name = respName(words);
     const filled = this.#filled(name, words);
-    if ('verdict' in filled) return this.#deny(filled, 'a secret or a placeholder is out of place', name);
+    if ('verdict' in filled) return this.#deny(filled, 'a secret or a placeholder is out of place', '?');
     const said = words.slice(1);
-    const stopped = await (logsIn.has(name) ? this.stopInLogin(said.map((word) => word.toString('utf8'))) : this.stopIn(said, { way: 'command', counts: () => true, place: (n) => `argument ${n}` }));
+    const stopped = await (logsIn.has(name) ? this.stopInLogin(said.map((word) => word.toString('utf8'))) : this.stopIn(words, { way: 'command', counts: () => true, place: (n) => (n === 1 ? 'the command' : `argument ${n - 1}`) }));
     if (this.over) return;
     if (stopped) return this.#deny(stopped.decision, stopped.message, name);
     const judged = this.#judged(name, new Map<string, unknown>([['command', name], ['arguments', said.map((word) => word.toString('latin1'))]]));
@@ -106,6 +111,7 @@ export class RedisSession extends Conversation {
     if (this.over) return;
     this.core.counts.allowed += 1;
     if (uncounted.has(name)) this.#counted = false;
+    if (changesQueue.has(name)) this.#queues = name === 'MULTI';
     this.#openCommands += 1;
     const bytes = writeRespCommand(words);
     this.core.counts.bytesOut += bytes.length;
@@ -166,10 +172,11 @@ export class RedisSession extends Conversation {
 
   /** Answers in place of the server, after the replies to what was sent before. */
   async #deny(decision: Decision, message: string, command: string): Promise<void> {
-    this.record('deny', message, decision, { command });
+    this.record('deny', message, decision, { command: plainName.test(command) ? command : '?' });
     if (this.#counted) await this.#quiet();
     this.#answer(denial(decision, this.about.correlation));
-    if (!this.#counted) this.end();
+    // A transaction that lost a command is not carried out (as Redis has it: EXECABORT): with the connection it is gone.
+    if (!this.#counted || this.#queues) this.end();
   }
 
   async #quiet(): Promise<void> {

@@ -22,7 +22,7 @@ test('JSON-RPC: requests, notifications, batches', () => {
 test('JSON-RPC: what is not plainly a message is refused', () => {
   for (const body of [
     '', '1', 'null', '[]', '[[]]', '{}', '{"jsonrpc":"2.0"}', '{"jsonrpc":"2.0","method":1}', '{"jsonrpc":"2.0","method":""}', '{"jsonrpc":"2.0","method":"a","method":"b"}', '{"jsonrpc":"2.0","method":"a","Method":"b"}',
-    '{"jsonrpc":"2.0","Method":"b","id":1,"result":1}', '{"jsonrpc":"2.0","method":"a","params":1}', '{"jsonrpc":"2.0","method":"a","id":{}}', '{"jsonrpc":"2.0","method":"a","result":1,"id":1}', '{"jsonrpc":"2.0","id":1,"result":1,"error":{}}',
+    '{"jsonrpc":"2.0","Method":"b","id":1,"result":1}', '{"jsonrpc":"2.0","method":"a"," method":"b"}', '{"jsonrpc":"2.0","method":"a","method\\u0000":"b"}', '{"jsonrpc":"2.0","method":"a","\uff4dethod":"b"}', '{"jsonrpc":"2.0","method":"a","params":1}', '{"jsonrpc":"2.0","method":"a","id":{}}', '{"jsonrpc":"2.0","method":"a","result":1,"id":1}', '{"jsonrpc":"2.0","id":1,"result":1,"error":{}}',
     '{"jsonrpc":"2.0","result":1}', '{"jsonrpc":"2.0","method":"a"}x', '{"jsonrpc":"2.0","method":"a","id":12345678901234567890}', '\ufeff{"jsonrpc":"2.0","method":"a"}',
   ]) assert.equal(readJsonRpc(post(body), ['2.0']).ok, false, body);
   assert.equal(readJsonRpc({ ...json(call('a')), method: 'PUT' }, ['2.0']).ok, false);

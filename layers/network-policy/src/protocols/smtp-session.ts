@@ -105,7 +105,7 @@ export class SmtpSession extends Conversation {
       case 'RCPT': return this.#recipient(rest);
       case 'DATA': return this.#data(rest);
       case 'RSET':
-        if (this.#sender !== undefined) await this.#up?.say('RSET');
+        await this.#up?.say('RSET');
         this.#reset();
         return this.#send(250, ['2.0.0 Ok']);
       case 'NOOP': return this.#send(250, ['2.0.0 Ok']);
@@ -157,6 +157,8 @@ export class SmtpSession extends Conversation {
     this.#reader = new ByteReader(tls, idleMs);
     this.#secure = true;
     this.#reset();
+    // What was said before it is forgotten on both sides (RFC 3207, 4.2).
+    await this.#up?.say('RSET');
   }
 
   async #auth(rest: string): Promise<void> {
@@ -277,6 +279,8 @@ export class SmtpSession extends Conversation {
     const reply = await up.data(inspected.message);
     this.core.counts.bytesOut += inspected.message.length;
     this.#pass(reply);
+    // A server that refused DATA itself still has sender and recipients.
+    if (reply.code >= 300 && reply.code !== 421) await up.say('RSET');
   }
 
   /** By its classes: refused, rewritten, asked about or put on record. */

@@ -211,6 +211,29 @@ test('nothing in a name, an address or a login leaves unsearched; what a person 
   }
 });
 
+test('what the server still has of a mail that came to nothing is forgotten there, too', async () => {
+  server.takes = '451 4.7.1 later';
+  try {
+    const mail = await greeted();
+    for (const line of ['MAIL FROM:<a@company.test>', 'RCPT TO:<b@company.test>']) await ask(mail, line);
+    await ask(mail, 'DATA');
+    assert.match(await mail.say('Subject: x\r\n\r\nhello\r\n.\r\n', reply), /^451/);
+    assert.match(await ask(mail, 'RSET'), /^250/);
+    assert.deepEqual(server.lines.slice(-3), ['tls DATA', 'tls RSET', 'tls RSET']);
+    for (const line of ['MAIL FROM:<a@company.test>', 'RCPT TO:<b@company.test>']) assert.match(await ask(mail, line), /^250/);
+    assert.match(await ask(mail, 'STARTTLS'), /^220 /);
+    mail.release();
+    const tls = connectTls({ socket: mail.socket, servername: 'smtp.test', ca: desk.rootPem });
+    await once(tls, 'secureConnect');
+    mail.resume(tls);
+    await ask(mail, 'NOOP');
+    assert.equal(server.lines.at(-1), 'tls RSET');
+    mail.socket.destroy();
+  } finally {
+    server.takes = '354 go';
+  }
+});
+
 test('a mail that a person decides on waits whole; it goes out once approved, and not when rejected', async () => {
   const mail = await greeted();
   const asked = desk.approver.asked.length;

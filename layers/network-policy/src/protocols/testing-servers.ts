@@ -56,11 +56,13 @@ export interface MailServer extends TestServer {
   offers: readonly string[];
   /** Is sent with the answer to STARTTLS. */
   injected: string;
+  /** What is answered to DATA. */
+  takes: string;
 }
 
 /** A mail server that takes everything. */
 export async function openMailServer(host: string): Promise<MailServer> {
-  const state = { lines: [] as string[], messages: [] as string[], offers: ['STARTTLS'] as readonly string[], injected: '' };
+  const state = { lines: [] as string[], messages: [] as string[], offers: ['STARTTLS'] as readonly string[], injected: '', takes: '354 go' };
   const talk = (socket: Socket, context: SecureContext, secure: boolean): void => {
     let text = '';
     let data: string | undefined;
@@ -86,8 +88,8 @@ export async function openMailServer(host: string): Promise<MailServer> {
           talk(serverTls(socket, context), context, true);
           return;
         } else if (line === 'DATA') {
-          data = '';
-          socket.write('354 go\r\n');
+          if (state.takes.startsWith('354')) data = '';
+          socket.write(`${state.takes}\r\n`);
         } else if (/^AUTH LOGIN/.test(line)) socket.write('334 VXNlcm5hbWU6\r\n');
         else if (/^AUTH/.test(line)) socket.write('235 in\r\n');
         else if (line === 'QUIT') socket.end('221 bye\r\n');
