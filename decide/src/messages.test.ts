@@ -63,6 +63,7 @@ test('what goes through a WebSocket or a gRPC call may be what a rule on message
 test('GraphQL: operations, names and every top-level field', () => {
   const http = at('    allow: [{ domain: a.org, graphql: { operations: [query], fields: [viewer, "repo*"] } }, { domain: b.org, methods: [POST] }]\n    deny: [{ domain: b.org, graphql: { fields: [deleteAll, "admin*"] } }]\n    escalate: [{ domain: b.org, graphql: { operations: [mutation] } }]\n');
   const q = (host: string, operation: 'query' | 'mutation', ...fields: string[]): string => http(`POST https://${host}/graphql`, { message: { protocol: 'graphql', operation, name: '', fields } });
+  assert.equal(q('a.org', 'query', '__typename', 'viewer'), 'allow egress.allow[0]', 'a name of a type');
   assert.equal(q('a.org', 'query', 'viewer', 'repository'), 'allow egress.allow[0]');
   assert.equal(q('a.org', 'query', 'viewer', 'secrets'), 'deny egress.allow[0]');
   assert.equal(q('a.org', 'query'), 'deny egress.allow[0]', 'an operation without a known field');

@@ -85,7 +85,8 @@ function wordsFail(ir: EgressRuleIr, message: AppMessage | undefined): 'operatio
       const words = ir.graphql;
       if (words === undefined) return undefined;
       const fields = words.fields;
-      const inFields = fields === undefined || (allows ? message.fields.length > 0 && message.fields.every((one) => like(fields, one)) : message.fields.some((one) => like(fields, one)));
+      // `__typename` tells the name of a type and nothing else; clients add it everywhere.
+      const inFields = fields === undefined || (allows ? message.fields.length > 0 && message.fields.every((one) => one === '__typename' || like(fields, one)) : message.fields.some((one) => like(fields, one)));
       return like(words.operations, message.operation) && like(words.names, message.name) && inFields ? undefined : 'operations';
     }
     case 'mcp':

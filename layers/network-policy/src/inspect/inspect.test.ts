@@ -392,3 +392,14 @@ test('messages that come back over a WebSocket: on record once by default; block
   assert.throws(() => acting('to DE89 3704 0044 0532 0130 00'), /account number is in the answer/, 'nobody can be asked about a message');
   assert.equal(open({ responses: false })(card), card);
 });
+
+test('a body that is read as it passes is read in UTF-16 where it looks like that, whatever it is called', async () => {
+  settings({});
+  const text = `${'plain text '.repeat(150_000)} card 4111 1111 1111 1111 ${'and on '.repeat(10)}`;
+  for (const [bytes, type] of [[Buffer.from(`\ufeff${text}`, 'utf16le'), 'text/plain'], [Buffer.from(text, 'utf16le').swap16(), 'application/json']] as const) {
+    seen = [];
+    assert.match(await send('POST', '/x', bytes, { 'content-type': type }), /inspection\.actions\.credit-card/, type);
+    assert.deepEqual(seen, [], 'it did not arrive whole');
+  }
+  assert.match(await send('POST', '/x', Buffer.from('plain text '.repeat(300_000), 'utf16le'), { 'content-type': 'text/plain' }), /^HTTP\/1\.1 200/);
+});
