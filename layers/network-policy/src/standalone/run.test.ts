@@ -237,6 +237,12 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     assert.equal(told.code, 0, told.err);
     assert.match(told.err, /^note: ingress\.allow\[0\]: unproven.*\nnote: ingress\.allow\[1\]: without --listen no calls are taken/m);
     assert.deepEqual(readdirSync(temporary), []);
+    // Of a run that was killed, and of one that goes on; process 4194305 is above what the kernel numbers.
+    const [left, other] = [join(temporary, 'network-policy-4194305-aaaaaa'), join(temporary, `network-policy-${process.pid}-bbbbbb`)];
+    for (const path of [left, other]) mkdirSync(path);
+    assert.equal((await start(['run', '--policy', policy, '--', 'true'])).code, 0);
+    assert.deepEqual(readdirSync(temporary).map((one) => join(temporary, one)), [other]);
+    rmSync(other, { recursive: true });
   });
 
   /** The address that the namespace's resolver gives; '' for none. */

@@ -1,7 +1,7 @@
 /** `network-policy run`: one command whose whole network passes the policy. */
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { constants, tmpdir } from 'node:os';
+import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { join, resolve } from 'node:path';
 import { couldChange } from './follow.ts';
 import { freeze } from './freeze.ts';
@@ -9,6 +9,7 @@ import { capture } from './captured-command.ts';
 import { holdCredentials } from './held-credentials.ts';
 import type { HeldCredentials } from './held-credentials.ts';
 import { javaTrustStore } from './java-trust-store.ts';
+import { makeRunFolder } from './run-folder.ts';
 import { readSeeing } from './policy.ts';
 import { withPrograms } from './seen-programs.ts';
 import type { SeenPrograms } from './seen-programs.ts';
@@ -34,7 +35,7 @@ async function runSeen(words: Words, programs: SeenPrograms): Promise<number> {
   const followed = words.follow || !couldChange(words.policy, user?.uid ?? process.getuid?.() ?? 0);
   announce(alone, words);
   const audit = sinkOf(words, held);
-  const files = mkdtempSync(join(tmpdir(), 'network-policy-'));
+  const files = makeRunFolder();
   try {
     const { binds, env } = dress(files, alone.root.certPem);
     const hidden = [...held.files, ...(words.tlsKey === undefined ? [] : [resolve(words.tlsKey)])].map((file) => ['/dev/null', file] as const);
