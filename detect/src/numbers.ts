@@ -130,10 +130,28 @@ function card(text: string, groups: readonly Group[], i: number, runs: Runs): Fo
     // Beside the word, any issuer is taken: new ranges appear, and test data ignores them.
     if (label !== 'card' && (digits.length < 14 || !isCardRange(digits))) continue;
     // A label is easily written, so that it only makes unsure; and nobody prints another number as cards are printed.
-    const confidence = label === 'card' ? 0.99 : label === 'other' && k === i ? 0.4 : 0.93;
+    const unsure = k === i ? label === 'other' : label === undefined && isInRow(text, groups, i, k);
+    const confidence = label === 'card' ? 0.99 : unsure ? 0.4 : 0.93;
     return { finding: { type: 'credit-card', start: first.start, end: group.end, confidence, kind: 'luhn' }, used: k - i + 1 };
   }
   return undefined;
+}
+
+/** Fours on each side that are looked at. */
+const rowReach = 16;
+/** With so many fours it is a row of numbers: some four of a long one pass as a card. */
+const rowFrom = 7;
+
+/** Whether the fours `i` to `k` stand in a longer row of fours that are not card behind card. */
+function isInRow(text: string, groups: readonly Group[], i: number, k: number): boolean {
+  const mark = separator(text, groups, i);
+  const isFour = (at: number): boolean => groups[at]?.digits.length === 4;
+  let [first, last] = [i, k];
+  while (i - first < rowReach && isFour(first - 1) && separator(text, groups, first - 1) === mark) first -= 1;
+  while (last - k < rowReach && isFour(last + 1) && separator(text, groups, last) === mark) last += 1;
+  const isCard = (from: number): boolean => luhn(groups.slice(from, from + 4).map(({ digits }) => digits).join(''));
+  const cards = k - i === 3 && (i - first) % 4 === 0 && (last - k) % 4 === 0 && (first === i || isCard(i - 4)) && (last === k || isCard(k + 1));
+  return last - first + 1 >= rowFrom && !cards;
 }
 
 /** Python's email package draws the boundaries of mails and uploads so (`_make_boundary` of email/generator.py): one in thirty is a card by its digits. */

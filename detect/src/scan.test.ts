@@ -57,6 +57,15 @@ test('each type is found by its own form', () => {
   for (const [text, type, value] of cases) assert.ok(found(text).includes(`${type}:${value}`), `${text} -> ${found(text).join(' | ')}`);
 });
 
+test('some four of a row of numbers with four digits pass as a card; cards behind each other are no such row', () => {
+  const sure = (text: string): string[] => scan(text).filter(({ confidence }) => confidence >= 0.9).map(({ start, end }) => text.slice(start, end));
+  const row = Array.from({ length: 300 }, (_, n) => String(4000 + (n * 37) % 1900)).join(' ');
+  assert.ok(scan(row).some(({ type }) => type === 'credit-card'), 'on record');
+  assert.deepEqual(sure(row), []);
+  assert.deepEqual(sure('from 4111 1111 1111 1111 5500 0000 0000 0004 to'), ['4111 1111 1111 1111', '5500 0000 0000 0004']);
+  assert.deepEqual(sure('on 4111 1111 1111 1111 2029'), ['4111 1111 1111 1111']);
+});
+
 test('where a sure detector and an unsure one see the same secret, it is sure', () => {
   const text = '{"key": "ghp_16C7e42F292c6912E7710c838347Ae178B4a"}';
   assert.deepEqual(scan(text).map(({ kind, confidence }) => [kind, confidence]), [['github', 0.98]]);
