@@ -78,7 +78,10 @@ const glance = 64;
 
 /** Some programs set a letter before base64 (Engine.IO says `b`): the run that begins up to three characters later. */
 function behindLetters(text: string, start: number, end: number): Run | undefined {
-  for (let from = start + 1; from <= start + 3; from += 1) if (runAt(text, from, Math.min(end, from + glance))) return runAt(text, from, end);
+  for (let from = start + 1; from <= start + 3; from += 1) {
+    const near = Math.min(end, from + glance);
+    if (near - from >= shortest && beginsThrees(text, from, near) && runAt(text, from, near)) return runAt(text, from, end);
+  }
   return undefined;
 }
 

@@ -234,6 +234,11 @@ test('a value in base64 is found behind a long line, or beside a long header, th
   for (const first of [digest, digest.slice(1), words]) assert.deepEqual(inspectHead({ target: '/', query: [], headers: ['x-a', first, 'x-b', card, 'x-c', digest] }, []).map(({ type }) => type), ['credit-card'], first);
 });
 
+test('a value in base64 is found behind letters that do not belong to it', () => {
+  const hidden = Buffer.from(`card ${card}`).toString('base64');
+  for (const before of ['b', 'ab', 'abc', '4', '_', '/']) for (const body of [`${before}${hidden}`, JSON.stringify({ a: `${before}${hidden}` })]) assert.ok(found(body).some((one) => one.startsWith('credit-card')), body);
+});
+
 test('what stands in base64 is found however much of it stands before', () => {
   const before = `${Buffer.from(`${'z'.repeat(47)}\n`).toString('base64')} `.repeat(90_000);
   const { found } = inspectBody(Buffer.from(`${before}${Buffer.from('4111 1111 1111 1111').toString('base64')}`), 'text/plain', []);

@@ -179,11 +179,14 @@ export abstract class Conversation implements Reconsidered {
   /** What forbids to say these values, by their classes. Nothing can be taken out of them, nor asked about while others wait behind them: `redact` and `escalate` block. The sandbox's own secrets never leave. */
   protected async stopIn(values: readonly Buffer[], { way, counts, place }: Said): Promise<Stop | undefined> {
     const settings = settingsOf(this.core);
-    const { scanForPII } = settings;
-    if (values.length === 0 || (!scanForPII && this.core.secrets.empty)) return undefined;
+    if (values.length === 0) return undefined;
+    if (!settings.scanForPII) {
+      const at = values.findIndex((value) => this.core.secrets.inBytes(value));
+      return at < 0 ? undefined : blocked(this.about, { type: 'known-secret', kind: 'known', confidence: 1, place: place(at + 1) });
+    }
     const examined = await this.inspect({ ...valuesOf(values), contentType: '' }, settings);
     if (!examined) return { decision: this.refusal('inspection.scanForPII', `The ${way} could not be inspected.`, 'Send it again later, or in smaller pieces.'), message: `the ${way} could not be inspected` };
-    const found = examined.found.filter((one) => (scanForPII || one.type === 'known-secret') && counts(one)).map((one) => ({ ...one, place: one.place.replace(/value (\d+)/, (_, n) => place(Number(n))) }));
+    const found = examined.found.filter(counts).map((one) => ({ ...one, place: one.place.replace(/value (\d+)/, (_, n) => place(Number(n))) }));
     const worst = strictest(found, settings);
     if (worst) recordFound(this.about, way, found, worst.action === 'log' ? 'log' : 'block');
     return worst && worst.action !== 'log' ? blocked(this.about, worst.found) : undefined;

@@ -199,6 +199,15 @@ test('Redis and PostgreSQL: nothing of the login and of what a client says of it
       assert.match(await start({ user: 'ann', database: 'crm', application_name: secret }, 'pw'), /^E.*inspection\.scanForPII/s);
       assert.match(await start({ user: 'ann', database: 'crm' }, `x${secret}`), /^E.*inspection\.scanForPII/s);
     }
+    // Where nothing is searched a message may be of any size, and the own secrets leave in none.
+    const open = new Dialogue(await desk.tcp('db.test', postgres.port));
+    open.socket.write(writeStartup({ version: 196_608, parameters: new Map([['user', 'ann'], ['database', 'crm']]) }));
+    await open.say('', (all) => all.startsWith('R\0\0\0\b\0\0\0\x03'));
+    await open.say(writeMessage('p', Buffer.from('pw\0')), (all) => all.endsWith('I'));
+    const large = writeMessage('Q', Buffer.from(`select '${'x'.repeat(2 << 20)}'\0`));
+    assert.equal((await open.say(large, (all) => all.length >= large.length)).length, large.length);
+    assert.match(await open.say(writeMessage('Q', Buffer.from(`select '${other}'\0`)), () => false), /^E.*inspection\.scanForPII/s);
+    starts.length = 0;
     desk.policy.inspection = { scanForPII: true };
     assert.match(await start({ user: 'ann', database: 'crm', options: `-c application_name=${card}` }, 'pw'), /^E.*inspection\.actions\.credit-card/s);
     for (const parameters of [{ user: 'payroll' }, { user: 'payroll', database: '' }]) assert.match(await start(parameters, 'pw'), /^E.*egress\.deny\[1\]/s, 'the server takes the name of the user');

@@ -25,6 +25,8 @@ export interface PostgresOptions {
 
 const nothing = Buffer.alloc(0);
 const idleMs = 60_000;
+/** Bytes that a secret may reach back over what was said before. */
+const carried = 2048;
 /** Bytes of a message before the login is over. */
 const longestMessage = 1 << 16;
 
@@ -39,6 +41,8 @@ export class PostgresSession extends Conversation {
   #up: Socket | undefined;
   /** Once bytes pass, a message of ours may only stand between two of the server. */
   #ends: MessageEnds | undefined;
+  /** The end of what was said last. */
+  #before: Buffer = nothing;
 
   constructor(options: PostgresOptions) {
     super(options.core, options.place);
@@ -245,9 +249,14 @@ export class PostgresSession extends Conversation {
   /** What of this goes on. A query cannot be rewritten, nor wait for a person with others behind it: `redact` and `escalate` block, and the connection ends. */
   async #inspected(watch: PostgresWatch, chunk: Buffer): Promise<Buffer> {
     const held = watch.kept;
-    const { pass, spoken, problem } = watch.next(chunk, settingsOf(this.core).scanForPII || !this.core.secrets.empty);
+    const { scanForPII } = settingsOf(this.core);
+    const { pass, spoken, problem } = watch.next(chunk, scanForPII);
     this.core.buffered += watch.kept - held;
-    const stopped = await this.stopIn(spoken.map(({ text }) => Buffer.concat(text)), { way: 'query', counts: () => true, place: (n) => spoken[n - 1]?.place ?? '' });
+    // Where nothing is searched messages are not read, and may be of any size: the own secrets are looked for all the same.
+    const window = Buffer.concat([this.#before, chunk]);
+    this.#before = Buffer.from(window.subarray(-carried));
+    const values = scanForPII ? spoken.map(({ text }) => Buffer.concat(text)) : [window];
+    const stopped = await this.stopIn(values, { way: 'query', counts: () => true, place: (n) => spoken[n - 1]?.place ?? 'a message' });
     if (this.over) return nothing;
     const why = problem ?? (this.core.buffered > this.core.ports.limits.bufferedBytes ? 'too much is held already' : undefined);
     if (stopped) this.#stop(stopped.decision, stopped.message);

@@ -135,55 +135,58 @@ const longestField = 1 << 20;
 
 /** Follows a copy in binary through its messages, however it is cut into them: each field once its end is here. What is no such copy says nothing here. */
 export class BinaryCopy {
-  #kept: Buffer = Buffer.alloc(0);
+  #kept: Buffer[] = [];
+  #have = 0;
+  /** Bytes with which there is something to read. */
+  #need = signature.length;
   #state: 'signature' | 'header' | 'row' | 'none' = 'signature';
   #fields = 0;
 
   next(body: Buffer): readonly Spoken[] {
     if (this.#state === 'none') return [];
-    const bytes = this.#kept.length > 0 ? Buffer.concat([this.#kept, body]) : body;
+    this.#kept.push(body);
+    this.#have += body.length;
+    if (this.#have < this.#need) return [];
+    const bytes = Buffer.concat(this.#kept);
     const told: Buffer[] = [];
     let at = 0;
-    for (;;) {
-      const step = this.#step(bytes.subarray(at), told);
-      if (step === 0) break;
-      at += step;
-    }
-    this.#kept = Buffer.from(bytes.subarray(at));
-    if (this.#kept.length > longestField) this.#state = 'none';
+    while (this.#needs(bytes, at) <= bytes.length - at) at += this.#read(bytes, at, told);
+    this.#kept = [Buffer.from(bytes.subarray(at))];
+    this.#have = bytes.length - at;
+    this.#need = this.#needs(bytes, at);
     const spoken: Spoken[] = [];
     sayAll(told, 'a copied field', (place, value) => { if (value.length > 0) spoken.push({ place, text: [value] }); });
     return spoken;
   }
 
-  /** Bytes that were read; 0 where more have to come. */
-  #step(bytes: Buffer, told: Buffer[]): number {
-    if (this.#state === 'signature') {
-      if (!signature.subarray(0, bytes.length).equals(bytes.subarray(0, signature.length))) this.#state = 'none';
-      if (this.#state === 'none' || bytes.length < signature.length) return 0;
-      this.#state = 'header';
-      return signature.length;
-    }
-    if (this.#state === 'header') {
+  /** Bytes of what stands at `at`, or of what says how many these are; without end where nothing more is read. */
+  #needs(bytes: Buffer, at: number): number {
+    const here = bytes.length - at;
+    switch (this.#state) {
+      case 'signature': return signature.length;
       // Flags, and an extension with its length.
-      const size = bytes.length < 8 ? Infinity : 8 + bytes.readUInt32BE(4);
-      if (bytes.length < size) return 0;
-      this.#state = 'row';
-      return size;
+      case 'header': return here < 8 ? 8 : 8 + bytes.readUInt32BE(at + 4);
+      case 'row': {
+        if (this.#fields === 0) return 2;
+        const size = here < 4 ? 4 : 4 + Math.max(0, bytes.readInt32BE(at));
+        return size > longestField ? Infinity : size;
+      }
+      default: return Infinity;
     }
-    if (this.#state === 'none') return 0;
-    if (this.#fields === 0) {
-      if (bytes.length < 2) return 0;
-      // -1 is the end.
-      this.#fields = Math.max(0, bytes.readInt16BE(0));
-      return 2;
+  }
+
+  /** What stands there, which is here whole; its bytes. */
+  #read(bytes: Buffer, at: number, told: Buffer[]): number {
+    const size = this.#needs(bytes, at);
+    if (this.#state === 'signature') this.#state = bytes.subarray(at, at + size).equals(signature) ? 'header' : 'none';
+    else if (this.#state === 'header') this.#state = 'row';
+    // -1 is the end.
+    else if (this.#fields === 0) this.#fields = Math.max(0, bytes.readInt16BE(at));
+    else {
+      this.#fields -= 1;
+      const value = bytes.subarray(at + 4, at + size);
+      if (value.length > 0) told.push(value, ...inBinary(value));
     }
-    if (bytes.length < 4) return 0;
-    const length = Math.max(0, bytes.readInt32BE(0));
-    if (bytes.length < 4 + length) return 0;
-    this.#fields -= 1;
-    const value = bytes.subarray(4, 4 + length);
-    if (length > 0) told.push(value, ...inBinary(value));
-    return 4 + length;
+    return size;
   }
 }
