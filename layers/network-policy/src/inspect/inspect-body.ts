@@ -41,10 +41,12 @@ function unquotedAnywhere(text: string): string | undefined {
   return /quoted-printable/i.test(text) && /=(?:[0-9A-Fa-f]{2}|[ \t]*\r?\n)/.test(text) ? undoQuotedPrintable(text) : undefined;
 }
 
-/** Those that were not found in what is written. */
+/** Those that are more, or surer, than what was found in what is written. */
 function newTo(written: readonly Found[], read: readonly Found[]): readonly Found[] {
-  const isNew = ({ type, kind, confidence }: Found): boolean => !written.some((one) => one.type === type && one.kind === kind && one.confidence >= confidence);
-  return read.filter(isNew).map((one) => ({ ...one, decoded: true as const }));
+  const before = new Map<string, { left: number; sure: number }>();
+  const of = ({ type, kind }: Found): { left: number; sure: number } => before.get(`${type} ${kind}`) ?? { left: 0, sure: 0 };
+  for (const one of written) before.set(`${one.type} ${one.kind}`, { left: of(one).left + 1, sure: Math.max(of(one).sure, one.confidence) });
+  return read.filter((one) => (of(one).left -= 1) < 0 || one.confidence > of(one).sure).map((one) => ({ ...one, decoded: true as const }));
 }
 
 export interface Looked {
