@@ -80,6 +80,22 @@ test('so much waits and no more; a task that throws is its own matter; closed, n
   assert.equal(done, 4095);
 });
 
+test('beside hundreds that work, one slow task keeps its sandbox waiting for two seconds and no more', () => {
+  const clock = new HandClock();
+  const [slow, ...others] = Array.from({ length: 500 }, () => new Pace(clock, () => clock.busy));
+  const all = (): void => others.forEach((one) => one.run(() => undefined));
+  all();
+  slow?.run(() => { clock.work(100); });
+  let rested = 0;
+  for (; rested < 10_000; rested += 100) {
+    all();
+    if (slow?.rests === false) break;
+    clock.ms += 100;
+  }
+  assert.ok(rested >= 1000 && rested <= 2200, `${rested} ms`);
+  for (const one of [slow, ...others]) one?.close();
+});
+
 test('time in which the machine did something else is nobody\'s', () => {
   const clock = new HandClock();
   let thread = 0;

@@ -5,6 +5,8 @@ import type { Clock } from '@nemoclaw/contract';
 const burst = 4;
 /** ms of work that a sandbox may do in one turn of the event loop while others work too: so soon does everybody else's input get read again. */
 const slice = 2;
+/** ms that a sandbox rests at most, however many work: of hundreds each has a few ms a second, and one pause of the process in a task of its own would keep it waiting for a minute. */
+const longestRest = 2000;
 /** ms since its last work for which a sandbox counts as one that works. */
 const remembered = 200;
 /** Tasks of one sandbox that may wait. */
@@ -172,7 +174,7 @@ export class Pace {
     let working = 1;
     for (const other of sharers) if (other !== this && now - other.seen < remembered) working += 1;
     if (working === 1) this.#credit = burst;
-    else this.#credit = Math.min(burst, this.#credit + (now - this.#at) / working);
+    else this.#credit = Math.min(burst, Math.max(-longestRest / working, this.#credit) + (now - this.#at) / working);
     this.#at = now;
     return this.#credit > 0 && (working === 1 || this.#turn !== turn.number || this.#spent < slice);
   }
