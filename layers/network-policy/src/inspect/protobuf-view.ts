@@ -1,6 +1,9 @@
 /** A protobuf message as its readers will see it, told without its schema (https://protobuf.dev/programming-guides/encoding/): its texts and whole numbers, one a line. */
 import { isUtf8 } from 'node:buffer';
 
+/** Stands before whole numbers that nothing names: as before a card's that is called something else, a policy has to name the class. */
+export const unnamed = 'id ';
+
 /** Messages inside each other that are taken apart. */
 const deepest = 32;
 /** Bytes of a varint of six digits, with which a number begins to say something, and of the longest one. */

@@ -3,7 +3,7 @@ import { scan, Scanner, type Finding, type KnownSet } from '@nemoclaw/detect';
 import type { Found } from './findings.ts';
 import { condense } from './examine.ts';
 import { inspectReadings } from './inspect-body.ts';
-import { messageText } from './protobuf-view.ts';
+import { messageText, unnamed } from './protobuf-view.ts';
 import { readText } from './read-text.ts';
 import { taintedIn, type Sought } from '../taint/memory.ts';
 import { undoEscapes } from '../taint/pieces.ts';
@@ -44,6 +44,3 @@ function taintedAtEnd(window: Buffer, fresh: number, sought: Sought): boolean {
   const unescaped = undoEscapes(text);
   return unescaped !== undefined && taintedIn(unescaped, sought).length > 0;
 }
-
-/** Stands before the numbers of a message, of which nothing says what they are: as before a card's that is called something else, a policy has to name the class. */
-const unnamed = 'id ';

@@ -13,7 +13,7 @@ import { ByteReader } from './byte-reader.ts';
 import { Conversation, countsInName } from './conversation.ts';
 import { authRequest, cancelRequest, errorResponse, gssRequest, longestStartup, readStartup, sslRequest, writeMessage, writeRequest, writeStartup } from './postgres-words.ts';
 import type { Startup } from './postgres-words.ts';
-import { MessageEnds, PostgresWatch } from './postgres-watch.ts';
+import { carried, MessageEnds, PostgresWatch } from './postgres-watch.ts';
 import { ScramClient } from './scram.ts';
 
 export interface PostgresOptions {
@@ -25,8 +25,6 @@ export interface PostgresOptions {
 
 const nothing = Buffer.alloc(0);
 const idleMs = 60_000;
-/** Bytes that a secret may reach back over what was said before. */
-const carried = 2048;
 /** Bytes of a message before the login is over. */
 const longestMessage = 1 << 16;
 
@@ -253,9 +251,7 @@ export class PostgresSession extends Conversation {
     const { pass, spoken, problem } = watch.next(chunk, scanForPII);
     this.core.buffered += watch.kept - held;
     // Where nothing is searched messages are not read, and may be of any size: the own secrets are looked for all the same.
-    const window = Buffer.concat([this.#before, chunk]);
-    this.#before = Buffer.from(window.subarray(-carried));
-    const values = scanForPII ? spoken.map(({ text }) => Buffer.concat(text)) : [window];
+    const values = scanForPII ? spoken.map(({ text }) => Buffer.concat(text)) : [this.#window(chunk)];
     const stopped = await this.stopIn(values, { way: 'query', counts: () => true, place: (n) => spoken[n - 1]?.place ?? 'a message' });
     if (this.over) return nothing;
     const why = problem ?? (this.core.buffered > this.core.ports.limits.bufferedBytes ? 'too much is held already' : undefined);
@@ -263,6 +259,12 @@ export class PostgresSession extends Conversation {
     else if (why !== undefined) this.#stop(this.refusal('inspection.maxBody', `${why.charAt(0).toUpperCase()}${why.slice(1)}.`, 'Send it in smaller pieces.'), why);
     else return pass;
     return nothing;
+  }
+
+  #window(chunk: Buffer): Buffer {
+    const window = Buffer.concat([this.#before, chunk]);
+    this.#before = Buffer.from(window.subarray(-carried));
+    return window;
   }
 
   #stop(decision: Decision, why: string): void {

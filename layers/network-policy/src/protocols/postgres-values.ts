@@ -1,14 +1,12 @@
 /** What a PostgreSQL client says in one message, value by value, as the server will read it (PostgreSQL documentation, "Message Formats" and "COPY": binary format). */
 import { apart } from '../inspect/encoded-runs.ts';
+import { unnamed } from '../inspect/protobuf-view.ts';
 
 /** What is said at a place ('the query', 'a copied row'), in pieces that belong together. */
 export interface Spoken {
   readonly place: string;
   readonly text: Buffer[];
 }
-
-/** Stands before whole numbers that nothing names, so that an id is not taken for a card. */
-const unnamed = 'id ';
 
 /** Reads one after the other; throws RangeError behind the end. */
 class Fields {

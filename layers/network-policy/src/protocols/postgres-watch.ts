@@ -3,8 +3,8 @@ import { BinaryCopy, valuesOfMessage, type Spoken } from './postgres-values.ts';
 
 const copyData = 'd';
 const row = 'a copied row';
-/** Bytes that a value in copied rows may reach back over the message before. */
-const carried = 2048;
+/** Bytes that a value may reach back over what was said before. */
+export const carried = 2048;
 const nothing = Buffer.alloc(0);
 
 /** `pass`: whole messages that may go on once what is `spoken` in them is judged. `problem`: what follows is not read, and does not go on. */

@@ -7,11 +7,20 @@ const name = /^network-policy-(\d+)-/;
 
 /** Makes it; the path. */
 export function makeRunFolder(): string {
-  for (const entry of readdirSync(tmpdir())) {
+  for (const entry of entries()) {
     const pid = Number(name.exec(entry)?.[1] ?? 0);
     if (pid > 0 && !runs(pid)) removeOwn(join(tmpdir(), entry));
   }
   return mkdtempSync(join(tmpdir(), `network-policy-${process.pid}-`));
+}
+
+function entries(): readonly string[] {
+  try {
+    return readdirSync(tmpdir());
+  } catch {
+    // Some hosts let nobody list it; a folder can be made there all the same.
+    return [];
+  }
 }
 
 function runs(pid: number): boolean {
