@@ -77,6 +77,11 @@ describe('network-policy alone', { skip: process.getuid?.() === 0 ? false : 'nee
     assert.match(err, /curl: \(7\)/, 'its loopback is its own');
   });
 
+  it('lets no command type into a terminal, by any table of system calls', async () => {
+    const { out, err } = await run(`perl -e 'for my $request (0x5412, 0x541c, 0x5401) { my $in = "a" x 64; ioctl(STDIN, $request, $in); print $! + 0, " " }' < /dev/null`);
+    assert.equal(out, '1 1 25 ', err);
+  });
+
   it('is trusted by its command, and by nobody else', async () => {
     const { code, out, err } = await run(`${curl} https://safe.example:${safe.port}/; env -i PATH=/usr/bin:/bin ${curl} https://safe.example:${safe.port}/; printenv NODE_EXTRA_CA_CERTS
       ${process.execPath} -e "fetch('https://safe.example:${safe.port}/').then((r) => r.text()).then((t) => process.stdout.write('node ' + t), (e) => console.log(e.cause))"
