@@ -149,10 +149,17 @@ function takeTls(options: CaptureOptions, socket: Socket, first: Buffer, place: 
     stop();
     refuse(core, socket, place, 'proxy.hello-late', 'the ClientHello did not come in time');
   }, core.ports.limits.helloMs);
-  let bytes = first;
+  const parts = [first];
+  // Looked at again only when it may be whole: a hello in records of one byte would else be read from its beginning for each of them.
+  let missing = 0;
   const look = (): void => {
+    const bytes = Buffer.concat(parts);
     const hello = readClientHello(bytes);
-    if (hello.state === 'more') return;
+    if (hello.state === 'more') {
+      parts.splice(0, parts.length, bytes);
+      missing = hello.missing;
+      return;
+    }
     stop();
     if (hello.state === 'bad') refuse(core, socket, place, 'proxy.hello', hello.why, accessDenied);
     else if (isIP(place.name) !== 0 && !passthrough) refuse(core, socket, place, 'proxy.address-literal', 'TLS to an address without a name', accessDenied);
@@ -173,8 +180,9 @@ function takeTls(options: CaptureOptions, socket: Socket, first: Buffer, place: 
   const read = (): void => {
     const next: unknown = socket.read();
     if (!Buffer.isBuffer(next)) return;
-    bytes = Buffer.concat([bytes, next]);
-    guarded();
+    parts.push(next);
+    missing -= next.length;
+    if (missing <= 0) guarded();
   };
   const ended = (): void => {
     socket.destroy();

@@ -121,6 +121,15 @@ test('a ClientHello is read at every cut and in every record size', async () => 
     }
     const split = readClientHello(Buffer.concat(records));
     assert.equal(split.state === 'whole' && split.serverName, 'some.host.test', String(size));
+    // Waiting for what is said to be missing never waits too long, and takes few looks.
+    const all = Buffer.concat(records);
+    let [have, looks] = [1, 0];
+    for (let read = readClientHello(all.subarray(0, have)); read.state === 'more'; read = readClientHello(all.subarray(0, have))) {
+      have += read.missing;
+      looks += 1;
+      assert.ok(have <= all.length);
+    }
+    assert.ok(looks < 80, `${looks} looks`);
   }
   fc.assert(fc.property(fc.uint8Array({ maxLength: 40 }), fc.nat(whole.length - 1), (noise, at) => {
     const damaged = Buffer.from(whole);

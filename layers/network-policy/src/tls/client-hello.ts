@@ -1,14 +1,13 @@
 /** Reads the server name out of a TLS ClientHello that may be split over records and packets (RFC 8446 §4.1.2, §5.1). Pure. */
 
-/** `more`: not whole yet. `bad`: never will be. */
+/** `more`: not whole before `missing` further bytes came, at the least. `bad`: never will be. */
 export type HelloRead =
-  | { readonly state: 'more' }
+  | { readonly state: 'more'; readonly missing: number }
   | { readonly state: 'bad'; readonly why: string }
   | { readonly state: 'whole'; readonly serverName: string | undefined; readonly encryptedHello: boolean; readonly protocols: readonly string[] };
 
 /** Longest ClientHello accepted; post-quantum key shares make them about 2 KiB. */
 const maxHello = 16 * 1024;
-const more: HelloRead = { state: 'more' };
 const bad = (why: string): HelloRead => ({ state: 'bad', why });
 
 export function readClientHello(bytes: Buffer): HelloRead {
@@ -27,11 +26,12 @@ function handshakeBytes(bytes: Buffer): Buffer | HelloRead {
   const parts: Buffer[] = [];
   let have = 0;
   let need = 4;
+  const more = (): HelloRead => ({ state: 'more', missing: Math.max(1, need - have) });
   for (let at = 0; ; ) {
-    if (bytes.length < at + 1) return more;
+    if (bytes.length < at + 1) return more();
     if (bytes[at] !== 0x16) return bad('not a handshake record');
     if (bytes.length >= at + 2 && bytes[at + 1] !== 3) return bad('not TLS');
-    if (bytes.length < at + 5) return more;
+    if (bytes.length < at + 5) return more();
     const size = bytes.readUInt16BE(at + 3);
     if (size === 0 || size > 16_384) return bad('record length');
     const content = bytes.subarray(at + 5, at + 5 + size);
@@ -44,7 +44,7 @@ function handshakeBytes(bytes: Buffer): Buffer | HelloRead {
       if (need > maxHello) return bad('the ClientHello is too long');
     }
     if (have >= need && need > 4) return Buffer.concat(parts).subarray(4, need);
-    if (content.length < size) return more;
+    if (content.length < size) return more();
     at += 5 + size;
   }
 }
