@@ -57,6 +57,8 @@ const tooLarge = `the body is larger than ${bodyBytes} bytes`;
 interface Admitted {
   readonly sandbox: IngressSandbox;
   readonly rule: IngressRule;
+  /** Of every rule for this path: a caller may bring more than the one that admits it. */
+  readonly proofs: readonly IngressRule['proof'][];
   readonly rate: TokenBucket | undefined;
   readonly checked: CheckedRequest;
   readonly target: string;
@@ -141,7 +143,7 @@ export class Admission {
       if (!this.#stands(sandbox.id, by.rule)) return this.#no(sandbox.id, from, req, 'the policy changed');
       const use = this.#proofs.use(by.rule, callerOf(req, body), sandbox.id);
       if (typeof use === 'string') return this.#no(sandbox.id, from, req, `${by.rule.id}: ${use}`);
-      return await this.#admit({ sandbox, ...by, checked, target, body, from, giveBack: use.giveBack });
+      return await this.#admit({ sandbox, ...by, proofs: rules.map(({ rule }) => rule.proof), checked, target, body, from, giveBack: use.giveBack });
     } finally {
       open.underWay.count -= 1;
     }
@@ -152,7 +154,7 @@ export class Admission {
     return this.#byId.get(id)?.sandbox.rules.some((now) => JSON.stringify(now) === text) ?? false;
   }
 
-  async #admit({ sandbox, rule, rate, checked, target, body, from, giveBack }: Admitted): Promise<OuterAnswer> {
+  async #admit({ sandbox, rule, proofs, rate, checked, target, body, from, giveBack }: Admitted): Promise<OuterAnswer> {
     const { audit, recording } = this.#ports;
     const tell = (verdict: 'allow' | 'deny', message: string, data: Readonly<Record<string, unknown>> = {}): void => audit.emit(this.#event(sandbox.id, from, checked.method, target, verdict, message, { rule: rule.id, source: rule.source, ...data }));
     if (!recording()) {
@@ -168,7 +170,7 @@ export class Admission {
     let to: Duplex | undefined;
     try {
       to = await sandbox.connect(rule.port);
-      const answer = await forward(to, rule.port, checked, target, passedOn(checked.headers, rule), body);
+      const answer = await forward(to, rule.port, checked, target, passedOn(checked.headers, rule, proofs), body);
       const withheld = answer.body.length > 0 ? sandbox.withhold(answer.body) : undefined;
       if (withheld === undefined) return { ...answer, retryAfter: 0, last: false };
       tell('deny', `the body of the answer was withheld: ${withheld}`);
@@ -227,8 +229,8 @@ function withoutClaims(headers: readonly string[]): string[] {
 }
 
 /** Proofs stay outside: with a token or a signature the agent could speak for its caller elsewhere. */
-function passedOn(headers: readonly string[], rule: IngressRule): string[] {
-  const dropped = new Set(['content-length', ...(rule.proof.kind === 'jwt' ? ['authorization'] : []), ...(rule.proof.kind === 'hmac' ? [rule.proof.header.toLowerCase()] : [])]);
+function passedOn(headers: readonly string[], rule: IngressRule, proofs: Admitted['proofs']): string[] {
+  const dropped = new Set(['content-length', ...proofs.flatMap((proof) => (proof.kind === 'jwt' ? ['authorization'] : proof.kind === 'hmac' ? [proof.header.toLowerCase()] : []))]);
   const out: string[] = [];
   for (let i = 0; i + 1 < headers.length; i += 2) if (!dropped.has((headers[i] ?? '').toLowerCase())) out.push(headers[i] ?? '', headers[i + 1] ?? '');
   return [...out, 'x-nemoclaw-rule', rule.id];

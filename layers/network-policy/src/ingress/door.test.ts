@@ -187,6 +187,11 @@ test('a token is accepted for its issuer, audience and time, signed by a key of 
   const status = async (value: string): Promise<number> => (await call('/one/hooks/j', { authorization: value })).status;
   assert.equal(await status(`Bearer ${await token()}`), 200);
   assert.equal(seen[0]?.headers.authorization, undefined, 'the token stays outside');
+  serve(rule({ kind: 'addresses', ranges: ['127.0.0.0/8', '::1/128'] }), rule({ kind: 'jwt', issuer: 'https://issuer.example', audience: 'nemoclaw', keys }, { id: 'ingress.allow[1]' }));
+  assert.equal(await status(`Bearer ${await token()}`), 200);
+  assert.equal(seen.at(-1)?.headers['x-nemoclaw-rule'], 'ingress.allow[0]');
+  assert.equal(seen.at(-1)?.headers.authorization, undefined, 'nor does the token of one who is admitted otherwise come in');
+  serve(rule({ kind: 'jwt', issuer: 'https://issuer.example', audience: 'nemoclaw', keys }));
   assert.equal(await status(`Bearer ${await token((jwt) => jwt.setIssuer('https://other.example'))}`), 404);
   assert.equal(await status(`Bearer ${await token((jwt) => jwt.setAudience('another'))}`), 404);
   assert.equal(await status(`Bearer ${await token((jwt) => jwt.setExpirationTime(seconds - 60))}`), 404);
