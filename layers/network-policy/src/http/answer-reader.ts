@@ -12,7 +12,7 @@ export interface AnswerEvents {
 /** Bytes of a head or of trailers, of a line that says how long a chunk is, and heads before the final one, at most. */
 const longestHead = 64 * 1024;
 const longestSize = 1024;
-const mostInterim = 16;
+export const mostInterim = 16;
 
 const shape = new RegExp(String.raw`^HTTP/1\.([01]) ([1-9]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?${fieldLines}$`);
 const trailerShape = new RegExp(`^${fieldLines}$`);

@@ -42,3 +42,34 @@ test('head before bytes before end, also where all of an answer is read in one t
   }));
   assert.deepEqual(heard, Array.from({ length: 20 }, () => ['head 200', 'the whole answer', 'end']));
 });
+
+test('an origin that goes on with interim answers is given up, as over HTTP/1.1', async (t) => {
+  const pool = new Http2Pool({
+    tls: false, authority: 'one.test', sessions: 1, idleMs: 10_000, answerMs: 10_000,
+    connect: async () => {
+      const [ours, theirs] = duplexPair();
+      const session = performServerHandshake(theirs as Socket);
+      session.on('error', () => undefined);
+      session.on('stream', (stream) => {
+        stream.on('error', () => undefined);
+        for (let i = 0; i < 40; i += 1) stream.additionalHeaders({ ':status': 103, link: '</a.css>; rel=preload' });
+        stream.respond({ ':status': 200 });
+        stream.end();
+      });
+      t.after(() => session.destroy());
+      return ours as Socket;
+    },
+  });
+  t.after(() => pool.destroy());
+  const heads: number[] = [];
+  const failed = await new Promise<string>((resolve) => {
+    pool.dispatch({ method: 'GET', path: '/', headers: ['host', 'one.test'], body: null, trailers: () => [] }, {
+      onResponseStart: (_controller, status) => void heads.push(status),
+      onResponseEnd: () => resolve(''),
+      onResponseError: (_controller, error) => resolve(error.message),
+    });
+  });
+  assert.equal(failed, 'the origin sent too many interim answers');
+  assert.deepEqual([...new Set(heads)], [103]);
+  assert.equal(heads.length, 16);
+});

@@ -5,6 +5,7 @@ import type { Socket } from 'node:net';
 import type { Dispatcher } from 'undici';
 import { leaveBody } from '../body/outgoing-body.ts';
 import type { OutgoingBody } from '../body/outgoing-body.ts';
+import { mostInterim } from '../http/answer-reader.ts';
 import { checkField, checkTarget } from '../http/field-lines.ts';
 import { isStreamed } from '../http/streamed.ts';
 
@@ -228,15 +229,24 @@ function carry(stream: ClientHttp2Stream, request: Http2Request, handler: Dispat
     else controller.abort(new Error(started ? 'the origin stopped in the middle of its answer' : 'the origin did not answer in time'));
   });
   const answered = (status: number, raw: readonly string[]): void => {
+    // What was read in the same turn is still told.
+    if (controller.aborted) return;
     controller.rawHeaders = withoutPseudo(raw);
     handler.onResponseStart?.(controller, status, {});
   };
-  stream.on('headers', (headers, _flags, raw) => answered(Number(headers[':status']), raw));
+  let interim = 0;
+  stream.on('headers', (headers, _flags, raw) => {
+    interim += 1;
+    if (interim <= mostInterim) answered(Number(headers[':status']), raw);
+    else controller.abort(new Error('the origin sent too many interim answers'));
+  });
   stream.once('response', (headers, _flags, raw) => {
     started = true;
     answered(Number(headers[':status']), raw);
     // Node tells of a head a little after it was read: whoever listened before would get bytes before the head that says how to look at them.
-    stream.on('data', (chunk: Buffer) => handler.onResponseData?.(controller, chunk));
+    stream.on('data', (chunk: Buffer) => {
+      if (!controller.aborted) handler.onResponseData?.(controller, chunk);
+    });
   });
   stream.on('trailers', (_headers: unknown, _flags: unknown, raw: readonly string[]) => { controller.rawTrailers = withoutPseudo(raw); });
   stream.once('end', () => {
