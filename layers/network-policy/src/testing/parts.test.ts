@@ -131,6 +131,8 @@ test('a ClientHello is read at every cut and in every record size', async () => 
     }
     assert.ok(looks < 80, `${looks} looks`);
   }
+  // Else more could be sent without end, and all of it be read again for each piece.
+  assert.equal(readClientHello(Buffer.from([0x16, 3, 1, 0, 4, 1, 0, 0, 0])).state, 'bad', 'no ClientHello is empty');
   fc.assert(fc.property(fc.uint8Array({ maxLength: 40 }), fc.nat(whole.length - 1), (noise, at) => {
     const damaged = Buffer.from(whole);
     damaged.set(noise.slice(0, whole.length - at), at);

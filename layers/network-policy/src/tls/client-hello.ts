@@ -41,7 +41,7 @@ function handshakeBytes(bytes: Buffer): Buffer | HelloRead {
       const head = Buffer.concat(parts);
       if (head[0] !== 1) return bad('the first message is not a ClientHello');
       need = 4 + head.readUIntBE(1, 3);
-      if (need > maxHello) return bad('the ClientHello is too long');
+      if (need === 4 || need > maxHello) return bad('the ClientHello is empty or too long');
     }
     if (have >= need && need > 4) return Buffer.concat(parts).subarray(4, need);
     if (content.length < size) return more();
