@@ -29,22 +29,25 @@ static int give_up(void) {
   return (int)syscall(SYS_capset, &head, caps);
 }
 
-/* Nothing is typed into the terminal on somebody's behalf: a command could answer there what a person is asked. The number of a request has 32 bits.
- * Compared are the numbers of ioctl in every table that this kernel may serve, each with its architecture (seccomp(2)). */
-static int type_nothing(void) {
+/* ioctl has another number in the 32-bit table, and on x86-64 in that of x32. */
+#if defined(__x86_64__)
+#define ARCH_32 AUDIT_ARCH_I386
+#define X32_IOCTL (0x40000000 | 514)
+#else
+#define ARCH_32 AUDIT_ARCH_ARM
+#define X32_IOCTL SYS_ioctl
+#endif
 #define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
 #define IS(value, yes, no) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, yes, no)
+
+/* Nothing is typed into the terminal on somebody's behalf: a command could answer there what a person is asked. A request has 32 bits, the low ones first. */
+static int type_nothing(void) {
   struct sock_filter filter[] = {
-      LOAD(arch),
-#if defined(__x86_64__)
-      IS(AUDIT_ARCH_I386, 0, 2), LOAD(nr), IS(54, 4, 3),
-      LOAD(nr), IS(SYS_ioctl, 2, 0), IS(0x40000000 | 514, 1, 0), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-#else
-      LOAD(nr), IS(SYS_ioctl, 1, 0), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-#endif
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
-      IS(TIOCSTI, 1, 0), IS(TIOCLINUX, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+      LOAD(arch), IS(ARCH_32, 0, 2),
+      LOAD(nr), IS(54, 3, 6),
+      LOAD(nr), IS(SYS_ioctl, 1, 0), IS(X32_IOCTL, 0, 3),
+      LOAD(args[1]), IS(TIOCSTI, 2, 0), IS(TIOCLINUX, 1, 0),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM)};
   struct sock_fprog program = {.len = sizeof filter / sizeof *filter, .filter = filter};
   return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0);
 }
