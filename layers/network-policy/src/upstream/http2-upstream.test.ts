@@ -1,13 +1,15 @@
 /** The order in which an HTTP/2 answer is handed on, whatever arrives at once. */
 import assert from 'node:assert/strict';
 import { performServerHandshake } from 'node:http2';
+import type { ServerHttp2Stream } from 'node:http2';
 import { duplexPair } from 'node:stream';
 import { test } from 'node:test';
+import type { TestContext } from 'node:test';
 import type { Socket } from 'node:net';
 import { Http2Pool } from './http2-upstream.ts';
 
-test('head before bytes before end, also where all of an answer is read in one turn', async (t) => {
-  // A connection made of JavaScript is read inside one turn, so that nothing that Node puts off comes between the frames of an answer.
+/** A pool to an origin that answers so. Its connection is made of JavaScript and read inside one turn, so that nothing that Node puts off comes between the frames of an answer. */
+function poolTo(t: TestContext, answer: (stream: ServerHttp2Stream) => void): Http2Pool {
   const pool = new Http2Pool({
     tls: false, authority: 'one.test', sessions: 1, idleMs: 10_000, answerMs: 10_000,
     connect: async () => {
@@ -16,14 +18,21 @@ test('head before bytes before end, also where all of an answer is read in one t
       session.on('error', () => undefined);
       session.on('stream', (stream) => {
         stream.on('error', () => undefined);
-        stream.respond({ ':status': 200, 'content-type': 'text/plain' });
-        stream.end('the whole answer');
+        answer(stream);
       });
       t.after(() => session.destroy());
       return ours as Socket;
     },
   });
   t.after(() => pool.destroy());
+  return pool;
+}
+
+test('head before bytes before end, also where all of an answer is read in one turn', async (t) => {
+  const pool = poolTo(t, (stream) => {
+    stream.respond({ ':status': 200, 'content-type': 'text/plain' });
+    stream.end('the whole answer');
+  });
   const heard: string[][] = [];
   await Promise.all(Array.from({ length: 20 }, async () => {
     const order: string[] = [];
@@ -44,23 +53,11 @@ test('head before bytes before end, also where all of an answer is read in one t
 });
 
 test('an origin that goes on with interim answers is given up, as over HTTP/1.1', async (t) => {
-  const pool = new Http2Pool({
-    tls: false, authority: 'one.test', sessions: 1, idleMs: 10_000, answerMs: 10_000,
-    connect: async () => {
-      const [ours, theirs] = duplexPair();
-      const session = performServerHandshake(theirs as Socket);
-      session.on('error', () => undefined);
-      session.on('stream', (stream) => {
-        stream.on('error', () => undefined);
-        for (let i = 0; i < 40; i += 1) stream.additionalHeaders({ ':status': 103, link: '</a.css>; rel=preload' });
-        stream.respond({ ':status': 200 });
-        stream.end();
-      });
-      t.after(() => session.destroy());
-      return ours as Socket;
-    },
+  const pool = poolTo(t, (stream) => {
+    for (let i = 0; i < 40; i += 1) stream.additionalHeaders({ ':status': 103, link: '</a.css>; rel=preload' });
+    stream.respond({ ':status': 200 });
+    stream.end();
   });
-  t.after(() => pool.destroy());
   const heads: number[] = [];
   const failed = await new Promise<string>((resolve) => {
     pool.dispatch({ method: 'GET', path: '/', headers: ['host', 'one.test'], body: null, trailers: () => [] }, {
