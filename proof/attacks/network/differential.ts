@@ -68,7 +68,7 @@ export async function differential(check: Checks): Promise<void> {
     await Promise.all(Array.from({ length: atOnce }, async () => {
       for (let seed = seeds.pop(); seed !== undefined; seed = seeds.pop()) {
         const results = await Promise.all(ports.map((port) => through(seed as number, port)));
-        const said = results.map((one, index) => one && JSON.stringify(one).replaceAll(String(ports[index]), 'PORT'));
+        const said = results.map((one, index) => one && JSON.stringify(one).replaceAll(`same.test:${String(ports[index])}`, 'same.test:PORT'));
         const [byNode, byNginx, overHttp2] = said;
         if (new Set(said.filter((one) => one !== undefined)).size > 1) different.push({ seed, byNode, byNginx, overHttp2 });
         if (overHttp2 !== undefined) raised += 1;
