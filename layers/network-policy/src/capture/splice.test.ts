@@ -48,6 +48,43 @@ test('a client that has said all still gets the answer, and a server that has sa
   }
 });
 
+test('a side that breaks off breaks the other off too: half of something never ends like all of it', async () => {
+  const told: string[] = [];
+  const server = createServer((socket) => {
+    socket.on('end', () => told.push('in order'));
+    socket.on('error', (error: NodeJS.ErrnoException) => told.push(error.code ?? ''));
+    socket.once('data', (first: Buffer) => {
+      if (first.toString().startsWith('down')) socket.write('half', () => setTimeout(() => socket.resetAndDestroy(), 50));
+      else socket.write('go on');
+    });
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const desk = await openDesk({ rules: [{ host: 'raw.test', verdict: 'allow' }], pins: [{ host: 'raw.test' }], ports: [port] });
+  desk.policy.raw = [port];
+  try {
+    const down = await desk.tcp('raw.test', port);
+    const failed = new Promise<string>((resolve) => {
+      down.once('end', () => resolve('in order'));
+      down.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? ''));
+    });
+    down.resume().write('down\n');
+    assert.equal(await failed, 'ECONNRESET');
+    const up = await desk.tcp('raw.test', port);
+    up.write('up\n');
+    await once(up, 'data');
+    up.resetAndDestroy();
+    while (told.length === 0) await new Promise((next) => setTimeout(next, 5));
+    assert.deepEqual(told, ['ECONNRESET']);
+  } finally {
+    await desk.close();
+    const closed = once(server, 'close');
+    server.close();
+    await closed;
+  }
+});
+
 test('connections that a person is asked about wait within the number that a sandbox may have waiting', async () => {
   const server = createServer((socket) => {
     socket.on('error', () => undefined);

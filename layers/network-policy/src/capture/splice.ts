@@ -52,7 +52,7 @@ export class Splice implements Reconsidered {
     this.#core.open.add(this);
     // A side that has said all may still listen: each end is passed on by itself.
     this.#client.allowHalfOpen = true;
-    this.#client.once('close', () => this.#end());
+    this.#client.once('close', () => this.#end(this.#client));
     try {
       await this.#decide();
     } catch (error) {
@@ -132,7 +132,7 @@ export class Splice implements Reconsidered {
       return;
     }
     this.#upstream = upstream;
-    upstream.once('close', () => this.#end());
+    upstream.once('close', () => this.#end(upstream));
     upstream.allowHalfOpen = true;
     upstream.once('data', () => {
       this.#serverSpoke = true;
@@ -221,9 +221,16 @@ export class Splice implements Reconsidered {
     this.#end();
   }
 
-  #end(): void {
+  /** `closed`: the side that is gone. */
+  #end(closed?: Socket): void {
     if (this.#done) return;
     this.#forget();
+    if (closed && !closed.readableEnded) {
+      // It broke off: in protocols without lengths an end in order would make what came of it look whole.
+      this.#client.resetAndDestroy();
+      this.#upstream?.resetAndDestroy();
+      return;
+    }
     // What is on its way is still flushed towards a side that ended in order.
     this.#client.destroySoon();
     if (this.#upstream) this.#core.flush(this.#upstream);

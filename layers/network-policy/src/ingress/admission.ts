@@ -1,6 +1,6 @@
 /** Decides one request from outside: to which sandbox it goes, by which rule, whether its caller is proven; then carries it there. */
 import type { IncomingMessage } from 'node:http';
-import { addAbortSignal, type Duplex } from 'node:stream';
+import type { Duplex } from 'node:stream';
 import type { AuditSink, Clock, LedgerEvent } from '@nemoclaw/contract';
 import { safeLine } from '@nemoclaw/contract';
 import { compilePath, matchPath, strictSegments } from '@nemoclaw/decide';
@@ -236,23 +236,24 @@ function passedOn(headers: readonly string[], rule: IngressRule, proofs: Admitte
   return [...out, 'x-nemoclaw-rule', rule.id];
 }
 
-/** Text says why there is none. */
+/** Text says why there is none; the caller is still there then, and is told. */
 async function readBody(req: IncomingMessage): Promise<Buffer | string> {
-  const parts: Buffer[] = [];
-  let size = 0;
-  const stop = new AbortController();
-  const timer = setTimeout(() => stop.abort(), bodyMs);
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<string>((resolve) => { timer = setTimeout(() => resolve(`the body did not come within ${bodyMs / 1000} s`), bodyMs); });
   try {
-    for await (const part of addAbortSignal(stop.signal, req) as AsyncIterable<Buffer>) {
-      size += part.length;
-      if (size > bodyBytes) return tooLarge;
-      parts.push(part);
-    }
-    return Buffer.concat(parts);
-  } catch (error) {
-    if (stop.signal.aborted) return `the body did not come within ${bodyMs / 1000} s`;
-    throw error;
+    return await Promise.race([collected(req), late]);
   } finally {
     clearTimeout(timer);
   }
+}
+
+async function collected(req: IncomingMessage): Promise<Buffer | string> {
+  const parts: Buffer[] = [];
+  let size = 0;
+  for await (const part of req as AsyncIterable<Buffer>) {
+    size += part.length;
+    if (size > bodyBytes) return tooLarge;
+    parts.push(part);
+  }
+  return Buffer.concat(parts);
 }

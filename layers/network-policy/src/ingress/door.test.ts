@@ -338,6 +338,22 @@ test('slow bodies keep out nobody but those who call the same sandbox with a sig
   }
 });
 
+test('a body that is too slow or too long is told so', async (t) => {
+  serve(rule({ kind: 'addresses', ranges: ['127.0.0.1'] }));
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const slow = raw('POST /one/hooks/a HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nabc');
+  const due = setInterval(() => t.mock.timers.tick(10_000), 20);
+  try {
+    assert.match(await slow, /^HTTP\/1\.1 408 /);
+  } finally {
+    clearInterval(due);
+    t.mock.timers.reset();
+  }
+  const long = 'x'.repeat((1 << 20) + 1);
+  assert.match(await raw(`POST /one/hooks/a HTTP/1.1\r\nHost: h\r\nContent-Length: ${2 * long.length}\r\n\r\n${long}`), /^HTTP\/1\.1 413 /);
+  assert.equal(seen.length, 0);
+});
+
 test('a signed call that was not delivered can be sent again, and its signature is good once in each sandbox', async () => {
   const signed = { ...github, timestamp: { header: 'x-time', toleranceMs: 300_000 } } as const;
   const sandbox = serve(rule(signed, { rate: { count: 1, windowMs: 60_000 } }));

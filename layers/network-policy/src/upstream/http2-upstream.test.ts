@@ -1,15 +1,19 @@
 /** The order in which an HTTP/2 answer is handed on, whatever arrives at once. */
 import assert from 'node:assert/strict';
-import { performServerHandshake } from 'node:http2';
+import { constants, performServerHandshake } from 'node:http2';
 import type { ServerHttp2Stream } from 'node:http2';
-import { duplexPair } from 'node:stream';
+import { duplexPair, PassThrough } from 'node:stream';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import type { Socket } from 'node:net';
+import { OutgoingBody } from '../body/outgoing-body.ts';
+import type { Pace } from '../fairness/pace.ts';
+import type { Wire } from '../http/wire.ts';
 import { Http2Pool } from './http2-upstream.ts';
+import type { Http2PoolOptions, Http2Request } from './http2-upstream.ts';
 
 /** A pool to an origin that answers so. Its connection is made of JavaScript and read inside one turn, so that nothing that Node puts off comes between the frames of an answer. */
-function poolTo(t: TestContext, answer: (stream: ServerHttp2Stream) => void): Http2Pool {
+function poolTo(t: TestContext, answer: (stream: ServerHttp2Stream) => void, more: Partial<Http2PoolOptions> = {}): Http2Pool {
   const pool = new Http2Pool({
     tls: false, authority: 'one.test', sessions: 1, idleMs: 10_000, answerMs: 10_000,
     connect: async () => {
@@ -23,6 +27,7 @@ function poolTo(t: TestContext, answer: (stream: ServerHttp2Stream) => void): Ht
       t.after(() => session.destroy());
       return ours as Socket;
     },
+    ...more,
   });
   t.after(() => pool.destroy());
   return pool;
@@ -69,4 +74,24 @@ test('an origin that goes on with interim answers is given up, as over HTTP/1.1'
   assert.equal(failed, 'the origin sent too many interim answers');
   assert.deepEqual([...new Set(heads)], [103]);
   assert.equal(heads.length, 16);
+});
+
+test('that an origin takes HTTP/1.1 only is remembered also where the request cannot be sent again', async (t) => {
+  const told: string[] = [];
+  const pool = poolTo(t, (stream) => stream.close(constants.NGHTTP2_HTTP_1_1_REQUIRED), {
+    http1Only: () => told.push('remembered'),
+    instead: ({ method }, handler) => {
+      told.push(`instead ${method}`);
+      handler.onResponseEnd?.(undefined as never, {});
+    },
+  });
+  const sent = (request: Pick<Http2Request, 'method' | 'body'>): Promise<string> => new Promise((resolve) => {
+    pool.dispatch({ path: '/', headers: ['host', 'one.test'], trailers: () => [], ...request }, { onResponseEnd: () => resolve('answered'), onResponseError: () => resolve('failed') });
+  });
+  const body = new PassThrough();
+  const upload = new OutgoingBody({ body, complete: () => true } as unknown as Wire, [], {} as Pace);
+  body.write('first bytes');
+  assert.equal(await sent({ method: 'PUT', body: upload }), 'failed');
+  assert.equal(await sent({ method: 'GET', body: null }), 'answered');
+  assert.deepEqual(told, ['remembered', 'remembered', 'instead GET']);
 });

@@ -24,7 +24,9 @@ export interface Http2PoolOptions {
   readonly authority: string;
   /** A connection that speaks HTTP/2; undefined where the origin does not any more. */
   readonly connect: () => Promise<Socket | undefined>;
-  /** Sends what the origin takes over HTTP/1.1 only; nothing of it was processed. */
+  /** The origin said so of a request that it did not process. */
+  readonly http1Only?: () => void;
+  /** Sends by HTTP/1.1 what the origin did not take by HTTP/2; nothing of it was processed. */
   readonly instead?: (request: Http2Request, handler: Dispatcher.DispatchHandler) => void;
   readonly sessions: number;
   /** ms without a stream until a session is closed; and in which nothing may come or go on one while an answer is waited for, or for the rest of one. */
@@ -110,8 +112,15 @@ export class Http2Pool {
     state.open += 1;
     stream.once('close', () => { state.open -= 1; });
     // What the origin refused unprocessed may be sent once more, if its body can be.
-    const retry = again && !(request.body && !Buffer.isBuffer(request.body)) ? (code: number) => (code === constants.NGHTTP2_HTTP_1_1_REQUIRED ? this.#instead(request, handler, controller) : void this.#send(request, handler, controller, false)) : undefined;
-    carry(stream, request, handler, controller, retry, this.#options.answerMs);
+    const sentAgain = (code: number): boolean => {
+      const http1Only = code === constants.NGHTTP2_HTTP_1_1_REQUIRED;
+      if (http1Only) this.#options.http1Only?.();
+      if (!again || (request.body && !Buffer.isBuffer(request.body))) return false;
+      if (http1Only) this.#instead(request, handler, controller);
+      else void this.#send(request, handler, controller, false);
+      return true;
+    };
+    carry(stream, request, handler, controller, sentAgain, this.#options.answerMs);
   }
 
   #instead(request: Http2Request, handler: Dispatcher.DispatchHandler, controller: Controller): void {
@@ -214,7 +223,7 @@ class Controller implements Dispatcher.DispatchController {
 const unprocessed: ReadonlySet<number> = new Set([constants.NGHTTP2_REFUSED_STREAM, constants.NGHTTP2_HTTP_1_1_REQUIRED]);
 
 /** One stream from its head to its end. */
-function carry(stream: ClientHttp2Stream, request: Http2Request, handler: Dispatcher.DispatchHandler, controller: Controller, retry: ((code: number) => void) | undefined, answerMs: number): void {
+function carry(stream: ClientHttp2Stream, request: Http2Request, handler: Dispatcher.DispatchHandler, controller: Controller, sentAgain: (code: number) => boolean, answerMs: number): void {
   controller.stream = stream;
   let failure: Error | undefined;
   let started = false;
@@ -260,8 +269,8 @@ function carry(stream: ClientHttp2Stream, request: Http2Request, handler: Dispat
   stream.once('close', () => {
     if (controller.settled) return;
     const code = stream.rstCode ?? constants.NGHTTP2_CANCEL;
-    if (unprocessed.has(code) && !started && !controller.aborted && retry) retry(code);
-    else fail(request, handler, controller, controller.reason ?? failure ?? new Error(`the stream was reset (${stream.rstCode ?? 'no code'})`));
+    if (unprocessed.has(code) && !started && !controller.aborted && sentAgain(code)) return;
+    fail(request, handler, controller, controller.reason ?? failure ?? new Error(`the stream was reset (${stream.rstCode ?? 'no code'})`));
   });
   const { body } = request;
   if (body === null) return;

@@ -157,9 +157,10 @@ export class Upstreams {
         const socket = await this.connect(host, port, tls, ['h2', 'http/1.1']);
         if (!tls || spoken(socket) === 'h2') return socket;
         socket.destroy();
+        this.#http1Only(host, port);
         return undefined;
       },
-      ...(tls ? { instead: (request, handler) => this.#insteadOfHttp2(host, port, request, handler) } : {}),
+      ...(tls ? { http1Only: () => this.#http1Only(host, port), instead: (request, handler) => this.#http1Pool(host, port, true).dispatch(request, handler) } : {}),
     });
     this.#http2.set(origin, { pool, host });
     this.#dropIdle(this.#http2, origin);
@@ -181,12 +182,11 @@ export class Upstreams {
     this.#last = undefined;
   }
 
-  /** The origin takes this over HTTP/1.1 only: so goes what comes after it. */
-  #insteadOfHttp2(host: string, port: number, request: Http2Request, handler: Dispatcher.DispatchHandler): void {
+  /** So goes what comes from now on. */
+  #http1Only(host: string, port: number): void {
     const origin = originOf(host, port, true);
     this.#forget(origin);
     this.#chosen.set(origin, { host, version: 'h1' });
-    this.#http1Pool(host, port, true).dispatch(request, handler);
   }
 
   /** A connected (and, with `tls`, verified) socket to `host`. Rejects with AddressRefused or the network's error. */
