@@ -1,6 +1,7 @@
 /** The small C programs of the benchmarks, built into a folder, and what they measure. */
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { installOpenSsl } from '../../layers/network-policy/src/bench/tls-client.ts';
 import { run } from '../harness/instance.ts';
 
 export interface Programs {
@@ -14,7 +15,7 @@ export interface Programs {
 /** Compiles them, static, so that they run in any view. Throws with the compiler's words. */
 export async function buildPrograms(folder: string): Promise<Programs> {
   mkdirSync(folder, { recursive: true, mode: 0o755 });
-  if (!existsSync('/usr/include/openssl/ssl.h')) await run('apt-get', ['install', '-y', '--no-install-recommends', 'libssl-dev'], { env: { DEBIAN_FRONTEND: 'noninteractive' }, timeoutMs: 120_000 });
+  installOpenSsl();
   for (const name of ['calls', 'starts', 'client', 'scale']) {
     const built = await run('gcc', ['-O2', '-static', '-D_GNU_SOURCE', '-o', join(folder, name), join(import.meta.dirname, 'programs', `${name}.c`), ...(name === 'scale' ? ['-lssl', '-lcrypto'] : [])]);
     if (built.code !== 0) throw new Error(`${name}.c: ${built.err}`);

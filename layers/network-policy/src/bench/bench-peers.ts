@@ -11,6 +11,8 @@ import { join } from 'node:path';
 export interface Peer {
   readonly name: string;
   readonly pid: number | undefined;
+  /** Where it takes CONNECT, on loopback. */
+  readonly port: number;
   /** A connection through it to a port on this host, on which TLS can begin. */
   connect(port: number): Promise<Socket>;
   /** What its certificates come from; there once the first connection is made. */
@@ -81,7 +83,7 @@ async function started(name: string, child: ChildProcess, port: number, folder: 
   };
   // Also where the benchmark itself is ended.
   process.once('exit', stop);
-  const peer: Peer = { name, pid: child.pid, connect: (to) => tunnel(port, to), caPem: () => readFileSync(join(folder, ca), 'utf8'), stop };
+  const peer: Peer = { name, pid: child.pid, port, connect: (to) => tunnel(port, to), caPem: () => readFileSync(join(folder, ca), 'utf8'), stop };
   const until = performance.now() + startsWithin;
   while (performance.now() < until && child.exitCode === null) {
     if (existsSync(join(folder, ca)) && (await listens(port))) return peer;
