@@ -105,7 +105,8 @@ export function signAnew(request: SignedRequest, claim: Claim, key: SigningKey):
     request.method, canonicalPath(request.target, claim.service), canonicalQuery(request.target),
     ...names.map((name) => `${name}:${valuesOf(headers, name).map((value) => value.trim().replace(/ +/g, ' ')).join(',')}`), '', names.join(';'), payload,
   ].join('\n');
-  const toSign = ['AWS4-HMAC-SHA256', date, scope, createHash('sha256').update(canonical, 'utf8').digest('hex')].join('\n');
+  // Fields are read and sent with one character for each byte; all else in it is ASCII.
+  const toSign = ['AWS4-HMAC-SHA256', date, scope, createHash('sha256').update(canonical, 'latin1').digest('hex')].join('\n');
   let signing: Buffer = Buffer.from(`AWS4${key.secret}`, 'utf8');
   for (const part of [claim.date, claim.region, claim.service, 'aws4_request']) signing = hmac(signing, part);
   const signature = hmac(signing, toSign).toString('hex');
@@ -127,10 +128,10 @@ export function hashOf(body: Buffer | undefined): string {
   return body === undefined ? emptyHash : createHash('sha256').update(body).digest('hex');
 }
 
-/** As it is sent; all services but S3 encode it once more. */
+/** S3 and what answers in its way (Object Lambda, Outposts) encode once, however it is sent; all other services encode what is sent once more. */
 function canonicalPath(target: string, service: string): string {
-  const path = target.split('?', 1)[0] ?? '/';
-  return service === 's3' ? path : path.split('/').map(encode).join('/');
+  const parts = (target.split('?', 1)[0] ?? '/').split('/');
+  return parts.map(/^s3(?:-|$)/.test(service) ? (part) => encode(decodeURIComponent(part)) : encode).join('/');
 }
 
 function canonicalQuery(target: string): string {
