@@ -35,7 +35,7 @@ import type { WebSocketRelay } from '../websocket/websocket-relay.ts';
 import { UpgradeWire } from '../websocket/wire-upgrade.ts';
 import type { Wire } from '../http/wire.ts';
 
-/** What holds of a request when it is sent on. */
+/** What holds of a request when it is looked at, and then when it is sent on. */
 interface Begun {
   readonly pin: Pin | undefined;
   readonly scans: boolean;
@@ -88,9 +88,10 @@ export class Exchange implements Reconsidered {
     if (!passing || this.#state === 'done' || this.#state === 'deciding') return;
     if (this.#state === 'held') {
       const now = this.#judge(passing);
-      if (now.decision.verdict === 'escalate') return;
+      const refused = now.decision.verdict === 'deny' ? now.decision : this.#unlooked(passing);
+      if (!refused && now.decision.verdict === 'escalate') return;
       this.#withdraw?.abort('policy');
-      if (now.decision.verdict === 'deny') this.#deny(now.decision, 'refused by the new policy while it waited');
+      if (refused) this.#deny(refused, 'refused by the new policy while it waited');
       else void this.#forward(now, passing, 'allowed by the new policy while it waited');
       return;
     }
@@ -115,13 +116,24 @@ export class Exchange implements Reconsidered {
     return this.#isBlind(passing) ? begunUnread(version) : undefined;
   }
 
+  /** Of what was read already: its denial, where the policy has more looked for since. */
+  #unlooked(passing: PassingRequest): Decision | undefined {
+    return this.#looksForMore(passing) ? begunUnread(this.#core.config.version) : undefined;
+  }
+
+  #looksForMore(passing: PassingRequest): boolean {
+    const { scans, secrets } = this.#began ?? {};
+    const now = begunNow(passing);
+    return (now.scans && !scans) || (now.secrets && !secrets);
+  }
+
   /** Whether it began when nothing was looked for in it, and something is now: what it sends from here on, or what comes from a host that has a credential by now, would pass unseen. */
   #isBlind(passing: PassingRequest): boolean {
     const { scans, secrets, bound } = this.#began ?? {};
     const now = begunNow(passing);
     if (now.bound && !bound) return true;
     if (this.#wire instanceof UpgradeWire) return !scans && !secrets && (now.scans || now.secrets);
-    return passing.checked.hasBody && !this.#read.body && ((now.scans && !scans) || (now.secrets && !secrets));
+    return passing.checked.hasBody && !this.#read.body && this.#looksForMore(passing);
   }
 
   #check(): void {
@@ -154,8 +166,12 @@ export class Exchange implements Reconsidered {
 
   /** Reads the body first, because the decision depends on it. */
   async #collect(passing: PassingRequest): Promise<void> {
+    this.#began = begunNow(passing);
     await readAhead(this.#wire, passing, this.#read, () => this.#state === 'deciding');
-    if (this.#state === 'deciding') this.#settle(passing);
+    if (this.#state !== 'deciding') return;
+    const unlooked = this.#unlooked(passing);
+    if (unlooked) this.#deny(unlooked, 'refused by the new policy while its body came');
+    else this.#settle(passing);
   }
 
   #settle(passing: PassingRequest): void {
@@ -183,6 +199,7 @@ export class Exchange implements Reconsidered {
 
   async #hold(judged: Judged, passing: PassingRequest): Promise<void> {
     this.#state = 'held';
+    this.#began ??= begunNow(passing);
     const withdraw = new AbortController();
     this.#withdraw = withdraw;
     // A client that closed its side may be gone: nothing is done later for nobody.

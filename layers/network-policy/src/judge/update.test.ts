@@ -262,6 +262,30 @@ test('a policy change re-decides what is held', async () => {
   assert.deepEqual(seen, ['POST /send 5']);
 });
 
+test('what was read, or half read, when nothing was looked for in it is not sent on when something is', async () => {
+  desk.policy.scan = false;
+  desk.egress.update(desk.config);
+  try {
+    const waits = await held('{"card":"4111 1111 1111 1111"}');
+    const { requests } = desk.egress.stats();
+    const socket = await desk.tcp('ask.test', upstream.port);
+    const reads = say(socket, 'POST /send?card=4111111111111111 HTTP/1.1\r\nHost: ask.test\r\nContent-Length: 4\r\nConnection: close\r\n\r\nab', wholeAnswer);
+    while (desk.egress.stats().requests === requests) await new Promise((next) => setTimeout(next, 5));
+    desk.policy.scan = true;
+    desk.egress.update(desk.config);
+    assert.match(await waits.answer, /^HTTP\/1\.1 403 [^]*proxy\.unread/);
+    assert.equal(desk.approver.reasons.at(-1), 'policy');
+    const asked = desk.approver.asked.length;
+    socket.write('cd');
+    assert.match(await reads, /^HTTP\/1\.1 403 [^]*proxy\.unread/);
+    assert.equal(desk.approver.asked.length, asked);
+    assert.deepEqual(seen, []);
+  } finally {
+    desk.policy.scan = true;
+    desk.egress.update(desk.config);
+  }
+});
+
 test('a commit that fails stops an approved request', async () => {
   const { answer } = await held('7');
   desk.audit.broken = true;
