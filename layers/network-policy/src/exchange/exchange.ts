@@ -24,7 +24,7 @@ import { checkRequest, isProblem } from '../http/request-check.ts';
 import type { Place, Problem } from '../http/request-check.ts';
 import { RequestRead } from './request-read.ts';
 import { hasCredential } from '../inspect/answers.ts';
-import { settingsOf } from '../inspect/report.ts';
+import { lookedFor, looksForMore, type LookedFor } from '../inspect/report.ts';
 import { maskTarget, shownPath } from '../inspect/shown-path.ts';
 import { hashOf } from '../credentials/sigv4.ts';
 import { secretFound } from '../standard-hooks.ts';
@@ -36,15 +36,13 @@ import { UpgradeWire } from '../websocket/wire-upgrade.ts';
 import type { Wire } from '../http/wire.ts';
 
 /** What holds of a request when it is looked at, and then when it is sent on. */
-interface Begun {
+interface Begun extends LookedFor {
   readonly pin: Pin | undefined;
-  readonly scans: boolean;
-  readonly secrets: boolean;
   readonly bound: boolean;
 }
 
 /** Of a request that begins now: where it goes, and what is looked for in it. */
-const begunNow = (passing: PassingRequest): Begun => ({ pin: passing.core.ports.upstreams.pinOf(passing.place.name), scans: settingsOf(passing.core).scanForPII, secrets: !passing.core.secrets.empty, bound: hasCredential(passing) });
+const begunNow = (passing: PassingRequest): Begun => ({ pin: passing.core.ports.upstreams.pinOf(passing.place.name), bound: hasCredential(passing), ...lookedFor(passing.core) });
 
 const safe = new Set(['GET', 'HEAD', 'OPTIONS']);
 
@@ -118,13 +116,7 @@ export class Exchange implements Reconsidered {
 
   /** Of what was read already: its denial, where the policy has more looked for since. */
   #unlooked(passing: PassingRequest): Decision | undefined {
-    return this.#looksForMore(passing) ? begunUnread(this.#core.config.version) : undefined;
-  }
-
-  #looksForMore(passing: PassingRequest): boolean {
-    const { scans, secrets } = this.#began ?? {};
-    const now = begunNow(passing);
-    return (now.scans && !scans) || (now.secrets && !secrets);
+    return this.#began && looksForMore(passing.core, this.#began) ? begunUnread(this.#core.config.version) : undefined;
   }
 
   /** Whether it began when nothing was looked for in it, and something is now: what it sends from here on, or what comes from a host that has a credential by now, would pass unseen. */
@@ -133,7 +125,7 @@ export class Exchange implements Reconsidered {
     const now = begunNow(passing);
     if (now.bound && !bound) return true;
     if (this.#wire instanceof UpgradeWire) return !scans && !secrets && (now.scans || now.secrets);
-    return passing.checked.hasBody && !this.#read.body && this.#looksForMore(passing);
+    return passing.checked.hasBody && !this.#read.body && this.#unlooked(passing) !== undefined;
   }
 
   #check(): void {

@@ -16,6 +16,19 @@ export function settingsOf(core: Core): InspectionSettings {
   return judge.inspection ?? { scanForPII: judge.scan };
 }
 
+/** What is looked for in all that leaves. */
+export interface LookedFor {
+  readonly scans: boolean;
+  readonly secrets: boolean;
+}
+export const lookedFor = (core: Core): LookedFor => ({ scans: settingsOf(core).scanForPII, secrets: !core.secrets.empty });
+
+/** Whether what was looked through then would have to be looked through again. */
+export function looksForMore(core: Core, { scans, secrets }: LookedFor): boolean {
+  const more = lookedFor(core);
+  return (more.scans && !scans) || (more.secrets && !secrets);
+}
+
 /** However large a policy wants them. */
 const mostInspected = 16 << 20;
 

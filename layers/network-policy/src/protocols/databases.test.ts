@@ -78,6 +78,18 @@ test('Redis: allowed commands pass, a denied one is answered in its place, a per
   assert.match(desk.approver.asked.at(-1)?.detail ?? '', /^DEL one/);
   desk.approver.answer({ verdict: 'allow', approvalId: 'apr_1', by: 'ann' });
   assert.equal(await client.say('', (all) => all.endsWith('\r\n')), '+OK\r\n');
+  desk.policy.inspection = { scanForPII: false };
+  try {
+    client.socket.write(resp('DEL two'));
+    await desk.approver.until(asked + 2);
+    desk.policy.inspection = { scanForPII: true };
+    desk.egress.update(desk.config);
+    desk.approver.answer({ verdict: 'allow', approvalId: 'apr_2', by: 'ann' });
+    assert.match(await client.say('', (all) => all.endsWith('\r\n')), /^-ERR denied by policy, rule proxy\.unread/, 'it was not looked through');
+    assert.ok(!commands.includes('DEL two'));
+  } finally {
+    desk.policy.inspection = { scanForPII: true };
+  }
   client.socket.destroy();
 });
 

@@ -204,6 +204,10 @@ test('messages of PostgreSQL are followed however they are cut; too large ones e
     for (let at = 0; at < large.length; at += size) out = Buffer.concat([out, watch.next(large.subarray(at, at + size), false).pass]);
     assert.deepEqual(out, large);
   }
+  const unread = new PostgresWatch(1000);
+  assert.equal(unread.next(large.subarray(0, 1500), false).pass.length, 1500);
+  const rest = unread.next(large.subarray(1500), true);
+  assert.deepEqual([rest.pass.length, rest.problem], [0, 'a message that began unread goes on']);
   assert.match(new PostgresWatch(1000).next(Buffer.from([0x51, 0, 0, 0, 3]), true).problem ?? '', /length/);
 });
 

@@ -37,6 +37,7 @@ export class PostgresWatch {
 
   /** `inspects`: whether something is looked for. */
   next(given: Buffer, inspects: boolean): Watched {
+    if (inspects && this.#skip > 0) return { pass: nothing, spoken: [], problem: 'a message that began unread goes on' };
     const skipped = given.subarray(0, this.#skip);
     this.#skip -= skipped.length;
     if (skipped.length === given.length) return { pass: given, spoken: [] };
