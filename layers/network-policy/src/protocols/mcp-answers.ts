@@ -78,32 +78,44 @@ function wholeAnswer(passing: Passing): ByteTransform {
   };
 }
 
+/** Bytes in which an event can end. */
+const longestEnd = 4;
+
 /** Passes event by event; one with a refused request is replaced by a message that says so. */
 function eventFilter(passing: Passing): ByteTransform {
-  let text = '';
-  const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+  const pieces = new Pieces();
+  /** The last bytes: nobody pays for the whole of a long event with each of its pieces. */
+  let seam = '';
   const take = (last: boolean): Buffer => {
-    let out = '';
-    for (let end = eventEnd(text, last); end > 0; end = eventEnd(text, last)) {
-      out += passed(passing, text.slice(0, end));
-      text = text.slice(end);
+    const out: string[] = [];
+    if (last || eventEnd(seam, false) > 0) {
+      const whole = pieces.whole();
+      pieces.take();
+      let at = 0;
+      // Bytes one by one: where lines end is the same in UTF-8.
+      const text = whole.toString('latin1');
+      for (let size = eventEnd(text, last); size > 0; size = eventEnd(text.slice(at), last)) {
+        out.push(passed(passing, whole.toString('utf8', at, at + size)));
+        at += size;
+      }
+      pieces.add(Buffer.from(whole.subarray(at)));
+      seam = text.slice(at);
     }
-    if (text.length > longest) throw refused(passing, 'an event of the MCP server is too large to be read');
-    return Buffer.from(out, 'utf8');
+    seam = seam.slice(-longestEnd);
+    if (pieces.size > longest) throw refused(passing, 'an event of the MCP server is too large to be read');
+    return Buffer.from(out.join(''), 'utf8');
   };
   return {
     next: (chunk) => {
-      const before = text.length;
-      text += decoder.decode(chunk, { stream: true });
+      const before = pieces.size;
+      pieces.add(chunk);
+      seam += chunk.toString('latin1');
       const out = take(false);
-      if (passing.keep?.(text.length - before) === false) throw refused(passing, 'too much of this sandbox is held already to read an event of the MCP server');
+      if (passing.keep?.(pieces.size - before) === false) throw refused(passing, 'too much of this sandbox is held already to read an event of the MCP server');
       return out;
     },
     // An event without its empty line is none, and clients drop it.
-    end: () => {
-      text += decoder.decode();
-      return take(true);
-    },
+    end: () => take(true),
   };
 }
 

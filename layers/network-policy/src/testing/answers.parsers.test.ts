@@ -102,6 +102,11 @@ test('answers of an MCP server: no request that is not allowed gets through, all
   }), { numRuns: numRuns * 2 });
 });
 
+test('a long event of an MCP server that comes in tiny pieces is read once, not anew with each of them', () => {
+  const event = Buffer.from(`data: {"jsonrpc":"2.0","id":3,"result":"${'x'.repeat(4 << 20)}"}\n\n`);
+  assert.deepEqual(filtered('text/event-stream', cut(event, [61])), event);
+});
+
 test('content encodings undone as they come: within the bound, one end, the same however they are cut and as undone at once', async () => {
   const text = bytesOf('hello, hello, hello and a good day '.repeat(6));
   const corpus: readonly (readonly [string, Buffer])[] = [['gzip', gzipSync(text)], ['deflate', deflateSync(text)], ['deflate', deflateRawSync(text)], ['br', brotliCompressSync(text)], ['zstd', zstdCompressSync(text)], ['gzip, br', brotliCompressSync(gzipSync(text))], ['gzip', gzipSync(Buffer.alloc(200_000))]];
