@@ -159,8 +159,17 @@ test('the head is strict by itself, whatever the parser below lets through', () 
   const none: readonly Fields[] = [
     base([['x-a', 'b\r\nhost: evil.test']]), base([['x-a', ' b']]), base([['x a', 'b']]), base([['X-A', 'b']]), base([['transfer-encoding', 'chunked']]), base([['connection', 'close']]), base([['te', 'gzip']]),
     base([['host', 'a.test'], ['host', 'a.test']]), base([['host', 'evil.test']]), base([[':path', '/admin']]), [[':method', 'GET']], [...base(), [':method', 'GET']], [[':evil', 'x'], ...base()], base([['expect', 'x']]),
+    base([], 'get'), base([], 'DELETe'),
   ];
   for (const fields of none) assert.ok('code' in readHttp2Head(raw(fields), true, place), JSON.stringify(fields));
+});
+
+test('a method in small letters does not reach an origin that would take it for the one that is denied', async () => {
+  seen = [];
+  await send(request(clear(base([], 'delete'))), 'clear.test', two.port, false);
+  assert.deepEqual(seen, []);
+  await send(request(clear(base([], 'DELETE'))), 'clear.test', two.port, false);
+  assert.equal(seen.length, 1);
 });
 
 const clear = (fields: Fields): Fields => fields.map(([name, value]) => [name, name === ':scheme' ? 'http' : name === ':authority' ? `clear.test:${two.port}` : value] as const);

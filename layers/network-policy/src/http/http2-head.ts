@@ -5,7 +5,8 @@ const pseudo = new Set([':method', ':scheme', ':authority', ':path']);
 // Connection-specific fields have no place in HTTP/2 (RFC 9113 §8.2.2); passed on to HTTP/1.1 they would frame another request.
 const forbidden = new Set(['connection', 'proxy-connection', 'keep-alive', 'transfer-encoding', 'upgrade', 'http2-settings']);
 const token = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
-const methodToken = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+// Some servers read small letters as capitals, as no parser of HTTP/1.1 here takes them: by them a request would pass what a rule denies.
+const methodToken = /^[!#$%&'*+.^_`|~0-9A-Z-]+$/;
 // Visible bytes, space, tab and obs-text; no blank at either end.
 const fieldValue = /^(?:[\x21-\x7e\x80-\xff](?:[\x20-\x7e\t\x80-\xff]*[\x21-\x7e\x80-\xff])?)?$/;
 
@@ -56,7 +57,7 @@ export function readHttp2Head(raw: readonly string[], ended: boolean, place: Pla
   const method = said.get(':method');
   const authority = said.get(':authority');
   if (method === undefined || (method !== 'CONNECT' && (said.get(':path') === undefined || said.get(':scheme') === undefined))) return problem(400, 'pseudo-header', 'a pseudo-header field is missing');
-  if (!methodToken.test(method)) return problem(400, 'method', 'the method is no token');
+  if (!methodToken.test(method)) return problem(400, 'method', 'the method is no token in capital letters');
   if (method !== 'CONNECT' && said.get(':scheme') !== (place.tls ? 'https' : 'http')) return problem(400, 'scheme', 'the scheme is not the one of this connection');
   if (host !== undefined && authority !== undefined && host.toLowerCase() !== authority.toLowerCase()) return problem(400, 'host-conflict', 'the host header and :authority differ');
   const named = authority ?? host;
