@@ -182,6 +182,19 @@ test('PostgreSQL: each value is read by itself, whatever stands beside it, in ev
   for (const message of [writeMessage('p', Buffer.from(`${plain}\0`)), writeMessage('~', Buffer.from(plain)), writeMessage('S', Buffer.from(plain)), writeMessage('X', Buffer.from('x')), writeMessage('Q', Buffer.from(`select 1\0${plain}`)), writeMessage('B', Buffer.from('\0\0\0\0\0\x01\0\0\0\x05x')), writeMessage('D', Buffer.alloc(0))]) assert.match(new PostgresWatch(1000).next(message, true).problem ?? '', /none that is known/, message.toString('latin1'));
 });
 
+test('of a copy in binary no more is kept than of one field that is waited for', () => {
+  const begin = Buffer.concat([Buffer.from('PGCOPY\n\xff\r\n\0', 'latin1'), Buffer.alloc(8), Buffer.from([0, 1])]);
+  for (const start of [Buffer.concat([begin, Buffer.from([0, 0x20, 0, 0])]), Buffer.concat([begin.subarray(0, 15), Buffer.from([0x7f, 0, 0, 0])])]) {
+    const watch = new PostgresWatch(100_000);
+    watch.next(writeMessage('d', start), true);
+    for (let i = 0; i < 100; i += 1) watch.next(writeMessage('d', Buffer.alloc(50_000)), true);
+    assert.equal(watch.kept, 0);
+  }
+  const waits = new PostgresWatch(100_000);
+  waits.next(writeMessage('d', Buffer.concat([begin, Buffer.from([0, 0x0f, 0, 0]), Buffer.alloc(1000)])), true);
+  assert.equal(waits.kept, 1004);
+});
+
 test('messages of PostgreSQL are followed however they are cut; too large ones end it only where something is looked for', () => {
   const all = Buffer.concat([writeMessage('Q', Buffer.from('select 1\0')), writeMessage('B', Buffer.concat([Buffer.from([0, 0, 0, 0, 0, 1, 0, 0, 1, 0]), Buffer.alloc(256), Buffer.from([0, 0])])), writeMessage('X', Buffer.alloc(0))]);
   for (const size of [1, 2, 7, all.length]) {

@@ -1,5 +1,6 @@
 /** What a PostgreSQL client says in one message, value by value, as the server will read it (PostgreSQL documentation, "Message Formats" and "COPY": binary format). */
 import { apart } from '../inspect/encoded-runs.ts';
+import { Pieces } from '../body/pieces.ts';
 import { unnamed } from '../inspect/protobuf-view.ts';
 
 /** What is said at a place ('the query', 'a copied row'), in pieces that belong together. */
@@ -130,28 +131,34 @@ function wholeNumeric(value: Buffer): string | undefined {
 const signature = Buffer.from('PGCOPY\n\xff\r\n\0', 'latin1');
 /** Bytes of a field that is waited for. */
 const longestField = 1 << 20;
+const waitedFor = (size: number): number => (size > longestField ? Infinity : size);
 
 /** Follows a copy in binary through its messages, however it is cut into them: each field once its end is here. What is no such copy says nothing here. */
 export class BinaryCopy {
-  #kept: Buffer[] = [];
-  #have = 0;
+  readonly #kept = new Pieces();
   /** Bytes with which there is something to read. */
   #need = signature.length;
   #state: 'signature' | 'header' | 'row' | 'none' = 'signature';
   #fields = 0;
 
+  /** Bytes of a field that is not here whole. */
+  get kept(): number {
+    return this.#kept.size;
+  }
+
   next(body: Buffer): readonly Spoken[] {
     if (this.#state === 'none') return [];
-    this.#kept.push(body);
-    this.#have += body.length;
-    if (this.#have < this.#need) return [];
-    const bytes = Buffer.concat(this.#kept);
+    this.#kept.add(body);
+    if (this.#kept.size < this.#need) return [];
+    const bytes = this.#kept.whole();
+    this.#kept.take();
     const told: Buffer[] = [];
     let at = 0;
     while (this.#needs(bytes, at) <= bytes.length - at) at += this.#read(bytes, at, told);
-    this.#kept = [Buffer.from(bytes.subarray(at))];
-    this.#have = bytes.length - at;
     this.#need = this.#needs(bytes, at);
+    // What is not waited for is not kept, nor what comes behind it.
+    if (this.#need === Infinity) this.#state = 'none';
+    else this.#kept.add(Buffer.from(bytes.subarray(at)));
     const spoken: Spoken[] = [];
     sayAll(told, 'a copied field', (place, value) => { if (value.length > 0) spoken.push({ place, text: [value] }); });
     return spoken;
@@ -163,11 +170,10 @@ export class BinaryCopy {
     switch (this.#state) {
       case 'signature': return signature.length;
       // Flags, and an extension with its length.
-      case 'header': return here < 8 ? 8 : 8 + bytes.readUInt32BE(at + 4);
+      case 'header': return here < 8 ? 8 : waitedFor(8 + bytes.readUInt32BE(at + 4));
       case 'row': {
         if (this.#fields === 0) return 2;
-        const size = here < 4 ? 4 : 4 + Math.max(0, bytes.readInt32BE(at));
-        return size > longestField ? Infinity : size;
+        return here < 4 ? 4 : waitedFor(4 + Math.max(0, bytes.readInt32BE(at)));
       }
       default: return Infinity;
     }

@@ -30,9 +30,9 @@ export class PostgresWatch {
     this.#limit = limit;
   }
 
-  /** Bytes of a message that is not whole yet. */
+  /** Bytes of a message, and of a copied field, that are not whole yet. */
   get kept(): number {
-    return this.#kept;
+    return this.#kept + (this.#copy?.kept ?? 0);
   }
 
   /** `inspects`: whether something is looked for. */
