@@ -160,7 +160,7 @@ int main(int argc, char **argv) {
       if (it->shaking ? shake(it) : hear(it)) busy -= 1;
     }
     if (ready < connections) continue;
-    // Not before all are there: each then has the same company.
+    /* Not before all are there: each then has the same company. */
     ready = 0;
     started = now_us();
     for (long i = 0; i < connections; i++) ask(&them[i]);
