@@ -164,7 +164,8 @@ test('the own secrets never leave: URL, header, body, encoded, split, compressed
   const post = (body: string | Buffer, more = ''): string => `POST /v1 HTTP/1.1\r\nHost: api.test\r\nContent-Length: ${body.length}\r\n${more}\r\n${body.toString('latin1')}`;
   for (const text of [
     `GET /${secret} HTTP/1.1\r\nHost: api.test\r\n\r\n`, `GET /?q=${base64} HTTP/1.1\r\nHost: api.test\r\n\r\n`, `GET / HTTP/1.1\r\nHost: api.test\r\nUser-Agent: ${secret}\r\n\r\n`,
-    `GET / HTTP/1.1\r\nHost: api.test\r\nCookie: a=${Buffer.from(secret).toString('hex')}\r\n\r\n`, post(`{"a":"${secret}"}`), post(`x${base64}`), post('a'.repeat(70_000) + secret + 'b'.repeat(70_000)),
+    `GET / HTTP/1.1\r\nHost: api.test\r\nCookie: a=${Buffer.from(secret).toString('hex')}\r\n\r\n`,
+    ...[`Basic ${secret}`, `Basic eA==\r\nX-More: basic ${secret}`, `Basic ${Buffer.from(`u:${placeholder}`).toString('base64').replaceAll('=', '')}${secret}`].map((value) => `GET /v1/x HTTP/1.1\r\nHost: api.test\r\nAuthorization: ${value}\r\n\r\n`), post(`{"a":"${secret}"}`), post(`x${base64}`), post('a'.repeat(70_000) + secret + 'b'.repeat(70_000)),
   ]) assert.match(await call('api.test', text), /x-nemoclaw-rule: inspection\.scanForPII/, text.slice(0, 80));
   const zipped = gzipSync(`a ${secret}`);
   const socket = await desk.tls('api.test', secure.port);

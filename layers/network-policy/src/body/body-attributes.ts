@@ -1,5 +1,6 @@
 /** Reads a buffered request body into the attributes that a decision may ask for. */
 import { foldKey, hasInexactNumber } from '@nemoclaw/contract';
+import { charsetsOf } from '../inspect/charsets.ts';
 import { hasDuplicateKeys } from './json-keys.ts';
 import { readQueryString } from '../http/request-target.ts';
 
@@ -16,8 +17,7 @@ export function readAttributes(body: Buffer, contentType: string): BodyRead {
   const first = /\S/.exec(body.toString('latin1'))?.[0];
   const isForm = contentType.startsWith('application/x-www-form-urlencoded');
   if (!isForm && !/[/+]json\b/.test(contentType) && first !== '{') return none;
-  const charset = /;\s*charset\s*=\s*"?([^";\s]*)/.exec(contentType)?.[1];
-  if (charset !== undefined && charset !== 'utf-8' && charset !== 'utf8' && charset !== 'us-ascii') return ambiguous('the body is in another character set than UTF-8');
+  if (charsetsOf(contentType).some((charset) => charset !== 'utf-8' && charset !== 'utf8' && charset !== 'us-ascii')) return ambiguous('the body is in another character set than UTF-8');
   let text: string;
   try {
     text = utf8.decode(body);

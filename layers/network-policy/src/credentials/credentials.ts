@@ -1,5 +1,6 @@
 /** Puts real credentials in the place of their placeholders, only where each is bound to, and takes them out of what comes back. */
 import type { CredentialPlan } from '@nemoclaw/contract';
+import { valueOf } from '../http/fields.ts';
 import { readClaim, signAnew } from './sigv4.ts';
 import type { ChunkSigner } from './sigv4.ts';
 
@@ -27,7 +28,7 @@ export type Insertion = { readonly state: 'done'; readonly used: readonly Creden
 export function insertCredentials(headers: string[], target: string, credentials: readonly Credential[], to: Destination): Insertion {
   if (credentials.length === 0) return { state: 'done', used: [] };
   const used: Credential[] = [];
-  let chunks: ChunkSigner | undefined;
+  let signer: Credential | undefined;
   for (const credential of credentials) {
     if (mentions(target, credential.placeholder)) return { state: 'misplaced', where: 'the URL' };
     for (let i = 0; i + 1 < headers.length; i += 2) {
@@ -39,20 +40,20 @@ export function insertCredentials(headers: string[], target: string, credentials
       const lower = name.toLowerCase();
       const bound = lower === credential.header.toLowerCase() && to.host === credential.host.toLowerCase() && (credential.port ?? to.port) === to.port && to.paths.every((path) => under(path, credential.pathPrefix));
       if (!bound || !to.confidential || !text.includes(credential.placeholder)) return { state: 'misplaced', where: `the ${lower} header` };
+      used.push(credential);
       if (credential.sigv4) {
-        const claim = readClaim(value);
-        const signed = claim?.accessKeyId === credential.placeholder ? signAnew({ ...to, target, headers }, claim, { ...credential.sigv4, secret: credential.value }) : 'it is no AWS signature of version 4 with HMAC by this key alone';
-        if (typeof signed === 'string') return { state: 'unsigned', why: signed };
-        chunks = signed;
-        used.push(credential);
+        signer = credential;
         continue;
       }
       const replaced = text.split(credential.placeholder).join(credential.value);
       headers[i + 1] = basic === undefined ? replaced : `Basic ${Buffer.from(replaced, 'utf8').toString('base64')}`;
-      used.push(credential);
     }
   }
-  return { state: 'done', used, ...(chunks ? { chunks } : {}) };
+  if (!signer?.sigv4) return { state: 'done', used };
+  // Last, over all the rest as it is sent.
+  const claim = readClaim(valueOf(headers, 'authorization'));
+  const signed = claim?.accessKeyId === signer.placeholder ? signAnew({ ...to, target, headers }, claim, { ...signer.sigv4, secret: signer.value }) : 'it is no AWS signature of version 4 with HMAC by this key alone';
+  return typeof signed === 'string' ? { state: 'unsigned', why: signed } : { state: 'done', used, ...(signed ? { chunks: signed } : {}) };
 }
 
 /** The placeholders of `text` replaced, as a value for `header` of `host` (protocols without headers have one name of their own, such as `auth`); undefined where one is not bound to that. */

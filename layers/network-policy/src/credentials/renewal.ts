@@ -22,16 +22,16 @@ function isNewer(core: Core, { placeholder, value }: Credential): boolean {
 async function askFor(core: Core, placeholder: string): Promise<boolean> {
   const { renew } = core.ports;
   if (!renew) return false;
-  const asking = core.renewing.get(placeholder) ?? bounded(renew(placeholder)).finally(() => core.renewing.delete(placeholder));
+  const asking = core.renewing.get(placeholder) ?? bounded(() => renew(placeholder)).finally(() => core.renewing.delete(placeholder));
   core.renewing.set(placeholder, asking);
   return asking;
 }
 
-async function bounded(answer: Promise<boolean>): Promise<boolean> {
+async function bounded(ask: () => Promise<boolean>): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<boolean>((resolve) => { timer = setTimeout(() => resolve(false), patience); });
   try {
-    return await Promise.race([answer, late]);
+    return await Promise.race([ask(), late]);
   } catch {
     return false;
   } finally {

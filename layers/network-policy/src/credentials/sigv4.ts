@@ -91,7 +91,7 @@ export function signAnew(request: SignedRequest, claim: Claim, key: SigningKey):
   let payload = hashes[0];
   const inChunks = signedParts.has(payload ?? '');
   if (payload !== undefined && !/^[0-9a-f]{64}$/.test(payload) && !unhashed.has(payload) && !inChunks) return 'its x-amz-content-sha256 is none that is signed anew, such as one by elliptic curve (SigV4A) or of events';
-  if (inChunks && (request.framed !== true || valuesOf(headers, 'x-amz-decoded-content-length').length !== 1)) return 'a body whose chunks are signed needs content-encoding: aws-chunked and one x-amz-decoded-content-length';
+  if (inChunks && (request.framed !== true || valuesOf(headers, 'x-amz-decoded-content-length').length !== 1)) return 'a body whose chunks are signed needs one x-amz-decoded-content-length';
   if (request.bodyHash !== undefined && !unhashed.has(payload ?? '') && !inChunks) payload = request.bodyHash;
   if (payload === undefined) return 'the body is not known, so it cannot be signed';
   if (hashes.length === 1) setHeader(headers, 'x-amz-content-sha256', payload);

@@ -37,7 +37,7 @@ export interface CheckedRequest {
   readonly contentType: string;
   /** Without `aws-chunked`. */
   readonly contentEncoding: string;
-  /** Its body is framed as uploads to AWS are; the framing stands around every other encoding, wherever it is named. */
+  /** Its body is framed as uploads to AWS are, or says that it is; the framing stands around every other encoding, wherever it is named. */
   readonly awsChunked?: boolean;
 }
 
@@ -57,8 +57,10 @@ const overridingNames = new Set(['httpmethod', 'xhttpmethod', 'xhttpmethodoverri
 const otherPaths = new Set(['x-original-url', 'x-original-uri', 'x-rewrite-url', 'x-override-url', 'x-http-path-override', 'x-forwarded-uri', 'x-forwarded-path', 'x-forwarded-prefix', 'x-envoy-original-path', 'x-ms-original-url', 'x-waws-unencoded-url']);
 /** And some the virtual host. */
 const otherHosts = new Set(['x-forwarded-host', 'x-original-host', 'x-host', 'x-http-host-override']);
+/** What stands in place of a body's hash where the body is framed as uploads to AWS are: not of events, which have a framing of their own. */
+const awsFraming = /^\s*STREAMING-(?!.*-EVENTS\s*$)/i;
 /** Every name that is looked at below; all others are passed on as they are. */
-const meant = new Set([...hopByHop, ...once, ...overrides, ...otherPaths, ...otherHosts, 'forwarded']);
+const meant = new Set([...hopByHop, ...once, ...overrides, ...otherPaths, ...otherHosts, 'forwarded', 'x-amz-content-sha256']);
 const bodyless = new Set(['GET', 'HEAD', 'TRACE']);
 
 /** Whether servers take the method from a parameter of this name; a plain `method` is mostly something else. */
@@ -88,6 +90,7 @@ export function checkRequest(incoming: IncomingFields, place: Place): CheckedReq
   let contentType = '';
   let contentEncoding = '';
   let awsChunked = false;
+  let awsStreamed = false;
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const name = raw[i] ?? '';
     const value = raw[i + 1] ?? '';
@@ -118,6 +121,8 @@ export function checkRequest(incoming: IncomingFields, place: Place): CheckedReq
         continue;
       case 'content-type': contentType = value.toLowerCase(); break;
       case 'content-encoding': [contentEncoding, awsChunked] = withoutFraming(value.trim().toLowerCase()); break;
+      // S3 goes by this, and older SDKs say nothing else.
+      case 'x-amz-content-sha256': awsStreamed ||= awsFraming.test(value); break;
       default:
     }
     if (hopByHop.has(key)) continue;
@@ -144,7 +149,7 @@ export function checkRequest(incoming: IncomingFields, place: Place): CheckedReq
   }
   const hasBody = chunked || (length ?? 0) > 0 || (incoming.streamed ?? false);
   if (hasBody && bodyless.has(method)) return refuse(400, 'body-not-expected', `${method} with a body is refused: the body would pass no rule`);
-  return { method, target, paths: read.paths, query: read.query, headers, hasBody, length: chunked ? undefined : length, contentType, contentEncoding, ...(awsChunked ? { awsChunked } : {}) };
+  return { method, target, paths: read.paths, query: read.query, headers, hasBody, length: chunked ? undefined : length, contentType, contentEncoding, ...(awsChunked || awsStreamed ? { awsChunked: true } : {}) };
 }
 
 /** Named twice it is no framing that anybody knows. */

@@ -189,6 +189,7 @@ test('bodies: forms, JSON, other, bombs', () => {
   assert.equal(read('a=1&A=2', 'application/x-www-form-urlencoded'), 'ambiguous');
   assert.equal(read('{"to":"x@evil.test","y":"&to=us@own.test&"}', 'application/x-www-form-urlencoded'), 'ambiguous');
   assert.equal(read('{"a":1}', 'application/json; charset=ibm037'), 'ambiguous');
+  assert.equal(read('{"a":1}', 'application/json; charset=utf-8; charset=utf-7'), 'ambiguous');
   assert.deepEqual(read('{"a":1}', 'application/json; charset=utf-8'), [['a', 1]]);
   assert.equal(readAttributes(Buffer.from([0x7b, 0x22, 0x61, 0x22, 0x3a, 0x22, 0xff, 0x22, 0x7d]), 'application/json').state, 'ambiguous');
 });
