@@ -228,7 +228,11 @@ export class ApprovalDesk {
   /** The agent gave the request up: there is nothing left to decide. */
   async withdraw(sandbox: string, holdId: string, why: string): Promise<void> {
     const kept = this.#find((record) => heldByWorker(record, sandbox, holdId) && isOpen(record.state));
-    if (kept) await this.#lock.run(kept.record.id, () => this.#settle(kept, 'withdrawn', 'agent', safeLine(why, 200)));
+    if (!kept) return;
+    await this.#lock.run(kept.record.id, async () => {
+      // A person may have decided meanwhile.
+      if (isOpen(kept.record.state)) await this.#settle(kept, 'withdrawn', 'agent', safeLine(why, 200));
+    });
   }
 
   /** A new policy reached the holder first and it acted on it: the question is closed with what that policy says here. Nothing is let through by it. */

@@ -4,14 +4,17 @@ import { withoutPayload } from './kept-request.ts';
 import { asRequest, type ApprovalRecord } from './record.ts';
 
 const longest = 80;
-/** Which request it is, and digests of its head and body. */
-const unshown = new Set(['$request', '$headers', '$body']);
+/** Which request it is, and digests of its head, path and body. */
+const unshown = new Set(['$request', '$headers', '$body', '$target']);
 const verbs: Readonly<Record<FileOp, string>> = { read: 'Read', write: 'Change', create: 'Create', delete: 'Delete', rename: 'Rename', exec: 'Run', connect: 'Connect to' };
 
 function value(given: unknown): string {
   const text = typeof given === 'string' ? given : (JSON.stringify(given) ?? '');
   return text.length > longest ? `${text.slice(0, longest)}…` : text;
 }
+
+/** A part of an address, as it is sent: with blanks in it, it could go on like the sentence behind it; and however long, that is not pushed out. */
+const inAddress = (text: string): string => value(text.replace(/\s/gu, (blank) => encodeURIComponent(blank)));
 
 /** Verb and object, one line, escaped. `action`: the catalogue's name, '' where it has none. */
 export function summaryOf(request: ActionRequest, action: string): string {
@@ -28,8 +31,8 @@ export function summaryOf(request: ActionRequest, action: string): string {
       return safeLine(`${named === '' ? `${resource.name}: ` : named}${args === '' ? 'without arguments' : args}${more}`);
     case 'http': {
       const port = resource.port === (resource.tls ? 443 : 80) ? '' : `:${resource.port}`;
-      const query = resource.query.length === 0 ? '' : `?${resource.query.map(([name, given]) => `${name}=${given}`).join('&')}`;
-      return safeLine(`${named}${resource.method} ${resource.tls ? 'https' : 'http'}://${resource.host}${port}${resource.path}${query}${args === '' ? '' : ` with ${args}${more}`}`);
+      const query = resource.query.length === 0 ? '' : inAddress(`?${resource.query.map(([name, given]) => `${name}=${given}`).join('&')}`);
+      return safeLine(`${named}${resource.method} ${resource.tls ? 'https' : 'http'}://${resource.host}${port}${inAddress(resource.path)}${query}${args === '' ? '' : ` with ${args}${more}`}`);
     }
     case 'file':
       return safeLine(resource.toPath === undefined ? `${verbs[resource.op]} ${resource.path}` : resource.op === 'rename' ? `Rename ${resource.path} to ${resource.toPath}` : `${verbs[resource.op]} ${resource.toPath} as a link to ${resource.path}`);

@@ -1,6 +1,7 @@
 /** Puts real credentials in the place of their placeholders, only where each is bound to, and takes them out of what comes back. */
 import type { CredentialPlan } from '@nemoclaw/contract';
-import { valueOf } from '../http/fields.ts';
+import { valueOf, valuesOf } from '../http/fields.ts';
+import { readTarget } from '../http/request-target.ts';
 import { readClaim, signAnew } from './sigv4.ts';
 import type { ChunkSigner } from './sigv4.ts';
 
@@ -50,6 +51,7 @@ export function insertCredentials(headers: string[], target: string, credentials
     }
   }
   if (!signer?.sigv4) return { state: 'done', used };
+  if (!copiesFromUnder(headers, signer.pathPrefix)) return { state: 'unsigned', why: 'x-amz-copy-source names a place that the key is not bound to' };
   // Last, over all the rest as it is sent.
   const claim = readClaim(valueOf(headers, 'authorization'));
   const signed = claim?.accessKeyId === signer.placeholder ? signAnew({ ...to, target, headers }, claim, { ...signer.sigv4, secret: signer.value }) : 'it is no AWS signature of version 4 with HMAC by this key alone';
@@ -96,6 +98,14 @@ function basicContent(name: string, value: string): string | undefined {
   if (!/^(proxy-)?authorization$/i.test(name)) return undefined;
   const match = /^basic +([A-Za-z0-9+/=_-]+) *$/i.exec(value);
   return match?.[1] === undefined ? undefined : Buffer.from(match[1], 'base64').toString('utf8');
+}
+
+/** What S3 copies from there it reads with the same key, and decodes its place first: that has to lie where the key is bound to. */
+function copiesFromUnder(headers: readonly string[], prefix: string): boolean {
+  return prefix === '' || valuesOf(headers, 'x-amz-copy-source').every((source) => {
+    const read = readTarget(`/${source.trim().replace(/^\//, '')}`);
+    return typeof read !== 'string' && read.paths.every((path) => under(path.replaceAll('%2F', '/'), prefix));
+  });
 }
 
 function under(path: string, prefix: string): boolean {

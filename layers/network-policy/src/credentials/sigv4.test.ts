@@ -65,7 +65,7 @@ function signatureOf(canonical: Buffer, scope: string): string {
 
 test('bytes of a field are signed as they are sent, and the path of S3 and its like is encoded once, however it is sent', () => {
   for (const [service, target, path] of [
-    ['s3', '/a(b)/%e4%b8%ad%20c', '/a%28b%29/%E4%B8%AD%20c'], ['s3-outposts', '/a%20b', '/a%20b'], ['s3-object-lambda', '/a!', '/a%21'], ['s3tables', '/a%20b', '/a%2520b'], ['lambda', '/a%3Ab', '/a%253Ab'],
+    ['s3', '/a(b)/%e4%b8%ad%20c', '/a%28b%29/%E4%B8%AD%20c'], ['s3-outposts', '/a%20b', '/a%20b'], ['s3-object-lambda', '/a!', '/a%21'], ['s3tables', '/a%20b', '/a%2520b'], ['lambda', '/a%3Ab', '/a%253Ab'], ['execute-api', '//b///k//', '/b/k/'], ['s3', '//b//k', '//b//k'],
   ] as const) {
     const scope = `20150830/us-east-1/${service}`;
     const name = Buffer.from('grün 中', 'utf8');
@@ -98,6 +98,14 @@ test('it is signed last: over what others put in, and a placeholder anywhere els
   };
   assert.equal(signed(other.placeholder), signed(other.value));
   assert.equal(put(['X-Amz-Security-Token', 'made-up', ...host, 'Authorization', authorization, 'X-Other', 'NEMO12345678']).state, 'misplaced');
+});
+
+test('what S3 is to copy from lies where the key is bound to, however it is written', () => {
+  const bound = { ...credential, pathPrefix: '/bucket-a' };
+  const copies = (source: string, key = bound): string => insertCredentials([...host, 'X-Amz-Copy-Source', source, 'Authorization', claimText('20150830/us-east-1/service', 'host;x-amz-copy-source;x-amz-date')], '/bucket-a/k', [key], { ...to, method: 'PUT', paths: ['/bucket-a/k'] }).state;
+  for (const source of ['/bucket-a/x', 'bucket-a/x', 'bucket-a%2Fx?versionId=3', '/bucket-a/a%20b']) assert.equal(copies(source), 'done', source);
+  for (const source of ['/bucket-b/x', 'bucket-b%2Fx', 'bucket-ab/x', '/bucket-a/../bucket-b/x', 'bucket-a%2F..%2Fbucket-b/x', '//bucket-b/x', 'arn:aws:s3:eu:1:accesspoint/a/object/x', '']) assert.equal(copies(source), 'unsigned', source);
+  assert.equal(copies('/bucket-b/x', credential), 'done', 'bound to no path');
 });
 
 test('what cannot be signed for certain, or is not bound here, is refused', () => {

@@ -128,10 +128,11 @@ export function hashOf(body: Buffer | undefined): string {
   return body === undefined ? emptyHash : createHash('sha256').update(body).digest('hex');
 }
 
-/** S3 and what answers in its way (Object Lambda, Outposts) encode once, however it is sent; all other services encode what is sent once more. */
+/** S3 and what answers in its way (Object Lambda, Outposts) encode once, however it is sent; all other services encode what is sent once more, without empty segments. */
 function canonicalPath(target: string, service: string): string {
-  const parts = (target.split('?', 1)[0] ?? '/').split('/');
-  return parts.map(/^s3(?:-|$)/.test(service) ? (part) => encode(decodeURIComponent(part)) : encode).join('/');
+  const path = target.split('?', 1)[0] ?? '/';
+  if (/^s3(?:-|$)/.test(service)) return path.split('/').map((part) => encode(decodeURIComponent(part))).join('/');
+  return path.replace(/\/{2,}/g, '/').split('/').map(encode).join('/');
 }
 
 function canonicalQuery(target: string): string {

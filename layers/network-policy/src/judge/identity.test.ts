@@ -39,18 +39,21 @@ async function afterApproval(cases: readonly (readonly [first: string, second: s
 
 test('an approval does not hold for another value, or another set, of the headers that say what is done', async () => {
   const json = 'Content-Type: application/json\r\n';
+  const aws = (key: string, where: string): string => `Authorization: AWS4-HMAC-SHA256 Credential=${key}/20261119/${where}/aws4_request, SignedHeaders=host, Signature=${'a'.repeat(64)}\r\n`;
   const said = await afterApproval([
     ['X-Amz-Target: T.DescribeTable\r\n', 'X-Amz-Target: T.DeleteTable\r\n'], [json, 'Content-Type: text/plain\r\n'], ['Destination: /b\r\n', 'Destination: /etc\r\n'], ['', 'Cookie: session=admin\r\n'],
     ['Authorization: Bearer one\r\n', 'Authorization: Bearer two\r\n'], ['X-A: 1\r\nX-A: 2\r\n', 'X-A: 2\r\nX-A: 1\r\n'], ['Stripe-Account: a\r\n', ''],
-    ['Authorization: AWS4-HMAC-SHA256 Credential=ONE/20261119/eu/s3/aws4_request, SignedHeaders=host, Signature=a\r\n', 'Authorization: AWS4-HMAC-SHA256 Credential=TWO/20261119/eu/s3/aws4_request, SignedHeaders=host, Signature=a\r\n'],
+    [aws('KEYNUMBERONE', 'eu/s3'), aws('KEYNUMBERTWO', 'eu/s3')], [aws('KEYNUMBERONE', 'eu/s3'), aws('KEYNUMBERONE', 'us/s3')], [aws('KEYNUMBERONE', 'eu/s3'), aws('KEYNUMBERONE', 'eu/iam')],
+    ['X-Note: AWS4-HMAC-SHA256 Credential=A/pay 1\r\n', 'X-Note: AWS4-HMAC-SHA256 Credential=A/pay 1000\r\n'], ['Cookie: AWS4-HMAC-SHA256 Credential=a/; user=1\r\n', 'Cookie: AWS4-HMAC-SHA256 Credential=a/; user=2\r\n'],
   ]);
   assert.deepEqual(said, said.map(() => 'asked'));
 });
 
 test('an approval holds for the request sent again: with another date, trace, order of headers, client version', async () => {
+  const signed = (day: string, digit: string): string => `Authorization: AWS4-HMAC-SHA256 Credential=KEYNUMBERONE/202611${day}/eu/s3/aws4_request, SignedHeaders=host, Signature=${digit.repeat(64)}\r\nX-Amz-Date: ${day}\r\n`;
   const said = await afterApproval([
     ['X-Amz-Target: T.Get\r\nDate: a\r\nUser-Agent: a/1\r\n', 'User-Agent: a/2\r\nDate: b\r\nx-amz-target: T.Get\r\nTraceparent: 00-1\r\nX-Request-Id: 7\r\n'], ['', 'Accept: */*\r\nAccept-Encoding: gzip\r\n'],
-    ['Authorization: AWS4-HMAC-SHA256 Credential=ONE/20261119/eu/s3/aws4_request, SignedHeaders=host, Signature=a\r\nX-Amz-Date: 1\r\n', 'Authorization: AWS4-HMAC-SHA256 Credential=ONE/20261120/eu/s3/aws4_request, SignedHeaders=host, Signature=b\r\nX-Amz-Date: 2\r\n'],
+    [signed('19', 'a'), signed('20', 'b')],
   ]);
   assert.deepEqual(said, said.map(() => 'passed'));
 });
@@ -68,10 +71,20 @@ test('a header that only CGI and its heirs take for another is one of its values
 
 test('no field of a body passes for what is bound of the head', () => {
   const request = (params: readonly (readonly [string, unknown])[], action = '') => ({ action, params: new Map(params) }) as unknown as ActionRequest;
-  const of = (params: readonly (readonly [string, unknown])[], headers: readonly string[], action = '') => [...identified(request(params, action), { headers: [...headers], hasBody: false }, true, () => 'once').params];
+  const of = (params: readonly (readonly [string, unknown])[], headers: readonly string[], action = '') => [...identified(request(params, action), { headers: [...headers], hasBody: false, target: '/', paths: ['/'] }, true, () => 'once').params];
   const [[, digest] = []] = of([], ['X-Target', 'Delete']);
   assert.match(String(digest), /^[0-9a-f]{64}$/);
   assert.notDeepEqual(of([['$headers', digest]], []), [['$headers', digest]]);
   assert.notDeepEqual(of([['$request', 'x']], ['Authorization', 'a']), [['$request', 'x']], 'a field called so is no tool');
   assert.deepEqual(of([['$request', 'x']], ['Authorization', 'a', 'Content-Type', 'b'], 'crm.update'), [['$request', 'x']], 'a tool call has neither');
+});
+
+test('where a path can be read in several ways, an approval is for it as it is written', () => {
+  const of = (target: string, paths: readonly string[], params: readonly (readonly [string, unknown])[] = []) => [...identified({ action: '', params: new Map(params) } as unknown as ActionRequest, { headers: [], hasBody: false, target, paths }, true, () => 'once').params];
+  const [read, plain] = [['/admin%2Fdel', '/admin/del'], ['/admin/del']];
+  const [[, digest] = []] = of('/admin%2Fdel?a=1', read);
+  assert.deepEqual(of('/admin%2Fdel?a=2', read), [['$target', digest]]);
+  assert.deepEqual(of('/admin/del', plain), []);
+  assert.notDeepEqual(of('/admin%2fdel', read), [['$target', digest]]);
+  assert.notDeepEqual(of('/admin/del', plain, [['$target', digest]]), [['$target', digest]], 'no field of a body passes for it');
 });

@@ -1,6 +1,7 @@
-/** What an approval of an HTTP request is for besides its line, its fields and what rules speak of: the rest of its head, and a body that nobody read. Pure but for `once`. */
+/** What an approval of an HTTP request is for besides its line, its fields and what rules speak of: the rest of its head, the way its path is written where that can be read in several, and a body that nobody read. Pure but for `once`. */
 import { hash } from 'node:crypto';
 import type { ActionRequest } from '@nemoclaw/contract';
+import { readClaim } from '../credentials/sigv4.ts';
 import type { CheckedRequest } from '../http/request-check.ts';
 
 /** Say how to talk, or are new with every attempt: another value makes it no other request. */
@@ -14,21 +15,27 @@ const ordinaryToo = /^(?:x-b3-|x-stainless-|sec-ch-|sec-fetch-)/;
 const besideTool = new Set(['content-type', 'authorization', 'x-api-key', 'api-key', 'x-auth-token', 'x-goog-api-key']);
 
 /** The request with all that its approval binds to. `bodyRead`: its body, if it has one, is bound already; what nobody read is no other's, so that an approval of it cannot be used later. `once`: a new id each time. */
-export function identified(request: ActionRequest, { headers, hasBody }: Pick<CheckedRequest, 'headers' | 'hasBody'>, bodyRead: boolean, once: () => string): ActionRequest {
+export function identified(request: ActionRequest, { headers, hasBody, target, paths }: Pick<CheckedRequest, 'headers' | 'hasBody' | 'target' | 'paths'>, bodyRead: boolean, once: () => string): ActionRequest {
   // Of what has no action, a body names its fields as it likes.
   const tool = request.action !== '' && request.params.has('$request');
   const bound: [string, string][] = [];
   for (let i = 0; i + 1 < headers.length; i += 2) {
     const name = (headers[i] ?? '').toLowerCase();
-    if (!ordinary.has(name) && !ordinaryToo.test(name) && !(tool && besideTool.has(name))) bound.push([name, unsigned(headers[i + 1] ?? '')]);
+    if (!ordinary.has(name) && !ordinaryToo.test(name) && !(tool && besideTool.has(name))) bound.push([name, name === 'authorization' ? unsigned(headers[i + 1] ?? '') : (headers[i + 1] ?? '')]);
   }
   // A digest: values of headers are nothing to keep.
   const sorted = bound.toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
   const field = request.params.get('$headers');
   const more: [string, unknown][] = bound.length > 0 || field !== undefined ? [['$headers', hash('sha256', JSON.stringify([sorted, field ?? null]), 'hex')]] : [];
   if (hasBody && !bodyRead) more.push(['$body', once()]);
+  // One that is read in several ways is decided by one of them, which another path may be as well.
+  const named = request.params.get('$target');
+  if (paths.length > 1 || named !== undefined) more.push(['$target', hash('sha256', JSON.stringify([paths.length > 1 ? target.split('?', 1)[0] : null, named ?? null]), 'hex')]);
   return more.length === 0 ? request : { ...request, params: new Map([...request.params, ...more]) };
 }
 
-/** Of a signature of AWS its key alone: the rest is new with every second. */
-const unsigned = (value: string): string => /^AWS4-HMAC-SHA256 .*?Credential=([^/,\s]+)\//.exec(value)?.[1] ?? value;
+/** Of a signature of AWS its key and what that signs for: the rest is new with every second. */
+function unsigned(value: string): string {
+  const claim = readClaim(value);
+  return claim ? `${claim.accessKeyId}/${claim.region}/${claim.service}` : value;
+}
