@@ -51,6 +51,16 @@ test('a allows, d and what ends a program deny; the question shows what, by whic
   }
 });
 
+test('of a request all is shown that is asked about, and what is not is said', async () => {
+  const played = new Played();
+  const asked = (detail: string): Promise<unknown> => terminalQuestions({ name: 'test', quiet: 1, pause: () => () => undefined, open: () => played }).ask({ ...hold(), kind: 'http', detail }, new AbortController().signal);
+  const first = asked('POST /transfer?to=mallory\nhost: bank.test\n\n{"amount":1000000}\x1b[2J');
+  await answered(first as Promise<{ verdict: string }>, [played], 'd');
+  assert.match(played.shown, /to delete\r\n {2}\| POST \/transfer\?to=mallory\r\n {2}\| host: bank\.test\r\n {2}\| \r\n {2}\| \{"amount":1000000\}\\u\{1b\}\[2J\r\n {2}rule:/);
+  await answered(asked(Array.from({ length: 40 }, (_, i) => `line ${i}`).join('\n')) as Promise<{ verdict: string }>, [played], 'd');
+  assert.match(played.shown, /\| line 29\r\n {2}\| … \(10 more lines, which are not shown\)/);
+});
+
 test('what is typed before a pause, or pasted, is no answer', async () => {
   const soon = questions(60_000);
   const early = soon.ask();

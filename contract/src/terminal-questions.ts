@@ -29,10 +29,22 @@ export interface TerminalQuestions {
  */
 const plainScreen = '\x1b[!p\x1b[0m\x1b(B\x0f\r\n';
 
+/** Lines of a request that are shown, and characters of each. */
+const mostLines = 30;
+const longestLine = 200;
+
+/** What a request says besides its place, as its card has it. */
+function detailOf({ kind, detail }: HoldRequest): string[] {
+  if (kind !== 'http' || detail === '') return [];
+  const lines = detail.split('\n');
+  const more = lines.length > mostLines ? [`  | … (${lines.length - mostLines} more lines, which are not shown)`] : [];
+  return [...lines.slice(0, mostLines).map((line) => `  | ${safeLine(line, longestLine)}`), ...more];
+}
+
 function question(name: string, request: HoldRequest): string {
   const rule = request.decision.rules[0];
   const place = rule === undefined ? [] : [`  rule: ${safeLine(rule.id)}${rule.file === undefined ? '' : ` at ${safeLine(rule.file)}:${rule.line ?? 1}`}`];
-  return [`${plainScreen}${name} asks:`, `  ${safeLine(request.summary, 5000)}`, ...place, `  a: allow this once    d: deny    (denied by itself in ${Math.round(request.patienceMs / 1000)} s) `].join('\r\n');
+  return [`${plainScreen}${name} asks:`, `  ${safeLine(request.summary, 5000)}`, ...detailOf(request), ...place, `  a: allow this once    d: deny    (denied by itself in ${Math.round(request.patienceMs / 1000)} s) `].join('\r\n');
 }
 
 /**

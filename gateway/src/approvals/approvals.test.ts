@@ -95,13 +95,6 @@ describe('a held tool call', () => {
     assert.deepEqual(seen, [true]);
   }));
 
-  for (const verdict of ['approve', 'deny'] as const) test(`what a person is deciding stands, though the agent gives it up meanwhile: ${verdict}`, inWorld(async (world, live) => {
-    const id = await held(world, live);
-    const deciding = decide(world, id, verdict);
-    await Promise.all([deciding, world.gateway.house.desk.withdraw(live.record.value.id, 'h1', 'client went away')]);
-    assert.deepEqual([settled(world, id)?.state, settled(world, id)?.by], [verdict === 'approve' ? 'approved' : 'rejected', `uid:${person}`]);
-  }));
-
   test('the agent can give it up', inWorld(async (world, live) => {
     const id = await held(world, live);
     world.worker.say({ t: 'hold.withdrawn', sandbox: live.record.value.id, holdId: 'h1', why: 'client went away' });

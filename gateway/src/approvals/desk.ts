@@ -203,7 +203,9 @@ export class ApprovalDesk {
     this.#holders.set(kept.record.id, answer);
     // Its key is the same, so it is the same request.
     this.#asked.set(kept.record.id, asRequest(hold.request as RequestWire));
-    await this.#save(kept, { holdId: hold.holdId, held: true });
+    // Who drives it by now asks it too.
+    const drivenBy = [...new Set([...kept.record.drivenBy, ...(this.#deps.sandbox(hold.sandbox)?.drivenBy ?? [])])];
+    await this.#save(kept, { holdId: hold.holdId, held: true, drivenBy });
     this.#deps.changed(kept.record.sandbox, this.#view(kept.record));
   }
 

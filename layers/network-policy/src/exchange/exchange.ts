@@ -198,12 +198,12 @@ export class Exchange implements Reconsidered {
     this.#wire.onHalfClose?.(() => withdraw.abort());
     const outcome = await holdRequest(judged, passing, this.#read, () => this.#live('held'), withdraw);
     if (outcome === 'ended') return;
-    if (outcome === 'granted') {
-      await this.#forward(judged, passing, 'allowed by an earlier approval', true);
-      return;
-    }
     if (withdraw.signal.aborted) {
       this.#deny({ ...judged.decision, verdict: 'deny', reason: 'the client closed its side of the connection while a person was asked', hint: 'Send it again, and keep the connection open until the answer comes.' }, wentAway);
+      return;
+    }
+    if (outcome === 'granted') {
+      await this.#forward(judged, passing, 'allowed by an earlier approval', true);
       return;
     }
     if (outcome === 'full') {

@@ -63,6 +63,12 @@ test('an approval of a body that nobody read holds for no other', async () => {
   assert.deepEqual(await afterApproval([[streamed, streamed, 'pay 10 to bob', 'pay 99 to eve'], [streamed, streamed, 'pay 10 to bob']], 'allow'), ['asked', 'asked']);
 });
 
+test('an approval of an upload to AWS is for its data, in whatever chunks', async () => {
+  const framed = 'X-Amz-Content-Sha256: STREAMING-UNSIGNED-PAYLOAD-TRAILER\r\nX-Amz-Decoded-Content-Length: 5\r\n';
+  const [one, two, other] = ['5\r\nhello\r\n0\r\n\r\n', '2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n', '5\r\nhallo\r\n0\r\n\r\n'];
+  assert.deepEqual(await afterApproval([[framed, framed, one, two], [framed, framed, one, other]]), ['passed', 'asked']);
+});
+
 test('a header that only CGI and its heirs take for another is one of its values', () => {
   const checked = { method: 'GET', query: [], headers: ['X-Tenant', 'acme', 'X_Tenant', 'evil', 'x_admin', '1'] } as unknown as CheckedRequest;
   const { headers } = resourceOf({ name: 'crm.test', port: 443, tls: true }, checked, '/', ['x-tenant', 'x-admin'], undefined, undefined);

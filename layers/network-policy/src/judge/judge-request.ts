@@ -20,6 +20,8 @@ type JudgedOne = Omit<Judged, 'each'>;
 export interface ReadSoFar {
   readonly attributes: ReadonlyMap<string, unknown>;
   readonly body: Buffer | undefined;
+  /** The same without its encoding, and the framing of uploads to AWS. */
+  readonly readable: Buffer | undefined;
   /** A hook wants a person asked, whatever the policy says. */
   readonly escalate: Decision | undefined;
 }
@@ -66,7 +68,9 @@ function judgeOne(core: Core, resource: HttpResource, asked: Asked | undefined, 
 }
 
 /** A body whose fields do not say all of it is bound by its hash and by what it says to be, so that an approval is for this body, read so, and no other. */
-function bound(params: ReadonlyMap<string, unknown>, { body }: ReadSoFar, byHash: boolean, { checked }: Passing): ReadonlyMap<string, unknown> {
+function bound(params: ReadonlyMap<string, unknown>, read: ReadSoFar, byHash: boolean, { checked }: Passing): ReadonlyMap<string, unknown> {
+  // Signatures in the framing of an upload to AWS are new with every second.
+  const body = checked.awsChunked === true ? read.readable : read.body;
   if (!body || body.length === 0 || !byHash) return params;
   return new Map([...params, ['bodyHash', hash('sha256', body, 'hex')], ['bodyType', checked.contentType]]);
 }

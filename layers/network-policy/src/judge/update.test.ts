@@ -239,6 +239,32 @@ test('a grant lets the identical request pass once without asking', async () => 
   assert.deepEqual(seen, ['POST /send same']);
 });
 
+test('an earlier approval is not used for a client that has closed its side by then', async () => {
+  const { approver } = desk;
+  const consume = approver.consumeGrant.bind(approver);
+  let answer: (granted: boolean) => void = () => undefined;
+  const asked = new Promise<void>((looked) => {
+    approver.consumeGrant = () => new Promise((resolve) => {
+      answer = resolve;
+      looked();
+    });
+  });
+  try {
+    const socket = await desk.tcp('ask.test', upstream.port);
+    const said = say(socket, ask('gone'), wholeAnswer);
+    await asked;
+    const denied = (): boolean => desk.audit.events.some((event) => event.verdict === 'deny' && event.message.includes('while it waited'));
+    socket.end();
+    await new Promise((next) => setTimeout(next, 50));
+    answer(true);
+    await said;
+    while (!denied()) await new Promise((next) => setTimeout(next, 5));
+    assert.deepEqual(seen, []);
+  } finally {
+    approver.consumeGrant = consume;
+  }
+});
+
 test('a client that goes away withdraws its question', async () => {
   const { socket } = await held('4');
   const id = desk.approver.asked.at(-1)?.holdId ?? '';
