@@ -32,7 +32,7 @@ export function serveHttp2(service: Http2Service, socket: Socket, place: Place):
   const session = performServerHandshake(socket, {
     settings: { maxConcurrentStreams: streams, maxHeaderListSize: 32 * 1024, initialWindowSize: 65_535, enableConnectProtocol: false },
     maxHeaderListPairs: 256, maxSessionInvalidFrames: 20, maxSessionRejectedStreams: 100, maxSettings: 16, maxOutstandingPings: 4, maxSessionMemory: 8,
-    ...resets,
+    ...resets, ...asWritten,
   });
   let open = 0;
   const annoyed = (): void => {
@@ -59,6 +59,9 @@ export function serveHttp2(service: Http2Service, socket: Socket, place: Place):
 
 // Rapid reset (CVE-2023-44487): nghttp2 ends the connection beyond this many in a burst, and per second after it.
 const resets = { streamResetBurst: 200, streamResetRate: 50 };
+
+/** What an origin says on several lines goes on so, also where Node would send one only; not in its types yet. */
+const asWritten = { strictSingleValueFields: false };
 
 const noHead: Http2Head = { rawHeaders: [], expects: false, trailers: false };
 const isHead = (head: Http2Head | Problem): head is Http2Head => !('code' in head);

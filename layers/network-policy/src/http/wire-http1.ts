@@ -57,9 +57,14 @@ export class Http1Wire implements Wire {
   }
 
   interim(status: number, headers: readonly string[]): void {
-    if (status !== 103 || this.#res.headersSent || this.#res.destroyed) return;
+    // HTTP/1.0 has no interim answers (RFC 9110 §15.2).
+    if (status !== 103 || this.#res.headersSent || this.#res.destroyed || this.#req.httpVersion === '1.0') return;
     const links = valuesOf(headers, 'link');
-    if (links.length > 0) this.#res.writeEarlyHints({ link: links });
+    try {
+      if (links.length > 0) this.#res.writeEarlyHints({ link: links });
+    } catch {
+      // Node takes one link a line. A hint is no reason to end a request.
+    }
   }
 
   head(status: number, headers: readonly string[]): void {

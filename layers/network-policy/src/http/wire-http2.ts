@@ -124,7 +124,13 @@ export class Http2Wire implements Wire {
     if (this.#stream.destroyed || this.#stream.closed) return;
     const fields: Record<string, string[]> = {};
     for (let i = 0; i + 1 < this.#out.length; i += 2) (fields[(this.#out[i] ?? '').toLowerCase()] ??= []).push(this.#out[i + 1] ?? '');
-    this.#stream.sendTrailers(fields);
+    try {
+      this.#stream.sendTrailers(fields);
+    } catch {
+      // Nobody else would hear of it: what cannot be sent ends this stream and no other.
+      this.cut();
+      return;
+    }
     // Node sends them in the next turn.
     setImmediate(() => setImmediate(() => this.#unread()));
   }
