@@ -81,7 +81,7 @@ export class ApprovalDesk {
 
   constructor(deps: DeskDeps) {
     this.#deps = deps;
-    this.#grants = new Grants(deps);
+    this.#grants = new Grants(deps, (sandbox, by) => deps.people() > 1 && (deps.sandbox(sandbox)?.drivenBy ?? []).some((uid) => by === `uid:${uid}`));
   }
 
   /** Reads everything back after a start; nobody holds anything until they say so again. */
@@ -190,8 +190,8 @@ export class ApprovalDesk {
     const { record } = kept;
     if (record.key !== hold.key || this.#holders.has(record.id)) throw new RangeError(`hold ${hold.holdId} was used before`);
     if (isOpen(record.state)) return this.#attach(kept, hold, answer);
-    if (record.state === 'approved' && record.effect === '' && record.kind === 'syscall') {
-      // Decided, but the word never reached the holder. It is the same held call, so it is still the one use.
+    if (record.state === 'approved' && record.effect === '') {
+      // Decided, but the word never reached the holder. It is the same held request, so it is still the one use.
       return this.#tell(kept, answer, { verdict: 'allow', approvalId: record.id, by: record.by });
     }
     const grant = record.state === 'granted' ? await this.#grants.consume(record.sandbox, record.key) : undefined;
@@ -387,7 +387,7 @@ export class ApprovalDesk {
     try {
       await answer(outcome);
     } catch {
-      // A held system call outlives openshelld and is answered when it comes back (`#again`).
+      // Whoever still holds it says so again, and is answered then (`#again`).
       return;
     }
     this.#holders.delete(kept.record.id);

@@ -12,13 +12,16 @@ export class Grants {
   readonly #audit: AuditSink;
   readonly #clock: Clock;
   readonly #ids: Ids;
+  readonly #isOwn: (sandbox: string, by: string) => boolean;
   readonly #kept = new Map<string, KeptGrant>();
 
-  constructor(deps: { store: Store; audit: AuditSink; clock: Clock; ids: Ids }) {
+  /** `isOwn`: who gave it has come to drive the sandbox, so that it would be for what they ask themself. */
+  constructor(deps: { store: Store; audit: AuditSink; clock: Clock; ids: Ids }, isOwn: (sandbox: string, by: string) => boolean) {
     this.#store = deps.store;
     this.#audit = deps.audit;
     this.#clock = deps.clock;
     this.#ids = deps.ids;
+    this.#isOwn = isOwn;
   }
 
   async load(): Promise<void> {
@@ -84,7 +87,7 @@ export class Grants {
 
   /** Keys that would pass now, with the approval they came from. */
   unused(sandbox: string): { key: string; approvalId: string }[] {
-    return [...this.#kept.values()].filter((kept) => kept.record.sandbox === sandbox && isUsable(kept)).map(({ record }) => ({ key: record.key, approvalId: record.approvalId }));
+    return [...this.#kept.values()].filter((kept) => this.#passes(kept, sandbox)).map(({ record }) => ({ key: record.key, approvalId: record.approvalId }));
   }
 
   list(nameOf: (sandbox: string) => string): GrantView[] {
@@ -122,7 +125,11 @@ export class Grants {
   }
 
   #usable(sandbox: string, key: string): KeptGrant | undefined {
-    return [...this.#kept.values()].find((kept) => kept.record.sandbox === sandbox && kept.record.key === key && isUsable(kept));
+    return [...this.#kept.values()].find((kept) => kept.record.key === key && this.#passes(kept, sandbox));
+  }
+
+  #passes(kept: KeptGrant, sandbox: string): boolean {
+    return kept.record.sandbox === sandbox && isUsable(kept) && !this.#isOwn(sandbox, kept.record.by);
   }
 
   #window({ createdAt, expiresAt }: GrantRecord): Window {

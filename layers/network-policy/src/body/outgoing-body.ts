@@ -84,6 +84,10 @@ export class OutgoingBody extends Readable {
 
   readonly #finish = (): void => this.#order.run(() => {
     if (this.destroyed) return;
+    if (!this.#wire.complete()) {
+      this.#gone();
+      return;
+    }
     this.#guarded(() => {
       const rest = endThrough(this.#transforms);
       if (rest.length > 0) this.push(rest);

@@ -12,6 +12,7 @@ const answers: Readonly<Record<string, string>> = {
   '/twice': 'HTTP/1.1 200 OK\r\nx-content-type-options: nosniff\r\nx-content-type-options: nosniff\r\ncontent-length: 2\r\n\r\nok',
   '/hints': 'HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload; as=style, </b.js>; rel=preload; as=script\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok',
   '/hint': 'HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload; as=style\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok',
+  '/nothing': 'HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\n',
 };
 
 before(async () => {
@@ -32,6 +33,13 @@ test('over HTTP/2 a field that comes twice, also behind the body, goes on', asyn
     const { status, body } = await ask(session, { ':path': path });
     assert.deepEqual([status, body], [200, 'ok'], path);
   }
+  session.destroy();
+});
+
+test('over HTTP/2 a length that an origin says of no content is left out', async () => {
+  const session = await openSession(desk, 'o.test', origin.port);
+  const { status, headers, rstCode } = await ask(session, { ':path': '/nothing' });
+  assert.deepEqual([status, headers['content-length'], rstCode], [204, undefined, 0]);
   session.destroy();
 });
 

@@ -3,6 +3,7 @@ import { constants } from 'node:http2';
 import type { ServerHttp2Stream } from 'node:http2';
 import type { Decision } from '@nemoclaw/contract';
 import { grpcDenial, isGrpc } from '../protocols/grpc.ts';
+import { endedInOrder } from './ended-in-order.ts';
 import type { Http2Head } from './http2-head.ts';
 import type { Wire } from './wire.ts';
 
@@ -25,7 +26,9 @@ export class Http2Wire implements Wire {
     this.#expects = fields.expects;
     this.#whole = ended;
     stream.on('trailers', (_headers: unknown, _flags: unknown, raw: readonly string[]) => { this.#trailers = raw; });
-    stream.once('end', () => { this.#whole = true; });
+    if (ended) return;
+    const inOrder = endedInOrder(stream);
+    stream.once('end', () => { this.#whole = inOrder(); });
   }
 
   get body(): ServerHttp2Stream {
@@ -69,6 +72,8 @@ export class Http2Wire implements Wire {
     let sized = alone || this.fields.method === 'HEAD';
     for (let i = 0; i + 1 < headers.length; i += 2) {
       const name = (headers[i] ?? '').toLowerCase();
+      // Some origins say 0, or worse, of an answer that has no body by its status (RFC 9110 §8.6); a client of HTTP/2 takes that for an error.
+      if (name === 'content-length' && status === 204) continue;
       if (name === 'content-length') sized = true;
       if (name === 'content-type') this.#grpc = isGrpc(headers[i + 1] ?? '');
       fields.push(name, headers[i + 1] ?? '');

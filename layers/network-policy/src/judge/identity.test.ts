@@ -93,4 +93,7 @@ test('where a path can be read in several ways, an approval is for it as it is w
   assert.deepEqual(of('/admin/del', plain), []);
   assert.notDeepEqual(of('/admin%2fdel', read), [['$target', digest]]);
   assert.notDeepEqual(of('/admin/del', plain, [['$target', digest]]), [['$target', digest]], 'no field of a body passes for it');
+  assert.deepEqual(of('/find?q=a%20b', ['/find']), []);
+  assert.notDeepEqual(of('/find?q=a+b', ['/find']), [], 'some servers read a plus as it is');
+  assert.notDeepEqual(of('/find?q=1?a+b', ['/find']), of('/find?q=1?a+c', ['/find']));
 });

@@ -6,6 +6,7 @@ import type { Dispatcher } from 'undici';
 import { leaveBody } from '../body/outgoing-body.ts';
 import type { OutgoingBody } from '../body/outgoing-body.ts';
 import { mostInterim } from '../http/answer-reader.ts';
+import { endedInOrder } from '../http/ended-in-order.ts';
 import { checkField, checkTarget } from '../http/field-lines.ts';
 import { isStreamed } from '../http/streamed.ts';
 
@@ -227,7 +228,7 @@ function carry(stream: ClientHttp2Stream, request: Http2Request, handler: Dispat
   controller.stream = stream;
   let failure: Error | undefined;
   let started = false;
-  const ended = endOf(stream);
+  const ended = endedInOrder(stream);
   stream.setTimeout(answerMs);
   // An origin may stop the rest of a request with a reset behind its whole answer (RFC 9113 §8.1), which may wait here for its reader.
   stream.once('aborted', () => { if (ended()) leaveBody(request.body); });
@@ -294,17 +295,6 @@ function fail(request: Http2Request, handler: Dispatcher.DispatchHandler, contro
   controller.settled = true;
   leaveBody(request.body);
   handler.onResponseError?.(controller, error);
-}
-
-/** Whether an answer was ended by its origin. Node ends it, too, when its stream closes; but that comes behind it. */
-function endOf(stream: ClientHttp2Stream): () => boolean {
-  let ended = false;
-  const push = stream.push.bind(stream);
-  stream.push = (chunk: unknown, encoding?: BufferEncoding): boolean => {
-    ended ||= chunk === null && !stream.closed;
-    return push(chunk, encoding);
-  };
-  return () => ended;
 }
 
 function withoutPseudo(raw: readonly string[]): string[] {
