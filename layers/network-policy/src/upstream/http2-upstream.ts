@@ -207,8 +207,7 @@ class Controller implements Dispatcher.DispatchController {
   }
   abort(reason: Error): void {
     this.reason ??= reason;
-    // A stream that waits for its trailers is reset without an end in order before it.
-    this.stream?.close(constants.NGHTTP2_CANCEL);
+    if (this.stream) reset(this.stream, constants.NGHTTP2_CANCEL);
   }
   pause(): void {
     this.paused = true;
@@ -264,7 +263,7 @@ function carry(stream: ClientHttp2Stream, request: Http2Request, handler: Dispat
     controller.settled = true;
     handler.onResponseEnd?.(controller, {});
     leaveBody(request.body);
-    if (!stream.writableFinished) stream.close(constants.NGHTTP2_NO_ERROR);
+    if (!stream.writableFinished) reset(stream, constants.NGHTTP2_NO_ERROR);
   });
   stream.on('error', (error) => { failure ??= error; });
   stream.once('close', () => {
@@ -276,7 +275,8 @@ function carry(stream: ClientHttp2Stream, request: Http2Request, handler: Dispat
   const { body } = request;
   if (body === null) return;
   stream.once('wantTrailers', () => {
-    if (stream.closed || stream.destroyed) return;
+    // Without them it has no end in order.
+    if (stream.closed || stream.destroyed || controller.aborted) return;
     try {
       stream.sendTrailers(grouped(request.trailers()));
     } catch (error) {
@@ -288,6 +288,13 @@ function carry(stream: ClientHttp2Stream, request: Http2Request, handler: Dispat
     body.once('error', (error) => controller.abort(error));
     body.pipe(stream);
   }
+}
+
+/** In a turn of its own: where a request that has bytes and trailers yet to come is reset while its session reads, Node (24) sends empty frames without end, until it has no memory left. */
+function reset(stream: ClientHttp2Stream, code: number): void {
+  setImmediate(() => {
+    if (!stream.closed && !stream.destroyed) stream.close(code);
+  });
 }
 
 function fail(request: Http2Request, handler: Dispatcher.DispatchHandler, controller: Controller, error: Error): void {
