@@ -86,7 +86,7 @@ test('no field of a body passes for what is bound of the head', () => {
 });
 
 test('where a path can be read in several ways, an approval is for it as it is written', () => {
-  const of = (target: string, paths: readonly string[], params: readonly (readonly [string, unknown])[] = []) => [...identified({ action: '', params: new Map(params) } as unknown as ActionRequest, { headers: [], hasBody: false, target, paths }, true, () => 'once').params];
+  const of = (target: string, paths: readonly string[], params: readonly (readonly [string, unknown])[] = [], action = '') => [...identified({ action, params: new Map(params) } as unknown as ActionRequest, { headers: [], hasBody: false, target, paths }, true, () => 'once').params];
   const [read, plain] = [['/admin%2Fdel', '/admin/del'], ['/admin/del']];
   const [[, digest] = []] = of('/admin%2Fdel?a=1', read);
   assert.deepEqual(of('/admin%2Fdel?a=2', read), [['$target', digest]]);
@@ -95,5 +95,6 @@ test('where a path can be read in several ways, an approval is for it as it is w
   assert.notDeepEqual(of('/admin/del', plain, [['$target', digest]]), [['$target', digest]], 'no field of a body passes for it');
   assert.deepEqual(of('/find?q=a%20b', ['/find']), []);
   assert.notDeepEqual(of('/find?q=a+b', ['/find']), [], 'some servers read a plus as it is');
+  assert.deepEqual(of('/find?q=a+b', ['/find'], [['$request', 'x']], 'crm.find'), [['$request', 'x']], 'its approval is for the tool call');
   assert.notDeepEqual(of('/find?q=1?a+b', ['/find']), of('/find?q=1?a+c', ['/find']));
 });

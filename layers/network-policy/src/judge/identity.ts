@@ -28,10 +28,10 @@ export function identified(request: ActionRequest, { headers, hasBody, target, p
   const field = request.params.get('$headers');
   const more: [string, unknown][] = bound.length > 0 || field !== undefined ? [['$headers', hash('sha256', JSON.stringify([sorted, field ?? null]), 'hex')]] : [];
   if (hasBody && !bodyRead) more.push(['$body', once()]);
-  // One that is read in several ways is decided by one of them, which another path may be as well; a plus in a query is a blank to some servers only.
+  // One that is read in several ways is decided by one of them, which another path may be as well; a plus in a query is a blank to some servers only (of a tool call nobody saw how it is written).
   const named = request.params.get('$target');
   const at = target.includes('?') ? target.indexOf('?') : target.length;
-  const written = [paths.length > 1 ? target.slice(0, at) : null, target.includes('+', at) ? target.slice(at) : null];
+  const written = [paths.length > 1 ? target.slice(0, at) : null, !tool && target.includes('+', at) ? target.slice(at) : null];
   if (named !== undefined || written.some((part) => part !== null)) more.push(['$target', hash('sha256', JSON.stringify([...written, named ?? null]), 'hex')]);
   return more.length === 0 ? request : { ...request, params: new Map([...request.params, ...more]) };
 }
