@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
 import { connect as connectTls } from 'node:tls';
+import type { Dispatcher } from 'undici';
 import { openDesk, openUpstream, say, wholeAnswer } from '../testing/testing-egress.ts';
 import type { Desk, Upstream } from '../testing/testing-egress.ts';
+import { RenewingHandler } from './renewal.ts';
 
 const placeholder = 'nemo-placeholder-renewable';
 const former = 'token-number-one-1111';
@@ -135,4 +137,14 @@ test('many that are refused at once ask once; a client that goes away while it w
   for (const answer of await Promise.all(calls)) assert.match(answer, /^HTTP\/1\.1 200/);
   assert.equal(asked.length, 1);
   assert.equal(seen.length, 11);
+});
+
+test('a client that does not read is not sent more because no newer value came', async () => {
+  const told: string[] = [];
+  const controller = { pause: () => void told.push('pause'), resume: () => void told.push('resume') } as unknown as Dispatcher.DispatchController;
+  const nothing = (): void => undefined;
+  const relay = { onRequestStart: nothing, onResponseStart: (origin: Dispatcher.DispatchController) => origin.pause(), onResponseData: nothing, onResponseEnd: nothing, onResponseError: nothing };
+  new RenewingHandler(relay, { renew: async () => false, again: nothing }).onResponseStart(controller, 401, {});
+  await new Promise((next) => setImmediate(next));
+  assert.deepEqual(told, ['pause', 'resume', 'pause']);
 });

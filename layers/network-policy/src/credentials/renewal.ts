@@ -53,6 +53,8 @@ export class RenewingHandler implements Dispatcher.DispatchHandler {
   readonly #relay: Whole;
   readonly #renewal: Renewal;
   #state: 'passing' | 'waiting' | 'replaced' = 'passing';
+  /** What was under way when the origin was paused. */
+  readonly #behind: (() => void)[] = [];
 
   constructor(relay: Whole, renewal: Renewal) {
     this.#relay = relay;
@@ -84,18 +86,26 @@ export class RenewingHandler implements Dispatcher.DispatchHandler {
         again();
         return;
       }
+      // First, for the relay may pause it again; what comes in the same breath stands behind the head.
+      controller.resume();
+      if (this.#state !== 'waiting') return;
       this.#state = 'passing';
       this.#relay.onResponseStart(controller, status, headers);
-      controller.resume();
+      for (const step of this.#behind.splice(0)) step();
     });
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#state === 'passing') this.#relay.onResponseData(controller, chunk);
+    this.#next(() => this.#relay.onResponseData(controller, chunk));
   }
 
   onResponseEnd(controller: Dispatcher.DispatchController, trailers: Parameters<Whole['onResponseEnd']>[1]): void {
-    if (this.#state === 'passing') this.#relay.onResponseEnd(controller, trailers);
+    this.#next(() => this.#relay.onResponseEnd(controller, trailers));
+  }
+
+  #next(step: () => void): void {
+    if (this.#state === 'passing') step();
+    else if (this.#state === 'waiting') this.#behind.push(step);
   }
 
   onResponseError(controller: Dispatcher.DispatchController, error: Error): void {

@@ -181,8 +181,9 @@ export class AnswerGate implements Whole {
     if (!this.#ended) this.#origin?.pause();
     askAboutAnswer(this.#passing, { ...question, status, contentType: plan.contentType, body: undefined }, this.#question()).then(() => {
       if (this.#left()) return;
-      this.#guarded(() => allowed(waiting));
-      if (!this.#done && !this.#ended) this.#origin?.resume();
+      // First, for what goes on may find a client that reads no more, and pause it again. What comes in the same breath is kept like all before.
+      if (!this.#ended) this.#origin?.resume();
+      if (!this.#done) this.#guarded(() => allowed(waiting));
     }, (error: unknown) => this.#fail(error));
   }
 

@@ -2,6 +2,7 @@
 import { connect, constants } from 'node:http2';
 import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
+import { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { leaveBody } from '../body/outgoing-body.ts';
 import type { OutgoingBody } from '../body/outgoing-body.ts';
@@ -41,12 +42,20 @@ const streamWindow = 1 << 20;
 /** A list may stand on several lines (RFC 9110 §5.3), also where Node sends one only; not in its types yet. */
 const asWritten = { strictSingleValueFields: false };
 const connectionWindow = 4 << 20;
+/** Bytes of a held body that are given to a stream at once: what waits in one for its origin counts towards `maxSessionMemory` of all. */
+const uploadPiece = 16 << 10;
+/** Behind its whole answer the rest of a request may still go where all of it is here: for so many ms without a byte, and of an origin's requests together so many bytes. */
+const restMs = 10_000;
+const mostRest = 4 << 20;
+/** Requests of a session that end unsent: Node (24) counts what they had written towards `maxSessionMemory` for ever, so that it would refuse all at last. */
+const mostUnsent = 64;
 
 export class Http2Pool {
   readonly #options: Http2PoolOptions;
-  readonly #sessions = new Map<ClientHttp2Session, { open: number }>();
+  readonly #sessions = new Map<ClientHttp2Session, { open: number; unsent: number }>();
   #connecting: Promise<ClientHttp2Session | undefined> | undefined;
   #closed = false;
+  #rest = 0;
 
   constructor(options: Http2PoolOptions) {
     this.#options = options;
@@ -111,7 +120,12 @@ export class Http2Pool {
       return;
     }
     state.open += 1;
-    stream.once('close', () => { state.open -= 1; });
+    stream.once('close', () => {
+      state.open -= 1;
+      if (request.body === null || stream.writableFinished) return;
+      state.unsent += 1;
+      if (state.unsent === mostUnsent) session.close();
+    });
     // What the origin refused unprocessed may be sent once more, if its body can be.
     const sentAgain = (code: number): boolean => {
       const http1Only = code === constants.NGHTTP2_HTTP_1_1_REQUIRED;
@@ -121,7 +135,14 @@ export class Http2Pool {
       else void this.#send(request, handler, controller, false);
       return true;
     };
-    carry(stream, request, handler, controller, sentAgain, this.#options.answerMs);
+    carry(stream, request, handler, controller, sentAgain, this.#options.answerMs, (bytes) => this.#mayRest(stream, bytes));
+  }
+
+  #mayRest(stream: ClientHttp2Stream, bytes: number): boolean {
+    if (this.#rest + bytes > mostRest) return false;
+    this.#rest += bytes;
+    stream.once('close', () => { this.#rest -= bytes; });
+    return true;
   }
 
   #instead(request: Http2Request, handler: Dispatcher.DispatchHandler, controller: Controller): void {
@@ -169,7 +190,7 @@ export class Http2Pool {
   #session(socket: Socket): ClientHttp2Session {
     const { tls, authority, idleMs } = this.#options;
     const session = connect(`${tls ? 'https' : 'http'}://${authority}`, { createConnection: () => socket, settings: { enablePush: false, initialWindowSize: streamWindow, maxHeaderListSize: 64 * 1024 }, maxHeaderListPairs: 2048, maxSessionMemory: 16, ...asWritten });
-    const state = { open: 0 };
+    const state = { open: 0, unsent: 0 };
     this.#sessions.set(session, state);
     session.on('error', () => undefined);
     session.once('connect', () => session.setLocalWindowSize(connectionWindow));
@@ -223,7 +244,7 @@ class Controller implements Dispatcher.DispatchController {
 const unprocessed: ReadonlySet<number> = new Set([constants.NGHTTP2_REFUSED_STREAM, constants.NGHTTP2_HTTP_1_1_REQUIRED]);
 
 /** One stream from its head to its end. */
-function carry(stream: ClientHttp2Stream, request: Http2Request, handler: Dispatcher.DispatchHandler, controller: Controller, sentAgain: (code: number) => boolean, answerMs: number): void {
+function carry(stream: ClientHttp2Stream, request: Http2Request, handler: Dispatcher.DispatchHandler, controller: Controller, sentAgain: (code: number) => boolean, answerMs: number, mayRest: (bytes: number) => boolean): void {
   controller.stream = stream;
   let failure: Error | undefined;
   let started = false;
@@ -233,6 +254,10 @@ function carry(stream: ClientHttp2Stream, request: Http2Request, handler: Dispat
   stream.once('aborted', () => { if (ended()) leaveBody(request.body); });
   stream.on('timeout', () => {
     const awaited = started ? (controller.rawHeaders ?? []) : request.headers;
+    if (controller.settled) {
+      controller.abort(new Error('the origin did not read the rest'));
+      return;
+    }
     // It is the client that is waited for, or something to happen: a stream of messages may begin with the first of them.
     if (controller.paused || (!stream.writableEnded && !stream.writableNeedDrain) || isStreamed(awaited)) stream.setTimeout(answerMs);
     else controller.abort(new Error(started ? 'the origin stopped in the middle of its answer' : 'the origin did not answer in time'));
@@ -263,7 +288,11 @@ function carry(stream: ClientHttp2Stream, request: Http2Request, handler: Dispat
     controller.settled = true;
     handler.onResponseEnd?.(controller, {});
     leaveBody(request.body);
-    if (!stream.writableFinished) reset(stream, constants.NGHTTP2_NO_ERROR);
+    if (stream.writableFinished) return;
+    const rest = Buffer.isBuffer(request.body) ? request.body.length : stream.writableEnded ? stream.writableLength : Infinity;
+    // Behind the end of what is written Node would wait without end for an origin that does not read, were it asked to close in order.
+    if (mayRest(rest)) stream.setTimeout(Math.min(restMs, answerMs));
+    else reset(stream, stream.writableEnded ? constants.NGHTTP2_CANCEL : constants.NGHTTP2_NO_ERROR);
   });
   stream.on('error', (error) => { failure ??= error; });
   stream.once('close', () => {
@@ -283,11 +312,15 @@ function carry(stream: ClientHttp2Stream, request: Http2Request, handler: Dispat
       controller.abort(error instanceof Error ? error : new Error('the trailers could not be sent'));
     }
   });
-  if (Buffer.isBuffer(body)) stream.end(body);
+  if (Buffer.isBuffer(body)) Readable.from(pieces(body), { objectMode: false, highWaterMark: uploadPiece }).pipe(stream);
   else {
     body.once('error', (error) => controller.abort(error));
     body.pipe(stream);
   }
+}
+
+function* pieces(body: Buffer): Generator<Buffer> {
+  for (let at = 0; at < body.length; at += uploadPiece) yield body.subarray(at, at + uploadPiece);
 }
 
 /** In a turn of its own: where a request that has bytes and trailers yet to come is reset while its session reads, Node (24) sends empty frames without end, until it has no memory left. */
