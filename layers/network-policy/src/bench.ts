@@ -5,6 +5,7 @@ import type { Figure } from '@nemoclaw/contract';
 import { startPeers } from './bench/bench-peers.ts';
 import { startRole } from './bench/bench-processes.ts';
 import type { Ready } from './bench/bench-roles.ts';
+import { startSquid } from './bench/bench-squid.ts';
 import { TlsClient } from './bench/tls-client.ts';
 import type { Target } from './bench/tls-client.ts';
 import { askAddress } from './testing/testing-egress.ts';
@@ -41,7 +42,7 @@ const wayOf = (target: Target): Way => ({ target, times: [], rates: [], shakes: 
 
 /**
  * All three figures; `n` requests for the time added, twice as many for the rate. Peers, in the same run: no proxy at all, a bare Node proxy (node:https in,
- * undici out, no policy, no record), our own where the policy says `scanForPII: false`, mitmproxy and http-mitm-proxy where they can be had, and for the rate what one core of the proxy's own CPU time would give.
+ * undici out, no policy, no record), our own where the policy says `scanForPII: false`, squid, mitmproxy and http-mitm-proxy where they can be had, and for the rate what one core of the proxy's own CPU time would give.
  */
 export async function bench(n = 10_000): Promise<Record<string, Figure>> {
   const client = new TlsClient(host);
@@ -51,7 +52,7 @@ export async function bench(n = 10_000): Promise<Record<string, Figure>> {
   const bare = await startRole('bare', plan);
   const proxy = await startRole('proxy', plan);
   const unsearched = await startRole('proxy', { ...plan, mode: 'intercepted' });
-  const peers = await startPeers(upstream.ready.port, say);
+  const peers = await startPeers(upstream.ready.port, say, [startSquid]);
   try {
     const at = async ({ port, dns, caPem = '' }: Ready): Promise<Way> => {
       const address = dns === undefined ? '127.0.0.1' : ((await askAddress(host, dns)) ?? '').replace(/^198\./, '127.');

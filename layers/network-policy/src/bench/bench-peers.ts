@@ -21,13 +21,17 @@ export interface Peer {
 }
 
 const version = '1.1.0';
-const cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'nemoclaw-bench', `http-mitm-proxy-${version}`);
+/** What was fetched to compare with, kept for the next time. */
+export const cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'nemoclaw-bench');
+const library = join(cache, `http-mitm-proxy-${version}`);
 const startsWithin = 60_000;
 
-/** Those that can be had here; `upstream`: the port that all requests go to. What cannot, is said, and stands in no figure. */
-export async function startPeers(upstream: number, say: (text: string) => void): Promise<Peer[]> {
+type Start = (say: (text: string) => void) => Promise<Peer>;
+
+/** Those that can be had here; `upstream`: the port that all requests go to; `more`: others than the two that stand beside ours everywhere. What cannot, is said, and stands in no figure. */
+export async function startPeers(upstream: number, say: (text: string) => void, more: readonly Start[] = []): Promise<Peer[]> {
   const peers: Peer[] = [];
-  for (const start of [startMitmproxy, (tell: typeof say) => startHttpMitmProxy(upstream, tell)]) {
+  for (const start of [...more, startMitmproxy, async (tell: typeof say) => startHttpMitmProxy(upstream, tell)]) {
     try {
       peers.push(await start(say));
     } catch (error) {
@@ -63,20 +67,21 @@ proxy.listen({ host: '127.0.0.1', port: Number(port), sslCaDir: folder, keepAliv
 `;
 
 async function startHttpMitmProxy(upstream: number, say: (text: string) => void): Promise<Peer> {
-  if (!existsSync(join(cache, 'node_modules/http-mitm-proxy'))) {
+  if (!existsSync(join(library, 'node_modules/http-mitm-proxy'))) {
     say(`fetching http-mitm-proxy ${version} from npm, to compare with`);
-    mkdirSync(cache, { recursive: true });
-    writeFileSync(join(cache, 'package.json'), '{"private":true}\n');
-    spawnSync('npm', ['install', '--prefix', cache, '--no-audit', '--no-fund', '--ignore-scripts', `http-mitm-proxy@${version}`], { stdio: 'ignore', timeout: 120_000 });
+    mkdirSync(library, { recursive: true });
+    writeFileSync(join(library, 'package.json'), '{"private":true}\n');
+    spawnSync('npm', ['install', '--prefix', library, '--no-audit', '--no-fund', '--ignore-scripts', `http-mitm-proxy@${version}`], { stdio: 'ignore', timeout: 120_000 });
   }
-  if (!existsSync(join(cache, 'node_modules/http-mitm-proxy'))) throw new Error('http-mitm-proxy could not be fetched');
-  writeFileSync(join(cache, 'serve.cjs'), program);
+  if (!existsSync(join(library, 'node_modules/http-mitm-proxy'))) throw new Error('http-mitm-proxy could not be fetched');
+  writeFileSync(join(library, 'serve.cjs'), program);
   const port = await freePort();
   const folder = mkdtempSync(join(tmpdir(), 'nemoclaw-mitm-'));
-  return started('http-mitm-proxy', spawn(process.execPath, [join(cache, 'serve.cjs'), String(port), folder, String(upstream)], { stdio: 'ignore', cwd: cache }), port, folder, 'certs/ca.pem');
+  return started('http-mitm-proxy', spawn(process.execPath, [join(library, 'serve.cjs'), String(port), folder, String(upstream)], { stdio: 'ignore', cwd: library }), port, folder, 'certs/ca.pem');
 }
 
-async function started(name: string, child: ChildProcess, port: number, folder: string, ca: string): Promise<Peer> {
+/** Resolves when it takes connections and its authority's certificate (`ca`, a file in `folder`) is there; `folder` goes with it. */
+export async function started(name: string, child: ChildProcess, port: number, folder: string, ca: string): Promise<Peer> {
   const stop = (): void => {
     child.kill('SIGKILL');
     rmSync(folder, { recursive: true, force: true });
@@ -114,7 +119,8 @@ async function tunnel(proxy: number, port: number): Promise<Socket> {
   return socket;
 }
 
-async function freePort(): Promise<number> {
+/** One on loopback that nobody uses. */
+export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
   const { port } = server.address() as AddressInfo;

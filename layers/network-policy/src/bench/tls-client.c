@@ -2,7 +2,7 @@
  *   tls-client get ADDRESS PORT NAME CA COUNT CONNECTIONS [TUNNEL]      so many requests after a fifth as many to warm up, one after the
  *                                                                      other on each connection
  *   tls-client shakes ADDRESS PORT NAME CA COUNT CONNECTIONS [TUNNEL]   new connections, so many at a time
- * TUNNEL: what a proxy at ADDRESS is asked for by CONNECT; it may vouch for that instead of NAME. Every answer has to be 200 with 1 KiB of `x`.
+ * TUNNEL: what a proxy at ADDRESS is asked for by CONNECT; it may vouch for that instead of NAME, and requests name it as their host. Every answer has to be 200 with 1 KiB of `x`.
  * Prints how many there were in all, the seconds that they took, and the µs of each request behind those that warm up. */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -77,7 +77,7 @@ static void begin(struct connection *it) {
 
 static void ask(struct connection *it) {
   char text[512];
-  int length = snprintf(text, sizeof text, "GET /v1/items/%ld HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n", asked++ % 1000, name);
+  int length = snprintf(text, sizeof text, "GET /v1/items/%ld HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n", asked++ % 1000, tunnel != NULL ? tunnel : name);
   it->headed = 0;
   it->body = 0;
   it->sent = now_us();
